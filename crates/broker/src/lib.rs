@@ -1,0 +1,1 @@
+//! One node without sockets: request handlers over replicas, coordinators, controller and metadata.

@@ -1,0 +1,1 @@
+//! Settings: one row a key, parsing, precedence, validation, and their effective values.

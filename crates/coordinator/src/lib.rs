@@ -1,0 +1,1 @@
+//! Group coordination on one runtime of replayed shards.

@@ -1,0 +1,79 @@
+//! The one trait behind which files live, so that faults can be injected below everything that must survive them.
+//!
+//! The log engine touches the file system through [`Disk`] and [`DiskFile`] alone.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How [`Disk::open`] treats a file that is there or is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// It must exist; it is only read.
+    Read,
+    /// It must exist; it is read and written.
+    ReadWrite,
+    /// It is made if it is missing, and read and written.
+    Create,
+    /// As `Create`, and emptied.
+    Truncate,
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    pub name: String,
+    pub is_dir: bool,
+    /// Bytes; zero for a directory.
+    pub len: u64,
+}
+
+/// A file system, real or simulated. All paths are taken as they are; none is resolved against another.
+pub trait Disk: Send + Sync + fmt::Debug {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>>;
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// In no particular order.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Atomic; replaces `to`. A directory may be renamed too. A file that is open is renamed with
+    /// [`DiskFile::rename`] instead, so that it can be opened again by its new name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable: after creating, renaming or removing in it.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Total and usable bytes of the volume that holds `path`.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+}
+
+/// Total and usable bytes of a volume (KIP-827).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub total_bytes: u64,
+    pub usable_bytes: u64,
+}
+
+/// An open file. Positions are absolute: a handle has no cursor, so readers and the one writer share it. An
+/// implementation may close the descriptor behind a handle that is not in use and open it again when it is: handles
+/// are cheap, descriptors are not.
+pub trait DiskFile: Send + Sync + fmt::Debug {
+    fn path(&self) -> PathBuf;
+    /// Fills `buf` from `position` as far as the file goes; returns the bytes read.
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+    /// Writes all of `buffers`, one after the other, at `position`.
+    fn write_all_at(&self, buffers: &[IoSlice<'_>], position: u64) -> io::Result<()>;
+    fn len(&self) -> io::Result<u64>;
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes content and length durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Renames the file; replaces `to`.
+    fn rename(&self, to: &Path) -> io::Result<()>;
+    /// A descriptor for `sendfile`; none where the file is simulated. It stays valid while the caller holds it,
+    /// whatever becomes of the handle.
+    fn descriptor(&self) -> io::Result<Option<Arc<OwnedFd>>>;
+}

@@ -1,0 +1,1 @@
+//! KRaft consensus as a state machine: messages and time in, actions out.

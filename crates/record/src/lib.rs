@@ -1,0 +1,1 @@
+//! Record batches: headers in place, lazy iteration, building, validation, compression.

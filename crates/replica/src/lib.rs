@@ -1,0 +1,1 @@
+//! Partitions and their replicas: append, fetch, high watermark, purgatory, fetch sessions.

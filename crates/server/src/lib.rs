@@ -1,0 +1,1 @@
+//! Sockets, threads and process life around a node.

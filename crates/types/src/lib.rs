@@ -1,0 +1,15 @@
+//! Nouns that every room shares: offsets, leader epochs, node ids, topic partitions, time.
+//!
+//! They are plain values: nothing here does I/O, reads a clock or allocates more than a name.
+
+mod ids;
+mod offset;
+mod time;
+mod topic;
+
+pub use ids::{BrokerEpoch, LeaderEpoch, NodeId, ProducerEpoch, ProducerId};
+pub use offset::Offset;
+pub use time::{MonoMs, Now, Timestamp};
+pub use topic::{
+    TopicIdPartition, TopicPartition, Uuid, UuidParseError, is_internal_topic, java_string_hash,
+};
