@@ -1,1 +1,21 @@
-//! Record batches: headers in place, lazy iteration, building, validation, compression.
+//! Record batches as Apache Kafka stores and sends them: headers in place, lazy iteration, building,
+//! validation, compression.
+//!
+//! Everything here works on bytes that came from a network or a file: no input makes it panic, loop without end or
+//! allocate by a length that the input merely claims. Batches are views over the caller's bytes; only decompression
+//! copies.
+
+mod attributes;
+mod batch;
+mod batches;
+mod crc;
+mod error;
+mod header;
+mod layout;
+
+pub use attributes::{Attributes, TimestampType};
+pub use batch::{Batch, BatchMut};
+pub use batches::{Batches, Tail};
+pub use error::{ErrorClass, RecordError};
+pub use header::{BatchHeader, BatchPrefix, decrement_sequence, increment_sequence};
+pub use layout::{BATCH_HEADER_BYTES, BATCH_PREFIX_BYTES, LOG_OVERHEAD_BYTES, NO_SEQUENCE};

@@ -1,0 +1,129 @@
+//! One batch, in place in the caller's bytes.
+
+use std::ops::Deref;
+
+use ottla_types::{LeaderEpoch, Offset, Timestamp};
+
+use crate::attributes::{Attributes, TimestampType};
+use crate::crc::{crc32, crc32c};
+use crate::error::RecordError;
+use crate::header::{BatchHeader, BatchPrefix};
+use crate::layout::{self, put};
+
+/// A complete batch of any magic: its decoded header (what this derefs to) and its bytes, which are exactly
+/// `size_in_bytes` long. The checksum is checked only when asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    header: BatchHeader,
+    bytes: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// The batch that `bytes` start with.
+    pub fn parse(bytes: &'a [u8]) -> Result<Batch<'a>, RecordError> {
+        let truncated = |needed| RecordError::Truncated { needed, available: bytes.len() };
+        let header = BatchHeader::parse(bytes)?.ok_or_else(|| truncated(layout::BATCH_HEADER_BYTES))?;
+        let bytes = bytes.get(..header.size_in_bytes).ok_or_else(|| truncated(header.size_in_bytes))?;
+        Ok(Batch { header, bytes })
+    }
+
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The whole batch with its header.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// What follows the header: records, as they are stored (in the legacy formats: key and value).
+    pub fn body(&self) -> &'a [u8] {
+        self.bytes.get(self.header.header_bytes()..).unwrap_or_default()
+    }
+
+    pub fn check_crc(&self) -> Result<(), RecordError> {
+        let computed = compute_crc(self.bytes, self.header.is_legacy());
+        let stored = self.header.crc;
+        if stored == computed { Ok(()) } else { Err(RecordError::CrcMismatch { stored, computed }) }
+    }
+}
+
+impl Deref for Batch<'_> {
+    type Target = BatchHeader;
+
+    fn deref(&self) -> &BatchHeader {
+        &self.header
+    }
+}
+
+fn compute_crc(bytes: &[u8], legacy: bool) -> u32 {
+    if legacy {
+        crc32(bytes.get(layout::LEGACY_CRC_START..).unwrap_or_default())
+    } else {
+        crc32c(bytes.get(layout::ATTRIBUTES..).unwrap_or_default())
+    }
+}
+
+/// A batch of magic 2 whose header can be changed in place. Base offset and leader epoch lie outside the checksum;
+/// what changes anything else ends with [`BatchMut::update_crc`].
+#[derive(Debug)]
+pub struct BatchMut<'a> {
+    bytes: &'a mut [u8],
+}
+
+impl<'a> BatchMut<'a> {
+    /// The batch that `bytes` start with; an older magic is an error.
+    pub fn parse(bytes: &'a mut [u8]) -> Result<BatchMut<'a>, RecordError> {
+        let available = bytes.len();
+        let truncated = |needed| RecordError::Truncated { needed, available };
+        let prefix = BatchPrefix::parse(bytes)?.ok_or_else(|| truncated(layout::BATCH_HEADER_BYTES))?;
+        if prefix.is_legacy() {
+            return Err(RecordError::InvalidMagic(prefix.magic));
+        }
+        let bytes = bytes.get_mut(..prefix.size_in_bytes).ok_or_else(|| truncated(prefix.size_in_bytes))?;
+        Ok(BatchMut { bytes })
+    }
+
+    /// Reads the header as it is now.
+    pub fn as_batch(&self) -> Result<Batch<'_>, RecordError> {
+        Batch::parse(self.bytes)
+    }
+
+    pub fn set_base_offset(&mut self, offset: Offset) {
+        put(self.bytes, layout::BASE_OFFSET, offset.0.to_be_bytes());
+    }
+
+    pub fn set_partition_leader_epoch(&mut self, epoch: LeaderEpoch) {
+        put(self.bytes, layout::PARTITION_LEADER_EPOCH, epoch.0.to_be_bytes());
+    }
+
+    /// Sets maximum timestamp and timestamp type; the checksum is computed again only if either changed.
+    pub fn set_max_timestamp(&mut self, timestamp_type: TimestampType, max_timestamp: Timestamp) {
+        let old_attributes = Attributes(layout::get_i16(self.bytes, layout::ATTRIBUTES));
+        let attributes = old_attributes.with_timestamp_type(timestamp_type);
+        let old_max_timestamp = Timestamp(layout::get_i64(self.bytes, layout::MAX_TIMESTAMP));
+        if attributes == old_attributes && max_timestamp == old_max_timestamp {
+            return;
+        }
+        self.set_attributes(attributes);
+        put(self.bytes, layout::MAX_TIMESTAMP, max_timestamp.0.to_be_bytes());
+        self.update_crc();
+    }
+
+    pub fn set_attributes(&mut self, attributes: Attributes) {
+        put(self.bytes, layout::ATTRIBUTES, attributes.0.to_be_bytes());
+    }
+
+    pub fn set_last_offset_delta(&mut self, delta: i32) {
+        put(self.bytes, layout::LAST_OFFSET_DELTA, delta.to_be_bytes());
+    }
+
+    pub fn set_base_timestamp(&mut self, timestamp: Timestamp) {
+        put(self.bytes, layout::BASE_TIMESTAMP, timestamp.0.to_be_bytes());
+    }
+
+    pub fn update_crc(&mut self) {
+        let crc = compute_crc(self.bytes, false);
+        put(self.bytes, layout::CRC, crc.to_be_bytes());
+    }
+}
