@@ -1,1 +1,3 @@
 //! One node without sockets: request handlers over replicas, coordinators, controller and metadata.
+
+pub mod exchange;

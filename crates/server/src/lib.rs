@@ -1,1 +1,4 @@
 //! Sockets, threads and process life around a node.
+
+pub mod clock;
+pub mod network;

@@ -1,0 +1,194 @@
+//! Accepts connections on one address and hands them to the network threads.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ottla_broker::exchange::{Connection, Handler};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use super::connection::{self, ConnectionSettings};
+use super::limits::{Admission, ConnectionLimits, ConnectionPermit};
+use super::threads::NetworkThreads;
+
+/// `socket.*` settings. Sizes are bytes; negative leaves the system's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketSettings {
+    pub send_buffer_bytes: i32,
+    pub receive_buffer_bytes: i32,
+    pub listen_backlog: i32,
+}
+
+/// One entry of `listeners`.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    pub name: Arc<str>,
+    pub address: SocketAddr,
+    pub is_controller: bool,
+    pub socket: SocketSettings,
+    /// Connections accepted a second; `max.connection.creation.rate`.
+    pub connection_rate_max: u32,
+}
+
+/// A bound listener. Binding is separate from serving, so that a port that is taken is found before anything starts.
+#[derive(Debug)]
+pub struct Listener {
+    settings: ListenerSettings,
+    listener: std::net::TcpListener,
+}
+
+static NEXT_CONNECTION_ID: AtomicU64 = AtomicU64::new(0);
+
+impl Listener {
+    pub fn bind(settings: ListenerSettings) -> io::Result<Listener> {
+        let domain = Domain::for_address(settings.address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        // Accepted sockets inherit it, and only if it is set before listening does the window scale follow it.
+        if let Ok(bytes) = usize::try_from(settings.socket.receive_buffer_bytes) {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.bind(&settings.address.into())?;
+        socket.listen(settings.socket.listen_backlog)?;
+        socket.set_nonblocking(true)?;
+        Ok(Listener { settings, listener: socket.into() })
+    }
+
+    /// The address it is bound to, with the port that the system chose where 0 was asked for.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.settings.name
+    }
+
+    /// Accepts until the task is dropped.
+    pub async fn serve(
+        self,
+        handler: Arc<dyn Handler>,
+        connections: Arc<ConnectionSettings>,
+        limits: Arc<ConnectionLimits>,
+        threads: Arc<NetworkThreads>,
+    ) -> io::Result<()> {
+        let listener = TcpListener::from_std(self.listener)?;
+        let mut rate = AcceptRate::new(self.settings.connection_rate_max);
+        loop {
+            wait_for_room(&limits, &self.settings.name).await;
+            rate.wait().await;
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    pause_after(&self.settings.name, &error).await;
+                    continue;
+                }
+            };
+            let Some(permit) = admit(&limits, &self.settings.name, peer) else { continue };
+            let connection = Arc::new(Connection {
+                id: NEXT_CONNECTION_ID.fetch_add(1, Ordering::Relaxed),
+                listener: Arc::clone(&self.settings.name),
+                is_controller_listener: self.settings.is_controller,
+                peer: peer.ip(),
+                software: Default::default(),
+            });
+            let prepared = stream.into_std().and_then(|stream| prepare(stream, self.settings.socket));
+            match prepared {
+                Ok(stream) => threads.spawn(serve_connection(
+                    stream,
+                    connection,
+                    Arc::clone(&handler),
+                    Arc::clone(&connections),
+                    permit,
+                )),
+                Err(error) => {
+                    tracing::warn!(listener = %self.settings.name, %peer, %error, "lost a new connection")
+                }
+            }
+        }
+    }
+}
+
+/// Registers the socket with the runtime of the thread it now lives on, and serves it there.
+async fn serve_connection(
+    stream: std::net::TcpStream,
+    connection: Arc<Connection>,
+    handler: Arc<dyn Handler>,
+    settings: Arc<ConnectionSettings>,
+    permit: ConnectionPermit,
+) {
+    match TcpStream::from_std(stream) {
+        Ok(stream) => connection::serve(stream, connection, handler, settings, permit).await,
+        Err(error) => tracing::warn!(listener = %connection.listener, %error, "lost a new connection"),
+    }
+}
+
+fn prepare(stream: std::net::TcpStream, settings: SocketSettings) -> io::Result<std::net::TcpStream> {
+    stream.set_nodelay(true)?;
+    let socket = Socket::from(stream);
+    socket.set_keepalive(true)?;
+    if let Ok(bytes) = usize::try_from(settings.send_buffer_bytes) {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    Ok(socket.into())
+}
+
+async fn wait_for_room(limits: &ConnectionLimits, listener: &str) {
+    let mut is_told = false;
+    loop {
+        let released = limits.released.notified();
+        if limits.has_room(listener) {
+            return;
+        }
+        if !is_told {
+            tracing::warn!(listener, "max.connections is reached: new connections wait");
+            is_told = true;
+        }
+        released.await;
+    }
+}
+
+fn admit(limits: &Arc<ConnectionLimits>, listener: &Arc<str>, peer: SocketAddr) -> Option<ConnectionPermit> {
+    match limits.admit(listener, peer.ip()) {
+        Admission::Admitted(permit) => Some(permit),
+        Admission::TooManyFromAddress { limit } => {
+            tracing::info!(%listener, %peer, limit, "closed a new connection: too many connections from its address");
+            None
+        }
+    }
+}
+
+/// Out of descriptors or memory: others may free some, so accepting goes on after a moment.
+async fn pause_after(listener: &str, error: &io::Error) {
+    tracing::warn!(listener, %error, "accepting a connection failed");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// Spreads accepted connections over time, a second's worth at most in one burst.
+#[derive(Debug)]
+struct AcceptRate {
+    per_second: u32,
+    /// When the bucket would be empty of accepted connections again.
+    drained_at: Instant,
+}
+
+impl AcceptRate {
+    fn new(per_second: u32) -> AcceptRate {
+        AcceptRate { per_second, drained_at: Instant::now() }
+    }
+
+    async fn wait(&mut self) {
+        if self.per_second >= i32::MAX as u32 {
+            return;
+        }
+        let per_connection = Duration::from_secs(1) / self.per_second.max(1);
+        let now = Instant::now();
+        self.drained_at = self.drained_at.max(now) + per_connection;
+        if let Some(ahead) = self.drained_at.checked_duration_since(now + Duration::from_secs(1)) {
+            tokio::time::sleep(ahead).await;
+        }
+    }
+}

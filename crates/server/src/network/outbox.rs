@@ -1,0 +1,260 @@
+//! Replies of one connection: they arrive in any order, from any thread, and leave in the order of the requests.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use ottla_broker::exchange::{FilePart, Part, Reply, ReplySink, ReplySlot};
+use parking_lot::Mutex;
+use rustix::net::SendFlags;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// Buffers that one system call sends; the kernel takes up to 1024.
+const VECTORS_MAX: usize = 64;
+
+/// Collects replies; shared with whoever answers.
+#[derive(Debug, Default)]
+pub struct Replies {
+    state: Mutex<State>,
+    /// Wakes the connection's task when the oldest request is answered while the task waits.
+    pub arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The sequence of the oldest request whose reply has not been taken.
+    oldest: u64,
+    /// Replies to the requests from `oldest` on; `None` while one is not answered.
+    replies: VecDeque<Option<Reply>>,
+    is_task_waiting: bool,
+}
+
+impl Replies {
+    /// Opens a slot for the next request.
+    pub fn open_slot(self: &Arc<Self>) -> ReplySlot {
+        let mut state = self.state.lock();
+        let sequence = state.oldest + state.replies.len() as u64;
+        state.replies.push_back(None);
+        drop(state);
+        ReplySlot::new(Arc::clone(self) as Arc<dyn ReplySink>, sequence)
+    }
+
+    /// The oldest request's reply, if it is there.
+    pub fn take_next(&self) -> Option<Reply> {
+        let mut state = self.state.lock();
+        if !matches!(state.replies.front(), Some(Some(_))) {
+            return None;
+        }
+        state.oldest += 1;
+        state.replies.pop_front().flatten()
+    }
+
+    /// Requests without a reply that has been taken.
+    pub fn in_flight(&self) -> usize {
+        self.state.lock().replies.len()
+    }
+
+    /// To be called before waiting for `arrived`: false if the oldest reply is there already.
+    pub fn prepare_to_wait(&self) -> bool {
+        let mut state = self.state.lock();
+        state.is_task_waiting = !matches!(state.replies.front(), Some(Some(_)));
+        state.is_task_waiting
+    }
+}
+
+impl ReplySink for Replies {
+    fn reply(&self, sequence: u64, reply: Reply) {
+        let mut state = self.state.lock();
+        let Some(place) =
+            sequence.checked_sub(state.oldest).and_then(|i| state.replies.get_mut(usize::try_from(i).ok()?))
+        else {
+            debug_assert!(false, "a slot is answered once");
+            return;
+        };
+        *place = Some(reply);
+        let wakes = sequence == state.oldest && std::mem::take(&mut state.is_task_waiting);
+        drop(state);
+        if wakes {
+            self.arrived.notify_one();
+        }
+    }
+}
+
+/// Parts that are ready to leave, and how much of the first has left.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    parts: VecDeque<Part>,
+    bytes: u64,
+}
+
+impl Outbox {
+    pub fn push(&mut self, parts: Vec<Part>) {
+        for part in parts {
+            let len = part_len(&part);
+            if len > 0 {
+                self.bytes += len;
+                self.parts.push_back(part);
+            }
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn len_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Sends until all has left or the socket takes no more (`WouldBlock`).
+    pub fn send(&mut self, stream: &TcpStream) -> io::Result<()> {
+        while let Some(first) = self.parts.front() {
+            let sent = match first {
+                Part::Bytes(_) => self.send_bytes(stream)?,
+                Part::File(part) => send_file(stream, part)?,
+            };
+            if sent == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.advance(sent as u64);
+        }
+        Ok(())
+    }
+
+    fn send_bytes(&self, stream: &TcpStream) -> io::Result<usize> {
+        let mut vectors: Vec<IoSlice<'_>> = Vec::with_capacity(self.parts.len().min(VECTORS_MAX));
+        let mut is_file_next = false;
+        for part in self.parts.iter().take(VECTORS_MAX) {
+            match part {
+                Part::Bytes(bytes) => vectors.push(IoSlice::new(bytes)),
+                Part::File(_) => {
+                    is_file_next = true;
+                    break;
+                }
+            }
+        }
+        if !is_file_next {
+            return stream.try_io(Interest::WRITABLE, || {
+                rustix::net::sendmsg(stream, &vectors, &mut Default::default(), SendFlags::NOSIGNAL)
+                    .map_err(io::Error::from)
+            });
+        }
+        // What `sendfile` adds goes into the same packet.
+        let flags = SendFlags::NOSIGNAL | SendFlags::MORE;
+        stream.try_io(Interest::WRITABLE, || {
+            rustix::net::sendmsg(stream, &vectors, &mut Default::default(), flags).map_err(io::Error::from)
+        })
+    }
+
+    fn advance(&mut self, sent: u64) {
+        let mut left = sent;
+        self.bytes -= sent;
+        while left > 0 {
+            let Some(part) = self.parts.front_mut() else { return };
+            let len = part_len(part);
+            if len <= left {
+                left -= len;
+                self.parts.pop_front();
+                continue;
+            }
+            match part {
+                Part::Bytes(bytes) => bytes.advance(left as usize),
+                Part::File(file) => {
+                    file.position += left;
+                    file.len -= left;
+                }
+            }
+            return;
+        }
+    }
+}
+
+fn part_len(part: &Part) -> u64 {
+    match part {
+        Part::Bytes(bytes) => bytes.len() as u64,
+        Part::File(file) => file.len,
+    }
+}
+
+/// One `sendfile` call keeps to this, so that one large answer does not hold up the thread's other connections.
+const SENDFILE_BYTES_MAX: u64 = 1024 * 1024;
+
+fn send_file(stream: &TcpStream, part: &FilePart) -> io::Result<usize> {
+    let Some(descriptor) = part.file.descriptor()? else { return send_copy(stream, part) };
+    let mut position = part.position;
+    let len = part.len.min(SENDFILE_BYTES_MAX) as usize;
+    let sent = stream.try_io(Interest::WRITABLE, || {
+        rustix::fs::sendfile(stream, &*descriptor, Some(&mut position), len).map_err(io::Error::from)
+    })?;
+    if sent == 0 {
+        return Err(missing_bytes(part));
+    }
+    Ok(sent)
+}
+
+/// For files without a descriptor.
+fn send_copy(stream: &TcpStream, part: &FilePart) -> io::Result<usize> {
+    let mut chunk = vec![0; part.len.min(64 * 1024) as usize];
+    let read = part.file.read_at(&mut chunk, part.position)?;
+    chunk.truncate(read);
+    if chunk.is_empty() {
+        return Err(missing_bytes(part));
+    }
+    let chunk = Bytes::from(chunk);
+    stream.try_io(Interest::WRITABLE, || {
+        rustix::net::send(stream, &chunk, SendFlags::NOSIGNAL).map_err(io::Error::from)
+    })
+}
+
+/// The length of the response is already out: the connection can't go on without these bytes.
+fn missing_bytes(part: &FilePart) -> io::Error {
+    let path = part.file.path();
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        format!("{} ends before position {} + {}", path.display(), part.position, part.len),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_broker::exchange::ResponseFrame;
+
+    use super::*;
+
+    fn frame(text: &'static str) -> Reply {
+        Reply::Send(ResponseFrame { parts: vec![Part::Bytes(Bytes::from_static(text.as_bytes()))] })
+    }
+
+    fn text(reply: Option<Reply>) -> String {
+        match reply {
+            Some(Reply::Send(frame)) => format!("{:?}", frame.parts),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_their_requests() {
+        let replies = Arc::new(Replies::default());
+        let (first, second, third) = (replies.open_slot(), replies.open_slot(), replies.open_slot());
+        third.send(frame("3"));
+        assert!(replies.take_next().is_none());
+        first.send(frame("1"));
+        assert!(text(replies.take_next()).contains("\"1\""));
+        assert!(replies.take_next().is_none());
+        second.send(Reply::Nothing);
+        assert_eq!(text(replies.take_next()), "Some(Nothing)");
+        assert!(text(replies.take_next()).contains("\"3\""));
+        assert_eq!(replies.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_slot_that_is_dropped_closes_the_connection() {
+        let replies = Arc::new(Replies::default());
+        drop(replies.open_slot());
+        assert!(matches!(replies.take_next(), Some(Reply::Close(_))));
+    }
+}

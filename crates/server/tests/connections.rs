@@ -1,0 +1,422 @@
+//! Connections over real sockets, with a handler that stands in for the node.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use ottla_broker::exchange::{Connection, Handler, Part, Reply, ReplySlot, ResponseFrame};
+use ottla_log::disk::DiskFile;
+use ottla_server::clock::Clock;
+use ottla_server::network::connection::ConnectionSettings;
+use ottla_server::network::limits::ConnectionLimitSettings;
+use ottla_server::network::{
+    ConnectionLimits, Listener, ListenerSettings, NetworkThreads, RequestMemory, SocketSettings,
+};
+use ottla_types::Now;
+use parking_lot::Mutex;
+
+const PRODUCE: i16 = 0;
+const METADATA: i16 = 3;
+/// The byte after the API key tells [`Scripted`] what to do.
+const ECHO: u8 = b'e';
+const HOLD: u8 = b'h';
+const RELEASE: u8 = b'r';
+const FORGET: u8 = b'f';
+const SILENT: u8 = b's';
+
+#[derive(Default)]
+struct Scripted {
+    held: Mutex<Vec<(ReplySlot, Bytes)>>,
+    handled: AtomicUsize,
+    closed: AtomicUsize,
+}
+
+fn reply(frame: &Bytes) -> Reply {
+    let mut head = BytesMut::new();
+    head.put_u32(frame.len() as u32);
+    Reply::Send(ResponseFrame { parts: vec![Part::Bytes(head.freeze()), Part::Bytes(frame.clone())] })
+}
+
+impl Handler for Scripted {
+    fn handle(&self, _: &Arc<Connection>, frame: Bytes, _: Now, slot: ReplySlot) {
+        self.handled.fetch_add(1, Ordering::SeqCst);
+        match frame[2] {
+            HOLD => self.held.lock().push((slot, frame)),
+            FORGET => drop(slot),
+            SILENT => slot.send(Reply::Nothing),
+            RELEASE => {
+                slot.send(reply(&frame));
+                for (slot, frame) in self.held.lock().drain(..).rev() {
+                    slot.send(reply(&frame));
+                }
+            }
+            _ => slot.send(reply(&frame)),
+        }
+    }
+
+    fn closed(&self, _: &Connection) {
+        self.closed.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    handler: Arc<Scripted>,
+    _threads: Arc<NetworkThreads>,
+}
+
+struct Options {
+    idle_max: Option<Duration>,
+    in_flight_max: usize,
+    memory_bytes: i64,
+    limits: ConnectionLimitSettings,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            idle_max: None,
+            in_flight_max: 500,
+            memory_bytes: -1,
+            limits: ConnectionLimitSettings::default(),
+        }
+    }
+}
+
+fn serve(options: Options) -> Server {
+    let handler = Arc::new(Scripted::default());
+    let threads = Arc::new(NetworkThreads::start(2).unwrap());
+    let settings = ListenerSettings {
+        name: Arc::from("PLAINTEXT"),
+        address: "127.0.0.1:0".parse().unwrap(),
+        is_controller: false,
+        socket: SocketSettings { send_buffer_bytes: -1, receive_buffer_bytes: -1, listen_backlog: 50 },
+        connection_rate_max: i32::MAX as u32,
+    };
+    let listener = Listener::bind(settings).unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(ConnectionSettings {
+        idle_max: options.idle_max,
+        request_bytes_max: 1024 * 1024,
+        requests_in_flight_max: options.in_flight_max,
+        memory: Arc::new(RequestMemory::new(options.memory_bytes)),
+        clock: Clock::start(),
+    });
+    let limits = Arc::new(ConnectionLimits::new(options.limits));
+    let (on, node) = (Arc::clone(&threads), Arc::clone(&handler));
+    threads.spawn(async move {
+        listener.serve(node, connections, limits, on).await.unwrap();
+    });
+    Server { address, handler, _threads: threads }
+}
+
+impl Server {
+    fn connect(&self) -> Client {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Client(stream)
+    }
+
+    /// Waits until the handler has seen so many requests.
+    fn await_handled(&self, count: usize) {
+        for _ in 0..1000 {
+            if self.handler.handled.load(Ordering::SeqCst) >= count {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("only {} requests were handled", self.handler.handled.load(Ordering::SeqCst));
+    }
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    fn request(api_key: i16, action: u8, tail: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        frame.put_u32(3 + tail.len() as u32);
+        frame.put_i16(api_key);
+        frame.put_u8(action);
+        frame.put_slice(tail);
+        frame
+    }
+
+    fn send(&mut self, api_key: i16, action: u8, tail: &[u8]) {
+        self.0.write_all(&Client::request(api_key, action, tail)).unwrap();
+    }
+
+    fn receive(&mut self) -> Vec<u8> {
+        let mut len = [0; 4];
+        self.0.read_exact(&mut len).unwrap();
+        let mut frame = vec![0; u32::from_be_bytes(len) as usize];
+        self.0.read_exact(&mut frame).unwrap();
+        frame.split_off(3)
+    }
+
+    fn assert_closed(&mut self) {
+        let mut byte = [0];
+        match self.0.read(&mut byte) {
+            Ok(0) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            other => panic!("not closed: {other:?}"),
+        }
+    }
+
+    fn assert_silent(&mut self) {
+        self.0.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let error = self.0.read(&mut [0]).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+        self.0.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    }
+}
+
+#[test]
+fn frames_may_arrive_in_any_pieces() {
+    let server = serve(Options::default());
+    let mut client = server.connect();
+    let large = vec![7; 300_000];
+    let mut bytes = Client::request(METADATA, ECHO, b"one");
+    bytes.extend(Client::request(METADATA, ECHO, b"two"));
+    bytes.extend(Client::request(METADATA, ECHO, &large));
+    for piece in bytes.chunks(65_537).flat_map(|c| [&c[..1], &c[1..]]) {
+        client.0.write_all(piece).unwrap();
+    }
+    assert_eq!(client.receive(), b"one");
+    assert_eq!(client.receive(), b"two");
+    assert_eq!(client.receive(), large);
+}
+
+#[test]
+fn produce_requests_are_taken_while_earlier_ones_wait_and_answered_in_order() {
+    let server = serve(Options::default());
+    let mut client = server.connect();
+    client.send(PRODUCE, HOLD, b"1");
+    client.send(PRODUCE, HOLD, b"2");
+    client.send(PRODUCE, RELEASE, b"3");
+    for expected in [b"1", b"2", b"3"] {
+        assert_eq!(client.receive(), expected);
+    }
+}
+
+#[test]
+fn other_requests_wait_for_the_one_before() {
+    let server = serve(Options::default());
+    let (mut client, mut other) = (server.connect(), server.connect());
+    client.send(METADATA, HOLD, b"1");
+    client.send(METADATA, ECHO, b"2");
+    server.await_handled(1);
+    client.assert_silent();
+    assert_eq!(server.handler.handled.load(Ordering::SeqCst), 1);
+    other.send(METADATA, RELEASE, b"x");
+    assert_eq!(client.receive(), b"1");
+    assert_eq!(client.receive(), b"2");
+}
+
+#[test]
+fn requests_in_flight_are_bounded() {
+    let server = serve(Options { in_flight_max: 2, ..Options::default() });
+    let (mut client, mut other) = (server.connect(), server.connect());
+    for i in 0..5 {
+        client.send(PRODUCE, HOLD, &[i]);
+    }
+    server.await_handled(2);
+    client.assert_silent();
+    assert_eq!(server.handler.handled.load(Ordering::SeqCst), 2);
+    for i in 0..5 {
+        other.send(PRODUCE, RELEASE, b"");
+        other.receive();
+        if i % 2 == 0 {
+            server.await_handled(2 + i as usize + 1);
+        }
+    }
+    assert_eq!(client.receive(), [0]);
+}
+
+#[test]
+fn a_request_without_an_answer_does_not_hold_up_the_next() {
+    let server = serve(Options::default());
+    let mut client = server.connect();
+    client.send(PRODUCE, SILENT, b"1");
+    client.send(METADATA, ECHO, b"2");
+    assert_eq!(client.receive(), b"2");
+}
+
+#[test]
+fn lengths_out_of_bounds_close_the_connection_and_only_that() {
+    let server = serve(Options::default());
+    let mut other = server.connect();
+    for size in [-1, i32::MIN, 1024 * 1024 + 1, i32::MAX, 0x1603_0100] {
+        let mut client = server.connect();
+        client.0.write_all(&size.to_be_bytes()).unwrap();
+        client.assert_closed();
+    }
+    other.send(METADATA, ECHO, b"still here");
+    assert_eq!(other.receive(), b"still here");
+}
+
+#[test]
+fn a_request_that_was_dropped_closes_the_connection() {
+    let server = serve(Options::default());
+    let mut client = server.connect();
+    client.send(METADATA, FORGET, b"");
+    client.assert_closed();
+    for _ in 0..1000 {
+        if server.handler.closed.load(Ordering::SeqCst) == 1 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the handler was not told");
+}
+
+#[test]
+fn an_idle_connection_is_closed_and_one_that_waits_for_its_answer_is_not() {
+    let server = serve(Options { idle_max: Some(Duration::from_millis(200)), ..Options::default() });
+    let (mut idle, mut waiting) = (server.connect(), server.connect());
+    waiting.send(METADATA, HOLD, b"late");
+    idle.assert_closed();
+    std::thread::sleep(Duration::from_millis(300));
+    let mut other = server.connect();
+    other.send(METADATA, RELEASE, b"");
+    assert_eq!(waiting.receive(), b"late");
+}
+
+#[test]
+fn an_address_over_its_limit_is_closed_at_once() {
+    let limits = ConnectionLimitSettings { max_connections_per_ip: 1, ..Default::default() };
+    let server = serve(Options { limits, ..Options::default() });
+    let mut first = server.connect();
+    first.send(METADATA, ECHO, b"1");
+    assert_eq!(first.receive(), b"1");
+    server.connect().assert_closed();
+}
+
+#[test]
+fn connections_over_the_total_wait_until_one_leaves() {
+    let limits = ConnectionLimitSettings { max_connections: 1, ..Default::default() };
+    let server = serve(Options { limits, ..Options::default() });
+    let mut first = server.connect();
+    first.send(METADATA, ECHO, b"1");
+    assert_eq!(first.receive(), b"1");
+    let mut second = server.connect();
+    second.send(METADATA, ECHO, b"2");
+    second.assert_silent();
+    drop(first);
+    assert_eq!(second.receive(), b"2");
+}
+
+#[test]
+fn request_memory_bounds_what_is_read_and_is_given_back() {
+    let server = serve(Options { memory_bytes: 100, ..Options::default() });
+    let (mut half, mut other) = (server.connect(), server.connect());
+    // The first holds the whole pool while it is not complete.
+    half.0.write_all(&Client::request(METADATA, ECHO, &[1; 200])[..100]).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    other.send(METADATA, ECHO, b"other");
+    other.assert_silent();
+    half.0.write_all(&Client::request(METADATA, ECHO, &[1; 200])[100..]).unwrap();
+    assert_eq!(half.receive(), [1; 200]);
+    assert_eq!(other.receive(), b"other");
+}
+
+/// A file of zeros that has no descriptor.
+#[derive(Debug)]
+struct Zeros;
+
+impl DiskFile for Zeros {
+    fn path(&self) -> std::path::PathBuf {
+        "zeros".into()
+    }
+    fn read_at(&self, buf: &mut [u8], _: u64) -> std::io::Result<usize> {
+        buf.fill(0);
+        Ok(buf.len())
+    }
+    fn write_all_at(&self, _: &[std::io::IoSlice<'_>], _: u64) -> std::io::Result<()> {
+        Err(ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(u64::MAX)
+    }
+    fn set_len(&self, _: u64) -> std::io::Result<()> {
+        Err(ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn sync(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn rename(&self, _: &std::path::Path) -> std::io::Result<()> {
+        Err(ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn descriptor(&self) -> std::io::Result<Option<Arc<std::os::fd::OwnedFd>>> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn parts_of_files_are_sent_in_their_place() {
+    use ottla_broker::exchange::FilePart;
+    use ottla_server::network::outbox::Outbox;
+
+    #[derive(Debug)]
+    struct Real(Arc<std::os::fd::OwnedFd>);
+    impl DiskFile for Real {
+        fn path(&self) -> std::path::PathBuf {
+            "real".into()
+        }
+        fn read_at(&self, _: &mut [u8], _: u64) -> std::io::Result<usize> {
+            panic!("it is sent, not read")
+        }
+        fn write_all_at(&self, _: &[std::io::IoSlice<'_>], _: u64) -> std::io::Result<()> {
+            Err(ErrorKind::ReadOnlyFilesystem.into())
+        }
+        fn len(&self) -> std::io::Result<u64> {
+            Ok(26)
+        }
+        fn set_len(&self, _: u64) -> std::io::Result<()> {
+            Err(ErrorKind::ReadOnlyFilesystem.into())
+        }
+        fn sync(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn rename(&self, _: &std::path::Path) -> std::io::Result<()> {
+            Err(ErrorKind::ReadOnlyFilesystem.into())
+        }
+        fn descriptor(&self) -> std::io::Result<Option<Arc<std::os::fd::OwnedFd>>> {
+            Ok(Some(Arc::clone(&self.0)))
+        }
+    }
+
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"abcdefghijklmnopqrstuvwxyz").unwrap();
+    let file: Arc<dyn DiskFile> = Arc::new(Real(Arc::new(file.into())));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.writable().await.unwrap();
+        let mut outbox = Outbox::default();
+        outbox.push(vec![
+            Part::Bytes(Bytes::from_static(b"<")),
+            Part::File(FilePart { file: Arc::clone(&file), position: 2, len: 3 }),
+            Part::Bytes(Bytes::from_static(b"|")),
+            Part::Bytes(Bytes::from_static(b"|")),
+            Part::File(FilePart { file: Arc::new(Zeros), position: 0, len: 2 }),
+            Part::Bytes(Bytes::from_static(b">")),
+        ]);
+        outbox.send(&stream).unwrap();
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.len_bytes(), 0);
+        // Beyond the end there is nothing to send: an error, not an endless loop.
+        outbox.push(vec![Part::File(FilePart { file, position: 20, len: 10 })]);
+        assert_eq!(outbox.send(&stream).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        drop(stream);
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).unwrap();
+        assert_eq!(received, b"<cde||\0\0>uvwxyz");
+    });
+}
