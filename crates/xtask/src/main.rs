@@ -1,0 +1,49 @@
+//! `cargo xtask CHORE`: the command line around the chores.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a command speaks through its output
+
+use std::process::ExitCode;
+
+use ottla_xtask::{ChoreError, docs, layers, verify, workspace_root};
+
+const USAGE: &str = "usage: cargo xtask CHORE
+  layers   check that dependencies between the rooms point down only
+  docs     check the links of all Markdown pages
+  verify   everything before a change lands: format, clippy, layers, docs, tests";
+
+fn main() -> ExitCode {
+    let chore = std::env::args().nth(1).unwrap_or_default();
+    let root = workspace_root();
+    let found = match chore.as_str() {
+        "layers" => layers::check(&root),
+        "docs" => docs::check(&root),
+        "verify" => verify::run(&root),
+        "" | "help" | "-h" | "--help" => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        other => {
+            eprintln!("xtask: there is no chore named {other:?}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    report(&chore, found)
+}
+
+fn report(chore: &str, found: Result<Vec<String>, ChoreError>) -> ExitCode {
+    match found {
+        Ok(findings) if findings.is_empty() => {
+            println!("{chore}: ok");
+            ExitCode::SUCCESS
+        }
+        Ok(findings) => {
+            for finding in findings {
+                eprintln!("{chore}: {finding}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{chore}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
