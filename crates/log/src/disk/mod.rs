@@ -2,6 +2,10 @@
 //!
 //! The log engine touches the file system through [`Disk`] and [`DiskFile`] alone.
 
+mod real;
+
+pub use real::RealDisk;
+
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;

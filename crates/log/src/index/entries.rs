@@ -1,0 +1,352 @@
+//! A sorted file of fixed-size entries: what the offset index and the time index have in common.
+//!
+//! What always holds: entries on disk are those in memory (each append writes through), keys and values never decrease
+//! from one to the next, and the newest entries are held in memory too, since most lookups are near the end of the log.
+//! Nothing is opened or read before the first use. A reader works outside the lock, on entries that only a truncation
+//! could change.
+
+use std::io::{self, IoSlice};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::IndexError;
+use crate::disk::{DiskFile, Open};
+use crate::names::{FileKind, FileState, SegmentFile};
+use crate::partition_dir::PartitionDir;
+
+/// Newest entries held in memory; half of them are let go when they are more.
+const WARM_ENTRIES_MAX: usize = 128;
+/// Entries that the last step of a search on disk reads at once.
+const BLOCK_ENTRIES: u32 = 64;
+
+/// An entry as it lies on disk, before its offset is made absolute.
+pub(super) trait Entry: Copy {
+    const SIZE: usize;
+    const KIND: FileKind;
+    fn decode(bytes: &[u8]) -> Option<Self>;
+    fn encode(self, bytes: &mut Vec<u8>);
+}
+
+/// A lazily opened file of sorted entries.
+#[derive(Debug)]
+pub(super) struct Entries<E> {
+    dir: Arc<PartitionDir>,
+    base_offset: i64,
+    state: RwLock<State<E>>,
+}
+
+#[derive(Debug)]
+struct State<E> {
+    name: FileState,
+    opened: Option<Box<Opened<E>>>,
+}
+
+#[derive(Debug)]
+struct Opened<E> {
+    file: Arc<dyn DiskFile>,
+    entries: u32,
+    last: Option<E>,
+    /// The newest entries, without a gap.
+    warm: Vec<E>,
+    /// The file is longer than its entries: preallocated by Kafka and not trimmed, since it was not closed.
+    padded: bool,
+}
+
+/// What a reader takes out of the lock.
+struct Cold<E> {
+    file: Arc<dyn DiskFile>,
+    entries: u32,
+    entry: PhantomData<E>,
+}
+
+impl<E: Entry> Entries<E> {
+    pub(super) fn new(dir: Arc<PartitionDir>, base_offset: i64, name: FileState) -> Entries<E> {
+        Entries { dir, base_offset, state: RwLock::new(State { name, opened: None }) }
+    }
+
+    pub(super) fn base_offset(&self) -> i64 {
+        self.base_offset
+    }
+
+    pub(super) fn path(&self) -> std::path::PathBuf {
+        self.path_as(self.state.read().name)
+    }
+
+    pub(super) fn path_as(&self, state: FileState) -> std::path::PathBuf {
+        self.dir.file(&SegmentFile { base_offset: self.base_offset, kind: E::KIND, state }.to_string())
+    }
+
+    fn io<T>(&self, name: FileState, result: io::Result<T>) -> Result<T, IndexError> {
+        result.map_err(|source| IndexError::Io { path: self.path_as(name), source })
+    }
+
+    /// Looks at the open index; opens it first if need be. A file that is missing is made.
+    fn read<T>(&self, look: impl FnOnce(&Opened<E>) -> T) -> Result<T, IndexError> {
+        if let Some(opened) = &self.state.read().opened {
+            return Ok(look(opened));
+        }
+        self.write(|_, opened| Ok(look(opened)))
+    }
+
+    fn write<T>(
+        &self,
+        change: impl FnOnce(FileState, &mut Opened<E>) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        let mut state = self.state.write();
+        let name = state.name;
+        if let Some(opened) = &mut state.opened {
+            return change(name, opened);
+        }
+        let opened = self.io(name, Opened::open(&self.dir, &self.path_as(name)))?;
+        change(name, state.opened.insert(Box::new(opened)))
+    }
+
+    pub(super) fn exists(&self) -> Result<bool, IndexError> {
+        let name = self.state.read().name;
+        self.io(name, self.dir.disk().exists(&self.path_as(name)))
+    }
+
+    pub(super) fn len(&self) -> Result<u32, IndexError> {
+        self.read(|opened| opened.entries)
+    }
+
+    pub(super) fn last(&self) -> Result<Option<E>, IndexError> {
+        self.read(|opened| opened.last)
+    }
+
+    /// The length of the file if it holds no whole number of entries.
+    pub(super) fn odd_length(&self) -> Result<Option<u64>, IndexError> {
+        let (file, name) = (self.read(|opened| Arc::clone(&opened.file))?, self.state.read().name);
+        let len = self.io(name, file.len())?;
+        Ok((!len.is_multiple_of(E::SIZE as u64)).then_some(len))
+    }
+
+    pub(super) fn entry(&self, n: u32) -> Result<Option<E>, IndexError> {
+        let cold = self.read(|opened| match opened.warm(n) {
+            Some(entry) => Err(Some(entry)),
+            None if n >= opened.entries => Err(None),
+            None => Ok(opened.cold()),
+        })?;
+        match cold {
+            Ok(cold) => self.io(self.state.read().name, cold.entry(n)),
+            Err(found) => Ok(found),
+        }
+    }
+
+    /// The number of entries from the first on for which `holds` is true; it must be true for a prefix of them.
+    pub(super) fn partition_point(&self, holds: impl Fn(E) -> bool) -> Result<(u32, Option<E>), IndexError> {
+        let found = self.read(|opened| {
+            let cold_entries = opened.entries - opened.warm.len() as u32;
+            match opened.warm.first() {
+                Some(&first) if holds(first) => {
+                    let in_warm = opened.warm.partition_point(|&entry| holds(entry));
+                    Ok((cold_entries + in_warm as u32, opened.warm.get(in_warm - 1).copied()))
+                }
+                _ if cold_entries == 0 => Ok((0, None)),
+                _ => Err(opened.cold()),
+            }
+        })?;
+        match found {
+            Ok(found) => Ok(found),
+            Err(cold) => self.io(self.state.read().name, cold.partition_point(holds)),
+        }
+    }
+
+    /// Appends if `decide` yields an entry. It is given the file's state (`path` would wait for ever inside), the number
+    /// of entries and the last one.
+    pub(super) fn append(
+        &self,
+        decide: impl FnOnce(FileState, u32, Option<E>) -> Result<Option<E>, IndexError>,
+    ) -> Result<(), IndexError> {
+        self.write(|name, opened| match decide(name, opened.entries, opened.last)? {
+            Some(entry) => self.io(name, opened.append(entry)),
+            None => Ok(()),
+        })
+    }
+
+    /// Keeps the first `entries` entries.
+    pub(super) fn truncate(&self, entries: u32) -> Result<(), IndexError> {
+        self.write(|name, opened| self.io(name, opened.truncate(entries)))
+    }
+
+    /// Cuts off what a crash of Kafka left preallocated behind the entries.
+    pub(super) fn trim(&self) -> Result<(), IndexError> {
+        self.write(|name, opened| self.io(name, opened.trim()))
+    }
+
+    /// Makes the entries durable. An index that was not opened has none that are not.
+    pub(super) fn flush(&self) -> Result<(), IndexError> {
+        let (name, file) = {
+            let state = self.state.read();
+            (state.name, state.opened.as_ref().map(|opened| Arc::clone(&opened.file)))
+        };
+        match file {
+            Some(file) => self.io(name, file.sync()),
+            None => Ok(()),
+        }
+    }
+
+    /// Frees file and memory until the next use.
+    pub(super) fn close(&self) -> Result<(), IndexError> {
+        let mut state = self.state.write();
+        let name = state.name;
+        match state.opened.take() {
+            Some(mut opened) => self.io(name, opened.trim()),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the file another state's name. A missing file is no error: then there is nothing that would be stale.
+    pub(super) fn rename(&self, to: FileState) -> Result<(), IndexError> {
+        let mut state = self.state.write();
+        let from = state.name;
+        let result = match &state.opened {
+            Some(opened) => opened.file.rename(&self.path_as(to)),
+            None => self.dir.disk().rename(&self.path_as(from), &self.path_as(to)),
+        };
+        state.name = to;
+        self.io(from, ignore_missing(result))
+    }
+
+    pub(super) fn delete(&self) -> Result<(), IndexError> {
+        let mut state = self.state.write();
+        state.opened = None;
+        self.io(state.name, ignore_missing(self.dir.disk().remove_file(&self.path_as(state.name))))
+    }
+}
+
+pub(super) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+impl<E: Entry> Opened<E> {
+    fn open(dir: &PartitionDir, path: &std::path::Path) -> io::Result<Opened<E>> {
+        let file = dir.disk().open(path, Open::Create)?;
+        let len = file.len()?;
+        let slots = u32::try_from(len / E::SIZE as u64).map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidData, "the index is larger than 2^32 entries")
+        })?;
+        let mut cold = Cold { file: Arc::clone(&file), entries: slots, entry: PhantomData };
+        let entries = cold.without_padding()?;
+        cold.entries = entries;
+        let last = match entries.checked_sub(1) {
+            Some(last) => cold.entry(last)?,
+            None => None,
+        };
+        Ok(Opened {
+            file,
+            entries,
+            last,
+            warm: Vec::new(),
+            padded: len != u64::from(entries) * E::SIZE as u64,
+        })
+    }
+
+    fn cold(&self) -> Cold<E> {
+        Cold {
+            file: Arc::clone(&self.file),
+            entries: self.entries - self.warm.len() as u32,
+            entry: PhantomData,
+        }
+    }
+
+    fn warm(&self, n: u32) -> Option<E> {
+        let in_warm = n.checked_sub(self.entries - self.warm.len() as u32)?;
+        self.warm.get(in_warm as usize).copied()
+    }
+
+    fn append(&mut self, entry: E) -> io::Result<()> {
+        self.trim()?;
+        let mut bytes = Vec::with_capacity(E::SIZE);
+        entry.encode(&mut bytes);
+        self.file.write_all_at(&[IoSlice::new(&bytes)], u64::from(self.entries) * E::SIZE as u64)?;
+        if self.warm.len() == WARM_ENTRIES_MAX {
+            self.warm.drain(..WARM_ENTRIES_MAX / 2);
+        }
+        self.warm.push(entry);
+        self.last = Some(entry);
+        self.entries += 1;
+        Ok(())
+    }
+
+    fn truncate(&mut self, entries: u32) -> io::Result<()> {
+        if entries >= self.entries {
+            return Ok(());
+        }
+        let cold_entries = self.entries - self.warm.len() as u32;
+        self.warm.truncate(entries.saturating_sub(cold_entries) as usize);
+        self.entries = entries;
+        self.padded = true;
+        self.last = match (entries.checked_sub(1), self.warm.last()) {
+            (_, Some(&last)) => Some(last),
+            (Some(last), None) => self.cold().entry(last)?,
+            (None, None) => None,
+        };
+        self.trim()
+    }
+
+    fn trim(&mut self) -> io::Result<()> {
+        if self.padded {
+            self.file.set_len(u64::from(self.entries) * E::SIZE as u64)?;
+            self.padded = false;
+        }
+        Ok(())
+    }
+}
+
+impl<E: Entry> Cold<E> {
+    fn block(&self, first: u32, entries: u32) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; entries as usize * E::SIZE];
+        let n = self.file.read_at(&mut bytes, u64::from(first) * E::SIZE as u64)?;
+        bytes.truncate(n);
+        Ok(bytes)
+    }
+
+    fn entry(&self, n: u32) -> io::Result<Option<E>> {
+        Ok(E::decode(&self.block(n, 1)?))
+    }
+
+    fn partition_point(&self, holds: impl Fn(E) -> bool) -> io::Result<(u32, Option<E>)> {
+        // Invariant: `holds` for all before `from`, not for `to` and after. `before` is the entry at `from - 1`.
+        let (mut from, mut to, mut before) = (0, self.entries, None);
+        while to - from > BLOCK_ENTRIES {
+            let middle = from + (to - from) / 2;
+            // An entry that is gone was truncated away meanwhile.
+            match self.entry(middle)?.filter(|&entry| holds(entry)) {
+                Some(entry) => (from, before) = (middle + 1, Some(entry)),
+                None => to = middle,
+            }
+        }
+        for bytes in self.block(from, to - from)?.chunks_exact(E::SIZE) {
+            match E::decode(bytes).filter(|&entry| holds(entry)) {
+                Some(entry) => (from, before) = (from + 1, Some(entry)),
+                None => break,
+            }
+        }
+        Ok((from, before))
+    }
+
+    /// The number of slots before the zeros that end a preallocated file. Only the first entry can be all zeros
+    /// itself, and then only if it is alone or others follow.
+    fn without_padding(&self) -> io::Result<u32> {
+        let is_zero = |slot| Ok::<_, io::Error>(self.block(slot, 1)?.iter().all(|&byte| byte == 0));
+        if self.entries <= 1 || !is_zero(self.entries - 1)? {
+            return Ok(self.entries);
+        }
+        let (mut from, mut to) = (1, self.entries - 1);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if is_zero(middle)? {
+                to = middle;
+            } else {
+                from = middle + 1;
+            }
+        }
+        if from == 1 && is_zero(0)? { Ok(0) } else { Ok(from) }
+    }
+}
