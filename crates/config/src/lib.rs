@@ -1,1 +1,29 @@
 //! Settings: one row a key, parsing, precedence, validation, and their effective values.
+//!
+//! The tables under `tables/` say everything about a key once: name, type, default, what values it may have, how it may
+//! be changed, whether anything acts on it. Typed key constants are generated from them, so reading a setting can
+//! neither misspell it nor get its type wrong, and every value that a [`Config`] holds has passed its row's validation.
+//! Nothing here opens a file or reads the environment: texts come in, values and reports go out.
+
+mod config;
+mod endpoint;
+mod error;
+mod key;
+mod node;
+mod table;
+mod topic;
+mod validate;
+mod value;
+
+pub use config::{Config, Setting, Source};
+pub use endpoint::{Endpoint, ProtocolMap, SecurityProtocol};
+pub use error::{ConfigError, ConfigErrors};
+pub use key::{FromValue, Key};
+pub use node::Roles;
+pub use table::{
+    BROKER, DefaultValue, ENTITY, GROUP, Importance, Neglect, Row, Scope, Synonym, TOPIC, Table, Type,
+    UpdateMode, entity_keys, group_keys, keys, topic_keys,
+};
+pub use topic::{CleanupPolicy, CompressionType, TimestampType, TopicConfig, broker_default};
+pub use validate::{HostPort, QuorumVoter, Validator};
+pub use value::{Password, Value};
