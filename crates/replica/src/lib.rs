@@ -1,1 +1,3 @@
 //! Partitions and their replicas: append, fetch, high watermark, purgatory, fetch sessions.
+
+pub mod purgatory;
