@@ -71,11 +71,8 @@ impl<Op: DelayedOperation> Purgatory<Op> {
         Op: 'a,
     {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let delayed = Arc::new(Delayed {
-            key: (deadline, id),
-            watched: AtomicUsize::new(0),
-            op: Mutex::new(Some(op)),
-        });
+        let delayed =
+            Arc::new(Delayed { key: (deadline, id), watched: AtomicUsize::new(0), op: Mutex::new(Some(op)) });
         self.deadlines.lock().insert(delayed.key, Arc::clone(&delayed));
         for watchers in watchers {
             delayed.watched.fetch_add(1, Ordering::Relaxed);

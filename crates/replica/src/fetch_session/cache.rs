@@ -98,10 +98,7 @@ impl FetchSessions {
         }
         let kind = match request.session_epoch {
             FINAL_EPOCH => Kind::Sessionless,
-            _ => Kind::Full {
-                is_follower: request.is_follower,
-                uses_topic_ids: request.uses_topic_ids,
-            },
+            _ => Kind::Full { is_follower: request.is_follower, uses_topic_ids: request.uses_topic_ids },
         };
         FetchContext { kind, partitions: request.partitions }
     }

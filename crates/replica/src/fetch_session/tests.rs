@@ -56,15 +56,18 @@ fn fetch(
 #[test]
 fn an_incremental_response_carries_what_changed() {
     let sessions = FetchSessions::new(10, 1);
-    let (id, carried) = fetch(&sessions, request(0, 0, &[(0, 0), (1, 0), (2, 0)]), START, |_| answer(5, false));
+    let (id, carried) =
+        fetch(&sessions, request(0, 0, &[(0, 0), (1, 0), (2, 0)]), START, |_| answer(5, false));
     assert_ne!(id, NO_SESSION);
     assert_eq!(carried, [0, 1, 2]);
     let (same, carried) = fetch(&sessions, request(id, 1, &[]), START, |_| answer(5, false));
     assert_eq!((same, carried), (id, vec![]));
-    let (_, carried) = fetch(&sessions, request(id, 2, &[]), START, |p| answer(5 + i64::from(p == 1), p == 2));
+    let (_, carried) =
+        fetch(&sessions, request(id, 2, &[]), START, |p| answer(5 + i64::from(p == 1), p == 2));
     assert_eq!(carried, [1, 2]);
     let failed = PartitionSummary { error: ErrorCode::UnknownTopicId, ..answer(5, false) };
-    let (_, carried) = fetch(&sessions, request(id, 3, &[]), START, |p| if p == 0 { failed } else { answer(6, false) });
+    let (_, carried) =
+        fetch(&sessions, request(id, 3, &[]), START, |p| if p == 0 { failed } else { answer(6, false) });
     assert_eq!(carried, [0, 2]);
     // After an error the first good answer is news.
     let (_, carried) = fetch(&sessions, request(id, 4, &[]), START, |p| answer(5 + i64::from(p != 0), false));
@@ -138,7 +141,10 @@ fn a_full_cache_takes_a_session_only_in_place_of_a_lesser_one() {
     let follower = open(&sessions, &[(0, 0)], true, evictable);
     assert_ne!(follower, NO_SESSION, "a follower goes before any consumer");
     assert_eq!(open(&sessions, &[(0, 0), (1, 0)], false, MonoMs(evictable.0 + 1)), NO_SESSION);
-    assert_eq!(FetchSessions::new(0, 1).begin(request(0, 0, &[(0, 0)]), START).map(|c| c.partitions.len()), Ok(1));
+    assert_eq!(
+        FetchSessions::new(0, 1).begin(request(0, 0, &[(0, 0)]), START).map(|c| c.partitions.len()),
+        Ok(1)
+    );
     let stale = MonoMs(evictable.0 + 121_000);
     assert_ne!(open(&sessions, &[(0, 0)], false, stale), NO_SESSION, "nobody used the follower's for long");
 }
