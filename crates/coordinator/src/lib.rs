@@ -1,1 +1,8 @@
-//! Group coordination on one runtime of replayed shards.
+//! Coordinators: who is in which group, and which offsets it has committed, kept in internal topics.
+//!
+//! [`runtime`] is shared by all kinds of coordinators.
+
+pub mod runtime;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,337 @@
+//! A shard that is loaded: its state in versions, the batch that is being filled, and who waits for which offset.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ottla_types::{MonoMs, Now, Offset, TopicPartition};
+use ottla_wire::ErrorCode;
+use tracing::{error, warn};
+
+use super::Shard;
+use super::responder::Reply;
+use super::shards::RuntimeConfig;
+use super::storage::{BATCH_HEADER_BYTES, EncodedRecord, PartitionWriter, Producer, WriteBatch};
+use super::timers::Timers;
+use super::turn::{Effects, Turn};
+
+/// Something to run when the shard is no longer held: answers to clients.
+pub(crate) type Answer = Box<dyn FnOnce() + Send>;
+
+pub(crate) struct Active<S: Shard> {
+    partition: TopicPartition,
+    config: RuntimeConfig,
+    writer: Arc<dyn PartitionWriter>,
+    shard: S,
+    /// Everything that was written.
+    state: S::State,
+    /// Earlier states and the offsets up to which they hold, oldest first. The front is what the high watermark covers;
+    /// empty where it covers everything.
+    versions: VecDeque<(Offset, S::State)>,
+    /// Where the next batch will begin.
+    end: Offset,
+    high_watermark: Offset,
+    batch: Option<OpenBatch<S>>,
+    waiting: VecDeque<Waiting<S>>,
+    completed: VecDeque<(S::Completion, Result<(), ErrorCode>)>,
+    timers: Timers<S::Timer>,
+    answers: Vec<Answer>,
+    out_of_sync: bool,
+}
+
+/// Records that are replayed and not yet appended.
+struct OpenBatch<S: Shard> {
+    opened_at: MonoMs,
+    producer: Option<Producer>,
+    records: Vec<EncodedRecord>,
+    bytes: usize,
+    max_bytes: usize,
+    waiting: Vec<Waiting<S>>,
+}
+
+/// What one operation left to be done once the log is committed up to `end`.
+struct Waiting<S: Shard> {
+    end: Offset,
+    deadline: MonoMs,
+    replies: Vec<Reply>,
+    completions: Vec<S::Completion>,
+}
+
+impl<S: Shard> Active<S> {
+    pub(crate) fn new(
+        partition: TopicPartition,
+        config: RuntimeConfig,
+        writer: Arc<dyn PartitionWriter>,
+        shard: S,
+        loaded: super::load::LoadedLog<S>,
+    ) -> Active<S> {
+        Active {
+            partition,
+            config,
+            writer,
+            shard,
+            state: loaded.state,
+            versions: loaded.versions,
+            end: loaded.end,
+            high_watermark: loaded.high_watermark,
+            batch: None,
+            waiting: VecDeque::new(),
+            completed: VecDeque::new(),
+            timers: Timers::default(),
+            answers: Vec::new(),
+            out_of_sync: false,
+        }
+    }
+
+    /// Runs one operation. Its records join the open batch.
+    pub(crate) fn run(&mut self, now: Now, operation: impl FnOnce(&mut S, &mut Turn<'_, S>)) {
+        let mut effects = Effects::default();
+        let committed = self.versions.front().map_or(&self.state, |(_, state)| state);
+        let mut turn = Turn { now, state: &self.state, committed, effects: &mut effects };
+        operation(&mut self.shard, &mut turn);
+        self.apply(effects, now);
+        if self.config.append_linger_ms == Some(0) {
+            self.flush(now);
+        }
+    }
+
+    /// Fires what is due: timers, timeouts of operations, and the batch that has lingered long enough.
+    pub(crate) fn tick(&mut self, now: Now) {
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            self.run(now, |shard, turn| shard.timer_fired(turn, timer));
+        }
+        while self.waiting.front().is_some_and(|waiting| waiting.deadline <= now.mono) {
+            if let Some(waiting) = self.waiting.pop_front() {
+                warn!(partition = %self.partition, end = %waiting.end, "not committed in time");
+                self.finish(waiting, Err(ErrorCode::RequestTimedOut));
+            }
+        }
+        if self.linger_deadline() <= now.mono {
+            self.flush(now);
+        }
+    }
+
+    /// Releases what the high watermark has reached.
+    pub(crate) fn advance(&mut self, high_watermark: Offset) {
+        if high_watermark <= self.high_watermark {
+            return;
+        }
+        self.high_watermark = high_watermark;
+        while self.versions.get(1).is_some_and(|(offset, _)| *offset <= high_watermark) {
+            self.versions.pop_front();
+        }
+        if self.batch.is_none() && self.end <= high_watermark {
+            self.versions.clear();
+        }
+        while self.waiting.front().is_some_and(|waiting| waiting.end <= high_watermark) {
+            if let Some(waiting) = self.waiting.pop_front() {
+                self.finish(waiting, Ok(()));
+            }
+        }
+    }
+
+    /// Lets the shard hear of one outcome; false if there was none.
+    pub(crate) fn run_completion(&mut self, now: Now) -> bool {
+        let Some((completion, result)) = self.completed.pop_front() else { return false };
+        self.run(now, |shard, turn| shard.completed(turn, completion, result));
+        true
+    }
+
+    /// Appends the open batch when nothing else waits to join it. With a fixed linger it stays open until then.
+    pub(crate) fn idle(&mut self, now: Now) {
+        if self.config.append_linger_ms.is_none() {
+            self.flush(now);
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> MonoMs {
+        let timeout = self.waiting.front().map_or(MonoMs::NEVER, |waiting| waiting.deadline);
+        self.timers.next_deadline().min(timeout).min(self.linger_deadline())
+    }
+
+    pub(crate) fn take_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// The log holds something that this shard did not write: it must be loaded again.
+    pub(crate) fn is_out_of_sync(&self) -> bool {
+        self.out_of_sync
+    }
+
+    /// Gives the shard up. Whoever waits is answered NOT_COORDINATOR.
+    pub(crate) fn unload(mut self) -> Vec<Answer> {
+        let open = self.batch.take().map_or_else(Vec::new, |batch| batch.waiting);
+        for waiting in std::mem::take(&mut self.waiting).into_iter().chain(open) {
+            self.answers.extend(answers(waiting.replies, Err(ErrorCode::NotCoordinator)));
+        }
+        let mut answers = std::mem::take(&mut self.answers);
+        // The requests that the shard itself has parked are answered as they are dropped, outside of the lock.
+        let shard = self.shard;
+        answers.push(Box::new(move || drop(shard)));
+        answers
+    }
+
+    fn linger_deadline(&self) -> MonoMs {
+        match (&self.batch, self.config.append_linger_ms) {
+            (Some(batch), Some(linger_ms)) => batch.opened_at.plus_ms(i64::from(linger_ms)),
+            _ => MonoMs::NEVER,
+        }
+    }
+
+    fn apply(&mut self, effects: Effects<S>, now: Now) {
+        for (timer, deadline) in effects.timers {
+            match deadline {
+                Some(deadline) => self.timers.set(timer, deadline),
+                None => self.timers.cancel(&timer),
+            }
+        }
+        self.answers.extend(effects.immediate);
+        let waiting = Waiting {
+            end: self.end,
+            deadline: now.mono.plus_ms(i64::from(self.config.write_timeout_ms)),
+            replies: effects.replies,
+            completions: effects.completions,
+        };
+        match self.write(effects.records, effects.may_split, effects.producer, now) {
+            Ok(()) => self.wait(waiting),
+            Err(code) => self.finish(waiting, Err(code)),
+        }
+        if effects.producer.is_some() {
+            self.flush(now);
+        }
+    }
+
+    /// Replays the records and puts them into the open batch.
+    fn write(
+        &mut self,
+        records: Vec<S::Record>,
+        may_split: bool,
+        producer: Option<Producer>,
+        now: Now,
+    ) -> Result<(), ErrorCode> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let encoded: Vec<EncodedRecord> = records.iter().map(S::encode).collect();
+        let max_bytes = self.writer.max_batch_bytes(&self.partition);
+        let in_one_batch = !may_split || producer.is_some();
+        if in_one_batch {
+            let bytes = encoded.iter().map(EncodedRecord::max_bytes).sum::<usize>();
+            self.make_room(bytes, max_bytes, producer, now)?;
+        }
+        for (record, encoded) in records.into_iter().zip(encoded) {
+            if !in_one_batch {
+                self.make_room(encoded.max_bytes(), max_bytes, producer, now)?;
+            }
+            self.put(record, encoded, producer, max_bytes, now);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that `bytes` more fit into the open batch, if need be by appending it and beginning another.
+    fn make_room(
+        &mut self,
+        bytes: usize,
+        max_bytes: usize,
+        producer: Option<Producer>,
+        now: Now,
+    ) -> Result<(), ErrorCode> {
+        if BATCH_HEADER_BYTES + bytes > max_bytes {
+            return Err(ErrorCode::MessageTooLarge);
+        }
+        let fits = |batch: &OpenBatch<S>| {
+            batch.producer.is_none() && producer.is_none() && batch.bytes + bytes <= batch.max_bytes
+        };
+        match &self.batch {
+            Some(batch) if !fits(batch) => self.try_flush(now),
+            _ => Ok(()),
+        }
+    }
+
+    fn put(
+        &mut self,
+        record: S::Record,
+        encoded: EncodedRecord,
+        producer: Option<Producer>,
+        max_bytes: usize,
+        now: Now,
+    ) {
+        if self.batch.is_none() {
+            self.versions.push_back((self.end, self.state.clone()));
+        }
+        let batch = self.batch.get_or_insert_with(|| OpenBatch {
+            opened_at: now.mono,
+            producer,
+            records: Vec::new(),
+            bytes: BATCH_HEADER_BYTES,
+            max_bytes,
+            waiting: Vec::new(),
+        });
+        let offset = self.end + batch.records.len() as i64;
+        batch.bytes += encoded.max_bytes();
+        batch.records.push(encoded);
+        S::replay(&mut self.state, offset, producer, record);
+    }
+
+    /// Queues what an operation left behind everything that is written so far.
+    fn wait(&mut self, mut waiting: Waiting<S>) {
+        if waiting.replies.is_empty() && waiting.completions.is_empty() {
+            return;
+        }
+        if let Some(batch) = &mut self.batch {
+            batch.waiting.push(waiting);
+        } else if self.high_watermark < self.end {
+            waiting.end = self.end;
+            self.waiting.push_back(waiting);
+        } else {
+            self.finish(waiting, Ok(()));
+        }
+    }
+
+    fn finish(&mut self, waiting: Waiting<S>, result: Result<(), ErrorCode>) {
+        self.answers.extend(answers(waiting.replies, result));
+        self.completed.extend(waiting.completions.into_iter().map(|completion| (completion, result)));
+    }
+
+    fn flush(&mut self, now: Now) {
+        // Whoever had a part in the batch has been told of its failure.
+        let _ = self.try_flush(now);
+    }
+
+    fn try_flush(&mut self, now: Now) -> Result<(), ErrorCode> {
+        let Some(batch) = self.batch.take() else { return Ok(()) };
+        let next = self.end + batch.records.len() as i64;
+        let append = WriteBatch { timestamp: now.wall, producer: batch.producer, records: batch.records };
+        let result = match self.writer.append(&self.partition, append, now) {
+            Ok(end) if end == next => Ok(()),
+            Ok(end) => {
+                error!(partition = %self.partition, %end, expected = %next, "the log holds records of others");
+                self.out_of_sync = true;
+                Err(ErrorCode::NotCoordinator)
+            }
+            Err(code) => {
+                error!(partition = %self.partition, ?code, "append failed");
+                Err(code)
+            }
+        };
+        match result {
+            Ok(()) => {
+                self.end = next;
+                self.waiting
+                    .extend(batch.waiting.into_iter().map(|waiting| Waiting { end: next, ..waiting }));
+            }
+            Err(code) => {
+                if let Some((_, before)) = self.versions.pop_back() {
+                    self.state = before;
+                }
+                for waiting in batch.waiting {
+                    self.finish(waiting, Err(code));
+                }
+            }
+        }
+        result
+    }
+}
+
+fn answers(replies: Vec<Reply>, result: Result<(), ErrorCode>) -> impl Iterator<Item = Answer> {
+    replies.into_iter().map(move |reply| -> Answer { Box::new(move || reply.release(result)) })
+}

@@ -1,0 +1,235 @@
+//! One partition's shard and the queue before it. Threads leave events in the queue; whoever finds the shard free runs
+//! it until the queue is empty, then appends the batch that came together. Nobody ever blocks on a shard, so an event
+//! may be left from anywhere, also from within an append.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, TopicPartition};
+use ottla_wire::ErrorCode;
+use parking_lot::Mutex;
+use tracing::info;
+
+use super::Shard;
+use super::active::{Active, Answer};
+use super::load::LoadedLog;
+use super::shards::RuntimeConfig;
+use super::storage::PartitionWriter;
+use super::turn::Turn;
+
+/// An operation: it gets the shard, or the reason why it can't.
+pub(crate) type Operation<S> =
+    Box<dyn for<'a, 'b> FnOnce(Result<(&'a mut S, &'a mut Turn<'b, S>), ErrorCode>) + Send>;
+
+pub(crate) enum Event<S: Shard> {
+    Operation(Now, Operation<S>),
+    HighWatermark(Offset),
+    Tick(Now),
+    Loaded(Now, Result<Box<LoadedLog<S>>, ErrorCode>),
+    Unload,
+}
+
+pub(crate) struct Cell<S: Shard> {
+    pub(crate) partition: TopicPartition,
+    epoch: Mutex<LeaderEpoch>,
+    config: RuntimeConfig,
+    writer: Arc<dyn PartitionWriter>,
+    queue: Mutex<VecDeque<Event<S>>>,
+    held: Mutex<Held<S>>,
+    next_deadline: AtomicU64,
+    closed: AtomicBool,
+    /// The log holds what this shard did not write: only loading it anew helps.
+    needs_reload: AtomicBool,
+    load_failed: AtomicBool,
+}
+
+struct Held<S: Shard> {
+    phase: Phase<S>,
+    now: Now,
+    high_watermark: Offset,
+    answers: Vec<Answer>,
+}
+
+enum Phase<S: Shard> {
+    Loading(S),
+    Active(Box<Active<S>>),
+    Failed,
+    Closed,
+}
+
+impl<S: Shard> Cell<S> {
+    pub(crate) fn new(
+        partition: TopicPartition,
+        epoch: LeaderEpoch,
+        config: RuntimeConfig,
+        writer: Arc<dyn PartitionWriter>,
+        shard: S,
+    ) -> Cell<S> {
+        Cell {
+            partition,
+            epoch: Mutex::new(epoch),
+            config,
+            writer,
+            queue: Mutex::new(VecDeque::new()),
+            held: Mutex::new(Held {
+                phase: Phase::Loading(shard),
+                now: Now::default(),
+                high_watermark: Offset::UNKNOWN,
+                answers: Vec::new(),
+            }),
+            next_deadline: AtomicU64::new(MonoMs::NEVER.0),
+            closed: AtomicBool::new(false),
+            needs_reload: AtomicBool::new(false),
+            load_failed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> LeaderEpoch {
+        *self.epoch.lock()
+    }
+
+    pub(crate) fn raise_epoch(&self, epoch: LeaderEpoch) {
+        let mut current = self.epoch.lock();
+        *current = epoch.max(*current);
+    }
+
+    pub(crate) fn post(&self, event: Event<S>) {
+        self.queue.lock().push_back(event);
+        self.pump();
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.post(Event::Unload);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn needs_reload(&self) -> bool {
+        self.needs_reload.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn load_failed(&self) -> bool {
+        self.load_failed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn next_deadline(&self) -> MonoMs {
+        MonoMs(self.next_deadline.load(Ordering::Acquire))
+    }
+
+    fn pump(&self) {
+        loop {
+            // Whoever holds the shard looks at the queue again after letting go of it.
+            let Some(mut held) = self.held.try_lock() else { return };
+            self.drain(&mut held);
+            let deadline = match &held.phase {
+                Phase::Active(active) => active.next_deadline(),
+                _ => MonoMs::NEVER,
+            };
+            self.next_deadline.store(deadline.0, Ordering::Release);
+            let answers = std::mem::take(&mut held.answers);
+            drop(held);
+            for answer in answers {
+                answer();
+            }
+            if self.queue.lock().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn drain(&self, held: &mut Held<S>) {
+        loop {
+            let event = self.queue.lock().pop_front();
+            let idle = event.is_none();
+            if let Some(event) = event {
+                self.handle(held, event);
+            } else if let Phase::Active(active) = &mut held.phase {
+                active.idle(held.now);
+            }
+            self.settle(held);
+            if idle && self.queue.lock().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn handle(&self, held: &mut Held<S>, event: Event<S>) {
+        match event {
+            Event::Operation(now, operation) => {
+                held.observe(now);
+                match &mut held.phase {
+                    Phase::Active(active) => active.run(held.now, |shard, turn| operation(Ok((shard, turn)))),
+                    Phase::Loading(_) => operation(Err(ErrorCode::CoordinatorLoadInProgress)),
+                    Phase::Failed | Phase::Closed => operation(Err(ErrorCode::NotCoordinator)),
+                }
+            }
+            Event::HighWatermark(offset) => held.high_watermark = held.high_watermark.max(offset),
+            Event::Tick(now) => {
+                held.observe(now);
+                if let Phase::Active(active) = &mut held.phase {
+                    active.tick(held.now);
+                }
+            }
+            Event::Loaded(now, loaded) => {
+                held.observe(now);
+                self.finish_load(held, loaded);
+            }
+            Event::Unload => self.leave(held, Phase::Closed),
+        }
+    }
+
+    /// Does what every event may have made possible: releases what is committed, tells the shard of outcomes.
+    fn settle(&self, held: &mut Held<S>) {
+        let Phase::Active(active) = &mut held.phase else { return };
+        active.advance(held.high_watermark);
+        while active.run_completion(held.now) {}
+        held.answers.extend(active.take_answers());
+        if active.is_out_of_sync() {
+            self.leave(held, Phase::Failed);
+            self.needs_reload.store(true, Ordering::Release);
+        }
+    }
+
+    fn finish_load(&self, held: &mut Held<S>, loaded: Result<Box<LoadedLog<S>>, ErrorCode>) {
+        if !matches!(held.phase, Phase::Loading(_)) {
+            return;
+        }
+        let Phase::Loading(shard) = std::mem::replace(&mut held.phase, Phase::Failed) else { return };
+        let Ok(loaded) = loaded else {
+            self.load_failed.store(true, Ordering::Release);
+            return;
+        };
+        held.high_watermark = held.high_watermark.max(loaded.high_watermark);
+        let mut active = Box::new(Active::new(
+            self.partition.clone(),
+            self.config.clone(),
+            Arc::clone(&self.writer),
+            shard,
+            *loaded,
+        ));
+        active.run(held.now, |shard, turn| shard.loaded(turn));
+        held.phase = Phase::Active(active);
+        info!(partition = %self.partition, epoch = %self.epoch(), "coordinator loaded");
+    }
+
+    fn leave(&self, held: &mut Held<S>, next: Phase<S>) {
+        match std::mem::replace(&mut held.phase, next) {
+            Phase::Active(active) => held.answers.extend(active.unload()),
+            Phase::Loading(shard) => held.answers.push(Box::new(move || drop(shard))),
+            Phase::Failed | Phase::Closed => {}
+        }
+    }
+}
+
+impl<S: Shard> Held<S> {
+    /// Time goes forward, however the threads overtake each other between reading the clock and getting here.
+    fn observe(&mut self, now: Now) {
+        if now.mono >= self.now.mono {
+            self.now = now;
+        }
+    }
+}

@@ -1,0 +1,153 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, TopicPartition};
+use ottla_wire::ErrorCode;
+use parking_lot::{Mutex, RwLock};
+
+use super::cell::{Cell, Event};
+use super::load::LoadTask;
+use super::storage::{PartitionReader, PartitionWriter};
+use super::turn::Turn;
+use super::{Responder, Shard};
+
+/// How a coordinator's shards write and load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeConfig {
+    /// How long an operation waits for its records to be committed, in milliseconds.
+    pub write_timeout_ms: i32,
+    /// How long a batch stays open for more operations, in milliseconds. `None`: until no operation waits to join it.
+    pub append_linger_ms: Option<i32>,
+    /// Bytes read at a time while loading.
+    pub load_buffer_bytes: usize,
+}
+
+/// All shards of one coordinator on this node: one for each partition of its topic that this node leads.
+pub struct Runtime<S: Shard> {
+    topic: Arc<str>,
+    config: RuntimeConfig,
+    writer: Arc<dyn PartitionWriter>,
+    reader: Arc<dyn PartitionReader>,
+    new_shard: Box<dyn Fn(&TopicPartition) -> S + Send + Sync>,
+    cells: RwLock<BTreeMap<i32, Arc<Cell<S>>>>,
+    loads: Mutex<VecDeque<LoadTask<S>>>,
+}
+
+impl<S: Shard> std::fmt::Debug for Runtime<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl<S: Shard> Runtime<S> {
+    pub fn new(
+        topic: &str,
+        config: RuntimeConfig,
+        writer: Arc<dyn PartitionWriter>,
+        reader: Arc<dyn PartitionReader>,
+        new_shard: impl Fn(&TopicPartition) -> S + Send + Sync + 'static,
+    ) -> Runtime<S> {
+        Runtime {
+            topic: Arc::from(topic),
+            config,
+            writer,
+            reader,
+            new_shard: Box::new(new_shard),
+            cells: RwLock::default(),
+            loads: Mutex::default(),
+        }
+    }
+
+    /// This node leads `partition` from now on. Its shard is loading until the task that [`Runtime::next_load`] hands
+    /// out is done. A shard that is there already goes on under the newer epoch, for the log is the same.
+    pub fn become_leader(&self, partition: i32, epoch: LeaderEpoch) {
+        let mut cells = self.cells.write();
+        match cells.get(&partition) {
+            Some(cell) if !cell.load_failed() => return cell.raise_epoch(epoch),
+            _ => {}
+        }
+        let partition_name = TopicPartition { topic: Arc::clone(&self.topic), partition };
+        let shard = (self.new_shard)(&partition_name);
+        let writer = Arc::clone(&self.writer);
+        let cell = Arc::new(Cell::new(partition_name, epoch, self.config.clone(), writer, shard));
+        cells.insert(partition, Arc::clone(&cell));
+        let load = LoadTask::new(cell, Arc::clone(&self.reader), self.config.load_buffer_bytes);
+        self.loads.lock().push_back(load);
+    }
+
+    /// This node no longer leads `partition`: its shard is given up, and all who wait are answered NOT_COORDINATOR.
+    /// With an epoch, only if the shard is not of that epoch or a newer one.
+    pub fn resign(&self, partition: i32, epoch: Option<LeaderEpoch>) {
+        let mut cells = self.cells.write();
+        let stale = |cell: &Arc<Cell<S>>| epoch.is_none_or(|epoch| cell.epoch() < epoch);
+        let removed = if cells.get(&partition).is_some_and(stale) { cells.remove(&partition) } else { None };
+        drop(cells);
+        if let Some(cell) = removed {
+            cell.close();
+        }
+    }
+
+    /// The next shard to load, if any waits. Whoever takes the task steps it until it is done.
+    pub fn next_load(&self) -> Option<LoadTask<S>> {
+        self.loads.lock().pop_front()
+    }
+
+    /// The high watermark of `partition` is `offset` now.
+    pub fn high_watermark_updated(&self, partition: i32, offset: Offset) {
+        if let Some(cell) = self.cell(partition) {
+            cell.post(Event::HighWatermark(offset));
+        }
+    }
+
+    /// Runs `operation` on the shard of `partition`. Its responder comes back with the error if there is no such shard,
+    /// or none that is loaded.
+    pub fn submit<R: Send + 'static>(
+        &self,
+        partition: i32,
+        now: Now,
+        responder: Responder<R>,
+        operation: impl FnOnce(&mut S, &mut Turn<'_, S>, Responder<R>) + Send + 'static,
+    ) {
+        let Some(cell) = self.cell(partition) else {
+            responder.answer(Err(ErrorCode::NotCoordinator));
+            return;
+        };
+        cell.post(Event::Operation(
+            now,
+            Box::new(move |access| match access {
+                Ok((shard, turn)) => operation(shard, turn, responder),
+                Err(code) => responder.answer(Err(code)),
+            }),
+        ));
+    }
+
+    /// The partitions of which this node has a shard, loaded or not, in ascending order.
+    pub fn partitions(&self) -> Vec<i32> {
+        self.cells.read().keys().copied().collect()
+    }
+
+    /// Lets every shard fire what is due, and loads anew where the log turned out to be another than the shard's.
+    pub fn tick(&self, now: Now) {
+        let cells: Vec<(i32, Arc<Cell<S>>)> =
+            self.cells.read().iter().map(|(partition, cell)| (*partition, Arc::clone(cell))).collect();
+        for (partition, cell) in cells {
+            if cell.next_deadline() <= now.mono {
+                cell.post(Event::Tick(now));
+            }
+            if cell.needs_reload() {
+                let epoch = cell.epoch();
+                self.resign(partition, None);
+                self.become_leader(partition, epoch);
+            }
+        }
+    }
+
+    /// When [`Runtime::tick`] has something to do next.
+    pub fn next_deadline(&self) -> MonoMs {
+        self.cells.read().values().map(|cell| cell.next_deadline()).min().unwrap_or(MonoMs::NEVER)
+    }
+
+    fn cell(&self, partition: i32) -> Option<Arc<Cell<S>>> {
+        self.cells.read().get(&partition).cloned()
+    }
+}

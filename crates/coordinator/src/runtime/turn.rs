@@ -1,0 +1,103 @@
+use ottla_types::{MonoMs, Now};
+use ottla_wire::ErrorCode;
+
+use super::Shard;
+use super::responder::{Reply, Responder};
+use super::storage::Producer;
+
+/// What an operation sees and what it yields. It reads the state and asks for effects; that the records are applied,
+/// written and committed, and that nobody hears of it before, is the runtime's business.
+pub struct Turn<'a, S: Shard> {
+    /// When this operation takes place.
+    pub now: Now,
+    /// The state with everything that was written, committed or not. What operations build on.
+    pub state: &'a S::State,
+    /// The state up to the high watermark. What reads answer from.
+    pub committed: &'a S::State,
+    pub(crate) effects: &'a mut Effects<S>,
+}
+
+impl<S: Shard> std::fmt::Debug for Turn<'_, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+impl<S: Shard> Turn<'_, S> {
+    /// Appends `record` to the log. All records of one operation go into one batch: they are written together or not
+    /// at all.
+    pub fn record(&mut self, record: S::Record) {
+        self.effects.records.push(record);
+    }
+
+    /// Lets the records of this operation go into several batches where one is too small. For clean-ups, whose
+    /// records don't depend on each other.
+    pub fn allow_split(&mut self) {
+        self.effects.may_split = true;
+    }
+
+    /// Makes the records of this operation part of the producer's transaction.
+    pub fn within_transaction(&mut self, producer: Producer) {
+        self.effects.producer = Some(producer);
+    }
+
+    /// Answers once all that is written so far, this operation's records included, is committed.
+    pub fn reply<R: Send + 'static>(&mut self, responder: Responder<R>, response: R) {
+        self.effects.replies.push(Reply::new(responder, response));
+    }
+
+    /// Answers without waiting: for errors that say nothing of the state, and for what comes from `committed`.
+    pub fn reply_at_once<R: Send + 'static>(
+        &mut self,
+        responder: Responder<R>,
+        response: Result<R, ErrorCode>,
+    ) {
+        self.effects.immediate.push(Box::new(move || responder.answer(response)));
+    }
+
+    /// Hands `completion` back through [`Shard::completed`] when the records of this operation are committed, have
+    /// failed or have timed out.
+    pub fn on_completion(&mut self, completion: S::Completion) {
+        self.effects.completions.push(completion);
+    }
+
+    /// Calls [`Shard::timer_fired`] in `delay_ms` (negative counts as zero), instead of when this timer was to fire.
+    pub fn schedule(&mut self, timer: S::Timer, delay_ms: i64) {
+        let deadline = self.now.mono.plus_ms(delay_ms);
+        self.effects.timers.push((timer, Some(deadline)));
+    }
+
+    pub fn cancel(&mut self, timer: S::Timer) {
+        self.effects.timers.push((timer, None));
+    }
+
+    /// Records asked for so far in this operation.
+    pub fn has_records(&self) -> bool {
+        !self.effects.records.is_empty()
+    }
+}
+
+pub(crate) struct Effects<S: Shard> {
+    pub(crate) records: Vec<S::Record>,
+    pub(crate) may_split: bool,
+    pub(crate) producer: Option<Producer>,
+    pub(crate) replies: Vec<Reply>,
+    pub(crate) immediate: Vec<Box<dyn FnOnce() + Send>>,
+    pub(crate) completions: Vec<S::Completion>,
+    /// `None` cancels.
+    pub(crate) timers: Vec<(S::Timer, Option<MonoMs>)>,
+}
+
+impl<S: Shard> Default for Effects<S> {
+    fn default() -> Effects<S> {
+        Effects {
+            records: Vec::new(),
+            may_split: false,
+            producer: None,
+            replies: Vec::new(),
+            immediate: Vec::new(),
+            completions: Vec::new(),
+            timers: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! An internal topic in memory, which fails and commits as the test says.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use ottla_types::{Now, Offset, TopicPartition};
+use ottla_wire::ErrorCode;
+use parking_lot::Mutex;
+
+use crate::runtime::{
+    BATCH_HEADER_BYTES, EncodedRecord, LogChunk, PartitionReader, PartitionWriter, Responder, StoredBatch,
+    StoredContent, StoredRecord, WriteBatch,
+};
+
+/// The logs of all partitions.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryLogs {
+    logs: Mutex<BTreeMap<i32, MemoryLog>>,
+    pub(crate) max_batch_bytes: Mutex<usize>,
+    /// Answers of the next appends; what is not listed succeeds.
+    pub(crate) failures: Mutex<VecDeque<ErrorCode>>,
+    /// The high watermark follows the log's end at once, as on a single replica.
+    pub(crate) commit_at_once: Mutex<bool>,
+}
+
+#[derive(Debug, Default, Clone)]
+pub(crate) struct MemoryLog {
+    pub(crate) batches: Vec<StoredBatch>,
+    pub(crate) high_watermark: Offset,
+}
+
+impl MemoryLog {
+    pub(crate) fn end(&self) -> Offset {
+        self.batches.last().map_or(Offset::ZERO, |batch| batch.last_offset.next())
+    }
+
+    /// What is left when the leader is lost with all that came after `end`.
+    pub(crate) fn truncated(&self, end: Offset) -> MemoryLog {
+        let batches = self.batches.iter().filter(|batch| batch.last_offset < end).cloned().collect();
+        MemoryLog { batches, high_watermark: end.min(self.high_watermark) }
+    }
+}
+
+impl MemoryLogs {
+    pub(crate) fn new() -> Arc<MemoryLogs> {
+        Arc::new(MemoryLogs { max_batch_bytes: Mutex::new(1 << 20), ..MemoryLogs::default() })
+    }
+
+    pub(crate) fn log(&self, partition: i32) -> MemoryLog {
+        self.logs.lock().get(&partition).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set_log(&self, partition: i32, log: MemoryLog) {
+        self.logs.lock().insert(partition, log);
+    }
+
+    /// Commits all that was written; answers the high watermark.
+    pub(crate) fn commit(&self, partition: i32) -> Offset {
+        let mut logs = self.logs.lock();
+        let log = logs.entry(partition).or_default();
+        log.high_watermark = log.end();
+        log.high_watermark
+    }
+
+    pub(crate) fn push(&self, partition: i32, content: Content) {
+        let mut logs = self.logs.lock();
+        let log = logs.entry(partition).or_default();
+        let base_offset = log.end();
+        let (producer, content, count) = match content {
+            Content::Records(producer, records) => {
+                let count = records.len();
+                let stored = records
+                    .into_iter()
+                    .enumerate()
+                    .map(|(i, record)| StoredRecord {
+                        offset: base_offset + i as i64,
+                        key: Some(record.key),
+                        value: record.value,
+                    })
+                    .collect();
+                (producer, StoredContent::Records(stored), count)
+            }
+            Content::EndTransaction(producer, committed) => {
+                (Some(producer), StoredContent::EndTransaction { committed }, 1)
+            }
+        };
+        let last_offset = base_offset + (count as i64 - 1);
+        log.batches.push(StoredBatch { base_offset, last_offset, producer, content });
+    }
+}
+
+pub(crate) enum Content {
+    Records(Option<crate::runtime::Producer>, Vec<EncodedRecord>),
+    EndTransaction(crate::runtime::Producer, bool),
+}
+
+impl PartitionWriter for MemoryLogs {
+    fn append(&self, partition: &TopicPartition, batch: WriteBatch, _now: Now) -> Result<Offset, ErrorCode> {
+        if let Some(code) = self.failures.lock().pop_front() {
+            return Err(code);
+        }
+        let bytes = BATCH_HEADER_BYTES + batch.records.iter().map(EncodedRecord::max_bytes).sum::<usize>();
+        assert!(!batch.records.is_empty() && bytes <= *self.max_batch_bytes.lock());
+        self.push(partition.partition, Content::Records(batch.producer, batch.records));
+        if *self.commit_at_once.lock() {
+            self.commit(partition.partition);
+        }
+        Ok(self.log(partition.partition).end())
+    }
+
+    fn max_batch_bytes(&self, _partition: &TopicPartition) -> usize {
+        *self.max_batch_bytes.lock()
+    }
+}
+
+impl PartitionReader for MemoryLogs {
+    fn read(
+        &self,
+        partition: &TopicPartition,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<LogChunk, ErrorCode> {
+        let log = self.log(partition.partition);
+        let batches = log.batches.iter().filter(|batch| batch.last_offset >= from);
+        let batches = batches.take((max_bytes / 1024).max(1)).cloned().collect();
+        Ok(LogChunk { batches, high_watermark: log.high_watermark, log_end: log.end() })
+    }
+}
+
+/// Where a response will be found.
+#[derive(Debug)]
+pub(crate) struct Inbox<R>(Arc<Mutex<Vec<Result<R, ErrorCode>>>>);
+
+impl<R: Clone + Send + 'static> Inbox<R> {
+    pub(crate) fn new() -> (Inbox<R>, Responder<R>) {
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let inbox = Inbox(Arc::clone(&answers));
+        (inbox, Responder::new(move |result| answers.lock().push(result)))
+    }
+
+    /// The response, if it has come.
+    pub(crate) fn get(&self) -> Option<Result<R, ErrorCode>> {
+        let answers = self.0.lock();
+        assert!(answers.len() <= 1, "answered twice");
+        answers.first().cloned()
+    }
+}
