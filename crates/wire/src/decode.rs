@@ -43,11 +43,9 @@ pub enum DecodeErrorKind {
     #[error("{left} bytes are left over")]
     TrailingBytes { left: usize },
     #[error("version {version} is not one of the schema's")]
-    UnsupportedVersion { version: i16 },
+    UnsupportedVersion { version: i32 },
     #[error("API key {key} is unknown")]
     UnknownApiKey { key: i16 },
-    #[error("type {type_id} is unknown")]
-    UnknownType { type_id: i32 },
 }
 
 /// What every decoding function returns.

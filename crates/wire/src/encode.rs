@@ -57,6 +57,8 @@ pub struct Encoder {
     splices: Vec<Splice>,
     /// Bytes written or counted, spliced ones included.
     len: usize,
+    /// Those of them that are outside memory.
+    external: usize,
 }
 
 macro_rules! fixed {
@@ -76,7 +78,7 @@ impl Encoder {
 
     /// Appends to `buffer`; positions of splices count from its start.
     pub fn appending_to(buffer: BytesMut) -> Encoder {
-        Encoder { len: buffer.len(), buffer: Some(buffer), splices: Vec::new() }
+        Encoder { len: buffer.len(), buffer: Some(buffer), ..Encoder::default() }
     }
 
     pub fn with_capacity(bytes: usize) -> Encoder {
@@ -90,6 +92,11 @@ impl Encoder {
 
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Bytes written or counted so far that are in the buffer, or would be.
+    pub fn len_in_memory(&self) -> usize {
+        self.len - self.external
     }
 
     /// What was written, and where bytes from outside belong in it.
@@ -231,6 +238,7 @@ impl Encoder {
                     self.splices.push(Splice { position: buffer.len(), len, token });
                 }
                 self.len += len as usize;
+                self.external += len as usize;
                 Ok(())
             }
         }

@@ -113,7 +113,7 @@ pub trait Message: Element + Clone + Default + fmt::Debug + PartialEq + Send + S
     /// Leaves what is behind the message unread: see [`Decoder::finish`].
     fn decode(d: &mut Decoder, version: i16) -> Decoded<Self> {
         if !Self::VERSIONS.contains(version) {
-            return Err(d.error(Self::NAME, DecodeErrorKind::UnsupportedVersion { version }));
+            return Err(d.error(Self::NAME, DecodeErrorKind::UnsupportedVersion { version: version.into() }));
         }
         Self::read(d, version, Self::is_flexible(version), Self::NAME)
     }
