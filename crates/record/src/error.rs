@@ -49,6 +49,8 @@ pub enum RecordError {
     InvalidHeaderKeySize(i32),
     #[error("control record's key is malformed")]
     MalformedControlKey,
+    #[error("control record's value is malformed")]
+    MalformedControlValue,
     #[error("compressed message set is invalid: {0}")]
     InvalidMessageSet(&'static str),
 

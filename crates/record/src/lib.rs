@@ -8,14 +8,29 @@
 mod attributes;
 mod batch;
 mod batches;
+mod builder;
+mod compression;
+mod control;
 mod crc;
 mod error;
 mod header;
 mod layout;
+mod legacy;
+mod record;
+mod records;
+mod varint;
 
 pub use attributes::{Attributes, TimestampType};
 pub use batch::{Batch, BatchMut};
 pub use batches::{Batches, Tail};
+pub use builder::{
+    BatchBuilder, BatchOptions, BuildError, NewRecord, control_batch, empty_batch, end_txn_batch,
+    record_bytes_max,
+};
+pub use compression::{Codec, CompressError, Compression, InvalidLevel, Levels, decompress};
+pub use control::{ControlRecordType, EndTxnMarker};
 pub use error::{ErrorClass, RecordError};
 pub use header::{BatchHeader, BatchPrefix, decrement_sequence, increment_sequence};
 pub use layout::{BATCH_HEADER_BYTES, BATCH_PREFIX_BYTES, LOG_OVERHEAD_BYTES, NO_SEQUENCE};
+pub use record::{Header, Headers, OwnedHeader, OwnedRecord, Record};
+pub use records::Records;

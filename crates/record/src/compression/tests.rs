@@ -1,0 +1,140 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMIT: usize = 1 << 24;
+
+fn compressed(compression: Compression, input: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    compression.compress(input, &mut out).unwrap();
+    out
+}
+
+/// Something like text: compressible, but not trivially.
+fn text(len: usize) -> Vec<u8> {
+    let words = [&b"offset "[..], b"epoch ", b"partition ", b"leader ", b"0123", b"\n"];
+    let mut state = 1u32;
+    let mut out = Vec::with_capacity(len + 16);
+    while out.len() < len {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        out.extend_from_slice(words[(state >> 8) as usize % words.len()]);
+        out.push((state >> 24) as u8);
+    }
+    out.truncate(len);
+    out
+}
+
+#[test]
+fn every_codec_and_level_round_trips() {
+    for codec in Codec::ALL {
+        let levels = match codec {
+            Codec::Zstd => vec![-131_072, -7, 1, 3, 19],
+            _ => codec.levels().map_or(vec![0], |l| (l.min..=l.max).chain([l.default]).collect()),
+        };
+        for level in levels {
+            let compression = Compression::with_level(codec, level).unwrap();
+            for len in [0, 1, 100, 32 * 1024, 64 * 1024, 200_000] {
+                let input = text(len);
+                let output = decompress(codec, &compressed(compression, &input), LIMIT).unwrap();
+                assert!(output == input, "{codec} at {level}, {len} bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn names_ids_and_levels() {
+    for codec in Codec::ALL {
+        assert_eq!(Codec::from_id(codec.id()), Ok(codec));
+        assert_eq!(Codec::from_name(codec.name()), Some(codec));
+    }
+    assert_eq!(Codec::from_id(5), Err(RecordError::UnknownCodec(5)));
+    assert_eq!(Codec::from_name("lzma"), None);
+    for (codec, level, valid) in [
+        (Codec::Gzip, -1, true),
+        (Codec::Gzip, 0, false),
+        (Codec::Gzip, 10, false),
+        (Codec::Lz4, 17, true),
+        (Codec::Lz4, 18, false),
+        (Codec::Zstd, -131_073, false),
+        (Codec::Zstd, 22, true),
+        (Codec::Snappy, 99, true),
+    ] {
+        assert_eq!(Compression::with_level(codec, level).is_ok(), valid, "{codec} {level}");
+    }
+}
+
+#[test]
+fn bombs_stop_at_the_bound() {
+    let zeroes = vec![0; LIMIT];
+    for codec in Codec::ALL {
+        let bomb = compressed(Compression::new(codec), &zeroes);
+        assert!(decompress(codec, &bomb, LIMIT).is_ok());
+        let limit = 100_000;
+        let expected = Err(RecordError::DecompressedSizeAboveLimit { limit });
+        assert_eq!(decompress(codec, &bomb, limit), expected, "{codec}");
+    }
+}
+
+#[test]
+fn truncated_input_is_an_error() {
+    let input = text(100_000);
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let whole = compressed(Compression::new(codec), &input);
+        for len in [0, 1, 10, 20, whole.len() / 2, whole.len() - 1] {
+            let result = decompress(codec, &whole[..len], LIMIT);
+            assert!(len == 0 && codec == Codec::Snappy || result.is_err(), "{codec} cut to {len}");
+        }
+    }
+}
+
+#[test]
+fn concatenated_streams_are_read() {
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Zstd] {
+        let one = compressed(Compression::new(codec), b"one");
+        let two = compressed(Compression::new(codec), b"two");
+        assert_eq!(decompress(codec, &[one, two].concat(), LIMIT).unwrap(), b"onetwo", "{codec}");
+    }
+}
+
+#[test]
+fn bare_snappy_is_read() {
+    let input = text(100_000);
+    let bare = snap::raw::Encoder::new().compress_vec(&input).unwrap();
+    assert!(decompress(Codec::Snappy, &bare, LIMIT).unwrap() == input);
+    let lie = [0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0];
+    assert!(matches!(decompress(Codec::Snappy, &lie, usize::MAX), Err(RecordError::Decompression { .. })));
+}
+
+#[test]
+fn lz4_header_checksum_matters_only_since_magic_2() {
+    let mut frame = compressed(Compression::new(Codec::Lz4), b"abc");
+    frame[6] ^= 1;
+    assert!(decompress(Codec::Lz4, &frame, LIMIT).is_err());
+    let mut legacy = DecompressedStream::open(Codec::Lz4, &frame, LIMIT, true).unwrap();
+    assert!(legacy.refill().unwrap());
+    assert_eq!(legacy.available(), b"abc");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn mutated_input_never_panics(at in 0usize..2000, byte: u8, len in 0usize..5000) {
+        for codec in Codec::ALL {
+            let mut bytes = compressed(Compression::new(codec), &text(len));
+            let at = at % bytes.len().max(1);
+            if let Some(b) = bytes.get_mut(at) {
+                *b = byte;
+            }
+            let _ = decompress(codec, &bytes, 1 << 20);
+        }
+    }
+
+    #[test]
+    fn random_input_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
+        for codec in Codec::ALL {
+            let _ = decompress(codec, &bytes, 1 << 20);
+        }
+    }
+}

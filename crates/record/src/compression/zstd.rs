@@ -1,0 +1,63 @@
+//! Zstandard frames, one or several in a row.
+
+use zstd::zstd_safe::{CCtx, DCtx, InBuffer, OutBuffer, compress_bound, get_error_name};
+
+use super::pool::{Pool, Pooled};
+use super::{DecodeError, scratch};
+
+const CHUNK_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static COMPRESSORS: Pool<CCtx<'static>> = const { Pool::new(Vec::new()) };
+    static DECOMPRESSORS: Pool<DCtx<'static>> = const { Pool::new(Vec::new()) };
+}
+
+pub(super) fn compress(level: i32, input: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    let mut compressor = Pooled::take(&COMPRESSORS, CCtx::create);
+    let start = out.len();
+    out.resize(start + compress_bound(input.len()), 0);
+    let len = compressor
+        .get()
+        .compress(out.get_mut(start..).unwrap_or_default(), input, level)
+        .map_err(|code| get_error_name(code).to_owned())?;
+    out.truncate(start + len);
+    Ok(())
+}
+
+pub(super) struct Decoder<'a> {
+    input: &'a [u8],
+    context: Pooled<DCtx<'static>>,
+    inside_frame: bool,
+}
+
+impl<'a> Decoder<'a> {
+    pub(super) fn new(input: &'a [u8]) -> Result<Decoder<'a>, DecodeError> {
+        let mut context = Pooled::take(&DECOMPRESSORS, DCtx::create);
+        context.get().init().map_err(corrupt)?;
+        Ok(Decoder { input, context, inside_frame: true })
+    }
+
+    pub(super) fn fill(&mut self, out: &mut Vec<u8>) -> Result<usize, DecodeError> {
+        loop {
+            let mut input = InBuffer::around(self.input);
+            let mut output = OutBuffer::around(scratch(out, CHUNK_BYTES));
+            if self.input.is_empty() && !self.inside_frame {
+                return Ok(0);
+            }
+            let hint = self.context.get().decompress_stream(&mut output, &mut input).map_err(corrupt)?;
+            let (consumed, produced) = (input.pos(), output.pos());
+            self.input = self.input.get(consumed..).unwrap_or_default();
+            self.inside_frame = hint != 0;
+            if produced > 0 {
+                return Ok(produced);
+            }
+            if consumed == 0 && self.inside_frame {
+                return Err("ends early".into());
+            }
+        }
+    }
+}
+
+fn corrupt(code: usize) -> DecodeError {
+    get_error_name(code).into()
+}
