@@ -3,8 +3,10 @@
 //! The log engine touches the file system through [`Disk`] and [`DiskFile`] alone.
 
 mod real;
+pub mod sim;
 
 pub use real::RealDisk;
+pub use sim::SimDisk;
 
 use std::fmt;
 use std::io::{self, IoSlice};

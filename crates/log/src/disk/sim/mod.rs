@@ -1,0 +1,338 @@
+//! A file system in memory that loses what was not synced, and fails when told to.
+//!
+//! It knows for each file and each directory what a process sees and what is on the device. A crash keeps what is on the
+//! device and, as a seed decides, some of the rest: writes whole or torn at sectors, in order or not, and a prefix of
+//! each directory's new, removed and changed names. Syncing a file doesn't make its name durable: syncing its directory
+//! does. A sync that failed is not made good by a later one.
+//!
+//! What always holds: the same seed and the same calls give the same results. After [`SimDisk::crash`] and
+//! [`SimDisk::kill`] the handles of before only fail.
+
+mod content;
+mod faults;
+mod rng;
+mod tree;
+
+pub use content::Loss;
+pub use faults::Call;
+
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{DirEntry, Disk, DiskFile, Open, Space};
+use faults::Faults;
+use rng::Rng;
+use tree::{Kind, NodeId, Tree};
+
+/// Unless a capacity was set.
+const CAPACITY_BYTES: u64 = 1 << 40;
+
+/// The file system; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    tree: Tree,
+    faults: Faults,
+    rng: Rng,
+    /// Counts crashes and kills: handles of earlier lives are dead.
+    life: u64,
+}
+
+#[derive(Debug)]
+struct SimFile {
+    state: Arc<Mutex<State>>,
+    node: NodeId,
+    life: u64,
+    writable: bool,
+}
+
+impl SimDisk {
+    pub fn new(seed: u64) -> SimDisk {
+        let state = State { tree: Tree::new(), faults: Faults::default(), rng: Rng::new(seed), life: 0 };
+        SimDisk { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// The machine loses power and starts again.
+    pub fn crash(&self, loss: Loss) {
+        let State { tree, rng, life, .. } = &mut *self.state.lock();
+        *life += 1;
+        tree.crash(loss, rng);
+    }
+
+    /// The process ends without warning; what it wrote stays in the page cache.
+    pub fn kill(&self) {
+        let mut state = self.state.lock();
+        state.life += 1;
+        state.tree.close_all();
+    }
+
+    /// The `n`-th call from now on, of one kind or of any, fails with EIO: 1 is the next one.
+    pub fn fail_nth(&self, call: Option<Call>, n: u64) {
+        self.state.lock().faults.fail_nth(call, n);
+    }
+
+    /// Calls fail with EIO at random.
+    pub fn set_errors_per_million(&self, errors: u64) {
+        self.state.lock().faults.set_errors_per_million(errors);
+    }
+
+    /// All calls for this directory and what is below it fail with EIO.
+    pub fn fail_dir(&self, dir: &Path) {
+        self.state.lock().faults.fail_dir(dir);
+    }
+
+    /// Nothing fails any more, but a full disk stays full.
+    pub fn heal(&self) {
+        self.state.lock().faults.heal();
+    }
+
+    /// Writes beyond this fail with ENOSPC, after writing what fits.
+    pub fn set_capacity_bytes(&self, bytes: Option<u64>) {
+        self.state.lock().faults.capacity_bytes = bytes;
+    }
+
+    /// Changes each byte of the sector at `position`, as a decaying device does.
+    pub fn corrupt_sector(&self, path: &Path, position: u64) -> io::Result<()> {
+        let State { tree, rng, .. } = &mut *self.state.lock();
+        let node = tree.find(path).ok_or(io::ErrorKind::NotFound)?;
+        tree.content_mut(node)?.corrupt(position, rng);
+        Ok(())
+    }
+
+    /// Calls of one kind so far.
+    pub fn calls(&self, call: Call) -> u64 {
+        self.state.lock().faults.count(call)
+    }
+
+    pub fn total_calls(&self) -> u64 {
+        self.state.lock().faults.total()
+    }
+
+    /// Whether all that was written to a file would survive a crash, its name aside.
+    pub fn is_synced(&self, path: &Path) -> io::Result<bool> {
+        let state = self.state.lock();
+        let node = state.tree.find(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(state.tree.content(node)?.is_synced())
+    }
+
+    fn call<T>(
+        &self,
+        call: Call,
+        path: &Path,
+        run: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut state = self.state.lock();
+        let State { faults, rng, .. } = &mut *state;
+        faults.check(call, path, rng)?;
+        run(&mut state)
+    }
+}
+
+impl State {
+    /// Bytes that may be added before the disk is full. Walks the tree if there is a limit.
+    fn room(&self) -> u64 {
+        match self.faults.capacity_bytes {
+            Some(capacity) => capacity.saturating_sub(self.tree.used_bytes()),
+            None => u64::MAX,
+        }
+    }
+
+    /// Writes as much as there is room for.
+    fn write(&mut self, node: NodeId, position: u64, bytes: &[u8]) -> io::Result<()> {
+        let len = self.tree.content(node)?.len();
+        let growth = (position + bytes.len() as u64).saturating_sub(len);
+        let missing = growth.saturating_sub(self.room()) as usize;
+        let fits = bytes.get(..bytes.len().saturating_sub(missing)).unwrap_or_default();
+        self.tree.content_mut(node)?.write(position, fits);
+        if missing > 0 { Err(faults::no_space()) } else { Ok(()) }
+    }
+}
+
+impl SimFile {
+    fn call<T>(
+        &self,
+        call: Call,
+        run: impl FnOnce(&mut State, io::Result<()>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut state = self.state.lock();
+        if state.life != self.life {
+            return Err(io::Error::other("the process that opened the file is gone"));
+        }
+        let State { tree, faults, rng, .. } = &mut *state;
+        let checked = faults.check(call, &tree.path(self.node), rng);
+        run(&mut state, checked)
+    }
+
+    fn writable(&self) -> io::Result<()> {
+        if self.writable { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        if state.life == self.life
+            && let Ok(node) = state.tree.node_mut(self.node)
+        {
+            node.handles -= 1;
+        }
+    }
+}
+
+impl DiskFile for SimFile {
+    fn path(&self) -> PathBuf {
+        self.state.lock().tree.path(self.node)
+    }
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.call(Call::Read, |state, checked| {
+            checked?;
+            Ok(state.tree.content(self.node)?.read(buf, position))
+        })
+    }
+
+    fn write_all_at(&self, buffers: &[IoSlice<'_>], position: u64) -> io::Result<()> {
+        self.writable()?;
+        self.call(Call::Write, |state, checked| {
+            let bytes: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
+            if let Err(error) = checked {
+                // A failing device may have written a part.
+                let part = state.rng.below(bytes.len() as u64 + 1) as usize;
+                state.write(self.node, position, bytes.get(..part).unwrap_or_default())?;
+                return Err(error);
+            }
+            state.write(self.node, position, &bytes)
+        })
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.call(Call::Len, |state, checked| {
+            checked?;
+            Ok(state.tree.content(self.node)?.len())
+        })
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.writable()?;
+        self.call(Call::SetLen, |state, checked| {
+            checked?;
+            let growth = len.saturating_sub(state.tree.content(self.node)?.len());
+            if growth > 0 && growth > state.room() {
+                return Err(faults::no_space());
+            }
+            state.tree.content_mut(self.node)?.set_len(len);
+            Ok(())
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.call(Call::Sync, |state, checked| {
+            let content = state.tree.content_mut(self.node)?;
+            match checked {
+                Ok(()) => content.sync(),
+                Err(_) => content.fail_sync(),
+            }
+            checked
+        })
+    }
+
+    fn rename(&self, to: &Path) -> io::Result<()> {
+        self.call(Call::Rename, |state, checked| {
+            checked?;
+            if !state.tree.node(self.node)?.is_linked {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            state.tree.rename(self.node, to)
+        })
+    }
+
+    fn descriptor(&self) -> io::Result<Option<Arc<OwnedFd>>> {
+        Ok(None)
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
+        self.call(Call::Open, path, |state| {
+            let node = match (state.tree.find(path), how) {
+                (Some(node), _) => node,
+                (None, Open::Create | Open::Truncate) => state.tree.add_file(path)?,
+                (None, Open::Read | Open::ReadWrite) => return Err(io::ErrorKind::NotFound.into()),
+            };
+            let content = state.tree.content_mut(node)?;
+            if how == Open::Truncate {
+                content.set_len(0);
+            }
+            state.tree.node_mut(node)?.handles += 1;
+            let writable = how != Open::Read;
+            Ok(Arc::new(SimFile { state: Arc::clone(&self.state), node, life: state.life, writable }) as _)
+        })
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.call(Call::Exists, path, |state| Ok(state.tree.find(path).is_some()))
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.call(Call::ReadDir, path, |state| {
+            let mut entries = Vec::new();
+            for (name, &node) in &state.tree.names(path)?.current {
+                let (is_dir, len) = match &state.tree.node(node)?.kind {
+                    Kind::Directory(_) => (true, 0),
+                    Kind::File(content) => (false, content.len()),
+                };
+                entries.push(DirEntry { name: name.clone(), is_dir, len });
+            }
+            Ok(entries)
+        })
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.call(Call::CreateDir, path, |state| state.tree.create_dir_all(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(Call::Rename, from, |state| {
+            let node = state.tree.find(from).ok_or(io::ErrorKind::NotFound)?;
+            state.tree.rename(node, to)
+        })
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.call(Call::Remove, path, |state| {
+            if state.tree.find(path).is_some_and(|node| state.tree.content(node).is_err()) {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            state.tree.remove(path)
+        })
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.call(Call::Remove, path, |state| {
+            state.tree.names(path)?;
+            state.tree.remove(path)
+        })
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.call(Call::SyncDir, path, |state| state.tree.sync_dir(path))
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.call(Call::Space, path, |state| {
+            let total_bytes = state.faults.capacity_bytes.unwrap_or(CAPACITY_BYTES);
+            Ok(Space { total_bytes, usable_bytes: total_bytes.saturating_sub(state.tree.used_bytes()) })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
