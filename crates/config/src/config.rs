@@ -59,13 +59,22 @@ pub struct Config {
 
 impl Config {
     /// Parses and validates single values; rules across keys are for [`Config::load`].
-    pub fn from_settings(settings: BTreeMap<String, Setting>) -> Result<Config, ConfigErrors> {
+    pub fn from_settings(mut settings: BTreeMap<String, Setting>) -> Result<Config, ConfigErrors> {
+        // Either of the two names of a node's id stands for both.
+        let mut copied = "";
+        for (from, to) in [("node.id", "broker.id"), ("broker.id", "node.id")] {
+            if let (Some(setting), false) = (settings.get(from).cloned(), settings.contains_key(to)) {
+                settings.insert(to.to_owned(), setting);
+                copied = to;
+            }
+        }
         let mut values: Vec<Option<Value>> = BROKER.iter().map(Row::default_value).collect();
         let mut errors = Vec::new();
         for (row, slot) in BROKER.iter().zip(&mut values) {
             match settings.get(row.name).filter(|_| row.scope != Scope::DynamicOnly) {
                 Some(setting) => match validate::parse(row, &setting.text) {
                     Ok(value) => *slot = Some(value),
+                    Err(_) if row.name == copied && copied == "broker.id" => {}
                     Err(error) => errors.push(error),
                 },
                 None if row.default == DefaultValue::Required => {
@@ -121,6 +130,11 @@ impl Config {
     /// Whether somebody set the key, if only to its default.
     pub fn is_set(&self, name: &str) -> bool {
         self.settings.contains_key(name)
+    }
+
+    /// Whether a row of the broker table has its default, set or not.
+    pub fn is_default(&self, row: &Row) -> bool {
+        self.value(row) == row.default_value().as_ref()
     }
 
     pub fn source(&self, name: &str) -> &Source {

@@ -5,25 +5,38 @@
 //! neither misspell it nor get its type wrong, and every value that a [`Config`] holds has passed its row's validation.
 //! Nothing here opens a file or reads the environment: texts come in, values and reports go out.
 
+mod built_in;
 mod config;
 mod endpoint;
+mod environment;
 mod error;
 mod key;
+mod load;
 mod node;
+pub mod properties;
+mod refusal;
+mod report;
+mod rules;
 mod table;
 mod topic;
+mod unknown;
 mod validate;
 mod value;
 
+pub use built_in::BuiltIn;
 pub use config::{Config, Setting, Source};
 pub use endpoint::{Endpoint, ProtocolMap, SecurityProtocol};
 pub use error::{ConfigError, ConfigErrors};
 pub use key::{FromValue, Key};
+pub use load::{Inputs, Warning};
 pub use node::Roles;
+pub use refusal::{Refusal, Supported, refusals};
+pub use report::check_report;
 pub use table::{
     BROKER, DefaultValue, ENTITY, GROUP, Importance, Neglect, Row, Scope, Synonym, TOPIC, Table, Type,
     UpdateMode, entity_keys, group_keys, keys, topic_keys,
 };
 pub use topic::{CleanupPolicy, CompressionType, TimestampType, TopicConfig, broker_default};
+pub use unknown::close_key;
 pub use validate::{HostPort, QuorumVoter, Validator};
 pub use value::{Password, Value};

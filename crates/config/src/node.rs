@@ -1,6 +1,6 @@
 //! What a node's configuration means where several keys together say it: directories, listeners, roles, log defaults.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::endpoint::{Endpoint, ProtocolMap, SecurityProtocol, parse_endpoints, parse_protocol_map};
@@ -74,12 +74,10 @@ impl Config {
     }
 
     fn only_plaintext_is_named(&self, map: &ProtocolMap) -> bool {
-        let controllers: BTreeSet<String> = self.controller_listener_names().into_iter().collect();
         let listeners = self.get(keys::LISTENERS).iter().filter_map(|entry| entry.split_once("://"));
         let named = listeners.map(|(name, _)| name.to_ascii_uppercase());
-        let secure = |name: &String| map.get(name).is_some_and(|p| *p != SecurityProtocol::Plaintext);
-        !controllers.iter().any(secure)
-            && !named.filter(|name| !controllers.contains(name)).any(|name| secure(&name))
+        let mut all = self.controller_listener_names().into_iter().chain(named);
+        all.all(|name| map.get(&name).is_none_or(|protocol| *protocol == SecurityProtocol::Plaintext))
     }
 
     /// All listeners, those of the controller among them.
@@ -130,5 +128,25 @@ impl Config {
         let name = keys::CONTROLLER_QUORUM_BOOTSTRAP_SERVERS.name();
         let entries = self.get(keys::CONTROLLER_QUORUM_BOOTSTRAP_SERVERS).iter();
         entries.filter_map(|entry| HostPort::parse(name, entry).ok()).collect()
+    }
+
+    /// Of `max.connections.per.ip.overrides`: addresses or host names, and how many connections each may have.
+    pub fn max_connections_per_ip_overrides(&self) -> Result<BTreeMap<String, i32>, ConfigError> {
+        let key = keys::MAX_CONNECTIONS_PER_IP_OVERRIDES;
+        let text = self.get(key);
+        let wrong = |reason: String| ConfigError::invalid(key.name(), text, reason);
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        entries
+            .map(|entry| {
+                let (host, limit) =
+                    entry.rsplit_once(':').ok_or_else(|| wrong(format!("{entry} is not host:limit")))?;
+                let limit = limit.trim().parse().map_err(|_| wrong(format!("{limit} is not a number")))?;
+                let plain = |c: char| c.is_ascii_alphanumeric() || "-%._:".contains(c);
+                if host.is_empty() || !host.chars().all(plain) {
+                    return Err(wrong(format!("contains invalid addresses : {host}")));
+                }
+                Ok((host.to_owned(), limit))
+            })
+            .collect()
     }
 }

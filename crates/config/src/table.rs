@@ -159,3 +159,6 @@ pub struct Synonym {
 }
 
 include!(concat!(env!("OUT_DIR"), "/tables.rs"));
+
+#[cfg(test)]
+mod tests;

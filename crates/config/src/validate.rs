@@ -136,16 +136,18 @@ pub struct QuorumVoter {
 
 impl QuorumVoter {
     pub fn parse(name: &str, entry: &str) -> Result<QuorumVoter, ConfigError> {
-        let wrong = || {
+        const FORM: &str = "Each entry should be in the form `{id}@{host}:{port}`.";
+        let (id, address) = entry
+            .split_once('@')
+            .ok_or_else(|| ConfigError::Rule(format!("Invalid configuration value for {name}. {FORM}")))?;
+        let id = id
+            .parse()
+            .map_err(|_| ConfigError::Rule(format!("Failed to parse voter ID as an integer from {id}")))?;
+        let (host, port) = split_host_port(address).ok_or_else(|| {
             ConfigError::Rule(format!(
-                "Invalid configuration value for {name}. Each entry should be in the form `{{id}}@{{host}}:{{port}}`."
+                "Failed to parse host name from entry {entry} for the configuration {name}. {FORM}"
             ))
-        };
-        let (id, address) = entry.split_once('@').ok_or_else(wrong)?;
-        let id = id.parse().map_err(|_| {
-            ConfigError::invalid(name, entry, format!("Failed to parse voter ID as an integer from {id}."))
         })?;
-        let (host, port) = split_host_port(address).ok_or_else(wrong)?;
         Ok(QuorumVoter { id, host, port })
     }
 }
@@ -168,13 +170,13 @@ impl HostPort {
     }
 }
 
-/// The last colon parts host and port; an IPv6 address may stand in brackets, which go.
+/// The last colon parts host and port; an IPv6 address may stand in brackets, which go. The host may be empty.
 pub(crate) fn split_host_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse().ok()?;
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._%:~".contains(c);
-    (!bare.is_empty() && bare.chars().all(plain)).then(|| (bare.to_owned(), port))
+    bare.chars().all(plain).then(|| (bare.to_owned(), port))
 }
 
 fn throttled_replicas(name: &str, entries: &[String]) -> Result<(), ConfigError> {
@@ -247,3 +249,6 @@ fn time_parts_fit(mut time: &str) -> bool {
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Settings that must not be neglected: a node that doesn't act on them doesn't start with them.
+
+use std::fmt;
+
+use crate::config::{Config, Source};
+use crate::endpoint::SecurityProtocol;
+use crate::table::{BROKER, Neglect, Row, keys};
+
+/// What the program that asks can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supported {
+    /// Several nodes may make a cluster: replicas on other brokers, several voters, nodes of a single role.
+    pub cluster: bool,
+    pub protocols: Vec<SecurityProtocol>,
+}
+
+impl Supported {
+    /// One combined node without encryption or authentication.
+    pub fn single_plaintext_node() -> Supported {
+        Supported { cluster: false, protocols: vec![SecurityProtocol::Plaintext] }
+    }
+}
+
+/// A setting that can't be followed, and what neglecting it would mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub name: String,
+    /// Hidden if it is sensitive.
+    pub value: String,
+    pub source: Source,
+    pub why: String,
+    pub what_to_do: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Refusal { name, value, source, why, what_to_do } = self;
+        write!(f, "{name}={value} ({source}) is refused: {why}. {what_to_do}.")
+    }
+}
+
+/// Every setting of `config` that a program which can do `supported` must refuse.
+pub fn refusals(config: &Config, supported: &Supported) -> Vec<Refusal> {
+    let mut refusals: Vec<Refusal> =
+        BROKER.iter().filter(|row| neglected(config, row)).map(|row| of_row(config, row)).collect();
+    if !supported.cluster {
+        refusals.extend(of_clusters(config));
+    }
+    refusals.extend(of_protocols(config, &supported.protocols));
+    refusals
+}
+
+fn neglected(config: &Config, row: &Row) -> bool {
+    row.neglect == Neglect::Refuse && !row.acted_on && !config.is_default(row)
+}
+
+fn of_row(config: &Config, row: &Row) -> Refusal {
+    let default = row.default_text().unwrap_or("unset");
+    refusal(
+        config,
+        row.name,
+        "nothing acts on it yet, and to neglect it would weaken security or lose data",
+        &format!(
+            "Remove it, or set it to its default ({})",
+            if default.is_empty() { "empty" } else { default }
+        ),
+    )
+}
+
+fn of_clusters(config: &Config) -> Vec<Refusal> {
+    const WHY: &str = "this program runs as a single node so far, so nothing could be replicated to others";
+    let mut refusals = Vec::new();
+    for row in BROKER.iter().filter(|row| row.neglect == Neglect::Cluster && config.is_set(row.name)) {
+        let number = config.value(row).and_then(|value| value.as_i64());
+        if number.is_some_and(|number| number > 1) {
+            refusals.push(refusal(config, row.name, WHY, "Set it to 1"));
+        }
+    }
+    if config.quorum_voters().len() > 1 {
+        refusals.push(refusal(config, keys::CONTROLLER_QUORUM_VOTERS.name(), WHY, "Name this node alone"));
+    }
+    if config.quorum_bootstrap_servers().len() > 1 {
+        refusals.push(refusal(
+            config,
+            keys::CONTROLLER_QUORUM_BOOTSTRAP_SERVERS.name(),
+            WHY,
+            "Name this node alone",
+        ));
+    }
+    let roles = config.roles();
+    if !(roles.broker && roles.controller) {
+        refusals.push(refusal(
+            config,
+            keys::PROCESS_ROLES.name(),
+            "this program runs as a single node so far, and that has both roles",
+            "Set it to broker,controller",
+        ));
+    }
+    refusals
+}
+
+fn of_protocols(config: &Config, supported: &[SecurityProtocol]) -> Vec<Refusal> {
+    let Ok(listeners) = config.listeners() else { return Vec::new() };
+    let refused = listeners.into_iter().filter(|endpoint| !supported.contains(&endpoint.protocol));
+    refused
+        .map(|endpoint| {
+            refusal(
+                config,
+                keys::LISTENERS.name(),
+                &format!(
+                    "listener {} asks for {}, which isn't served yet, and to serve it without would be insecure",
+                    endpoint.listener, endpoint.protocol
+                ),
+                "Give the listener another protocol (listener.security.protocol.map), or leave it out",
+            )
+        })
+        .collect()
+}
+
+fn refusal(config: &Config, name: &str, why: &str, what_to_do: &str) -> Refusal {
+    Refusal {
+        name: name.to_owned(),
+        value: config.shown(name),
+        source: config.source(name).clone(),
+        why: why.to_owned(),
+        what_to_do: what_to_do.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

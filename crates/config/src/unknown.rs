@@ -1,0 +1,35 @@
+//! "Did you mean": the key closest to a misspelt one.
+
+use crate::table::{BROKER, Scope};
+
+/// The broker key that is closest to `key`, if any is close: at most two letters wrong, or one in eight of a long name.
+pub fn close_key(key: &str) -> Option<&'static str> {
+    let allowed = (key.len() / 8).max(2);
+    let candidates = BROKER.iter().filter(|row| row.scope != Scope::DynamicOnly);
+    let distances = candidates.map(|row| (strsim::damerau_levenshtein(key, row.name), row.name));
+    distances
+        .filter(|(distance, _)| *distance <= allowed && *distance < key.len())
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::close_key;
+
+    #[test]
+    fn close_keys() {
+        let cases = [
+            ("log.retention.m", Some("log.retention.ms")),
+            ("log.rentention.hours", Some("log.retention.hours")),
+            ("num.partition", Some("num.partitions")),
+            ("auto.create.topic.enable", Some("auto.create.topics.enable")),
+            ("zookeeper.connect", None),
+            ("x", None),
+            ("", None),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(close_key(key), expected, "{key}");
+        }
+    }
+}
