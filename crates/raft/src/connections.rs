@@ -1,0 +1,123 @@
+//! One request at a time to every node: who is asked, who is left alone for a while after a failure.
+
+use std::collections::BTreeMap;
+
+use ottla_types::{MonoMs, NodeId};
+
+use crate::config::Jitter;
+use crate::replica::Node;
+
+#[derive(Clone, Copy, Debug)]
+enum Connection {
+    Awaiting { correlation_id: u64, until: MonoMs },
+    BackingOff { until: MonoMs },
+}
+
+#[derive(Debug)]
+pub(crate) struct Connections {
+    bootstrap: Vec<Node>,
+    busy: BTreeMap<NodeId, Connection>,
+    next_correlation_id: u64,
+    request_timeout_ms: i64,
+    retry_backoff_ms: i64,
+}
+
+impl Connections {
+    pub(crate) fn new(bootstrap: Vec<Node>, request_timeout_ms: i64, retry_backoff_ms: i64) -> Connections {
+        Connections {
+            bootstrap,
+            busy: BTreeMap::new(),
+            next_correlation_id: 0,
+            request_timeout_ms,
+            retry_backoff_ms,
+        }
+    }
+
+    pub(crate) fn is_ready(&self, node: NodeId, now: MonoMs) -> bool {
+        self.busy_until(node) <= now
+    }
+
+    /// When the node may be asked (again); the beginning of time when it may be now.
+    pub(crate) fn busy_until(&self, node: NodeId) -> MonoMs {
+        match self.busy.get(&node) {
+            Some(Connection::Awaiting { until, .. } | Connection::BackingOff { until }) => *until,
+            None => MonoMs(0),
+        }
+    }
+
+    pub(crate) fn is_backing_off(&self, node: NodeId, now: MonoMs) -> bool {
+        matches!(self.busy.get(&node), Some(Connection::BackingOff { until }) if now < *until)
+    }
+
+    /// Whether a request to the node got no answer in time; it is then free to be asked again.
+    pub(crate) fn take_timed_out(&mut self, node: NodeId, now: MonoMs) -> bool {
+        let timed_out =
+            matches!(self.busy.get(&node), Some(Connection::Awaiting { until, .. }) if *until <= now);
+        if timed_out {
+            self.busy.remove(&node);
+        }
+        timed_out
+    }
+
+    /// A bootstrap server that can be asked, beginning with a random one; none while any request is in flight.
+    pub(crate) fn ready_bootstrap(&self, jitter: &mut Jitter, now: MonoMs) -> Option<Node> {
+        if self.any_in_flight(now) || self.bootstrap.is_empty() {
+            return None;
+        }
+        let first = jitter.below(self.bootstrap.len() as i64) as usize;
+        let candidates = self.bootstrap.iter().cycle().skip(first).take(self.bootstrap.len());
+        candidates.into_iter().find(|node| self.is_ready(node.id, now)).cloned()
+    }
+
+    /// When a bootstrap server may become askable.
+    pub(crate) fn bootstrap_ready_at(&self, now: MonoMs) -> MonoMs {
+        self.busy
+            .values()
+            .map(|connection| match connection {
+                Connection::Awaiting { until, .. } | Connection::BackingOff { until } => *until,
+            })
+            .filter(|until| *until > now)
+            .min()
+            .unwrap_or(now)
+    }
+
+    /// Notes a request; returns its correlation id.
+    pub(crate) fn sent(&mut self, node: NodeId, now: MonoMs) -> u64 {
+        self.next_correlation_id += 1;
+        let correlation_id = self.next_correlation_id;
+        let until = now.plus_ms(self.request_timeout_ms);
+        self.busy.insert(node, Connection::Awaiting { correlation_id, until });
+        correlation_id
+    }
+
+    /// The node whose answer with this id is still waited for.
+    pub(crate) fn awaited(&self, correlation_id: u64) -> Option<NodeId> {
+        self.busy.iter().find_map(|(node, connection)| match connection {
+            Connection::Awaiting { correlation_id: id, .. } if *id == correlation_id => Some(*node),
+            _ => None,
+        })
+    }
+
+    /// Notes how an answer was received; nothing happens when it is no longer waited for.
+    pub(crate) fn answered(&mut self, node: NodeId, correlation_id: u64, handled: bool, now: MonoMs) {
+        if self.awaited(correlation_id) != Some(node) {
+            return;
+        }
+        if handled {
+            self.busy.remove(&node);
+        } else {
+            let until = now.plus_ms(self.retry_backoff_ms);
+            self.busy.insert(node, Connection::BackingOff { until });
+        }
+    }
+
+    pub(crate) fn reset_all(&mut self) {
+        self.busy.clear();
+    }
+
+    pub(crate) fn any_in_flight(&self, now: MonoMs) -> bool {
+        self.busy
+            .values()
+            .any(|connection| matches!(connection, Connection::Awaiting { until, .. } if *until > now))
+    }
+}

@@ -1,0 +1,188 @@
+//! A log in memory that loses what wasn't flushed.
+
+use std::collections::BTreeMap;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use ottla_types::{LeaderEpoch, Offset, Timestamp};
+
+use crate::*;
+
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLog {
+    pub batches: Vec<ReceivedBatch>,
+    pub start_offset: Offset,
+    pub flushed_end_offset: Offset,
+    pub snapshots: BTreeMap<OffsetAndEpoch, Bytes>,
+    pub partial: BTreeMap<OffsetAndEpoch, Vec<u8>>,
+    pub high_watermark: Offset,
+}
+
+impl MemoryLog {
+    pub fn end_offset(&self) -> Offset {
+        self.batches.last().map_or(self.start_offset, |batch| batch.last_offset.next())
+    }
+
+    /// The process ended: of what wasn't flushed, `kept` batches reached the disk.
+    pub fn crash(&mut self, kept: usize) {
+        let flushed = self.batches.partition_point(|batch| batch.last_offset < self.flushed_end_offset);
+        self.batches.truncate(flushed + kept);
+        self.partial.clear();
+        // What a restart finds is on disk.
+        self.flushed_end_offset = self.end_offset();
+        self.high_watermark = Offset::ZERO;
+    }
+
+    /// Drops what a snapshot covers.
+    pub fn drop_prefix(&mut self, id: OffsetAndEpoch) {
+        self.batches.retain(|batch| batch.last_offset >= id.offset);
+        self.start_offset = id.offset;
+        self.snapshots.retain(|known, _| *known >= id);
+    }
+}
+
+impl ReplicatedLog for MemoryLog {
+    fn start(&self) -> Result<LogStart, LogError> {
+        let mut epochs: Vec<(LeaderEpoch, Offset)> = Vec::new();
+        for batch in &self.batches {
+            if epochs.last().is_none_or(|(epoch, _)| *epoch < batch.leader_epoch) {
+                epochs.push((batch.leader_epoch, batch.base_offset));
+            }
+        }
+        Ok(LogStart {
+            log_start_offset: self.start_offset,
+            end_offset: self.end_offset(),
+            flushed_end_offset: self.flushed_end_offset,
+            epochs,
+            snapshots: self.snapshots.iter().map(|(id, bytes)| (*id, bytes.len() as u64)).collect(),
+            control: self.batches.iter().flat_map(|batch| batch.control.clone()).collect(),
+        })
+    }
+
+    fn append_as_leader(&mut self, batches: &[LeaderBatch]) -> Result<(), LogError> {
+        for batch in batches {
+            let (bytes, control) = match &batch.records {
+                BatchRecords::Data(records) => (records.concat().into(), Vec::new()),
+                BatchRecords::Control(records) => {
+                    let offsets = (0..).map(|i| batch.base_offset + i);
+                    (Bytes::new(), offsets.zip(records.iter().cloned()).collect())
+                }
+            };
+            assert_eq!(batch.base_offset, self.end_offset());
+            self.batches.push(ReceivedBatch {
+                base_offset: batch.base_offset,
+                last_offset: batch.last_offset(),
+                leader_epoch: batch.leader_epoch,
+                control,
+                bytes,
+            });
+        }
+        Ok(())
+    }
+
+    fn append_as_follower(&mut self, batches: &[ReceivedBatch]) -> Result<(), LogError> {
+        assert_eq!(batches[0].base_offset, self.end_offset());
+        self.batches.extend_from_slice(batches);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<Offset, LogError> {
+        self.flushed_end_offset = self.end_offset();
+        Ok(self.flushed_end_offset)
+    }
+
+    fn truncate_to(&mut self, offset: Offset) -> Result<(), LogError> {
+        assert!(offset >= self.high_watermark, "truncated what was committed");
+        self.batches.retain(|batch| batch.last_offset < offset);
+        assert_eq!(self.end_offset(), offset, "epochs begin at batches");
+        self.flushed_end_offset = self.flushed_end_offset.min(offset);
+        Ok(())
+    }
+
+    fn read(&self, offset: Offset, end: Offset, max_bytes: usize) -> Result<LogRead, LogError> {
+        assert!(offset >= self.start_offset);
+        let mut bytes = BytesMut::new();
+        let mut next_offset = offset;
+        for batch in self.batches.iter().filter(|batch| batch.last_offset >= offset) {
+            if batch.last_offset >= end || (!bytes.is_empty() && bytes.len() >= max_bytes) {
+                break;
+            }
+            bytes.put_i64(batch.base_offset.value());
+            bytes.put_i64(batch.last_offset.value());
+            bytes.put_i32(batch.leader_epoch.value());
+            bytes.put_u32(batch.bytes.len() as u32);
+            bytes.put_slice(&batch.bytes);
+            next_offset = batch.last_offset.next();
+        }
+        Ok(LogRead { bytes: bytes.freeze(), next_offset })
+    }
+
+    fn parse(&self, mut bytes: Bytes) -> Vec<ReceivedBatch> {
+        let mut batches = Vec::new();
+        while !bytes.is_empty() {
+            let (base, last, epoch) = (bytes.get_i64(), bytes.get_i64(), bytes.get_i32());
+            let len = bytes.get_u32() as usize;
+            batches.push(ReceivedBatch {
+                base_offset: Offset(base),
+                last_offset: Offset(last),
+                leader_epoch: LeaderEpoch(epoch),
+                control: Vec::new(),
+                bytes: bytes.split_to(len),
+            });
+        }
+        batches
+    }
+
+    fn set_high_watermark(&mut self, offset: Offset) {
+        assert!(offset >= self.high_watermark, "the high watermark went back");
+        self.high_watermark = offset;
+    }
+
+    fn read_snapshot(&self, id: OffsetAndEpoch, position: u64, max_bytes: usize) -> Result<Bytes, LogError> {
+        let bytes = self.snapshots.get(&id).ok_or_else(|| LogError::Corrupt("no such snapshot".into()))?;
+        let position = position as usize;
+        Ok(bytes.slice(position..bytes.len().min(position + max_bytes)))
+    }
+
+    fn write_snapshot(&mut self, id: OffsetAndEpoch, position: u64, bytes: &Bytes) -> Result<(), LogError> {
+        let partial = self.partial.entry(id).or_default();
+        partial.truncate(position as usize);
+        partial.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn install_snapshot(&mut self, id: OffsetAndEpoch) -> Result<(u64, Vec<ControlRecord>), LogError> {
+        let bytes = Bytes::from(self.partial.remove(&id).unwrap_or_default());
+        let size = bytes.len() as u64;
+        self.batches.clear();
+        self.start_offset = id.offset;
+        self.flushed_end_offset = id.offset;
+        self.snapshots = BTreeMap::from([(id, bytes)]);
+        Ok((size, Vec::new()))
+    }
+
+    fn clean(&mut self, _now: Timestamp) -> Result<Option<(Offset, Vec<OffsetAndEpoch>)>, LogError> {
+        let Some(id) = self.snapshots.keys().last().copied() else {
+            return Ok(None);
+        };
+        if self.start_offset == id.offset {
+            return Ok(None);
+        }
+        self.drop_prefix(id);
+        Ok(Some((self.start_offset, self.snapshots.keys().copied().collect())))
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore(pub Option<ElectionState>);
+
+impl QuorumStateStore for MemoryStore {
+    fn read(&self) -> Result<Option<ElectionState>, LogError> {
+        Ok(self.0.clone())
+    }
+
+    fn write(&mut self, election: &ElectionState, kraft_version: i16) -> Result<(), LogError> {
+        let text = quorum_state_file::encode(election, kraft_version);
+        self.0 = Some(quorum_state_file::decode(&text).unwrap());
+        Ok(())
+    }
+}
