@@ -217,7 +217,7 @@ impl<E: Entry> Entries<E> {
     }
 }
 
-pub(super) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+pub(crate) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

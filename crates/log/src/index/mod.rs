@@ -8,6 +8,7 @@ mod offset_index;
 mod time_index;
 mod txn_index;
 
+pub(crate) use entries::ignore_missing;
 pub use offset_index::{OffsetIndex, OffsetPosition};
 pub use time_index::{TimeIndex, TimestampOffset};
 pub use txn_index::{AbortedTxn, AbortedTxns, TxnIndex};
