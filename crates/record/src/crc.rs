@@ -6,6 +6,12 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     ::crc32c::crc32c(bytes)
 }
 
+/// The CRC-32C of some bytes, whose own is `crc`, and `more`.
+#[inline]
+pub(crate) fn crc32c_append(crc: u32, more: &[u8]) -> u32 {
+    ::crc32c::crc32c_append(crc, more)
+}
+
 /// CRC-32 (IEEE), of messages of magic 0 and 1.
 #[inline]
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {

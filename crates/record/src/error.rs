@@ -7,8 +7,6 @@ pub enum ErrorClass {
     CorruptMessage,
     /// `INVALID_TIMESTAMP` (32)
     InvalidTimestamp,
-    /// `UNSUPPORTED_FOR_MESSAGE_FORMAT` (43)
-    UnsupportedForMessageFormat,
     /// `UNSUPPORTED_COMPRESSION_TYPE` (76)
     UnsupportedCompressionType,
     /// `INVALID_RECORD` (87)

@@ -18,6 +18,7 @@ mod layout;
 mod legacy;
 mod record;
 mod records;
+mod validator;
 mod varint;
 
 pub use attributes::{Attributes, TimestampType};
@@ -34,3 +35,7 @@ pub use header::{BatchHeader, BatchPrefix, decrement_sequence, increment_sequenc
 pub use layout::{BATCH_HEADER_BYTES, BATCH_PREFIX_BYTES, LOG_OVERHEAD_BYTES, NO_SEQUENCE};
 pub use record::{Header, Headers, OwnedHeader, OwnedRecord, Record};
 pub use records::Records;
+pub use validator::{
+    AppendOrigin, AppendRules, InvalidBatch, InvalidRecord, InvalidRecords, ValidatedBatch, ValidationError,
+    validate_and_assign,
+};
