@@ -17,8 +17,6 @@ mod frame;
 mod generated;
 mod message;
 pub mod messages;
-#[cfg(test)]
-mod messages_tests;
 pub mod records;
 mod records_field;
 mod tagged;

@@ -1,0 +1,46 @@
+//! What decoding allocates is bounded by the size of what it reads. Alone in its binary, because it looks at the whole
+//! process.
+
+use bytes::Bytes;
+use ottla_wire::messages::*;
+use ottla_wire::{Decoder, Message, for_each_api};
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// Decodes all versions and returns the most memory that one of them took.
+fn peak<M: Message>(frame: &Bytes) -> usize {
+    let mut peak = 0;
+    for version in M::VERSIONS.iter() {
+        ALLOCATOR.reset_peak_usage();
+        let before = ALLOCATOR.current_usage();
+        let _ = M::decode(&mut Decoder::new(frame.clone()), version);
+        peak = peak.max(ALLOCATOR.peak_usage().saturating_sub(before));
+    }
+    peak
+}
+
+#[test]
+fn memory_is_bounded_by_the_frame() {
+    const FRAME_LEN: usize = 64 << 10;
+    // Compact lengths of 2^21 - 1, 64, 16 and 1; int32 lengths of all that fits and a little; empty elements.
+    let patterns: [&[u8]; 7] =
+        [&[0xff, 0xff, 0x7f], &[0x41], &[0x11], &[2], &[1], &[0, 0, 0xff, 0], &[0, 0, 0, 2]];
+    let limit = 16 * FRAME_LEN + (1 << 20);
+    macro_rules! check {
+        ($(($key:ident, $request:ident, $response:ident))*) => {
+            for pattern in patterns {
+                for skip in 0..8 {
+                    let body = pattern.iter().cycle().take(FRAME_LEN - skip);
+                    let frame = Bytes::from(std::iter::repeat_n(&0, skip).chain(body).copied().collect::<Vec<u8>>());
+                    $(
+                        assert!(peak::<$request>(&frame) <= limit, "{}", stringify!($request));
+                        assert!(peak::<$response>(&frame) <= limit, "{}", stringify!($response));
+                    )*
+                }
+            }
+        };
+    }
+    for_each_api!(check);
+}
