@@ -12,3 +12,6 @@ pub mod names;
 pub mod partition_dir;
 pub mod partition_metadata;
 pub mod producer_snapshot;
+
+#[cfg(test)]
+mod golden_tests;
