@@ -25,6 +25,10 @@ pub enum Source {
     },
     /// What `ottla` brings for a start without a file.
     BuiltIn,
+    /// Set at run time for all brokers.
+    AllBrokers,
+    /// Set at run time for this broker.
+    ThisBroker,
     /// The key's own default.
     Default,
 }
@@ -36,6 +40,8 @@ impl fmt::Display for Source {
             Source::Environment { variable } => write!(f, "environment {variable}"),
             Source::File { path, line } => write!(f, "{path}:{line}"),
             Source::BuiltIn => f.write_str("built-in"),
+            Source::AllBrokers => f.write_str("dynamic, all brokers"),
+            Source::ThisBroker => f.write_str("dynamic, this broker"),
             Source::Default => f.write_str("default"),
         }
     }

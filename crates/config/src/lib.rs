@@ -5,8 +5,11 @@
 //! neither misspell it nor get its type wrong, and every value that a [`Config`] holds has passed its row's validation.
 //! Nothing here opens a file or reads the environment: texts come in, values and reports go out.
 
+pub mod alter;
 mod built_in;
 mod config;
+mod describe;
+mod dynamic;
 mod endpoint;
 mod environment;
 mod error;
@@ -25,6 +28,8 @@ mod value;
 
 pub use built_in::BuiltIn;
 pub use config::{Config, Setting, Source};
+pub use describe::{ConfigSource, Described, Layer, describe_client_metrics};
+pub use dynamic::{DynamicConfig, Overrides};
 pub use endpoint::{Endpoint, ProtocolMap, SecurityProtocol};
 pub use error::{ConfigError, ConfigErrors};
 pub use key::{FromValue, Key};

@@ -129,7 +129,7 @@ fn requests(config: &Config, broken: &mut Broken) {
 }
 
 /// Pairs of keys of which the first must be at least the second.
-const AT_LEAST: [(&str, &str); 34] = [
+const AT_LEAST: [(&str, &str); 30] = [
     ("group.consumer.max.heartbeat.interval.ms", "group.consumer.min.heartbeat.interval.ms"),
     ("group.consumer.heartbeat.interval.ms", "group.consumer.min.heartbeat.interval.ms"),
     ("group.consumer.max.heartbeat.interval.ms", "group.consumer.heartbeat.interval.ms"),
@@ -138,7 +138,6 @@ const AT_LEAST: [(&str, &str); 34] = [
     ("group.consumer.max.session.timeout.ms", "group.consumer.session.timeout.ms"),
     ("group.consumer.max.assignment.interval.ms", "group.consumer.min.assignment.interval.ms"),
     ("group.consumer.assignment.interval.ms", "group.consumer.min.assignment.interval.ms"),
-    ("group.consumer.max.assignment.interval.ms", "group.consumer.assignment.interval.ms"),
     ("group.share.max.heartbeat.interval.ms", "group.share.min.heartbeat.interval.ms"),
     ("group.share.heartbeat.interval.ms", "group.share.min.heartbeat.interval.ms"),
     ("group.share.max.heartbeat.interval.ms", "group.share.heartbeat.interval.ms"),
@@ -147,7 +146,6 @@ const AT_LEAST: [(&str, &str); 34] = [
     ("group.share.max.session.timeout.ms", "group.share.session.timeout.ms"),
     ("group.share.max.assignment.interval.ms", "group.share.min.assignment.interval.ms"),
     ("group.share.assignment.interval.ms", "group.share.min.assignment.interval.ms"),
-    ("group.share.max.assignment.interval.ms", "group.share.assignment.interval.ms"),
     ("group.share.delivery.count.limit", "group.share.min.delivery.count.limit"),
     ("group.share.max.delivery.count.limit", "group.share.delivery.count.limit"),
     ("group.share.record.lock.duration.ms", "group.share.min.record.lock.duration.ms"),
@@ -162,8 +160,14 @@ const AT_LEAST: [(&str, &str); 34] = [
     ("group.streams.session.timeout.ms", "group.streams.min.session.timeout.ms"),
     ("group.streams.max.session.timeout.ms", "group.streams.session.timeout.ms"),
     ("group.streams.assignment.interval.ms", "group.streams.min.assignment.interval.ms"),
-    ("group.streams.max.assignment.interval.ms", "group.streams.assignment.interval.ms"),
-    ("group.streams.max.standby.replicas", "group.streams.num.standby.replicas"),
+];
+
+/// Pairs of keys of which the first must be at most the second.
+const AT_MOST: [(&str, &str); 4] = [
+    ("group.consumer.assignment.interval.ms", "group.consumer.max.assignment.interval.ms"),
+    ("group.share.assignment.interval.ms", "group.share.max.assignment.interval.ms"),
+    ("group.streams.assignment.interval.ms", "group.streams.max.assignment.interval.ms"),
+    ("group.streams.num.standby.replicas", "group.streams.max.standby.replicas"),
 ];
 
 fn groups(config: &Config, broken: &mut Broken) {
@@ -172,6 +176,11 @@ fn groups(config: &Config, broken: &mut Broken) {
     for (larger, smaller) in AT_LEAST {
         broken.unless(number(larger) >= number(smaller), || {
             format!("{larger} must be greater than or equal to {smaller}")
+        });
+    }
+    for (smaller, larger) in AT_MOST {
+        broken.unless(number(smaller) <= number(larger), || {
+            format!("{smaller} must be less than or equal to {larger}")
         });
     }
     for kind in ["consumer", "share", "streams"] {
