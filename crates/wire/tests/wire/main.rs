@@ -6,6 +6,7 @@
 mod codecs;
 mod garbage;
 mod generate;
+mod kafka;
 mod oracle;
 mod round_trip;
 #[path = "../../build/schema.rs"]

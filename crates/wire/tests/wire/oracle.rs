@@ -41,6 +41,10 @@ const LACKING: &[(&str, &[i16])] = &[
     ("WriteTxnMarkersResponse", &[2]),
 ];
 
+pub fn is_lacking(name: &str, version: i16) -> bool {
+    LACKING.iter().any(|(lacking, versions)| *lacking == name && versions.contains(&version))
+}
+
 /// What the other crate writes after it has read `bytes`. `None`: it doesn't have the version.
 fn rewrite_there(name: &str, key: i16, bytes: &Bytes, version: i16) -> Option<Result<Bytes, String>> {
     let key = ApiKey::try_from(key).ok()?;

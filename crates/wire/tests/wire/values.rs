@@ -8,11 +8,11 @@ use ottla_wire::messages::*;
 use ottla_wire::records::*;
 use ottla_wire::*;
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Bytes {
+pub fn unhex(text: &str) -> Bytes {
     let digits: Vec<u8> = text.chars().filter_map(|c| Some(c.to_digit(16)? as u8)).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect::<Vec<u8>>().into()
 }
