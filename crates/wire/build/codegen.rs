@@ -403,7 +403,12 @@ impl Generator<'_> {
             let write = self.write_value(field);
             let _ = writeln!(out, "            if tag_{tag} {{ e.tag({tag}, |e| {{ {write}; Ok(()) }})?; }}");
         }
-        out.push_str("            e.unknown_tags(&self.unknown_tagged_fields);\n        }\n");
+        out.push_str("            e.unknown_tags(&self.unknown_tagged_fields);\n        }");
+        let _ = writeln!(
+            out,
+            " else {{ Encoder::absent(self.unknown_tagged_fields.is_empty(), version, \"{}\")?; }}",
+            self.message.name
+        );
     }
 
     fn write_value(&self, field: &Field) -> String {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use ottla_wire::messages::*;
 use ottla_wire::records::*;
-use ottla_wire::{Decoded, Decoder, Message, VersionRange, for_each_api, for_each_record};
+use ottla_wire::{Decoded, Decoder, EncodeError, Message, VersionRange, for_each_api, for_each_record};
 
 use crate::schema;
 
@@ -15,6 +15,8 @@ pub struct Codec {
     pub flexible_since: Option<i16>,
     /// Reads a message, and writes what it read.
     pub rewrite: fn(Bytes, i16) -> Decoded<Rewritten>,
+    /// Reads a message at one version and writes it at another.
+    pub convert: fn(Bytes, i16, i16) -> Result<Bytes, EncodeError>,
     /// Writes the message with all fields at their defaults.
     pub default: fn(i16) -> Bytes,
 }
@@ -46,6 +48,7 @@ fn codec<M: Message>() -> Codec {
         versions: M::VERSIONS,
         flexible_since: M::FLEXIBLE_SINCE,
         rewrite: rewrite::<M>,
+        convert: |bytes, from, to| M::from_bytes(bytes, from).unwrap().to_bytes(to),
         default: |version| M::default().to_bytes(version).unwrap_or_else(|e| panic!("{}: {e}", M::NAME)),
     }
 }

@@ -1,5 +1,6 @@
-//! Messages that Apache Kafka 4.3.1's own classes have read and written again: `kafka-4.3.1/samples.tsv`, with name,
-//! version and bytes. They are of stored records and of what the other oracle lacks.
+//! What Apache Kafka 4.3.1's own classes have read and written again: `kafka-4.3.1/samples.tsv`, with a message's name,
+//! the version that it was read at, the one that it was written at, and its bytes. They are of stored records and of
+//! what the other oracle lacks.
 //!
 //! To make them again, with Kafka's libraries in `$LIBS`:
 //!
@@ -9,13 +10,13 @@
 //!     > crates/wire/tests/wire/kafka-4.3.1/samples.tsv
 //! ```
 //!
-//! With `SAMPLES_ALL=1` the first command makes many messages of every kind: the second one must then give back what it
-//! gets.
+//! With `SAMPLES_ALL=1`, the first command makes many messages of every kind at every pair of versions. What the second
+//! one then prints must be `target/tmp/expected.tsv`: the same bytes, or `refused` by both.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::codecs;
+use crate::codecs::{self, Codec};
 use crate::generate::{self, Random};
 use crate::oracle;
 use crate::values::{hex, unhex};
@@ -33,9 +34,10 @@ fn is_sampled(name: &str, version: i16) -> bool {
 fn samples_are_written_as_kafka_wrote_them() {
     let mut seen = BTreeSet::new();
     for line in include_str!("kafka-4.3.1/samples.tsv").lines() {
-        let mut cells = line.split('\t');
-        let (name, version, bytes) = (cells.next().unwrap(), cells.next().unwrap(), cells.next().unwrap());
-        let version = version.parse().unwrap();
+        let cells: Vec<&str> = line.split('\t').collect();
+        let [name, from, to, bytes] = cells[..] else { panic!("{line}") };
+        assert_eq!(from, to);
+        let version = from.parse().unwrap();
         let (codec, _) = codecs::all().iter().find(|(codec, _)| codec.name == name).unwrap();
         let rewritten = (codec.rewrite)(unhex(bytes), version).unwrap();
         assert_eq!((rewritten.left, hex(&rewritten.bytes).as_str()), (0, bytes), "{name} version {version}");
@@ -51,20 +53,29 @@ fn samples_are_written_as_kafka_wrote_them() {
 #[test]
 #[ignore = "makes the input of kafka-4.3.1/Rewrite.java"]
 fn make_samples() {
+    let (mut samples, mut expected) = (String::new(), String::new());
+    let mut add = |codec: &Codec, from: i16, to: i16, bytes: &[u8]| {
+        let answer = (codec.convert)(bytes.to_vec().into(), from, to);
+        let answer = answer.map_or("refused".to_owned(), |bytes| hex(&bytes));
+        let _ = writeln!(samples, "{}\t{from}\t{to}\t{}", codec.name, hex(bytes));
+        let _ = writeln!(expected, "{}\t{from}\t{to}\t{answer}", codec.name);
+    };
     let all = std::env::var_os("SAMPLES_ALL").is_some();
-    let mut out = String::new();
     for (codec, schema) in codecs::all() {
-        for version in codec.versions.iter() {
+        for from in codec.versions.iter() {
             let mut messages: Vec<Vec<u8>> =
-                (0..SEEDS).map(|seed| generate::message(schema, version, &mut Random(seed))).collect();
-            if !all {
+                (0..SEEDS).map(|seed| generate::message(schema, from, &mut Random(seed))).collect();
+            if all {
+                for to in codec.versions.iter() {
+                    messages.iter().for_each(|bytes| add(codec, from, to, bytes));
+                }
+            } else if is_sampled(codec.name, from) {
                 messages.sort_by_key(|bytes| (bytes.len() > SAMPLE_LEN_MAX, usize::MAX - bytes.len()));
-                messages.truncate(is_sampled(codec.name, version).into());
-            }
-            for bytes in messages {
-                let _ = writeln!(out, "{}\t{version}\t{}", codec.name, hex(&bytes));
+                add(codec, from, from, &messages[0]);
             }
         }
     }
-    std::fs::write(concat!(env!("CARGO_TARGET_TMPDIR"), "/samples.tsv"), out).unwrap();
+    for (name, text) in [("samples", samples), ("expected", expected)] {
+        std::fs::write(format!("{}/{name}.tsv", env!("CARGO_TARGET_TMPDIR")), text).unwrap();
+    }
 }

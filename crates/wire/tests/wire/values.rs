@@ -122,7 +122,8 @@ fn unknown_tagged_fields_come_back() {
     request.unknown_tagged_fields.push(3, Bytes::from_static(b"x"));
     let bytes = request.to_bytes(4).unwrap();
     assert_eq!(hex(&bytes), "01000000000100 01030178".replace(' ', ""));
-    assert_eq!(HeartbeatRequest::from_bytes(bytes, 4), Ok(request));
+    assert_eq!(HeartbeatRequest::from_bytes(bytes, 4), Ok(request.clone()));
+    assert_eq!(request.to_bytes(3).unwrap_err().kind, EncodeErrorKind::NotInVersion);
 }
 
 #[test]

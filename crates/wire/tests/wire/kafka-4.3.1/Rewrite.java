@@ -4,7 +4,8 @@ import java.util.*;
 import org.apache.kafka.common.protocol.*;
 
 /**
- * Reads lines "name, version, hex" and writes them with the bytes that Apache Kafka reads and writes again.
+ * Reads lines "name, version to read at, version to write at, hex" and writes them with the bytes that Apache Kafka
+ * writes, or "refused".
  * `kafka.rs` beside it says how to run it.
  */
 public class Rewrite {
@@ -26,26 +27,29 @@ public class Rewrite {
         throw new IllegalArgumentException(name);
     }
 
+    static String write(Message message, short version) {
+        try {
+            ObjectSerializationCache cache = new ObjectSerializationCache();
+            ByteBuffer written = ByteBuffer.allocate(message.size(cache, version));
+            message.write(new ByteBufferAccessor(written), cache, version);
+            if (written.hasRemaining()) throw new AssertionError(message + ": size is wrong");
+            return HexFormat.of().formatHex(written.array());
+        } catch (RuntimeException e) {
+            return "refused";
+        }
+    }
+
     public static void main(String[] args) throws Exception {
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
         for (String line; (line = in.readLine()) != null; ) {
             String[] cells = line.split("\t", -1);
-            short version = Short.parseShort(cells[1]);
-            String out;
-            try {
-                Message message = create(cells[0]);
-                ByteBuffer bytes = ByteBuffer.wrap(HexFormat.of().parseHex(cells[2]));
-                message.read(new ByteBufferAccessor(bytes), version);
-                if (bytes.hasRemaining()) throw new IllegalStateException(bytes.remaining() + " bytes left");
-                ObjectSerializationCache cache = new ObjectSerializationCache();
-                ByteBuffer written = ByteBuffer.allocate(message.size(cache, version));
-                message.write(new ByteBufferAccessor(written), cache, version);
-                if (written.hasRemaining()) throw new IllegalStateException("size");
-                out = HexFormat.of().formatHex(written.array());
-            } catch (Exception e) {
-                out = "ERROR " + e;
-            }
-            System.out.println(cells[0] + "\t" + version + "\t" + out);
+            short from = Short.parseShort(cells[1]);
+            short to = Short.parseShort(cells[2]);
+            Message message = create(cells[0]);
+            ByteBuffer bytes = ByteBuffer.wrap(HexFormat.of().parseHex(cells[3]));
+            message.read(new ByteBufferAccessor(bytes), from);
+            if (bytes.hasRemaining()) throw new IllegalStateException(line + ": bytes are left");
+            System.out.println(String.join("\t", cells[0], cells[1], cells[2], write(message, to)));
         }
     }
 }
