@@ -19,7 +19,10 @@ impl RaftCore {
         let election =
             election.unwrap_or_else(|| ElectionState::unknown_leader(LeaderEpoch(0), voters.ids()));
         let local = self.local.key;
-        let deadline = self.random_election_deadline(now);
+        let deadline = match voters.is_voter(&local) {
+            true => self.random_election_deadline(now),
+            false => MonoMs::NEVER,
+        };
         let log_epoch = self.log.last_epoch();
         let unattached =
             |leader_id, voted| Role::Unattached(Unattached { leader_id, voted, election_deadline: deadline });
