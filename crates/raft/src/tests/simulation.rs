@@ -426,8 +426,7 @@ fn snapshot_of(committed: &BTreeMap<Offset, (LeaderEpoch, Bytes)>, end: Offset) 
 fn run(seed: u64, voters: i32, observers: i32, faults: Faults) -> BTreeMap<&'static str, u64> {
     let mut world = World::new(seed, voters, observers, faults);
     world.run_for(30_000, true);
-    let committed = world.committed.len();
-    assert!(committed > 40, "only {committed} batches were committed");
+    world.counts.insert("batch committed under faults", world.committed.len() as u64);
     world.settle();
     world.count("run");
     world.counts
@@ -452,8 +451,17 @@ fn safe_and_live_under_faults() {
             *total.entry(what).or_default() += count;
         }
     }
-    for what in ["crash", "crash with unflushed records", "message lost", "link cut", "snapshot", "election"]
-    {
-        assert!(total.get(what).is_some_and(|count| *count >= seeds), "{what} hardly happened: {total:?}");
+    println!("{total:?}");
+    for (what, at_least) in [
+        ("crash", 2),
+        ("crash with unflushed records", 2),
+        ("message lost", 10),
+        ("link cut", 3),
+        ("snapshot", 3),
+        ("election", 3),
+        ("batch committed under faults", 100),
+    ] {
+        let enough = total.get(what).is_some_and(|count| *count >= at_least * seeds);
+        assert!(enough, "{what} hardly happened: {total:?}");
     }
 }
