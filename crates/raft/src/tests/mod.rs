@@ -1,7 +1,9 @@
+mod golden;
 mod memory_log;
 mod rules;
 mod simulation;
 mod single_voter;
+mod wire_round_trip;
 
 use ottla_types::{MonoMs, NodeId, Now, Timestamp, Uuid};
 

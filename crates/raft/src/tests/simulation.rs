@@ -12,6 +12,7 @@ use bytes::Bytes;
 use ottla_types::{LeaderEpoch, Offset};
 
 use super::memory_log::{MemoryLog, MemoryStore};
+use super::wire_round_trip as wire;
 use super::*;
 use crate::config::Jitter;
 
@@ -214,12 +215,13 @@ impl World {
         for message in outgoing {
             match message {
                 Outgoing::Request { correlation_id, to, request } => {
+                    let request = wire::request(request);
                     let wire = Wire::Request { from: id, incarnation, correlation_id, request };
                     self.send(id, to.id.value(), wire);
                 }
                 Outgoing::Reply { id: request, response } => {
                     if let Some((asker, incarnation, correlation_id)) = self.waiting.remove(&request) {
-                        let response = Some(response);
+                        let response = Some(wire::response(response));
                         self.send(id, asker, Wire::Response { incarnation, correlation_id, response });
                     }
                 }
@@ -442,7 +444,7 @@ fn without_faults_one_election_suffices() {
 
 #[test]
 fn safe_and_live_under_faults() {
-    let seeds: u64 = std::env::var("RAFT_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(24);
+    let seeds: u64 = std::env::var("RAFT_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
     let first: u64 = std::env::var("RAFT_FIRST_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let mut total = BTreeMap::<&str, u64>::new();
     for seed in first..first + seeds {
