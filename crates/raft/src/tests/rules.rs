@@ -82,9 +82,9 @@ fn fetch(from: i32, epoch: i32, offset: i64, last_epoch: i32) -> Request {
 /// Brings replica 1 to lead epoch 1 of an empty log, with the votes of 1 and 2.
 fn leader() -> RaftCore {
     let mut core = core(None, LogStart::default());
-    let mut now = 2_000;
-    for _ in 0..2 {
-        let actions = core.tick(at(now));
+    let now = at(2_000);
+    let mut actions = core.tick(now);
+    for _pre_vote in [true, false] {
         let sent = actions.iter().find_map(|action| match action {
             Action::Send { correlation_id, to, request: Request::Vote(request) } if to.id == node_id(2) => {
                 Some((*correlation_id, request.replica_epoch))
@@ -94,26 +94,9 @@ fn leader() -> RaftCore {
         let (correlation_id, epoch) = sent.unwrap();
         let leader = LeaderInfo { leader_id: None, epoch, endpoints: Endpoints::new() };
         let response = Response::Vote(VoteResponse { error: None, leader, vote_granted: true });
-        let actions = core.step(Event::Response { correlation_id, response }, at(now));
-        if core.role() == RoleName::Leader {
-            assert!(actions.contains(&Action::FlushLog));
-            break;
-        }
-        // The candidate asks at once.
-        now += 1;
-        core.step(Event::RequestFailed { correlation_id: u64::MAX }, at(now));
-        let again = actions.into_iter().find_map(|action| match action {
-            Action::Send { correlation_id, to, request: Request::Vote(request) } if to.id == node_id(2) => {
-                Some((correlation_id, request.replica_epoch))
-            }
-            _ => None,
-        });
-        let (correlation_id, epoch) = again.unwrap();
-        let leader = LeaderInfo { leader_id: None, epoch, endpoints: Endpoints::new() };
-        let response = Response::Vote(VoteResponse { error: None, leader, vote_granted: true });
-        core.step(Event::Response { correlation_id, response }, at(now));
-        break;
+        actions = core.step(Event::Response { correlation_id, response }, now);
     }
+    assert!(actions.contains(&Action::FlushLog));
     assert_eq!((core.role(), core.epoch()), (RoleName::Leader, LeaderEpoch(1)));
     core
 }
