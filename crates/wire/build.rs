@@ -17,9 +17,7 @@ mod schema;
 mod stored;
 
 fn main() {
-    for table in ["rpc", "records", "apis", "errors"] {
-        println!("cargo::rerun-if-changed=schema/{table}.tsv");
-    }
+    println!("cargo::rerun-if-changed=schema");
     println!("cargo::rerun-if-changed=build");
     let read = |name: &str| {
         fs::read_to_string(format!("schema/{name}")).unwrap_or_else(|e| panic!("schema/{name}: {e}"))

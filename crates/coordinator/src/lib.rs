@@ -1,7 +1,8 @@
 //! Coordinators: who is in which group, and which offsets it has committed, kept in internal topics.
 //!
-//! [`runtime`] is shared by all kinds of coordinators.
+//! [`runtime`] is shared by all kinds of coordinators; [`group`] runs on it.
 
+pub mod group;
 pub mod runtime;
 
 #[cfg(test)]

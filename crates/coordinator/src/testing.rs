@@ -13,7 +13,7 @@ use crate::runtime::{
 };
 
 /// The logs of all partitions.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct MemoryLogs {
     logs: Mutex<BTreeMap<i32, MemoryLog>>,
     pub(crate) max_batch_bytes: Mutex<usize>,
@@ -21,7 +21,11 @@ pub(crate) struct MemoryLogs {
     pub(crate) failures: Mutex<VecDeque<ErrorCode>>,
     /// The high watermark follows the log's end at once, as on a single replica.
     pub(crate) commit_at_once: Mutex<bool>,
+    /// Who is told of it, from within the append.
+    pub(crate) listener: Mutex<Option<Listener>>,
 }
+
+type Listener = Arc<dyn Fn(i32, Offset) + Send + Sync>;
 
 #[derive(Debug, Default, Clone)]
 pub(crate) struct MemoryLog {
@@ -102,10 +106,15 @@ impl PartitionWriter for MemoryLogs {
         let bytes = BATCH_HEADER_BYTES + batch.records.iter().map(EncodedRecord::max_bytes).sum::<usize>();
         assert!(!batch.records.is_empty() && bytes <= *self.max_batch_bytes.lock());
         self.push(partition.partition, Content::Records(batch.producer, batch.records));
+        let end = self.log(partition.partition).end();
         if *self.commit_at_once.lock() {
             self.commit(partition.partition);
+            let listener = self.listener.lock().clone();
+            if let Some(listener) = listener {
+                listener(partition.partition, end);
+            }
         }
-        Ok(self.log(partition.partition).end())
+        Ok(end)
     }
 
     fn max_batch_bytes(&self, _partition: &TopicPartition) -> usize {

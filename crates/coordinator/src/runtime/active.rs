@@ -211,7 +211,7 @@ impl<S: Shard> Active<S> {
         if records.is_empty() {
             return Ok(());
         }
-        let encoded: Vec<EncodedRecord> = records.iter().map(S::encode).collect();
+        let encoded = records.iter().map(S::encode).collect::<Result<Vec<EncodedRecord>, ErrorCode>>()?;
         let max_bytes = self.writer.max_batch_bytes(&self.partition);
         let in_one_batch = !may_split || producer.is_some();
         if in_one_batch {

@@ -59,7 +59,8 @@ pub trait Shard: Sized + Send + 'static {
     /// What an operation wants to be reminded of when its records are committed or have failed.
     type Completion: Send;
 
-    fn encode(record: &Self::Record) -> EncodedRecord;
+    /// Fails for a record that Kafka's format has no room for; the operation fails with it.
+    fn encode(record: &Self::Record) -> Result<EncodedRecord, ErrorCode>;
 
     /// `None` for a record of a kind that is unknown here: it is left in the log and otherwise ignored.
     fn decode(key: Bytes, value: Option<Bytes>) -> Result<Option<Self::Record>, DecodeError>;

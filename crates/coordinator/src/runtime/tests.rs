@@ -24,9 +24,9 @@ impl Shard for Counters {
     type Timer = String;
     type Completion = ();
 
-    fn encode((key, value): &Self::Record) -> EncodedRecord {
+    fn encode((key, value): &Self::Record) -> Result<EncodedRecord, ErrorCode> {
         let value = value.map(|value| Bytes::from(value.to_string()));
-        EncodedRecord { key: Bytes::from(key.clone()), value }
+        Ok(EncodedRecord { key: Bytes::from(key.clone()), value })
     }
 
     fn decode(key: Bytes, value: Option<Bytes>) -> Result<Option<Self::Record>, DecodeError> {

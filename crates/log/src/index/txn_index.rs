@@ -35,7 +35,6 @@ struct Raw {
 impl Entry for Raw {
     const SIZE: usize = 34;
     const KIND: FileKind = FileKind::TxnIndex;
-    const WRITE_THROUGH: bool = true;
 
     fn decode(bytes: &[u8]) -> Option<Raw> {
         let (version, rest) = bytes.split_first_chunk::<2>()?;

@@ -20,12 +20,11 @@ pub enum Call {
     Write,
     Len,
     SetLen,
-    SetModified,
     Sync,
 }
 
 impl Call {
-    const KINDS: usize = 14;
+    const KINDS: usize = 13;
 }
 
 const EIO: i32 = 5;

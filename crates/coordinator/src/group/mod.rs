@@ -1,0 +1,26 @@
+//! The group coordinator: who is in which group, and what the groups have committed. A group belongs to the partition of
+//! `__consumer_offsets` that its id hashes to, and to the node that leads it.
+//!
+//! What always holds:
+//! - A committed offset is answered as such only when it lies below the high watermark.
+//! - All members of a stable generation have exactly what their leader assigned, and that is in the log.
+//! - Nothing of groups of other kinds is ever written or taken back here.
+
+mod classic;
+mod config;
+mod context;
+mod coordinator;
+mod errors;
+mod gather;
+mod listing;
+mod offsets;
+mod record;
+mod shard;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::GroupCoordinatorConfig;
+pub use context::RequestContext;
+pub use coordinator::{CONSUMER_OFFSETS_TOPIC, GroupCoordinator, GroupLoad};

@@ -1,0 +1,79 @@
+//! What a shard keeps in the log: which groups there are, the last generation that each classic one has completed, and
+//! the committed offsets. Changed by [`GroupState::replay`] alone.
+
+use std::sync::Arc;
+
+use ottla_types::Offset;
+use ottla_wire::records::GroupMetadataValue;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
+
+use super::offsets::Offsets;
+use super::record::{ForeignKind, ForeignRecord, ForeignSubject, GroupRecord};
+use crate::runtime::Producer;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupState {
+    pub(crate) groups: RedBlackTreeMapSync<Arc<str>, StoredGroup>,
+    pub(crate) offsets: Offsets,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum StoredGroup {
+    /// Known only by its offsets: nobody ever joined it.
+    Simple,
+    Classic(Arc<GroupMetadataValue>),
+    Foreign(ForeignGroup),
+}
+
+/// A group of a kind that this coordinator doesn't serve. It is listed, and otherwise left to those who do.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ForeignGroup {
+    pub(crate) kind: ForeignKind,
+    pub(crate) members: RedBlackTreeSetSync<Arc<str>>,
+}
+
+impl GroupState {
+    pub(crate) fn replay(&mut self, offset: Offset, producer: Option<Producer>, record: GroupRecord) {
+        match record {
+            GroupRecord::OffsetCommit { key, value } => {
+                let group_id = Arc::from(key.group);
+                if value.is_some() && !self.groups.contains_key(&group_id) {
+                    self.groups.insert_mut(Arc::clone(&group_id), StoredGroup::Simple);
+                }
+                self.offsets.replay(offset, producer, group_id, key.topic, key.partition, value);
+            }
+            GroupRecord::GroupMetadata { group_id, value } => match value {
+                Some(value) => {
+                    self.groups.insert_mut(Arc::from(group_id), StoredGroup::Classic(Arc::new(value)));
+                }
+                None => {
+                    self.groups.remove_mut(group_id.as_str());
+                }
+            },
+            GroupRecord::Foreign(record) => self.replay_foreign(record),
+        }
+    }
+
+    fn replay_foreign(&mut self, record: ForeignRecord) {
+        let ForeignRecord { group_id, kind, subject, is_tombstone } = record;
+        let stored = match self.groups.get(&group_id) {
+            Some(StoredGroup::Foreign(group)) if group.kind == kind => Some(group.clone()),
+            _ => None,
+        };
+        if is_tombstone && (stored.is_none() || subject == ForeignSubject::Group) {
+            if stored.is_some() {
+                self.groups.remove_mut(&group_id);
+            }
+            return;
+        }
+        let mut group = stored.unwrap_or(ForeignGroup { kind, members: RedBlackTreeSetSync::default() });
+        if let ForeignSubject::Member(member_id) = subject {
+            if is_tombstone {
+                group.members.remove_mut(&member_id);
+            } else {
+                group.members.insert_mut(member_id);
+            }
+        }
+        self.groups.insert_mut(group_id, StoredGroup::Foreign(group));
+    }
+}

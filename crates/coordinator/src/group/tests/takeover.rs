@@ -1,0 +1,77 @@
+//! Another coordinator takes over with what was committed.
+
+use super::*;
+
+#[test]
+fn members_keep_their_generation_and_assignment() {
+    let rig = Rig::new();
+    let members = rig.stable_group(3);
+    let next = rig.taken_over();
+    assert_eq!(next.state(), "Stable");
+    for member in &members {
+        assert_eq!(next.heartbeat(member), ErrorCode::None);
+        assert_eq!(next.sync(member).now().assignment, member.member_id);
+    }
+}
+
+#[test]
+fn sessions_begin_anew() {
+    let rig = Rig::new();
+    let members = rig.stable_group(2);
+    rig.pass(SESSION_MS - 1);
+    let next = rig.taken_over();
+    next.pass(SESSION_MS - 1);
+    assert_eq!(next.heartbeat(&members[0]), ErrorCode::None);
+    next.pass(1);
+    assert_eq!(next.heartbeat(&members[0]), ErrorCode::RebalanceInProgress);
+    assert_eq!(next.heartbeat(&members[1]), ErrorCode::UnknownMemberId);
+}
+
+#[test]
+fn a_generation_whose_assignment_was_not_committed_never_was() {
+    let rig = Rig::new();
+    let members = rig.stable_group(2);
+    let answers: Vec<_> = members.iter().map(|member| rig.join(&member.member_id)).collect();
+    let rejoined: Vec<_> = answers.iter().map(Answer::now).collect();
+    rig.hold_commits();
+    rig.sync_as_leader(&rejoined[0]).is_parked();
+    let next = rig.taken_over();
+    assert_eq!(next.heartbeat(&rejoined[0]), ErrorCode::IllegalGeneration);
+    assert_eq!(next.heartbeat(&members[0]), ErrorCode::None);
+    let again: Vec<_> = members.iter().map(|member| next.join(&member.member_id)).collect();
+    assert_eq!(again[0].now().generation_id, rejoined[0].generation_id);
+}
+
+#[test]
+fn a_group_that_is_too_large_now_is_asked_to_rebalance() {
+    let rig = Rig::new();
+    let members = rig.stable_group(3);
+    let config = GroupCoordinatorConfig { group_max_size: 2, ..config() };
+    let next = Rig::with_log(config, rig.logs.log(0));
+    assert_eq!(next.heartbeat(&members[0]), ErrorCode::RebalanceInProgress);
+    let answers: Vec<_> = members.iter().map(|member| next.join(&member.member_id)).collect();
+    assert_eq!(error(answers[2].now().error_code), ErrorCode::GroupMaxSizeReached);
+}
+
+#[test]
+fn a_commit_in_flight_is_answered_once_the_new_leader_knows_it_is_safe() {
+    let rig = Rig::new();
+    let members = rig.stable_group(1);
+    rig.hold_commits();
+    rig.join(&members[0].member_id);
+    let rejoined = rig.join(&members[0].member_id).now();
+    rig.sync_as_leader(&rejoined).is_parked();
+    // The new leader has the record, but does not know yet that it is committed.
+    let next = Rig::loading(config(), rig.logs.log(0));
+    next.now_ms.set(rig.now_ms.get());
+    next.load();
+    let heartbeat = next.send_heartbeat(HeartbeatRequest {
+        group_id: GROUP.into(),
+        generation_id: rejoined.generation_id,
+        member_id: rejoined.member_id.clone(),
+        ..HeartbeatRequest::default()
+    });
+    heartbeat.is_parked();
+    next.commit();
+    assert_eq!(heartbeat.now().error_code, 0);
+}
