@@ -22,7 +22,7 @@ use crate::compression::{Codec, Compression, DecompressedStream};
 use crate::crc::{crc32c, crc32c_append};
 use crate::error::RecordError;
 use crate::header::BatchHeader;
-use crate::layout::{self, BATCH_HEADER_BYTES};
+use crate::layout::{self, BASE_OFFSET, BATCH_HEADER_BYTES, put};
 
 /// Who appends: clients are trusted least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +78,13 @@ impl ValidatedBatch {
     /// As it is to be stored, with offsets and epoch assigned.
     pub fn header(&self) -> &BatchHeader {
         &self.header
+    }
+
+    /// Numbers the records from `offset` on: for a caller that validates before it holds the lock under which offsets are
+    /// given. The checksum doesn't cover it.
+    pub fn set_first_offset(&mut self, offset: Offset) {
+        self.header.base_offset = offset;
+        put(&mut self.header_bytes, BASE_OFFSET, offset.0.to_be_bytes());
     }
 
     pub fn first_offset(&self) -> Offset {

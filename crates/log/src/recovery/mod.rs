@@ -1,0 +1,223 @@
+//! Opening the files of a log, and making a log of them again after an unclean stop.
+//!
+//! What always holds afterwards: the log is a prefix of what was appended, with all that was flushed; every batch that
+//! was not known to be on disk has been read and its checksum checked, and the indexes, leader epochs and producer state
+//! over it are made anew. A log that was closed is taken as it is, and nothing of it is read but its end.
+//!
+//! A crash during recovery is harmless: what is removed is removed from the end of the log backwards.
+
+mod leftovers;
+mod producer_state;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::producer_state::rebuild_producer_state;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use ottla_types::{Now, Offset, TopicPartition};
+use tracing::{info, warn};
+
+use self::leftovers::FoundFiles;
+use crate::context::LogContext;
+use crate::leader_epoch_cache::LeaderEpochCache;
+use crate::log_config::LogConfig;
+use crate::names::{FileKind, FileState};
+use crate::offset_metadata::OffsetMetadata;
+use crate::partition_dir::PartitionDir;
+use crate::producer_state::ProducerStateManager;
+use crate::segment::{Segment, SegmentError};
+use crate::segments::Segments;
+
+/// What to load, and what is known about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoadParams<'a> {
+    pub dir: &'a Arc<PartitionDir>,
+    pub context: &'a LogContext,
+    pub partition: &'a TopicPartition,
+    pub config: &'a LogConfig,
+    pub had_clean_shutdown: bool,
+    pub log_start_offset: Offset,
+    pub recovery_point: Offset,
+}
+
+/// A log's parts, loaded.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub segments: Segments,
+    pub leader_epochs: LeaderEpochCache,
+    pub producers: ProducerStateManager,
+    pub log_start_offset: Offset,
+    pub log_end_offset: OffsetMetadata,
+    pub recovery_point: Offset,
+}
+
+/// Loads a log from its directory. An empty directory becomes an empty log.
+pub(crate) fn load(params: &LoadParams<'_>, now: Now) -> Result<Loaded, SegmentError> {
+    let found = leftovers::tidy(params.dir)?;
+    let producers = ProducerStateManager::new(
+        params.dir,
+        &params.context.producer_state,
+        found.offsets_of(FileKind::ProducerSnapshot),
+    );
+    let leader_epochs = LeaderEpochCache::open(Arc::clone(params.dir)).map_err(io::Error::from)?;
+    let mut loader = Loader { params, now, leader_epochs, producers, segments: Segments::default() };
+    loader.load_segments(&found)?;
+    let log_end_offset = loader.find_log_end()?;
+    loader.finish(log_end_offset)
+}
+
+pub(crate) struct Loader<'a> {
+    params: &'a LoadParams<'a>,
+    now: Now,
+    leader_epochs: LeaderEpochCache,
+    producers: ProducerStateManager,
+    segments: Segments,
+}
+
+/// What a look at a segment's files says about its indexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Indexes {
+    Sound,
+    MustBeRebuilt,
+}
+
+impl Loader<'_> {
+    fn load_segments(&mut self, found: &FoundFiles) -> Result<(), SegmentError> {
+        let mut segments = BTreeMap::new();
+        for (base_offset, len) in found.logs() {
+            let size = u32::try_from(len).ok().filter(|&size| size <= i32::MAX as u32).ok_or_else(|| {
+                let message = format!("the segment at {base_offset} has {len} bytes, more than any can have");
+                io::Error::new(io::ErrorKind::InvalidData, message)
+            })?;
+            let segment = Arc::new(Segment::existing(
+                self.params.dir,
+                base_offset,
+                FileState::Live,
+                size,
+                self.params.config,
+                self.now.wall,
+            ));
+            segments.insert(base_offset, segment);
+        }
+        self.segments = segments.into_values().collect();
+        let recover_from = if self.params.had_clean_shutdown { Offset::MAX } else { self.params.recovery_point };
+        let unflushed: BTreeSet<Offset> = match self.params.had_clean_shutdown {
+            true => BTreeSet::new(),
+            false => self.segments.range(recover_from, Offset::MAX).iter().map(|s| s.base_offset()).collect(),
+        };
+        for segment in self.segments.clone().iter() {
+            let base_offset = segment.base_offset();
+            let must_recover = unflushed.contains(&base_offset)
+                || self.look_at_indexes(segment, found)? == Indexes::MustBeRebuilt;
+            if must_recover && self.recover_segment(segment, unflushed.contains(&base_offset))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_indexes(&self, segment: &Segment, found: &FoundFiles) -> Result<Indexes, SegmentError> {
+        let base_offset = segment.base_offset();
+        if !found.has(base_offset, FileKind::OffsetIndex) {
+            warn!(path = %segment.path().display(), "the offset index is missing: the indexes are rebuilt");
+            return Ok(Indexes::MustBeRebuilt);
+        }
+        match segment.txn_index().sanity_check() {
+            Err(error) if error.is_corrupt() => {
+                warn!("{error}: the indexes are rebuilt");
+                Ok(Indexes::MustBeRebuilt)
+            }
+            checked => checked.map(|()| Indexes::Sound).map_err(SegmentError::from),
+        }
+    }
+
+    /// The offset after the last record. A log that was closed, and whose end makes no sense nevertheless, is recovered
+    /// from its last segment on.
+    fn find_log_end(&mut self) -> Result<Offset, SegmentError> {
+        let mut log_end = None;
+        if let Some(last) = self.segments.last().map(Arc::clone) {
+            log_end = Some(match last.read_next_offset() {
+                Err(SegmentError::Corrupt { .. }) => {
+                    warn!(path = %last.path().display(), "the end of the log is damaged: it is recovered");
+                    self.recover_segment(&last, true)?;
+                    last.read_next_offset()?
+                }
+                found => found?,
+            });
+        }
+        let log_start_offset = self.params.log_start_offset;
+        if let Some(end) = log_end.filter(|&end| end < log_start_offset) {
+            warn!(partition = %self.params.partition, log_end_offset = %end, %log_start_offset,
+                "the log ends before it starts, as if its files had been removed: it starts anew");
+            self.remove_from_end(self.segments.iter().cloned().collect())?;
+            self.leader_epochs.clear().map_err(io::Error::from)?;
+            self.producers.truncate_fully_and_start_at(log_start_offset)?;
+            log_end = None;
+        }
+        if let Some(end) = log_end {
+            return Ok(end);
+        }
+        let first = Segment::create(
+            self.params.dir,
+            log_start_offset,
+            FileState::Live,
+            self.params.config,
+            self.now.wall,
+        )?;
+        self.segments.insert(Arc::new(first));
+        Ok(log_start_offset)
+    }
+
+    fn finish(mut self, log_end_offset: Offset) -> Result<Loaded, SegmentError> {
+        let first_base_offset = self.segments.first().map_or(Offset::ZERO, |first| first.base_offset());
+        let log_start_offset = self.params.log_start_offset.max(first_base_offset);
+        let mut epochs_changed = self.leader_epochs.truncate_from_end(log_end_offset);
+        epochs_changed |= self.leader_epochs.truncate_from_start(self.params.log_start_offset);
+        if epochs_changed {
+            self.leader_epochs.flush().map_err(io::Error::from)?;
+        }
+        let base_offsets: BTreeSet<Offset> = self.segments.iter().map(|segment| segment.base_offset()).collect();
+        self.producers.remove_stray_snapshots(&base_offsets)?;
+        let clean = self.params.had_clean_shutdown;
+        rebuild_producer_state(
+            &mut self.producers,
+            &self.segments,
+            log_start_offset,
+            log_end_offset,
+            self.now,
+            clean,
+        )?;
+        let (base_offset, size) =
+            self.segments.last().map_or((Offset::ZERO, 0), |active| (active.base_offset(), active.size()));
+        Ok(Loaded {
+            log_start_offset,
+            log_end_offset: OffsetMetadata::new(log_end_offset, base_offset, size),
+            recovery_point: if clean { log_end_offset } else { self.params.recovery_point.min(log_end_offset) },
+            segments: self.segments,
+            leader_epochs: self.leader_epochs,
+            producers: self.producers,
+        })
+    }
+
+    /// Removes segments and their snapshots, the last ones first, so that what a crash leaves is still a prefix.
+    fn remove_from_end(&mut self, mut removed: Vec<Arc<Segment>>) -> Result<(), SegmentError> {
+        if removed.is_empty() {
+            return Ok(());
+        }
+        info!(partition = %self.params.partition, segments = removed.len(), "removing segments");
+        removed.sort_by_key(|segment| std::cmp::Reverse(segment.base_offset()));
+        for segment in removed {
+            segment.delete_files()?;
+            if self.producers.retire_snapshot(segment.base_offset())? {
+                crate::producer_state::delete_retired(self.params.dir, segment.base_offset())?;
+            }
+            self.segments.remove(segment.base_offset());
+        }
+        self.params.context.disk.sync_dir(&self.params.dir.path())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! Reading one segment from its start, and making its indexes anew.
+
+use std::io;
+use std::sync::Arc;
+
+use ottla_types::{LeaderEpoch, Offset};
+use tracing::{info, warn};
+
+use super::Loader;
+use crate::checkpoint::EpochEntry;
+use crate::index::TimestampOffset;
+use crate::producer_state::{BatchSource, ProducerBatch, ProducerStateManager};
+use crate::recovery::rebuild_producer_state;
+use crate::scan::{BatchScan, ScanError};
+use crate::segment::{Segment, SegmentError};
+
+/// What was found valid in a segment.
+struct Recovered {
+    size: u32,
+    next_offset: Offset,
+    largest: TimestampOffset,
+    epochs: Vec<EpochEntry>,
+}
+
+impl Loader<'_> {
+    /// Checks every batch of a segment and makes its indexes anew. True: the log ends in it, since it was cut off at the
+    /// first batch that is not valid, or since what follows does not continue it; all later segments are removed.
+    pub(super) fn recover_segment(&mut self, segment: &Arc<Segment>, is_unflushed: bool) -> Result<bool, SegmentError> {
+        info!(path = %segment.path().display(), bytes = segment.size(), "recovering a segment");
+        let base_offset = segment.base_offset();
+        let log_start_offset = self.params.log_start_offset;
+        rebuild_producer_state(
+            &mut self.producers,
+            &self.segments,
+            log_start_offset,
+            base_offset,
+            self.now,
+            false,
+        )?;
+        let recovered = self.read_segment(segment)?;
+        let is_cut_off = recovered.size < segment.size();
+        let ends_here = is_cut_off || (is_unflushed && self.leaves_a_gap(segment, recovered.next_offset));
+        if ends_here {
+            warn!(path = %segment.path().display(), valid_bytes = recovered.size,
+                log_end_offset = %recovered.next_offset, "the log ends here");
+            // Before the cut: without it, recovery after a crash sees the damage again, and removes the rest.
+            self.remove_from_end(self.segments.after(base_offset).to_vec())?;
+        }
+        segment.set_recovered(recovered.size, recovered.largest)?;
+        let max_bytes = self.params.config.segment_index_bytes;
+        let closing_entry = segment.time_index().maybe_append(
+            recovered.largest.timestamp,
+            recovered.largest.offset,
+            max_bytes,
+            true,
+        );
+        tolerate_full_disk(closing_entry.map_err(io::Error::from))?;
+        segment.flush()?;
+        self.leader_epochs.assign_all(&recovered.epochs).map_err(io::Error::from)?;
+        self.producers.set_map_end_offset(recovered.next_offset);
+        tolerate_full_disk(self.producers.take_snapshot(true).map(drop))?;
+        Ok(ends_here)
+    }
+
+    /// Whether records are missing between a segment and the next one: they had not been flushed, and what follows them
+    /// is no use without them. Compaction leaves gaps that are none.
+    fn leaves_a_gap(&self, segment: &Segment, next_offset: Offset) -> bool {
+        !self.params.config.cleanup_policy.compact
+            && self.segments.higher(segment.base_offset()).is_some_and(|next| next.base_offset() != next_offset)
+    }
+
+    fn read_segment(&mut self, segment: &Segment) -> Result<Recovered, SegmentError> {
+        segment.offset_index().reset()?;
+        segment.time_index().reset()?;
+        segment.txn_index().reset()?;
+        let file = segment.file()?;
+        let mut scan = BatchScan::new(&*file, 0, segment.size());
+        let mut recovered = Recovered {
+            size: 0,
+            next_offset: segment.base_offset(),
+            largest: TimestampOffset { timestamp: -1, offset: segment.base_offset().0 },
+            epochs: Vec::new(),
+        };
+        let mut latest_epoch = self.leader_epochs.latest_epoch();
+        let mut indexed_size = 0;
+        loop {
+            let (position, batch) = match scan.next() {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                Err(ScanError::Io(error)) => return Err(error.into()),
+                Err(error @ ScanError::Corrupt { .. }) => {
+                    warn!(path = %segment.path().display(), "{error}");
+                    break;
+                }
+            };
+            let producer_batch = match check(segment, &batch, recovered.next_offset) {
+                Ok(producer_batch) => producer_batch,
+                Err(reason) => {
+                    warn!(path = %segment.path().display(), position, "no valid batch: {reason}");
+                    break;
+                }
+            };
+            let (last_offset, max_timestamp) = (batch.last_offset(), batch.max_timestamp);
+            if max_timestamp.0 > recovered.largest.timestamp {
+                recovered.largest = TimestampOffset { timestamp: max_timestamp.0, offset: last_offset.0 };
+            }
+            if position - indexed_size > self.params.config.index_interval_bytes {
+                segment.add_index_entry(last_offset, position, recovered.largest, self.params.config)?;
+                indexed_size = position;
+            }
+            let epoch = batch.partition_leader_epoch;
+            if epoch >= LeaderEpoch(0) && latest_epoch.is_none_or(|latest| epoch > latest) {
+                recovered.epochs.push(EpochEntry { epoch, start_offset: batch.base_offset });
+                latest_epoch = Some(epoch);
+            }
+            recovered.size = position + batch.size_in_bytes as u32;
+            recovered.next_offset = last_offset.next();
+            if let Some(producer_batch) = producer_batch {
+                replay(&mut self.producers, &producer_batch, segment)?;
+            }
+        }
+        Ok(recovered)
+    }
+}
+
+/// Whether a batch is whole and continues the segment; what it says of its producer, if it has one.
+fn check(
+    segment: &Segment,
+    batch: &ottla_record::Batch<'_>,
+    next_offset: Offset,
+) -> Result<Option<ProducerBatch>, String> {
+    batch.check_crc().map_err(|error| error.to_string())?;
+    if batch.base_offset < next_offset || batch.last_offset() < batch.base_offset {
+        return Err(format!(
+            "offsets {} to {} where {next_offset} is the next one",
+            batch.base_offset,
+            batch.last_offset()
+        ));
+    }
+    if !segment.fits(batch.last_offset()) {
+        return Err(format!("offset {} is too far from the segment's base", batch.last_offset()));
+    }
+    if !batch.has_producer_id() {
+        return Ok(None);
+    }
+    ProducerBatch::of(batch).map(Some).map_err(|error| error.to_string())
+}
+
+/// Takes a batch of the log over into the producer state, and the transaction it aborts into the segment's index.
+fn replay(
+    producers: &mut ProducerStateManager,
+    batch: &ProducerBatch,
+    segment: &Segment,
+) -> Result<(), SegmentError> {
+    let mut append = producers.prepare(batch.producer_id, BatchSource::Replication);
+    // From the log itself: nothing is refused.
+    let Ok(completed) = append.append(batch, 0) else { return Ok(()) };
+    if let Some(completed) = completed {
+        for aborted in producers.aborted_txns(std::iter::once(&append), &[completed]) {
+            segment.append_aborted(aborted)?;
+        }
+    }
+    producers.update(&append);
+    if let Some(completed) = completed {
+        producers.complete_txn(&completed);
+    }
+    producers.set_map_end_offset(batch.last_offset.next());
+    Ok(())
+}
+
+/// What is only for a faster start may be missing on a full disk.
+fn tolerate_full_disk(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            warn!("{error}");
+            Ok(())
+        }
+        other => other,
+    }
+}

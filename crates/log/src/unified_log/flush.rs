@@ -1,0 +1,76 @@
+//! Making the log durable, and the recovery point: recovery after a crash starts there.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ottla_types::{Now, Offset};
+
+use super::UnifiedLog;
+use crate::error::StorageError;
+use crate::producer_state::sync_snapshot;
+use crate::segment::Segment;
+
+impl UnifiedLog {
+    /// Makes everything durable that has been appended.
+    pub fn flush(&self, now: Now) -> Result<(), StorageError> {
+        self.flush_up_to(self.log_end_offset(), now)
+    }
+
+    /// Makes everything below `offset` durable. Appends and reads go on meanwhile.
+    pub fn flush_up_to(&self, offset: Offset, now: Now) -> Result<(), StorageError> {
+        let recovery_point = self.recovery_point();
+        if offset <= recovery_point {
+            return Ok(());
+        }
+        let removals = self.removals.load(Ordering::Acquire);
+        let segments: Vec<Arc<Segment>> = self.segments().range(recovery_point, offset).to_vec();
+        for segment in &segments {
+            if let Err(error) = segment.flush() {
+                if removals != self.removals.load(Ordering::Acquire) {
+                    // What was being flushed is no part of the log any more; what is will be flushed the next time.
+                    return Ok(());
+                }
+                return Err(self.segment_failed("flushing a segment", error));
+            }
+        }
+        if segments.iter().any(|segment| segment.base_offset() >= recovery_point) {
+            let dir = self.dir();
+            self.context.disk.sync_dir(&dir).map_err(|error| self.failed("flushing a directory", error))?;
+        }
+        // Under the lock, so that a truncation is either seen here or sees the new recovery point.
+        let _writer = self.lock_writer()?;
+        if removals == self.removals.load(Ordering::Acquire) {
+            self.advance_recovery_point(offset);
+            self.last_flush.store(now.mono.0, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Flushes what lies below a segment that was rolled, at a time when no append waits for it.
+    pub(super) fn flush_later(&self, offset: Offset, snapshot: Option<Offset>, now: Now) {
+        let me = self.me.clone();
+        self.context.deferred.after_ms(now, 0, move |now| {
+            let Some(log) = me.upgrade() else { return };
+            if let Some(snapshot) = snapshot
+                && let Err(error) = sync_snapshot(&log.dir, snapshot)
+            {
+                log.failed("flushing a producer snapshot", error);
+            }
+            // What goes wrong has been reported.
+            let _ = log.flush_up_to(offset, now);
+        });
+    }
+
+    /// Records that were appended and not flushed.
+    pub fn unflushed_records(&self) -> i64 {
+        self.log_end_offset() - self.recovery_point()
+    }
+
+    pub(super) fn advance_recovery_point(&self, offset: Offset) {
+        self.recovery_point.fetch_max(offset.0, Ordering::AcqRel);
+    }
+
+    pub(super) fn lower_recovery_point(&self, offset: Offset) {
+        self.recovery_point.fetch_min(offset.0, Ordering::AcqRel);
+    }
+}
