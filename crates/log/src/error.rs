@@ -44,7 +44,9 @@ pub enum AppendError {
     #[error("offsets out of order in a replicated append: {last_offset} does not come after {previous}")]
     OffsetsOutOfOrder { previous: Offset, last_offset: Offset },
     /// A replicated batch lies before the log's end.
-    #[error("unexpected offset in a replicated append: {first_offset} is less than the next offset, {next_offset}")]
+    #[error(
+        "unexpected offset in a replicated append: {first_offset} is less than the next offset, {next_offset}"
+    )]
     UnexpectedOffset { first_offset: Offset, last_offset: Offset, next_offset: Offset },
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -53,8 +55,15 @@ pub enum AppendError {
 /// Why a read was refused.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    #[error("offset {offset} is out of range: the log of {partition} holds {log_start_offset} to {log_end_offset}")]
-    OffsetOutOfRange { partition: TopicPartition, offset: Offset, log_start_offset: Offset, log_end_offset: Offset },
+    #[error(
+        "offset {offset} is out of range: the log of {partition} holds {log_start_offset} to {log_end_offset}"
+    )]
+    OffsetOutOfRange {
+        partition: TopicPartition,
+        offset: Offset,
+        log_start_offset: Offset,
+        log_end_offset: Offset,
+    },
     /// The file holds something else than batches where there should be some.
     #[error("corrupt records: {0}")]
     Corrupt(String),
@@ -65,7 +74,9 @@ pub enum ReadError {
 /// Why the log start offset was not moved.
 #[derive(Debug, Error)]
 pub enum DeleteRecordsError {
-    #[error("cannot move the log start offset of {partition} to {offset}, beyond the high watermark {high_watermark}")]
+    #[error(
+        "cannot move the log start offset of {partition} to {offset}, beyond the high watermark {high_watermark}"
+    )]
     BeyondHighWatermark { partition: TopicPartition, offset: Offset, high_watermark: Offset },
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -65,7 +65,11 @@ impl fmt::Display for OffsetMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place {
             Some(place) => {
-                write!(f, "{} (segment {}, byte {})", self.message_offset, place.segment_base_offset, place.position)
+                write!(
+                    f,
+                    "{} (segment {}, byte {})",
+                    self.message_offset, place.segment_base_offset, place.position
+                )
             }
             None => self.message_offset.fmt(f),
         }

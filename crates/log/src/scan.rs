@@ -31,13 +31,6 @@ pub(crate) struct HeaderAt {
     pub header: BatchHeader,
 }
 
-impl HeaderAt {
-    /// Where the next batch starts.
-    pub fn end(&self) -> u64 {
-        u64::from(self.position) + self.header.size_in_bytes as u64
-    }
-}
-
 /// Walks headers alone.
 #[derive(Debug)]
 pub(crate) struct HeaderScan<'a> {

@@ -17,7 +17,9 @@ use thiserror::Error;
 use tracing::warn;
 
 use crate::disk::{DiskFile, Open};
-use crate::index::{AbortedTxn, AbortedTxns, IndexError, OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex};
+use crate::index::{
+    AbortedTxn, AbortedTxns, IndexError, OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex,
+};
 use crate::log_config::LogConfig;
 use crate::names::{FileKind, FileState, SegmentFile};
 use crate::partition_dir::PartitionDir;
@@ -205,7 +207,8 @@ impl Segment {
     }
 
     fn path_as(&self, state: FileState) -> PathBuf {
-        self.dir.file(&SegmentFile { base_offset: self.base_offset.0, kind: FileKind::Log, state }.to_string())
+        self.dir
+            .file(&SegmentFile { base_offset: self.base_offset.0, kind: FileKind::Log, state }.to_string())
     }
 
     /// The file of batches; opened at the first use.
@@ -364,10 +367,14 @@ impl Segment {
         let entry = self.index_position(offset, size);
         if entry.position > 0 {
             match self.walk_to(&*file, offset, entry.position, size) {
-                Ok(walk) if walk.first.is_some_and(|first| self.confirms(entry, first)) => return Ok(walk.found),
+                Ok(walk) if walk.first.is_some_and(|first| self.confirms(entry, first)) => {
+                    return Ok(walk.found);
+                }
                 Err(SegmentError::Io(error)) => return Err(error.into()),
                 // The entry did not lead to a batch: a stale or foreign index is no reason to fail.
-                _ => warn!(path = %self.path().display(), offset = entry.offset, "index entry is passed over"),
+                _ => {
+                    warn!(path = %self.path().display(), offset = entry.offset, "index entry is passed over")
+                }
             }
         }
         Ok(self.walk_to(&*file, offset, 0, size)?.found)
@@ -429,7 +436,11 @@ impl Segment {
     }
 
     /// A bound for the offsets of `bytes` from a batch on: the first index entry beyond them.
-    pub(crate) fn upper_bound(&self, from: &BatchPosition, bytes: u32) -> Result<Option<Offset>, SegmentError> {
+    pub(crate) fn upper_bound(
+        &self,
+        from: &BatchPosition,
+        bytes: u32,
+    ) -> Result<Option<Offset>, SegmentError> {
         let from = OffsetPosition { offset: from.base_offset.0, position: from.position };
         Ok(self.offset_index.upper_bound(from, bytes)?.map(|entry| Offset(entry.offset)))
     }
@@ -610,9 +621,9 @@ fn roll_jitter_ms(dir: &PartitionDir, base_offset: Offset, config: &LogConfig) -
     }
     let path = dir.path();
     let name = path.file_name().map(std::ffi::OsStr::as_encoded_bytes).unwrap_or_default();
-    let hash = name
-        .iter()
-        .chain(&base_offset.0.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        name.iter().chain(&base_offset.0.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     (hash % bound as u64) as i64
 }

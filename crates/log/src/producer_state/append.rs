@@ -228,7 +228,8 @@ impl ProducerAppend {
         if epoch == current && (self.updated.current_txn_first_offset.is_none() || epoch.0 == i16::MAX) {
             return Ok(());
         }
-        let error = ProducerStateError::InvalidProducerEpoch { producer_id: self.producer_id(), epoch, current };
+        let error =
+            ProducerStateError::InvalidProducerEpoch { producer_id: self.producer_id(), epoch, current };
         self.refuse_or_note(error, offset)
     }
 

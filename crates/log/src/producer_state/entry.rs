@@ -80,7 +80,12 @@ impl ProducerStateEntry {
     }
 
     /// The batch that had exactly these sequence numbers in this epoch: what comes again is a retry of it.
-    pub fn duplicate_of(&self, epoch: ProducerEpoch, first_sequence: i32, last_sequence: i32) -> Option<BatchMetadata> {
+    pub fn duplicate_of(
+        &self,
+        epoch: ProducerEpoch,
+        first_sequence: i32,
+        last_sequence: i32,
+    ) -> Option<BatchMetadata> {
         if epoch != self.producer_epoch {
             return None;
         }

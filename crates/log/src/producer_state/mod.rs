@@ -8,12 +8,10 @@
 mod append;
 mod entry;
 mod snapshots;
-#[cfg(test)]
-mod tests;
 mod verification;
 
 pub(crate) use self::snapshots::{delete_retired, sync_snapshot};
-pub use append::{BatchSource, CompletedTxn, TxnEnd, ProducerAppend, ProducerBatch, ProducerStateError};
+pub use append::{BatchSource, CompletedTxn, ProducerAppend, ProducerBatch, ProducerStateError, TxnEnd};
 pub use entry::{BATCHES_RETAINED, BatchMetadata, ProducerStateEntry};
 pub use verification::{VerificationGuard, VerificationState};
 
@@ -139,7 +137,8 @@ impl ProducerStateManager {
     pub fn has_late_transaction(&self, now: Timestamp) -> bool {
         let Some(oldest) = self.ongoing_txns.values().next() else { return false };
         let Some(entry) = self.entry(oldest.producer_id) else { return false };
-        let allowed = self.config.load().max_transaction_timeout_ms.saturating_add(LATE_TRANSACTION_BUFFER_MS);
+        let allowed =
+            self.config.load().max_transaction_timeout_ms.saturating_add(LATE_TRANSACTION_BUFFER_MS);
         entry.last_timestamp > Timestamp(0) && now.0.saturating_sub(entry.last_timestamp.0) > allowed
     }
 
@@ -179,7 +178,9 @@ impl ProducerStateManager {
         let mut ongoing: BTreeMap<Offset, ProducerId> =
             self.ongoing_txns.iter().map(|(&first_offset, txn)| (first_offset, txn.producer_id)).collect();
         for append in appends {
-            ongoing.extend(append.started_txns().iter().map(|&first_offset| (first_offset, append.producer_id())));
+            ongoing.extend(
+                append.started_txns().iter().map(|&first_offset| (first_offset, append.producer_id())),
+            );
         }
         let mut aborted = Vec::new();
         for txn in completed {
@@ -279,6 +280,5 @@ impl ProducerStateManager {
 }
 
 fn is_expired(entry: &ProducerStateEntry, now: Timestamp, expiration_ms: i64) -> bool {
-    entry.current_txn_first_offset.is_none()
-        && now.0.saturating_sub(entry.last_timestamp.0) >= expiration_ms
+    entry.current_txn_first_offset.is_none() && now.0.saturating_sub(entry.last_timestamp.0) >= expiration_ms
 }

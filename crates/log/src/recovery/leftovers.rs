@@ -75,7 +75,9 @@ fn list(dir: &PartitionDir) -> io::Result<Listing> {
         }
         match SegmentFile::parse(&entry.name) {
             Some(file) => listing.files.push((file, entry.len)),
-            None if entry.name.ends_with(FileState::Deleted.suffix()) && !entry.name.ends_with(SNAPSHOT_DELETED) => {
+            None if entry.name.ends_with(FileState::Deleted.suffix())
+                && !entry.name.ends_with(SNAPSHOT_DELETED) =>
+            {
                 listing.other_deleted.push(entry.name);
             }
             None => {}
@@ -85,7 +87,8 @@ fn list(dir: &PartitionDir) -> io::Result<Listing> {
 }
 
 fn finish_interrupted(dir: &PartitionDir, listing: &Listing) -> Result<(), SegmentError> {
-    let in_state = |state| listing.files.iter().map(|(file, _)| *file).filter(move |file| file.state == state);
+    let in_state =
+        |state| listing.files.iter().map(|(file, _)| *file).filter(move |file| file.state == state);
     for name in &listing.other_deleted {
         remove(dir, name)?;
     }
@@ -118,10 +121,11 @@ fn finish_swap(dir: &PartitionDir, listing: &Listing, swaps: &[SegmentFile]) -> 
         }
     }
     // The batches come last: while they are named `.swap` the work is seen to be unfinished.
-    let (logs, indexes): (Vec<_>, Vec<_>) = swaps.iter().partition(|file| file.kind == FileKind::Log);
+    let (logs, indexes): (Vec<SegmentFile>, Vec<SegmentFile>) =
+        swaps.iter().partition(|file| file.kind == FileKind::Log);
     for file in indexes.into_iter().chain(logs) {
         info!(%file, "finishing a swap");
-        let live = SegmentFile { state: FileState::Live, ..*file };
+        let live = SegmentFile { state: FileState::Live, ..file };
         dir.disk().rename(&dir.file(&file.to_string()), &dir.file(&live.to_string()))?;
     }
     dir.disk().sync_dir(&dir.path())?;

@@ -9,8 +9,6 @@
 mod leftovers;
 mod producer_state;
 mod segment;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use self::producer_state::rebuild_producer_state;
 
@@ -70,7 +68,7 @@ pub(crate) fn load(params: &LoadParams<'_>, now: Now) -> Result<Loaded, SegmentE
     loader.finish(log_end_offset)
 }
 
-pub(crate) struct Loader<'a> {
+struct Loader<'a> {
     params: &'a LoadParams<'a>,
     now: Now,
     leader_epochs: LeaderEpochCache,
@@ -104,10 +102,14 @@ impl Loader<'_> {
             segments.insert(base_offset, segment);
         }
         self.segments = segments.into_values().collect();
-        let recover_from = if self.params.had_clean_shutdown { Offset::MAX } else { self.params.recovery_point };
         let unflushed: BTreeSet<Offset> = match self.params.had_clean_shutdown {
             true => BTreeSet::new(),
-            false => self.segments.range(recover_from, Offset::MAX).iter().map(|s| s.base_offset()).collect(),
+            false => self
+                .segments
+                .range(self.params.recovery_point, Offset::MAX)
+                .iter()
+                .map(|segment| segment.base_offset())
+                .collect(),
         };
         for segment in self.segments.clone().iter() {
             let base_offset = segment.base_offset();
@@ -180,7 +182,8 @@ impl Loader<'_> {
         if epochs_changed {
             self.leader_epochs.flush().map_err(io::Error::from)?;
         }
-        let base_offsets: BTreeSet<Offset> = self.segments.iter().map(|segment| segment.base_offset()).collect();
+        let base_offsets: BTreeSet<Offset> =
+            self.segments.iter().map(|segment| segment.base_offset()).collect();
         self.producers.remove_stray_snapshots(&base_offsets)?;
         let clean = self.params.had_clean_shutdown;
         rebuild_producer_state(
@@ -196,7 +199,11 @@ impl Loader<'_> {
         Ok(Loaded {
             log_start_offset,
             log_end_offset: OffsetMetadata::new(log_end_offset, base_offset, size),
-            recovery_point: if clean { log_end_offset } else { self.params.recovery_point.min(log_end_offset) },
+            recovery_point: if clean {
+                log_end_offset
+            } else {
+                self.params.recovery_point.min(log_end_offset)
+            },
             segments: self.segments,
             leader_epochs: self.leader_epochs,
             producers: self.producers,

@@ -62,7 +62,7 @@ fn replay_segment(
     let file = segment.file()?;
     let mut headers = segment.headers(&*file, first.position);
     while let Some(at) = headers.next().map_err(|error| segment.scan_error(error))? {
-        if at.header.base_offset >= last_offset {
+        if at.header.last_offset() >= last_offset {
             break;
         }
         if !at.header.has_producer_id() {

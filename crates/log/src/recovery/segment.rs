@@ -23,9 +23,15 @@ struct Recovered {
 }
 
 impl Loader<'_> {
-    /// Checks every batch of a segment and makes its indexes anew. True: the log ends in it, since it was cut off at the
-    /// first batch that is not valid, or since what follows does not continue it; all later segments are removed.
-    pub(super) fn recover_segment(&mut self, segment: &Arc<Segment>, is_unflushed: bool) -> Result<bool, SegmentError> {
+    /// Checks every batch of a segment and makes its indexes anew; it is cut off at the first batch that is not valid.
+    ///
+    /// True: the segment had not been flushed and was cut off, or what follows does not continue it, so that the log ends
+    /// in it; all later segments are removed. What had been flushed is kept, whatever lies before it.
+    pub(super) fn recover_segment(
+        &mut self,
+        segment: &Arc<Segment>,
+        is_unflushed: bool,
+    ) -> Result<bool, SegmentError> {
         info!(path = %segment.path().display(), bytes = segment.size(), "recovering a segment");
         let base_offset = segment.base_offset();
         let log_start_offset = self.params.log_start_offset;
@@ -39,7 +45,7 @@ impl Loader<'_> {
         )?;
         let recovered = self.read_segment(segment)?;
         let is_cut_off = recovered.size < segment.size();
-        let ends_here = is_cut_off || (is_unflushed && self.leaves_a_gap(segment, recovered.next_offset));
+        let ends_here = is_unflushed && (is_cut_off || self.leaves_a_gap(segment, recovered.next_offset));
         if ends_here {
             warn!(path = %segment.path().display(), valid_bytes = recovered.size,
                 log_end_offset = %recovered.next_offset, "the log ends here");
@@ -66,7 +72,10 @@ impl Loader<'_> {
     /// is no use without them. Compaction leaves gaps that are none.
     fn leaves_a_gap(&self, segment: &Segment, next_offset: Offset) -> bool {
         !self.params.config.cleanup_policy.compact
-            && self.segments.higher(segment.base_offset()).is_some_and(|next| next.base_offset() != next_offset)
+            && self
+                .segments
+                .higher(segment.base_offset())
+                .is_some_and(|next| next.base_offset() != next_offset)
     }
 
     fn read_segment(&mut self, segment: &Segment) -> Result<Recovered, SegmentError> {

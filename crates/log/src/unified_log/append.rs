@@ -4,7 +4,9 @@
 use std::io::IoSlice;
 
 use bytes::Bytes;
-use ottla_record::{AppendOrigin, AppendRules, Batch, BatchHeader, BatchPrefix, Batches, validate_and_assign};
+use ottla_record::{
+    AppendOrigin, AppendRules, Batch, BatchHeader, BatchPrefix, Batches, validate_and_assign,
+};
 use ottla_types::{LeaderEpoch, Now, Offset, Timestamp};
 use tracing::info;
 
@@ -36,7 +38,12 @@ pub struct LeaderAppend {
 
 impl LeaderAppend {
     pub fn new(leader_epoch: LeaderEpoch, origin: AppendOrigin) -> LeaderAppend {
-        LeaderAppend { leader_epoch, origin, verification_guard: VerificationGuard::NotNeeded, transaction_version: 0 }
+        LeaderAppend {
+            leader_epoch,
+            origin,
+            verification_guard: VerificationGuard::NotNeeded,
+            transaction_version: 0,
+        }
     }
 }
 
@@ -69,7 +76,10 @@ impl Pending<'_> {
         LogAppendInfo {
             first_offset: self.first_offset(),
             last_offset: self.last_offset(),
-            last_leader_epoch: self.headers.last().map_or(LeaderEpoch::NONE, |last| last.partition_leader_epoch),
+            last_leader_epoch: self
+                .headers
+                .last()
+                .map_or(LeaderEpoch::NONE, |last| last.partition_leader_epoch),
             max_timestamp: self.max_timestamp(),
             log_append_time: Timestamp::NONE,
             log_start_offset,
@@ -115,11 +125,12 @@ impl UnifiedLog {
         let marker = if batch.header().is_control() { control_batch(records)? } else { None };
 
         let mut producers = self.lock_writer()?;
-        batch.assign(self.log_end_offset());
+        batch.set_first_offset(self.log_end_offset());
         let header = *batch.header();
-        let producer_batch = header
-            .has_producer_id()
-            .then(|| ProducerBatch { marker: marker.and_then(|m| m.marker), ..ProducerBatch::of_header(&header) });
+        let producer_batch = header.has_producer_id().then(|| ProducerBatch {
+            marker: marker.and_then(|m| m.marker),
+            ..ProducerBatch::of_header(&header)
+        });
         let [head, body] = batch.parts();
         let pending = Pending {
             parts: &[IoSlice::new(head), IoSlice::new(body)],
@@ -233,8 +244,7 @@ impl UnifiedLog {
         self.assign_epochs(pending)?;
         self.write(&segment, producers, pending, &changes, config, now)?;
         if self.unflushed_records() >= config.flush_messages {
-            // The lock is held for the flush: whoever asks for this wants each append to be on disk.
-            self.flush_active(&segment, now)?;
+            self.flush_locked(now)?;
         }
         Ok(pending.info(self.log_start_offset()))
     }
@@ -244,7 +254,8 @@ impl UnifiedLog {
         producers: &ProducerStateManager,
         pending: &Pending<'_>,
     ) -> Result<Checked, AppendError> {
-        let mut changes = ProducerChanges::new(pending.source, pending.verification_guard, pending.transaction_version);
+        let mut changes =
+            ProducerChanges::new(pending.source, pending.verification_guard, pending.transaction_version);
         for batch in pending.producer_batches {
             if let Some(duplicate) = changes.check(producers, batch)? {
                 return Ok(Checked::Duplicate(duplicate));

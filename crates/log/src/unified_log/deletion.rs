@@ -169,9 +169,7 @@ impl UnifiedLog {
     pub fn close(&self, now: Now) -> Result<(), StorageError> {
         self.flush(now)?;
         let mut producers = self.lock_writer()?;
-        producers
-            .take_snapshot(true)
-            .map_err(|error| self.failed("writing a producer snapshot", error))?;
+        producers.take_snapshot(true).map_err(|error| self.failed("writing a producer snapshot", error))?;
         self.is_closed.store(true, Ordering::Release);
         let config = self.config();
         for segment in self.segments().iter() {

@@ -1,6 +1,5 @@
 //! Making the log durable, and the recovery point: recovery after a crash starts there.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ottla_types::{Now, Offset};
@@ -8,7 +7,7 @@ use ottla_types::{Now, Offset};
 use super::UnifiedLog;
 use crate::error::StorageError;
 use crate::producer_state::sync_snapshot;
-use crate::segment::Segment;
+use crate::segment::SegmentError;
 
 impl UnifiedLog {
     /// Makes everything durable that has been appended.
@@ -18,32 +17,49 @@ impl UnifiedLog {
 
     /// Makes everything below `offset` durable. Appends and reads go on meanwhile.
     pub fn flush_up_to(&self, offset: Offset, now: Now) -> Result<(), StorageError> {
-        let recovery_point = self.recovery_point();
-        if offset <= recovery_point {
+        if offset <= self.recovery_point() {
             return Ok(());
         }
         let removals = self.removals.load(Ordering::Acquire);
-        let segments: Vec<Arc<Segment>> = self.segments().range(recovery_point, offset).to_vec();
-        for segment in &segments {
-            if let Err(error) = segment.flush() {
-                if removals != self.removals.load(Ordering::Acquire) {
-                    // What was being flushed is no part of the log any more; what is will be flushed the next time.
-                    return Ok(());
-                }
-                return Err(self.segment_failed("flushing a segment", error));
+        if let Err(error) = self.sync_files(offset) {
+            if removals != self.removals.load(Ordering::Acquire) {
+                // What was being flushed is no part of the log any more; what is will be flushed the next time.
+                return Ok(());
             }
-        }
-        if segments.iter().any(|segment| segment.base_offset() >= recovery_point) {
-            let dir = self.dir();
-            self.context.disk.sync_dir(&dir).map_err(|error| self.failed("flushing a directory", error))?;
+            return Err(self.segment_failed("flushing", error));
         }
         // Under the lock, so that a truncation is either seen here or sees the new recovery point.
         let _writer = self.lock_writer()?;
         if removals == self.removals.load(Ordering::Acquire) {
-            self.advance_recovery_point(offset);
-            self.last_flush.store(now.mono.0, Ordering::Relaxed);
+            self.flushed(offset, now);
         }
         Ok(())
+    }
+
+    /// As [`Self::flush`], by the writer: appends wait for it, as `flush.messages` asks.
+    pub(super) fn flush_locked(&self, now: Now) -> Result<(), StorageError> {
+        let end = self.log_end_offset();
+        self.sync_files(end).map_err(|error| self.segment_failed("flushing", error))?;
+        self.flushed(end, now);
+        Ok(())
+    }
+
+    fn sync_files(&self, offset: Offset) -> Result<(), SegmentError> {
+        let recovery_point = self.recovery_point();
+        let segments = self.segments.load_full();
+        let unflushed = segments.range(recovery_point, offset);
+        for segment in unflushed {
+            segment.flush()?;
+        }
+        if unflushed.iter().any(|segment| segment.base_offset() >= recovery_point) {
+            self.context.disk.sync_dir(&self.dir())?;
+        }
+        Ok(())
+    }
+
+    fn flushed(&self, offset: Offset, now: Now) {
+        self.advance_recovery_point(offset);
+        self.last_flush.store(now.mono.0, Ordering::Relaxed);
     }
 
     /// Flushes what lies below a segment that was rolled, at a time when no append waits for it.

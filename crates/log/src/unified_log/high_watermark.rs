@@ -96,7 +96,11 @@ impl UnifiedLog {
 
     /// The log starts at `offset` from now on: records below it are gone for readers and their segments go with
     /// retention (KIP-107). True if that is news.
-    pub fn maybe_increment_log_start_offset(&self, offset: Offset, reason: &str) -> Result<bool, DeleteRecordsError> {
+    pub fn maybe_increment_log_start_offset(
+        &self,
+        offset: Offset,
+        reason: &str,
+    ) -> Result<bool, DeleteRecordsError> {
         let mut producers = self.lock_writer()?;
         self.increment_log_start_offset(&mut producers, offset, reason)
     }
@@ -176,7 +180,10 @@ impl UnifiedLog {
 }
 
 /// Publishes what bounds the last stable offset; a place that is known already stays.
-pub(super) fn publish_first_unstable(producers: &ProducerStateManager, offsets: &mut RwLockWriteGuard<'_, Offsets>) {
+pub(super) fn publish_first_unstable(
+    producers: &ProducerStateManager,
+    offsets: &mut RwLockWriteGuard<'_, Offsets>,
+) {
     let first = producers.first_unstable_offset().map(|offset| offset.max(offsets.log_start));
     if first != offsets.first_unstable.map(|first| first.message_offset) {
         offsets.first_unstable = first.map(OffsetMetadata::offset_only);

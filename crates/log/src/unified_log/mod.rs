@@ -26,6 +26,7 @@ pub use offset_lookup::{
     LATEST_TIMESTAMP, MAX_TIMESTAMP, TimestampAndOffset,
 };
 pub use offsets::LogOffsetSnapshot;
+pub use producers::ActiveProducer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -97,7 +98,8 @@ impl UnifiedLog {
     /// empty log.
     pub fn open(params: OpenLog, now: Now) -> Result<Arc<UnifiedLog>, OpenError> {
         let dir = PartitionDir::new(Arc::clone(&params.context.disk), params.dir.as_path());
-        let failed = |doing, error: std::io::Error| params.context.storage_error(log_dir(&params.dir), doing, error);
+        let failed =
+            |doing, error: std::io::Error| params.context.storage_error(log_dir(&params.dir), doing, error);
         let topic_id = open_topic_id(&dir, &params).map_err(|error| match error {
             TopicIdError::Inconsistent(found, expected) => {
                 OpenError::InconsistentTopicId { partition: params.partition.clone(), expected, found }
@@ -250,7 +252,8 @@ impl UnifiedLog {
         &self.context
     }
 
-    pub(crate) fn partition_dir(&self) -> &Arc<PartitionDir> {
+    /// Where the files are, whatever the directory is named.
+    pub fn partition_dir(&self) -> &Arc<PartitionDir> {
         &self.dir
     }
 
@@ -292,7 +295,9 @@ enum TopicIdError {
 
 fn open_topic_id(dir: &PartitionDir, params: &OpenLog) -> Result<Option<Uuid>, TopicIdError> {
     match (partition_metadata::read(dir).map_err(TopicIdError::Metadata)?, params.topic_id) {
-        (Some(found), Some(expected)) if found != expected => Err(TopicIdError::Inconsistent(found, expected)),
+        (Some(found), Some(expected)) if found != expected => {
+            Err(TopicIdError::Inconsistent(found, expected))
+        }
         (None, Some(expected)) => {
             partition_metadata::write(dir, expected).map_err(TopicIdError::Metadata)?;
             Ok(Some(expected))

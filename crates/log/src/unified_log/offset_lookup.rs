@@ -41,7 +41,10 @@ impl TimestampAndOffset {
 impl UnifiedLog {
     /// The first record whose timestamp is not below `timestamp`, or what one of the special timestamps asks for. None:
     /// there is no such record.
-    pub fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<TimestampAndOffset>, ReadError> {
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: Timestamp,
+    ) -> Result<Option<TimestampAndOffset>, ReadError> {
         Ok(match timestamp {
             EARLIEST_TIMESTAMP | EARLIEST_LOCAL_TIMESTAMP => {
                 let start = self.log_start_offset();
@@ -67,7 +70,9 @@ fn record_of_max_timestamp(segments: &Segments) -> Result<Option<TimestampAndOff
     let mut latest = None;
     for segment in segments {
         let largest = segment.max_timestamp()?;
-        if latest.as_ref().is_none_or(|(_, known): &(_, crate::index::TimestampOffset)| known.timestamp < largest.timestamp)
+        if latest
+            .as_ref()
+            .is_none_or(|(_, known): &(_, crate::index::TimestampOffset)| known.timestamp < largest.timestamp)
         {
             latest = Some((segment, largest));
         }
@@ -89,7 +94,12 @@ fn first_record_at(
         if segment.largest_timestamp()? >= timestamp {
             let known = segment.time_index().lookup(timestamp.0)?;
             let from = Offset(known.offset).max(start);
-            return first_record(segment, from, |found, offset| found >= timestamp && offset >= start, timestamp);
+            return first_record(
+                segment,
+                from,
+                |found, offset| found >= timestamp && offset >= start,
+                timestamp,
+            );
         }
     }
     Ok(None)
@@ -111,7 +121,9 @@ fn first_record(
             continue;
         }
         let mut batches = segment.batches(&*file, at.position);
-        let Some((position, batch)) = batches.next().map_err(|error| segment.scan_error(error))? else { break };
+        let Some((position, batch)) = batches.next().map_err(|error| segment.scan_error(error))? else {
+            break;
+        };
         let corrupt = |source| SegmentError::Corrupt { path: segment.path(), position, source };
         let mut records = batch.records(RECORDS_BYTES_MAX).map_err(corrupt)?;
         while let Some(record) = records.next().map_err(corrupt)? {

@@ -92,7 +92,11 @@ impl ProducerChanges {
     }
 
     /// Writes the transactions that the append aborts into the segment's index.
-    pub fn index_aborted(&self, producers: &ProducerStateManager, segment: &Segment) -> Result<(), SegmentError> {
+    pub fn index_aborted(
+        &self,
+        producers: &ProducerStateManager,
+        segment: &Segment,
+    ) -> Result<(), SegmentError> {
         let aborted = producers.aborted_txns(self.appends.values(), &self.completed);
         aborted.into_iter().try_for_each(|txn| segment.append_aborted(txn))
     }

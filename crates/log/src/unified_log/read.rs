@@ -105,14 +105,17 @@ impl UnifiedLog {
         max_position: u32,
     ) -> Result<FetchDataInfo, SegmentError> {
         let at = OffsetMetadata::new(read.start, segment.base_offset(), first.position);
-        let wanted = if read.min_one_message { read.max_bytes.max(first.size_in_bytes) } else { read.max_bytes };
+        let wanted =
+            if read.min_one_message { read.max_bytes.max(first.size_in_bytes) } else { read.max_bytes };
         let len = wanted.min(max_position.saturating_sub(first.position));
         if len == 0 {
             return Ok(FetchDataInfo::empty(at, read.isolation));
         }
         let records = FileSlice { file: segment.file()?, position: u64::from(first.position), len };
         let aborted_transactions = match read.isolation {
-            FetchIsolation::TxnCommitted => Some(self.aborted_in(segments, segment, read.start, &first, len)?),
+            FetchIsolation::TxnCommitted => {
+                Some(self.aborted_in(segments, segment, read.start, &first, len)?)
+            }
             _ => None,
         };
         Ok(FetchDataInfo {

@@ -34,7 +34,11 @@ impl UnifiedLog {
         self.context.disk.sync_dir(&self.dir()).map_err(|error| self.failed("flushing a directory", error))
     }
 
-    fn swap_segments(&self, new: &[Arc<Segment>], old: &[Arc<Segment>]) -> Result<Vec<Arc<Segment>>, SegmentError> {
+    fn swap_segments(
+        &self,
+        new: &[Arc<Segment>],
+        old: &[Arc<Segment>],
+    ) -> Result<Vec<Arc<Segment>>, SegmentError> {
         // From the last one on: a loader that finds some `.swap` files beside `.cleaned` ones of lower offsets knows that
         // not all had been renamed.
         for segment in new.iter().rev() {

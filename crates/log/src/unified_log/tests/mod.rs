@@ -1,0 +1,3 @@
+mod append;
+mod producers;
+mod reopen;

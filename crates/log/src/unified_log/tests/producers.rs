@@ -1,0 +1,220 @@
+use bytes::Bytes;
+use ottla_record::AppendOrigin;
+use ottla_types::{LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId, Timestamp};
+
+use crate::producer_state::{ProducerStateConfig, ProducerStateError, VerificationGuard};
+use crate::test_log::{START, TestLog, at_ms, marker, producer_batch, small_config, txn_batch};
+use crate::{AppendError, FetchIsolation, LogConfig};
+
+type Outcome = Result<(i64, i64, bool), &'static str>;
+
+fn outcome(log: &TestLog, batch: &Bytes, origin: AppendOrigin) -> Outcome {
+    match log.append_from(batch, origin) {
+        Ok(info) => Ok((info.first_offset.0, info.last_offset.0, info.is_duplicate)),
+        Err(AppendError::Producer(error)) => Err(match error {
+            ProducerStateError::OutOfOrderSequence { .. } => "sequence",
+            ProducerStateError::InvalidProducerEpoch { .. } => "epoch",
+            ProducerStateError::InvalidTxnState { .. } => "transaction",
+            ProducerStateError::TransactionCoordinatorFenced { .. } => "coordinator",
+        }),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Appends batches of producer 7, each given by epoch, sequence number and count of records.
+#[track_caller]
+fn check(log: &TestLog, batches: &[(i16, i32, usize, Outcome)]) {
+    for &(epoch, sequence, count, expected) in batches {
+        let batch = producer_batch(&vec!["v"; count], 7, epoch, sequence);
+        assert_eq!(
+            outcome(log, &batch, AppendOrigin::Client),
+            expected,
+            "epoch {epoch}, sequence {sequence}"
+        );
+    }
+}
+
+#[test]
+fn retries_are_answered_with_their_old_offsets() {
+    let log = TestLog::new(LogConfig::default());
+    let appends: Vec<_> =
+        (0..6).map(|n| (0, n * 2, 2, Ok((i64::from(n) * 2, i64::from(n) * 2 + 1, false)))).collect();
+    check(&log, &appends);
+    // Five are remembered, the sixth is not.
+    let retries: Vec<_> =
+        (1..6).map(|n| (0, n * 2, 2, Ok((i64::from(n) * 2, i64::from(n) * 2 + 1, true)))).collect();
+    check(&log, &retries);
+    check(&log, &[(0, 0, 2, Err("sequence"))]);
+    // Only exactly the same range is a retry.
+    check(&log, &[(0, 10, 1, Err("sequence")), (0, 11, 1, Err("sequence"))]);
+    assert_eq!(log.log.log_end_offset(), Offset(12));
+}
+
+#[test]
+fn sequence_numbers_must_follow() {
+    let log = TestLog::new(LogConfig::default());
+    check(
+        &log,
+        &[
+            (0, 0, 3, Ok((0, 2, false))),
+            (0, 4, 1, Err("sequence")),
+            (0, 3, 1, Ok((3, 3, false))),
+            (1, 4, 1, Err("sequence")),
+            (1, 0, 1, Ok((4, 4, false))),
+            (0, 4, 1, Err("epoch")),
+            (1, 1, 1, Ok((5, 5, false))),
+        ],
+    );
+}
+
+#[test]
+fn sequence_numbers_start_over_after_the_largest() {
+    let log = TestLog::new(LogConfig::default());
+    check(
+        &log,
+        &[
+            (0, i32::MAX - 1, 1, Ok((0, 0, false))),
+            (0, i32::MAX, 2, Ok((1, 2, false))),
+            (0, i32::MAX, 2, Ok((1, 2, true))),
+            (0, 1, 1, Ok((3, 3, false))),
+        ],
+    );
+}
+
+#[test]
+fn a_producer_that_is_not_known_may_start_anywhere() {
+    let log = TestLog::new(LogConfig::default());
+    check(&log, &[(3, 17, 1, Ok((0, 0, false))), (3, 19, 1, Err("sequence"))]);
+}
+
+#[test]
+fn silent_producers_are_forgotten() {
+    let log = TestLog::new(LogConfig::default());
+    log.context
+        .producer_state
+        .store(ProducerStateConfig { producer_id_expiration_ms: 1000, ..Default::default() }.into());
+    check(&log, &[(0, 0, 1, Ok((0, 0, false)))]);
+    log.log.remove_expired_producers(at_ms(999));
+    assert_eq!(log.log.producer_count(), 1);
+    log.log.remove_expired_producers(at_ms(1000));
+    assert_eq!(log.log.producer_count(), 0);
+    check(&log, &[(0, 5, 1, Ok((1, 1, false)))]);
+}
+
+#[test]
+fn the_last_stable_offset_waits_for_decisions() {
+    let log = TestLog::new(LogConfig::default());
+    let append = |batch: &Bytes, origin| outcome(&log, batch, origin).unwrap();
+    let client = AppendOrigin::Client;
+    let coordinator = AppendOrigin::Coordinator;
+    append(&producer_batch(&["plain"], 1, 0, 0), client);
+    append(&txn_batch(&["a"], 2, 0, 0), client);
+    append(&txn_batch(&["b"], 3, 0, 0), client);
+    assert_eq!(log.log.last_stable_offset(), Offset(1));
+    assert_eq!(log.consume(0, 1000, FetchIsolation::TxnCommitted), [(0, "plain".to_owned())]);
+    append(&marker(3, 0, false, 0), coordinator);
+    assert_eq!(log.log.last_stable_offset(), Offset(1));
+    append(&marker(2, 0, true, 0), coordinator);
+    assert_eq!(log.log.last_stable_offset(), Offset(5));
+    let read = log.log.read(Offset(0), 1000, FetchIsolation::TxnCommitted, true).unwrap();
+    let aborted: Vec<_> = read
+        .aborted_transactions
+        .unwrap()
+        .iter()
+        .map(|txn| (txn.producer_id, txn.first_offset, txn.last_offset, txn.last_stable_offset))
+        .collect();
+    assert_eq!(aborted, [(3, 2, 3, 1)]);
+    assert_eq!(read.records.unwrap().read().unwrap().len() as u64, log.log.size_bytes());
+}
+
+#[test]
+fn a_decision_counts_once_it_is_replicated() {
+    let log = TestLog::new(LogConfig::default());
+    let append = |batch: &Bytes, origin| {
+        let append = crate::LeaderAppend::new(LeaderEpoch(0), origin);
+        log.log.append_as_leader(batch, &append, at_ms(0)).unwrap();
+    };
+    append(&txn_batch(&["a"], 2, 0, 0), AppendOrigin::Client);
+    log.log.update_high_watermark(Offset(1));
+    append(&marker(2, 0, true, 0), AppendOrigin::Coordinator);
+    assert_eq!((log.log.high_watermark(), log.log.last_stable_offset()), (Offset(1), Offset(0)));
+    log.log.update_high_watermark(Offset(2));
+    assert_eq!(log.log.last_stable_offset(), Offset(2));
+    assert_eq!(log.log.first_unstable_offset(), None);
+}
+
+#[test]
+fn markers_of_fenced_coordinators_and_epochs_are_refused() {
+    let log = TestLog::new(LogConfig::default());
+    let coordinator = AppendOrigin::Coordinator;
+    assert!(outcome(&log, &txn_batch(&["a"], 2, 5, 0), AppendOrigin::Client).is_ok());
+    assert_eq!(outcome(&log, &marker(2, 4, true, 7), coordinator), Err("epoch"));
+    assert!(outcome(&log, &marker(2, 5, true, 7), coordinator).is_ok());
+    assert_eq!(outcome(&log, &marker(2, 5, true, 6), coordinator), Err("coordinator"));
+    assert!(outcome(&log, &marker(2, 5, true, 7), coordinator).is_ok());
+    // Outside of a transaction nothing transactional goes on, and inside nothing else.
+    assert!(outcome(&log, &txn_batch(&["b"], 2, 6, 0), AppendOrigin::Client).is_ok());
+    assert_eq!(outcome(&log, &producer_batch(&["c"], 2, 6, 1), AppendOrigin::Client), Err("transaction"));
+}
+
+#[test]
+fn markers_that_bump_the_epoch_may_come_twice() {
+    let log = TestLog::new(LogConfig::default());
+    let mark = |epoch| {
+        let append = crate::LeaderAppend {
+            transaction_version: 2,
+            ..crate::LeaderAppend::new(LeaderEpoch(0), AppendOrigin::Coordinator)
+        };
+        log.log.append_as_leader(&marker(2, epoch, true, 0), &append, at_ms(0)).is_ok()
+    };
+    assert!(outcome(&log, &txn_batch(&["a"], 2, 5, 0), AppendOrigin::Client).is_ok());
+    assert!(!mark(5), "an open transaction's marker has a larger epoch");
+    assert!(mark(6));
+    assert!(mark(6), "sent again");
+    assert!(!mark(5));
+}
+
+#[test]
+fn transactions_start_verified() {
+    let log = TestLog::new(LogConfig::default());
+    log.context.producer_state.store(ProducerStateConfig::default().into());
+    let first = txn_batch(&["a"], 2, 0, 0);
+    assert!(log.append_guarded(&first, VerificationGuard::NotNeeded).is_err());
+    let verify = || log.log.start_verification(ProducerId(2), ProducerEpoch(0), 0, false, at_ms(0)).unwrap();
+    let guard = verify();
+    assert_eq!(verify(), guard, "one verification serves all that wait for it");
+    assert!(log.append_guarded(&first, VerificationGuard::Asked(99)).is_err());
+    assert!(log.append_guarded(&first, guard).is_ok());
+    assert_eq!(verify(), VerificationGuard::NotNeeded);
+    assert!(log.append_guarded(&txn_batch(&["b"], 2, 0, 1), VerificationGuard::NotNeeded).is_ok());
+}
+
+#[test]
+fn late_transactions_are_noticed() {
+    let log = TestLog::new(LogConfig::default());
+    assert!(outcome(&log, &txn_batch(&["a"], 2, 0, 0), AppendOrigin::Client).is_ok());
+    let now = |ms: i64| Now { wall: Timestamp(START.0 + ms), ..at_ms(0) };
+    assert!(!log.log.has_late_transaction(now(1_200_000)));
+    assert!(log.log.has_late_transaction(now(1_200_001)));
+}
+
+#[test]
+fn producer_state_survives_a_stop_of_any_kind() {
+    for clean in [true, false] {
+        let mut log = TestLog::new(small_config());
+        for n in 0..40 {
+            assert!(outcome(&log, &producer_batch(&["v"], 7, 0, n), AppendOrigin::Client).is_ok());
+        }
+        assert!(outcome(&log, &txn_batch(&["t"], 8, 1, 0), AppendOrigin::Client).is_ok());
+        assert!(outcome(&log, &txn_batch(&["u"], 9, 1, 0), AppendOrigin::Client).is_ok());
+        assert!(outcome(&log, &marker(9, 1, false, 3), AppendOrigin::Coordinator).is_ok());
+        let before = log.log.active_producers();
+        let aborted = log.log.aborted_transactions(Offset(0), Offset::MAX).unwrap();
+        log.reopen(clean);
+        assert_eq!(log.log.active_producers(), before, "clean: {clean}");
+        assert_eq!(log.log.aborted_transactions(Offset(0), Offset::MAX).unwrap(), aborted);
+        assert_eq!(log.log.last_stable_offset(), Offset(40));
+        check(&log, &[(0, 39, 1, Ok((39, 39, true))), (0, 41, 1, Err("sequence"))]);
+        check(&log, &[(0, 40, 1, Ok((43, 43, false)))]);
+    }
+}
