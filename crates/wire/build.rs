@@ -17,7 +17,9 @@ mod schema;
 mod stored;
 
 fn main() {
-    println!("cargo::rerun-if-changed=schema");
+    for table in ["rpc", "records", "apis", "errors"] {
+        println!("cargo::rerun-if-changed=schema/{table}.tsv");
+    }
     println!("cargo::rerun-if-changed=build");
     let read = |name: &str| {
         fs::read_to_string(format!("schema/{name}")).unwrap_or_else(|e| panic!("schema/{name}: {e}"))

@@ -79,6 +79,7 @@ fn offset_indexes() {
                 entries += 1;
             }
             ours.len().unwrap();
+            ours.flush().unwrap();
             pair.check_same(&Pair::name(base_offset, FileKind::OffsetIndex));
         }
     }
@@ -101,6 +102,7 @@ fn time_indexes() {
                 entries += 1;
             }
             ours.len().unwrap();
+            ours.flush().unwrap();
             pair.check_same(&Pair::name(base_offset, FileKind::TimeIndex));
         }
     }

@@ -117,6 +117,11 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
         &mut self.log
     }
 
+    /// Ends the replica; its log and store go back to who gave them.
+    pub fn into_parts(self) -> (L, S) {
+        (self.log, self.store)
+    }
+
     /// See [`RaftCore::append`].
     pub fn append(
         &mut self,
@@ -343,7 +348,8 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
         Ok(())
     }
 
-    fn clean(&mut self, now: Now) -> Result<(), RaftDriverError> {
+    /// Deletes old segments and snapshots; [`RaftDriver::poll`] does it now and then.
+    pub fn clean(&mut self, now: Now) -> Result<(), RaftDriverError> {
         if let Some((start_offset, snapshots)) = self.log.clean(now.wall)? {
             self.step(Event::LogCleaned { start_offset, snapshots }, now)?;
         }

@@ -19,9 +19,11 @@ mod log;
 mod messages;
 mod quorum_state;
 pub mod quorum_state_file;
+pub mod record_batches;
 mod replica;
 mod replication;
 mod voter_set;
+pub mod wire;
 
 pub use accumulator::AppendError;
 pub use config::RaftConfig;

@@ -118,7 +118,7 @@ impl std::fmt::Debug for Records<'_> {
 }
 
 /// Takes the record that `bytes` start with off them; returns it without its length.
-fn split_record<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], RecordError> {
+pub(crate) fn split_record<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], RecordError> {
     if bytes.is_empty() {
         return Err(RecordError::RecordsEndEarly);
     }

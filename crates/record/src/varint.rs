@@ -11,8 +11,18 @@ pub(crate) fn decode_varint(bytes: &[u8]) -> Option<(i32, usize)> {
     if first < 0x80 {
         return Some((unzigzag32(u32::from(first)), 1));
     }
-    let mut value = u32::from(first & 0x7f);
-    for i in 1..VARINT_BYTES_MAX {
+    let &second = bytes.get(1)?;
+    let value = u32::from(first & 0x7f) | u32::from(second & 0x7f) << 7;
+    if second < 0x80 {
+        return Some((unzigzag32(value), 2));
+    }
+    decode_long_varint(bytes, value)
+}
+
+/// Goes on after two bytes, which make up `value` and are most often all there is.
+#[cold]
+fn decode_long_varint(bytes: &[u8], mut value: u32) -> Option<(i32, usize)> {
+    for i in 2..VARINT_BYTES_MAX {
         let &byte = bytes.get(i)?;
         value |= u32::from(byte & 0x7f) << (7 * i);
         if byte < 0x80 {
@@ -29,8 +39,17 @@ pub(crate) fn decode_varlong(bytes: &[u8]) -> Option<(i64, usize)> {
     if first < 0x80 {
         return Some((unzigzag64(u64::from(first)), 1));
     }
-    let mut value = u64::from(first & 0x7f);
-    for i in 1..VARLONG_BYTES_MAX {
+    let &second = bytes.get(1)?;
+    let value = u64::from(first & 0x7f) | u64::from(second & 0x7f) << 7;
+    if second < 0x80 {
+        return Some((unzigzag64(value), 2));
+    }
+    decode_long_varlong(bytes, value)
+}
+
+#[inline(never)]
+fn decode_long_varlong(bytes: &[u8], mut value: u64) -> Option<(i64, usize)> {
+    for i in 2..VARLONG_BYTES_MAX {
         let &byte = bytes.get(i)?;
         value |= u64::from(byte & 0x7f) << (7 * i);
         if byte < 0x80 {

@@ -1,9 +1,11 @@
 //! What decoding allocates is bounded by the size of what it reads. Alone in its binary, because it looks at the whole
 //! process.
+#![allow(clippy::unwrap_used, reason = "it is how a test fails")]
 
 use bytes::Bytes;
+use ottla_wire::messages::streams_group_heartbeat_request::ActiveTask;
 use ottla_wire::messages::*;
-use ottla_wire::{Decoder, Message, for_each_api};
+use ottla_wire::{DecodeErrorKind, Decoder, Message, for_each_api};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -43,4 +45,22 @@ fn memory_is_bounded_by_the_frame() {
         };
     }
     for_each_api!(check);
+    dense_arrays_are_refused();
+}
+
+/// Elements of three bytes that take 72 in memory, more of them than the budget has room for.
+fn dense_arrays_are_refused() {
+    let tasks = |count| StreamsGroupHeartbeatRequest {
+        active_tasks: Some(vec![ActiveTask::default(); count]),
+        ..Default::default()
+    };
+    let few = tasks(1000).to_bytes(0).unwrap();
+    assert!(StreamsGroupHeartbeatRequest::from_bytes(few.clone(), 0).is_ok());
+    let error = StreamsGroupHeartbeatRequest::decode(&mut Decoder::with_budget(few, 10_000), 0).unwrap_err();
+    assert_eq!(error.kind, DecodeErrorKind::OverBudget);
+
+    let many = tasks(200_000).to_bytes(0).unwrap();
+    assert!(peak::<StreamsGroupHeartbeatRequest>(&many) <= 16 * many.len() + (1 << 20));
+    let error = StreamsGroupHeartbeatRequest::from_bytes(many, 0).unwrap_err();
+    assert_eq!(error.kind, DecodeErrorKind::OverBudget);
 }

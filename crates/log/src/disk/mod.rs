@@ -14,6 +14,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ottla_types::Timestamp;
+
 /// How [`Disk::open`] treats a file that is there or is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
@@ -34,6 +36,8 @@ pub struct DirEntry {
     pub is_dir: bool,
     /// Bytes; zero for a directory.
     pub len: u64,
+    /// When content or, for a directory, names last changed.
+    pub modified: Timestamp,
 }
 
 /// A file system, real or simulated. All paths are taken as they are; none is resolved against another.
@@ -75,6 +79,10 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
         Ok(self.len()? == 0)
     }
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Says when the content last changed, as [`DirEntry::modified`] tells it: for a file that takes another's place.
+    fn set_modified(&self, _modified: Timestamp) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
     /// Renames the file; replaces `to`.

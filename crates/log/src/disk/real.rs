@@ -16,10 +16,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
+use ottla_types::Timestamp;
 use parking_lot::Mutex;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 
 use super::{DirEntry, Disk, DiskFile, Open, Space};
 
@@ -298,6 +300,15 @@ impl DiskFile for RealFile {
         self.with(|descriptor| retry_interrupted(|| Ok(rustix::fs::ftruncate(descriptor, len)?)))
     }
 
+    fn set_modified(&self, modified: Timestamp) -> io::Result<()> {
+        let time = Timespec {
+            tv_sec: modified.0.div_euclid(1000),
+            tv_nsec: modified.0.rem_euclid(1000) * 1_000_000,
+        };
+        let times = Timestamps { last_access: time, last_modification: time };
+        self.with(|descriptor| Ok(rustix::fs::futimens(descriptor, &times)?))
+    }
+
     fn sync(&self) -> io::Result<()> {
         // `fdatasync` writes the length too: without it the content could not be read back.
         self.with(|descriptor| retry_interrupted(|| Ok(rustix::fs::fdatasync(descriptor)?)))
@@ -331,6 +342,14 @@ impl DiskFile for RealFile {
     }
 }
 
+fn timestamp(time: SystemTime) -> Timestamp {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    Timestamp(match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => ms(after),
+        Err(before) => -ms(before.duration()),
+    })
+}
+
 /// Directory and name of a path.
 fn split(path: &Path) -> io::Result<(PathBuf, OsString)> {
     match (path.parent(), path.file_name()) {
@@ -362,7 +381,8 @@ impl Disk for RealDisk {
                 Err(error) => return Err(error),
             };
             let is_dir = metadata.is_dir();
-            entries.push(DirEntry { name, is_dir, len: if is_dir { 0 } else { metadata.len() } });
+            let len = if is_dir { 0 } else { metadata.len() };
+            entries.push(DirEntry { name, is_dir, len, modified: timestamp(metadata.modified()?) });
         }
         Ok(entries)
     }

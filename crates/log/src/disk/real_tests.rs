@@ -144,3 +144,16 @@ fn space_is_reported() {
     let space = RealDisk::new(1).space(dir.path()).unwrap();
     assert!(space.total_bytes >= space.usable_bytes && space.total_bytes > 0);
 }
+
+#[test]
+fn modification_times_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RealDisk::new(1);
+    let file = disk.open(&dir.path().join("a"), Open::Create).unwrap();
+    let modified = || disk.read_dir(dir.path()).unwrap()[0].modified;
+    assert!(modified() > Timestamp(1_600_000_000_000));
+    for time in [Timestamp(1_234_567_890_123), Timestamp(-1)] {
+        file.set_modified(time).unwrap();
+        assert_eq!(modified(), time);
+    }
+}

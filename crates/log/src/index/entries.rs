@@ -1,9 +1,10 @@
 //! A sorted file of fixed-size entries: what the offset index and the time index have in common.
 //!
-//! What always holds: entries on disk are those in memory (each append writes through), keys and values never decrease
-//! from one to the next, and the newest entries are held in memory too, since most lookups are near the end of the log.
-//! Nothing is opened or read before the first use. A reader works outside the lock, on entries that only a truncation
-//! could change.
+//! What always holds: keys and values never decrease from one entry to the next, and the newest entries are held in
+//! memory, since most lookups are near the end of the log. Some of those may not be in the file yet: an index that was
+//! appended to is rebuilt after a crash, so that appends need no system call each. They are written when they pile up and
+//! by `flush`, `trim` and `close`. Nothing is opened or read before the first use. A reader works outside the lock, on
+//! entries that only a truncation could change.
 
 use std::io::{self, IoSlice};
 use std::marker::PhantomData;
@@ -18,6 +19,8 @@ use crate::partition_dir::PartitionDir;
 
 /// Newest entries held in memory; half of them are let go when they are more.
 const WARM_ENTRIES_MAX: usize = 128;
+/// Entries that may wait to be written. Those that are let go never wait.
+const UNWRITTEN_ENTRIES_MAX: usize = WARM_ENTRIES_MAX / 2;
 /// Entries that the last step of a search on disk reads at once.
 const BLOCK_ENTRIES: u32 = 64;
 
@@ -25,6 +28,8 @@ const BLOCK_ENTRIES: u32 = 64;
 pub(super) trait Entry: Copy {
     const SIZE: usize;
     const KIND: FileKind;
+    /// Each append is written at once: the file is not rebuilt from the log alone.
+    const WRITE_THROUGH: bool;
     fn decode(bytes: &[u8]) -> Option<Self>;
     fn encode(self, bytes: &mut Vec<u8>);
 }
@@ -50,6 +55,8 @@ struct Opened<E> {
     last: Option<E>,
     /// The newest entries, without a gap.
     warm: Vec<E>,
+    /// So many of the newest entries are not in the file yet.
+    unwritten: usize,
     /// The file is longer than its entries: preallocated by Kafka and not trimmed, since it was not closed.
     padded: bool,
 }
@@ -171,7 +178,7 @@ impl<E: Entry> Entries<E> {
         self.write(|name, opened| self.io(name, opened.truncate(entries)))
     }
 
-    /// Cuts off what a crash of Kafka left preallocated behind the entries.
+    /// Writes all entries and cuts off what a crash of Kafka left preallocated behind them.
     pub(super) fn trim(&self) -> Result<(), IndexError> {
         self.write(|name, opened| self.io(name, opened.trim()))
     }
@@ -179,13 +186,14 @@ impl<E: Entry> Entries<E> {
     /// Makes the entries durable. An index that was not opened has none that are not.
     pub(super) fn flush(&self) -> Result<(), IndexError> {
         let (name, file) = {
-            let state = self.state.read();
-            (state.name, state.opened.as_ref().map(|opened| Arc::clone(&opened.file)))
+            let mut state = self.state.write();
+            let name = state.name;
+            let Some(opened) = &mut state.opened else { return Ok(()) };
+            self.io(name, opened.write_with(None))?;
+            (name, Arc::clone(&opened.file))
         };
-        match file {
-            Some(file) => self.io(name, file.sync()),
-            None => Ok(()),
-        }
+        // Outside the lock: appends need not wait for the disk.
+        self.io(name, file.sync())
     }
 
     /// Frees file and memory until the next use.
@@ -238,13 +246,8 @@ impl<E: Entry> Opened<E> {
             Some(last) => cold.entry(last)?,
             None => None,
         };
-        Ok(Opened {
-            file,
-            entries,
-            last,
-            warm: Vec::new(),
-            padded: len != u64::from(entries) * E::SIZE as u64,
-        })
+        let padded = len != u64::from(entries) * E::SIZE as u64;
+        Ok(Opened { file, entries, last, warm: Vec::new(), unwritten: 0, padded })
     }
 
     fn cold(&self) -> Cold<E> {
@@ -261,10 +264,15 @@ impl<E: Entry> Opened<E> {
     }
 
     fn append(&mut self, entry: E) -> io::Result<()> {
-        self.trim()?;
-        let mut bytes = Vec::with_capacity(E::SIZE);
-        entry.encode(&mut bytes);
-        self.file.write_all_at(&[IoSlice::new(&bytes)], u64::from(self.entries) * E::SIZE as u64)?;
+        if self.padded {
+            self.trim()?;
+        }
+        let waiting = if E::WRITE_THROUGH { 1 } else { UNWRITTEN_ENTRIES_MAX };
+        if self.unwritten + 1 >= waiting {
+            self.write_with(Some(entry))?;
+        } else {
+            self.unwritten += 1;
+        }
         if self.warm.len() == WARM_ENTRIES_MAX {
             self.warm.drain(..WARM_ENTRIES_MAX / 2);
         }
@@ -274,12 +282,27 @@ impl<E: Entry> Opened<E> {
         Ok(())
     }
 
+    /// Writes the entries that wait, and one that is about to follow them.
+    fn write_with(&mut self, next: Option<E>) -> io::Result<()> {
+        let written = self.warm.len().saturating_sub(self.unwritten);
+        let waiting = self.warm.get(written..).unwrap_or_default().iter().copied().chain(next);
+        let mut bytes = Vec::with_capacity((self.unwritten + 1) * E::SIZE);
+        waiting.for_each(|entry| entry.encode(&mut bytes));
+        if !bytes.is_empty() {
+            let position = (u64::from(self.entries) - self.unwritten as u64) * E::SIZE as u64;
+            self.file.write_all_at(&[IoSlice::new(&bytes)], position)?;
+        }
+        self.unwritten = 0;
+        Ok(())
+    }
+
     fn truncate(&mut self, entries: u32) -> io::Result<()> {
         if entries >= self.entries {
             return Ok(());
         }
         let cold_entries = self.entries - self.warm.len() as u32;
         self.warm.truncate(entries.saturating_sub(cold_entries) as usize);
+        self.unwritten = self.unwritten.saturating_sub((self.entries - entries) as usize);
         self.entries = entries;
         self.padded = true;
         self.last = match (entries.checked_sub(1), self.warm.last()) {
@@ -290,7 +313,9 @@ impl<E: Entry> Opened<E> {
         self.trim()
     }
 
+    /// The file is exactly the entries afterwards.
     fn trim(&mut self) -> io::Result<()> {
+        self.write_with(None)?;
         if self.padded {
             self.file.set_len(u64::from(self.entries) * E::SIZE as u64)?;
             self.padded = false;

@@ -27,6 +27,7 @@ struct Raw {
 impl Entry for Raw {
     const SIZE: usize = 8;
     const KIND: FileKind = FileKind::OffsetIndex;
+    const WRITE_THROUGH: bool = false;
 
     fn decode(bytes: &[u8]) -> Option<Raw> {
         let (relative_offset, position) = bytes.split_first_chunk::<4>()?;
@@ -143,7 +144,7 @@ impl OffsetIndex {
         Ok(u64::from(self.len()?) * Raw::SIZE as u64)
     }
 
-    /// Cuts off preallocated space behind the entries.
+    /// Writes all entries and cuts off preallocated space behind them.
     pub fn trim(&self) -> Result<(), IndexError> {
         self.entries.trim()
     }

@@ -34,6 +34,18 @@ impl Fixture {
         TxnIndex::new(Arc::clone(&self.dir), BASE, FileState::Live)
     }
 
+    fn append(&self, offset: i64, position: u32) {
+        let index = self.offsets();
+        index.append(BASE + offset, position, MAX).unwrap();
+        index.trim().unwrap();
+    }
+
+    fn append_time(&self, timestamp: i64, offset: i64) {
+        let index = self.times();
+        index.maybe_append(timestamp, BASE + offset, MAX, false).unwrap();
+        index.trim().unwrap();
+    }
+
     fn len(&self, suffix: &str) -> u64 {
         let path = self.dir.file(&format!("{BASE:020}{suffix}"));
         self.dir.disk().open(&path, Open::Read).unwrap().len().unwrap()
@@ -57,8 +69,8 @@ fn txn(producer_id: i64, first: i64, last: i64, stable: i64) -> AbortedTxn {
 #[test]
 fn bytes_on_disk_are_kafkas() {
     let f = Fixture::new();
-    f.offsets().append(BASE + 258, 4097, MAX).unwrap();
-    f.times().maybe_append(0x0102_0304_0506_0708, BASE + 9, MAX, false).unwrap();
+    f.append(258, 4097);
+    f.append_time(0x0102_0304_0506_0708, 9);
     f.txns()
         .append(AbortedTxn { producer_id: 1, first_offset: 2, last_offset: 3, last_stable_offset: 4 })
         .unwrap();
@@ -138,6 +150,8 @@ fn a_preallocated_file_counts_only_its_entries() {
                 // The first entry is all zeros.
                 times.maybe_append(i, BASE + i, MAX, false).unwrap();
             }
+            offsets.close().unwrap();
+            times.close().unwrap();
         }
         if entries == 0 {
             f.offsets().len().unwrap();
@@ -154,6 +168,7 @@ fn a_preallocated_file_counts_only_its_entries() {
         times.sanity_check().unwrap();
         offsets.append(BASE + 1000, 2000, MAX).unwrap();
         times.close().unwrap();
+        offsets.flush().unwrap();
         assert_eq!(f.len(".index"), 8 * (entries as u64 + 1));
         assert_eq!(f.len(".timeindex"), 12 * time_entries as u64);
         assert_eq!(f.offsets().last_offset().unwrap(), BASE + 1000);
@@ -163,8 +178,8 @@ fn a_preallocated_file_counts_only_its_entries() {
 #[test]
 fn corruption_is_told() {
     let f = Fixture::new();
-    f.offsets().append(BASE + 1, 0, MAX).unwrap();
-    f.times().maybe_append(1, BASE, MAX, false).unwrap();
+    f.append(1, 0);
+    f.append_time(1, 0);
     f.set_len(".index", 9);
     f.set_len(".timeindex", 13);
     assert!(f.offsets().sanity_check().unwrap_err().is_corrupt());
@@ -188,6 +203,7 @@ fn states_change_the_name() {
     let f = Fixture::new();
     let index = OffsetIndex::new(Arc::clone(&f.dir), BASE, FileState::Cleaned);
     index.append(BASE + 1, 7, MAX).unwrap();
+    index.flush().unwrap();
     index.rename(FileState::Swap).unwrap();
     index.close().unwrap();
     index.rename(FileState::Live).unwrap();
@@ -267,6 +283,7 @@ proptest! {
                 }
                 Step::Reopen => {
                     offsets.close().unwrap();
+                    times.trim().unwrap();
                     (offsets, times) = (f.offsets(), f.times());
                 }
                 Step::Lookup(n) => {
@@ -290,4 +307,25 @@ proptest! {
             prop_assert_eq!(offsets.last_offset().unwrap(), model.last().map_or(BASE, |last| last.0));
         }
     }
+}
+
+#[test]
+fn entries_wait_until_they_pile_up() {
+    let f = Fixture::new();
+    let index = f.offsets();
+    for i in 0..200 {
+        index.append(BASE + i, 0, MAX).unwrap();
+    }
+    assert_eq!(f.len(".index"), 8 * 192);
+    index.truncate_to(BASE + 195).unwrap();
+    assert_eq!(f.len(".index"), 8 * 195);
+    index.append(BASE + 300, 0, MAX).unwrap();
+    index.truncate_to(BASE + 100).unwrap();
+    assert_eq!((f.len(".index"), index.last_offset().unwrap()), (8 * 100, BASE + 99));
+    index.append(BASE + 300, 0, MAX).unwrap();
+    index.flush().unwrap();
+    assert_eq!(f.offsets().last_offset().unwrap(), BASE + 300);
+    // Each aborted transaction is written at once.
+    f.txns().append(txn(1, 0, 5, 5)).unwrap();
+    assert_eq!(f.len(".txnindex"), 34);
 }

@@ -28,6 +28,7 @@ struct Raw {
 impl Entry for Raw {
     const SIZE: usize = 12;
     const KIND: FileKind = FileKind::TimeIndex;
+    const WRITE_THROUGH: bool = false;
 
     fn decode(bytes: &[u8]) -> Option<Raw> {
         let (timestamp, relative_offset) = bytes.split_first_chunk::<8>()?;
@@ -158,7 +159,7 @@ impl TimeIndex {
         Ok(u64::from(self.len()?) * Raw::SIZE as u64)
     }
 
-    /// Cuts off preallocated space behind the entries.
+    /// Writes all entries and cuts off preallocated space behind them.
     pub fn trim(&self) -> Result<(), IndexError> {
         self.entries.trim()
     }

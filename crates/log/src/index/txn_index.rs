@@ -35,6 +35,7 @@ struct Raw {
 impl Entry for Raw {
     const SIZE: usize = 34;
     const KIND: FileKind = FileKind::TxnIndex;
+    const WRITE_THROUGH: bool = true;
 
     fn decode(bytes: &[u8]) -> Option<Raw> {
         let (version, rest) = bytes.split_first_chunk::<2>()?;

@@ -350,7 +350,7 @@ impl RaftCore {
                     | RaftError::InvalidRequest
             )
         );
-        if refused {
+        if refused || (error.is_some() && leader.epoch.value() < 0) {
             tracing::warn!(node = from.value(), ?error, "a quorum request was refused");
             return Some(false);
         }

@@ -1,13 +1,15 @@
 //! Changes of role: what is written, who is told, which waits end.
 
-use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now};
+use std::collections::BTreeSet;
+
+use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset, Uuid};
 
 use super::{Action, RaftCore};
 use crate::accumulator::Accumulator;
 use crate::control::{ControlRecord, LeaderChange};
 use crate::election::{ElectionState, EpochElection};
 use crate::messages::{FetchResponse, FetchedRecords, RaftError, Response};
-use crate::quorum_state::{Candidate, Follower, Prospective, Resigned, Role, Unattached};
+use crate::quorum_state::{Candidate, Follower, LeaderAndEpoch, Prospective, Resigned, Role, Unattached};
 use crate::replica::{Endpoints, ReplicaKey};
 use crate::replication::LeaderState;
 use crate::voter_set::VoterNode;
@@ -19,7 +21,10 @@ impl RaftCore {
         let election =
             election.unwrap_or_else(|| ElectionState::unknown_leader(LeaderEpoch(0), voters.ids()));
         let local = self.local.key;
-        let deadline = self.random_election_deadline(now);
+        let deadline = match voters.is_voter(&local) {
+            true => self.random_election_deadline(now),
+            false => MonoMs::NEVER,
+        };
         let log_epoch = self.log.last_epoch();
         let unattached =
             |leader_id, voted| Role::Unattached(Unattached { leader_id, voted, election_deadline: deadline });
@@ -157,16 +162,14 @@ impl RaftCore {
     fn start_of_epoch_records(&self, election: &EpochElection) -> Vec<ControlRecord> {
         let voters = self.voters.latest();
         let kraft_version = self.voters.latest_kraft_version();
-        let directory = |id: NodeId| {
-            voters.get(id).map_or(ottla_types::Uuid::ZERO, |voter| voter.key.directory_id_or_zero())
-        };
-        let with_directories =
-            |ids: std::collections::BTreeSet<NodeId>| ids.iter().map(|id| (*id, directory(*id))).collect();
+        // Kafka doesn't write the directory ids that version 1 of the record has room for.
+        let without_directories =
+            |ids: BTreeSet<NodeId>| ids.into_iter().map(|id| (id, Uuid::ZERO)).collect();
         let mut records = vec![ControlRecord::LeaderChange(LeaderChange {
-            version: kraft_version.min(1),
+            version: 0,
             leader_id: self.local.id(),
-            voters: with_directories(voters.ids()),
-            granting_voters: with_directories(election.granting()),
+            voters: without_directories(voters.ids()),
+            granting_voters: without_directories(election.granting()),
         })];
         if kraft_version >= 1 {
             let local = self.local_voter();
@@ -329,7 +332,7 @@ impl RaftCore {
             Role::Leader(state) => Some(state.epoch_start_offset),
             // A leader that has resigned takes no more records, and who follows isn't known.
             Role::Resigned(_) => {
-                let leader = crate::quorum_state::LeaderAndEpoch { leader_id: None, epoch: leader.epoch };
+                let leader = LeaderAndEpoch { leader_id: None, epoch: leader.epoch };
                 return self.announce(leader, None);
             }
             _ if leader.leader_id == Some(self.local.id()) => return,
@@ -338,11 +341,7 @@ impl RaftCore {
         self.announce(leader, epoch_start_offset);
     }
 
-    fn announce(
-        &mut self,
-        leader: crate::quorum_state::LeaderAndEpoch,
-        epoch_start_offset: Option<ottla_types::Offset>,
-    ) {
+    fn announce(&mut self, leader: LeaderAndEpoch, epoch_start_offset: Option<Offset>) {
         if self.announced != Some(leader) {
             self.announced = Some(leader);
             // Only what a step ends with is of interest.

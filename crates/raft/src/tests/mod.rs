@@ -1,5 +1,9 @@
+mod golden;
 mod memory_log;
+mod rules;
+mod simulation;
 mod single_voter;
+mod wire_round_trip;
 
 use ottla_types::{MonoMs, NodeId, Now, Timestamp, Uuid};
 
@@ -21,7 +25,7 @@ fn directory(id: i32) -> Uuid {
 }
 
 fn address(id: i32) -> HostPort {
-    HostPort::new("localhost", 9000 + id as u16)
+    HostPort::new("localhost", (9000 + id) as u16)
 }
 
 fn local(id: i32) -> LocalReplica {

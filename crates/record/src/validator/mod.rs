@@ -19,7 +19,7 @@ use crate::batch::Batch;
 use crate::batches::Batches;
 use crate::builder::{BatchBuilder, BatchOptions};
 use crate::compression::{Codec, Compression, DecompressedStream};
-use crate::crc::{crc32c, crc32c_append};
+use crate::crc::crc32c_of_parts;
 use crate::error::RecordError;
 use crate::header::BatchHeader;
 use crate::layout::{self, BASE_OFFSET, BATCH_HEADER_BYTES, put};
@@ -233,7 +233,10 @@ fn walk(
         return Err(RecordError::InvalidRecordCount(batch.record_count).into());
     }
     for index in 0..batch.record_count {
-        let record = records.next_record()?;
+        let record = match records.next_quickly() {
+            Some(record) => record,
+            None => records.next_thoroughly()?,
+        };
         let timestamp = checker.timestamp(record.timestamp_delta);
         checker.check(index, &record, timestamp);
         walked.max_timestamp = walked.max_timestamp.max(timestamp);
@@ -272,7 +275,7 @@ fn assign_in_place(
         layout::put(&mut header_bytes, layout::ATTRIBUTES, header.attributes.0.to_be_bytes());
         layout::put(&mut header_bytes, layout::MAX_TIMESTAMP, header.max_timestamp.0.to_be_bytes());
         let covered = header_bytes.get(layout::ATTRIBUTES..).unwrap_or_default();
-        header.crc = crc32c_append(crc32c(covered), &body);
+        header.crc = crc32c_of_parts(covered, &body);
         layout::put(&mut header_bytes, layout::CRC, header.crc.to_be_bytes());
     }
     ValidatedBatch { header, header_bytes, body, rewritten: false, decompressed_bytes: walked.bytes }

@@ -4,9 +4,9 @@ use ottla_types::Offset;
 
 use crate::compression::DecompressedStream;
 use crate::error::RecordError;
-use crate::record::Record;
-use crate::records::read_varint;
-use crate::varint::{decode_varint, decode_varlong};
+use crate::record::{RawRecord, Record};
+use crate::records::{read_varint, split_record};
+use crate::varint::{VARINT_BYTES_MAX, VARLONG_BYTES_MAX, decode_varint, decode_varlong, varint_bytes};
 
 /// What the validator wants to know of a record.
 #[derive(Clone, Copy, Debug)]
@@ -35,24 +35,34 @@ impl WalkedRecord {
 
 /// Records before they are decompressed, or after.
 pub(super) trait Cursor {
-    /// Reads the next record and checks that its fields fill it exactly.
-    fn next_record(&mut self) -> Result<WalkedRecord, RecordError>;
+    /// Moves past the next record if that can be done at once.
+    fn next_quickly(&mut self) -> Option<WalkedRecord>;
+    /// Moves past the next record in any case, or says what is wrong with it.
+    fn next_thoroughly(&mut self) -> Result<WalkedRecord, RecordError>;
     /// How many bytes follow; for a stream, some number that is zero only at its end.
     fn bytes_left(&mut self) -> Result<usize, RecordError>;
 }
 
 impl Cursor for &[u8] {
-    #[inline]
-    fn next_record(&mut self) -> Result<WalkedRecord, RecordError> {
-        if self.is_empty() {
-            return Err(RecordError::RecordsEndEarly);
-        }
-        let (size, prefix) = decode_varint(self).ok_or(RecordError::MalformedVarint)?;
-        let len = usize::try_from(size).map_err(|_| RecordError::InvalidRecordSize(size))?;
-        let rest = self.get(prefix..).unwrap_or_default();
-        let (body, rest) = rest.split_at_checked(len).ok_or(RecordError::RecordsEndEarly)?;
-        *self = rest;
-        walk_body(&mut SliceFields { body, position: 0 }, len, prefix)
+    #[inline(always)]
+    fn next_quickly(&mut self) -> Option<WalkedRecord> {
+        let record = walk(self)?;
+        *self = self.get(record.size_in_bytes..)?;
+        Some(record)
+    }
+
+    #[cold]
+    fn next_thoroughly(&mut self) -> Result<WalkedRecord, RecordError> {
+        let body = split_record(self)?;
+        let raw = RawRecord::parse(body)?;
+        let len = |field: Option<&[u8]>| field.map_or(-1, |field| field.len() as i32);
+        Ok(WalkedRecord {
+            timestamp_delta: raw.timestamp_delta,
+            offset_delta: raw.offset_delta,
+            key_bytes: len(raw.key),
+            value_bytes: len(raw.value),
+            size_in_bytes: varint_bytes(body.len() as i32) + body.len(),
+        })
     }
 
     fn bytes_left(&mut self) -> Result<usize, RecordError> {
@@ -61,16 +71,17 @@ impl Cursor for &[u8] {
 }
 
 impl Cursor for DecompressedStream<'_> {
-    fn next_record(&mut self) -> Result<WalkedRecord, RecordError> {
+    #[inline]
+    fn next_quickly(&mut self) -> Option<WalkedRecord> {
+        let record = walk(self.available())?;
+        self.consume(record.size_in_bytes);
+        Some(record)
+    }
+
+    fn next_thoroughly(&mut self) -> Result<WalkedRecord, RecordError> {
         let size = read_varint(self)?;
         let len = usize::try_from(size).map_err(|_| RecordError::InvalidRecordSize(size))?;
-        let prefix = crate::varint::varint_bytes(size);
-        if let Some(body) = self.available().get(..len) {
-            let record = walk_body(&mut SliceFields { body, position: 0 }, len, prefix)?;
-            self.consume(len);
-            return Ok(record);
-        }
-        walk_body(&mut StreamFields { stream: self, position: 0, len }, len, prefix)
+        StreamFields { stream: self, position: 0, len }.walk()
     }
 
     fn bytes_left(&mut self) -> Result<usize, RecordError> {
@@ -79,104 +90,57 @@ impl Cursor for DecompressedStream<'_> {
     }
 }
 
-/// The fields of one record, read one after another.
-trait Fields {
-    fn varint(&mut self) -> Result<i32, RecordError>;
-    fn varlong(&mut self) -> Result<i64, RecordError>;
-    /// A length that exceeds what the record has left is an error.
-    fn skip(&mut self, len: i32) -> Result<(), RecordError>;
-    fn position(&self) -> usize;
-}
-
-#[inline]
-fn walk_body(fields: &mut impl Fields, len: usize, prefix: usize) -> Result<WalkedRecord, RecordError> {
-    fields.skip(1)?; // attributes, of which none is in use
-    let timestamp_delta = fields.varlong()?;
-    let offset_delta = fields.varint()?;
-    let key_bytes = skip_nullable(fields)?;
-    let value_bytes = skip_nullable(fields)?;
-    let header_count = fields.varint()?;
+/// Walks over the record at the start of `bytes`; `None` if it isn't sound or not all there. This is the inner loop of
+/// every append, so it leaves it to others to find out what is wrong.
+#[inline(always)]
+fn walk(bytes: &[u8]) -> Option<WalkedRecord> {
+    let mut at = 0;
+    let size = usize::try_from(varint(bytes, &mut at)?).ok()?;
+    let size_in_bytes = at + size;
+    let bytes = bytes.get(..size_in_bytes)?;
+    at += 1; // attributes, of which none is in use
+    let timestamp_delta = varlong(bytes, &mut at)?;
+    let offset_delta = varint(bytes, &mut at)?;
+    let key_bytes = skip_nullable(bytes, &mut at)?;
+    let value_bytes = skip_nullable(bytes, &mut at)?;
+    let header_count = varint(bytes, &mut at)?;
     if header_count != 0 {
-        skip_headers(fields, header_count, len)?;
+        skip_headers(bytes, &mut at, header_count)?;
     }
-    if fields.position() != len {
-        return Err(RecordError::RecordSizeMismatch { declared: len, actual: fields.position() });
+    let record = WalkedRecord { timestamp_delta, offset_delta, key_bytes, value_bytes, size_in_bytes };
+    (at == size_in_bytes).then_some(record)
+}
+
+fn skip_headers(bytes: &[u8], at: &mut usize, count: i32) -> Option<()> {
+    // Each header moves on, and what lies beyond the end can't be read.
+    for _ in 0..u32::try_from(count).ok()? {
+        let key_bytes = varint(bytes, at)?;
+        *at += usize::try_from(key_bytes).ok()?;
+        skip_nullable(bytes, at)?;
     }
-    Ok(WalkedRecord { timestamp_delta, offset_delta, key_bytes, value_bytes, size_in_bytes: prefix + len })
+    Some(())
+}
+
+/// Returns -1 for null.
+#[inline]
+fn skip_nullable(bytes: &[u8], at: &mut usize) -> Option<i32> {
+    let len = varint(bytes, at)?.max(-1);
+    *at += usize::try_from(len).unwrap_or(0);
+    Some(len)
 }
 
 #[inline]
-fn skip_nullable(fields: &mut impl Fields) -> Result<i32, RecordError> {
-    let len = fields.varint()?;
-    if len > 0 {
-        fields.skip(len)?;
-    }
-    Ok(len.max(-1))
+fn varint(bytes: &[u8], at: &mut usize) -> Option<i32> {
+    let (value, len) = decode_varint(bytes.get(*at..)?)?;
+    *at += len;
+    Some(value)
 }
 
-fn skip_headers(fields: &mut impl Fields, count: i32, len: usize) -> Result<(), RecordError> {
-    let remaining = len.saturating_sub(fields.position());
-    if usize::try_from(count).is_ok_and(|count| count <= remaining) {
-        for _ in 0..count {
-            let key_size = fields.varint()?;
-            if key_size < 0 {
-                return Err(RecordError::InvalidHeaderKeySize(key_size));
-            }
-            fields.skip(key_size)?;
-            skip_nullable(fields)?;
-        }
-        return Ok(());
-    }
-    Err(RecordError::InvalidHeaderCount(count))
-}
-
-fn exceeds(length: i32, remaining: usize) -> RecordError {
-    RecordError::FieldExceedsRecord { length, remaining }
-}
-
-struct SliceFields<'a> {
-    body: &'a [u8],
-    position: usize,
-}
-
-impl SliceFields<'_> {
-    #[inline]
-    fn rest(&self) -> &[u8] {
-        self.body.get(self.position..).unwrap_or_default()
-    }
-}
-
-impl Fields for SliceFields<'_> {
-    #[inline]
-    fn varint(&mut self) -> Result<i32, RecordError> {
-        let (value, len) = decode_varint(self.rest()).ok_or(RecordError::MalformedVarint)?;
-        self.position += len;
-        Ok(value)
-    }
-
-    #[inline]
-    fn varlong(&mut self) -> Result<i64, RecordError> {
-        let (value, len) = decode_varlong(self.rest()).ok_or(RecordError::MalformedVarint)?;
-        self.position += len;
-        Ok(value)
-    }
-
-    #[inline]
-    fn skip(&mut self, len: i32) -> Result<(), RecordError> {
-        let remaining = self.body.len() - self.position;
-        match usize::try_from(len) {
-            Ok(len) if len <= remaining => {
-                self.position += len;
-                Ok(())
-            }
-            _ => Err(exceeds(len, remaining)),
-        }
-    }
-
-    #[inline]
-    fn position(&self) -> usize {
-        self.position
-    }
+#[inline]
+fn varlong(bytes: &[u8], at: &mut usize) -> Option<i64> {
+    let (value, len) = decode_varlong(bytes.get(*at..)?)?;
+    *at += len;
+    Some(value)
 }
 
 /// A record that lies across chunks. Values are skipped chunk by chunk and never put together.
@@ -187,6 +151,42 @@ struct StreamFields<'s, 'a> {
 }
 
 impl StreamFields<'_, '_> {
+    fn walk(mut self) -> Result<WalkedRecord, RecordError> {
+        self.skip(1)?; // attributes
+        let timestamp_delta = self.varlong()?;
+        let offset_delta = self.varint()?;
+        let key_bytes = self.skip_nullable()?;
+        let value_bytes = self.skip_nullable()?;
+        let header_count = self.varint()?;
+        self.skip_headers(header_count)?;
+        if self.position != self.len {
+            return Err(RecordError::RecordSizeMismatch { declared: self.len, actual: self.position });
+        }
+        let size_in_bytes = varint_bytes(self.len as i32) + self.len;
+        Ok(WalkedRecord { timestamp_delta, offset_delta, key_bytes, value_bytes, size_in_bytes })
+    }
+
+    fn skip_headers(&mut self, count: i32) -> Result<(), RecordError> {
+        if !usize::try_from(count).is_ok_and(|count| count <= self.len - self.position) {
+            return Err(RecordError::InvalidHeaderCount(count));
+        }
+        for _ in 0..count {
+            let key_bytes = self.varint()?;
+            if key_bytes < 0 {
+                return Err(RecordError::InvalidHeaderKeySize(key_bytes));
+            }
+            self.skip(key_bytes)?;
+            self.skip_nullable()?;
+        }
+        Ok(())
+    }
+
+    fn skip_nullable(&mut self) -> Result<i32, RecordError> {
+        let len = self.varint()?.max(-1);
+        self.skip(len.max(0))?;
+        Ok(len)
+    }
+
     fn byte(&mut self) -> Result<u8, RecordError> {
         if self.position >= self.len {
             return Err(RecordError::MalformedVarint);
@@ -209,16 +209,14 @@ impl StreamFields<'_, '_> {
         }
         Ok(bytes)
     }
-}
 
-impl Fields for StreamFields<'_, '_> {
     fn varint(&mut self) -> Result<i32, RecordError> {
-        let bytes = self.number::<{ crate::varint::VARINT_BYTES_MAX }>()?;
+        let bytes = self.number::<VARINT_BYTES_MAX>()?;
         decode_varint(&bytes).map(|(value, _)| value).ok_or(RecordError::MalformedVarint)
     }
 
     fn varlong(&mut self) -> Result<i64, RecordError> {
-        let bytes = self.number::<{ crate::varint::VARLONG_BYTES_MAX }>()?;
+        let bytes = self.number::<VARLONG_BYTES_MAX>()?;
         decode_varlong(&bytes).map(|(value, _)| value).ok_or(RecordError::MalformedVarint)
     }
 
@@ -226,7 +224,7 @@ impl Fields for StreamFields<'_, '_> {
         let remaining = self.len - self.position;
         let mut left = match usize::try_from(len) {
             Ok(left) if left <= remaining => left,
-            _ => return Err(exceeds(len, remaining)),
+            _ => return Err(RecordError::FieldExceedsRecord { length: len, remaining }),
         };
         self.position += left;
         while left > 0 {
@@ -238,9 +236,5 @@ impl Fields for StreamFields<'_, '_> {
             left -= available;
         }
         Ok(())
-    }
-
-    fn position(&self) -> usize {
-        self.position
     }
 }

@@ -71,6 +71,9 @@ fn errors_name_field_and_place() {
     let check = |bytes, text: &str| assert_eq!(decode_error::<HeartbeatRequest>(0, bytes), text);
     check("fffe", "HeartbeatRequest.GroupId at byte 2: a length of -2 can't be");
     check("ffff", "HeartbeatRequest.GroupId at byte 2: null where the version has no null");
+    let error = decode_error::<MetadataRequest>(0, "ffffffff");
+    assert_eq!(error, "MetadataRequest.Topics[] at byte 4: null where the version has no null");
+    assert!(MetadataRequest::from_bytes(unhex("ffffffff"), 1).is_ok());
     let error = decode_error::<HeartbeatRequest>(5, "");
     assert_eq!(error, "HeartbeatRequest at byte 0: version 5 is not one of the schema's");
 }

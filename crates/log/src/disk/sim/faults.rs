@@ -20,11 +20,12 @@ pub enum Call {
     Write,
     Len,
     SetLen,
+    SetModified,
     Sync,
 }
 
 impl Call {
-    const KINDS: usize = 13;
+    const KINDS: usize = 14;
 }
 
 const EIO: i32 = 5;

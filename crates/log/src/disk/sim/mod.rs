@@ -21,6 +21,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ottla_types::Timestamp;
 use parking_lot::Mutex;
 
 use super::{DirEntry, Disk, DiskFile, Open, Space};
@@ -87,6 +88,11 @@ impl SimDisk {
     /// All calls for this directory and what is below it fail with EIO.
     pub fn fail_dir(&self, dir: &Path) {
         self.state.lock().faults.fail_dir(dir);
+    }
+
+    /// Files that change from now on are marked with this time.
+    pub fn set_now(&self, now: Timestamp) {
+        self.state.lock().tree.now = now;
     }
 
     /// Nothing fails any more, but a full disk stays full.
@@ -233,9 +239,19 @@ impl DiskFile for SimFile {
         })
     }
 
+    fn set_modified(&self, modified: Timestamp) -> io::Result<()> {
+        self.call(Call::SetModified, |state, checked| {
+            checked?;
+            state.tree.node_mut(self.node)?.modified = modified;
+            Ok(())
+        })
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.call(Call::Sync, |state, checked| {
-            let content = state.tree.content_mut(self.node)?;
+            let Kind::File(content) = &mut state.tree.node_mut(self.node)?.kind else {
+                return Err(io::ErrorKind::IsADirectory.into());
+            };
             match checked {
                 Ok(()) => content.sync(),
                 Err(_) => content.fail_sync(),
@@ -267,10 +283,10 @@ impl Disk for SimDisk {
                 (None, Open::Create | Open::Truncate) => state.tree.add_file(path)?,
                 (None, Open::Read | Open::ReadWrite) => return Err(io::ErrorKind::NotFound.into()),
             };
-            let content = state.tree.content_mut(node)?;
             if how == Open::Truncate {
-                content.set_len(0);
+                state.tree.content_mut(node)?.set_len(0);
             }
+            state.tree.content(node)?;
             state.tree.node_mut(node)?.handles += 1;
             let writable = how != Open::Read;
             Ok(Arc::new(SimFile { state: Arc::clone(&self.state), node, life: state.life, writable }) as _)
@@ -289,7 +305,8 @@ impl Disk for SimDisk {
                     Kind::Directory(_) => (true, 0),
                     Kind::File(content) => (false, content.len()),
                 };
-                entries.push(DirEntry { name: name.clone(), is_dir, len });
+                let modified = state.tree.node(node)?.modified;
+                entries.push(DirEntry { name: name.clone(), is_dir, len, modified });
             }
             Ok(entries)
         })

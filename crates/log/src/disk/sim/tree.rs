@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use ottla_types::Timestamp;
+
 use super::content::{Content, Loss};
 use super::rng::Rng;
 
@@ -75,6 +77,7 @@ pub(super) struct Node {
     pub(super) kind: Kind,
     parent: NodeId,
     name: String,
+    pub(super) modified: Timestamp,
     pub(super) is_linked: bool,
     pub(super) handles: u32,
 }
@@ -83,6 +86,8 @@ pub(super) struct Node {
 pub(super) struct Tree {
     nodes: BTreeMap<NodeId, Node>,
     next: NodeId,
+    /// What files that change are marked with.
+    pub(super) now: Timestamp,
     /// Nodes left after the last collection of those that nothing leads to.
     nodes_kept: usize,
 }
@@ -105,10 +110,11 @@ impl Tree {
             kind: Kind::Directory(Names::default()),
             parent: ROOT,
             name: String::new(),
+            modified: Timestamp::NONE,
             is_linked: true,
             handles: 0,
         };
-        Tree { nodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, nodes_kept: 1 }
+        Tree { nodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, now: Timestamp::NONE, nodes_kept: 1 }
     }
 
     pub(super) fn find(&self, path: &Path) -> Option<NodeId> {
@@ -133,8 +139,12 @@ impl Tree {
         }
     }
 
+    /// For a change.
     pub(super) fn content_mut(&mut self, node: NodeId) -> io::Result<&mut Content> {
-        match &mut self.node_mut(node)?.kind {
+        let now = self.now;
+        let node = self.node_mut(node)?;
+        node.modified = now;
+        match &mut node.kind {
             Kind::File(content) => Ok(content),
             Kind::Directory(_) => Err(io::ErrorKind::IsADirectory.into()),
         }
@@ -165,7 +175,9 @@ impl Tree {
         let id = self.next;
         self.names_mut(parent)?.change(None, Some((name, id)));
         self.next += 1;
-        self.nodes.insert(id, Node { kind, parent, name: name.to_owned(), is_linked: true, handles: 0 });
+        let node =
+            Node { kind, parent, name: name.to_owned(), modified: self.now, is_linked: true, handles: 0 };
+        self.nodes.insert(id, node);
         Ok(id)
     }
 

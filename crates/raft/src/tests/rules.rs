@@ -1,0 +1,325 @@
+//! The rules of roles, votes and epochs, one message at a time.
+
+use bytes::Bytes;
+use ottla_types::{LeaderEpoch, Offset};
+
+use super::*;
+
+fn core(election: Option<ElectionState>, log: LogStart) -> RaftCore {
+    RaftCore::new(RaftStart { quorum: settings(1, &[1, 2, 3]), election, log }, at(0))
+}
+
+/// A log of `end` records that ends in `epoch`.
+fn log(end: i64, epoch: i32) -> LogStart {
+    LogStart {
+        end_offset: Offset(end),
+        flushed_end_offset: Offset(end),
+        epochs: if end > 0 { vec![(LeaderEpoch(epoch), Offset(0))] } else { Vec::new() },
+        ..LogStart::default()
+    }
+}
+
+fn election(epoch: i32, leader: Option<i32>, voted: Option<i32>) -> Option<ElectionState> {
+    Some(ElectionState {
+        epoch: LeaderEpoch(epoch),
+        leader_id: leader.map(node_id),
+        voted_key: voted.map(|id| ReplicaKey::new(node_id(id), directory(id))),
+        voters: [1, 2, 3].map(node_id).into(),
+    })
+}
+
+fn vote(from: i32, epoch: i32, end: OffsetAndEpoch, pre_vote: bool) -> Request {
+    Request::Vote(VoteRequest {
+        cluster_id: Some("cluster".to_owned()),
+        voter: Some(local(1).key),
+        replica: local(from).key,
+        replica_epoch: LeaderEpoch(epoch),
+        last_offset: end,
+        pre_vote,
+    })
+}
+
+/// The reply to a request; everything else that the step asks for is dropped.
+fn ask(core: &mut RaftCore, request: Request, now: u64) -> Response {
+    let actions = core.step(Event::Request { id: 1, request }, at(now));
+    let mut replies = actions.into_iter().filter_map(|action| match action {
+        Action::Reply { response, .. } => Some(response),
+        _ => None,
+    });
+    replies.next().unwrap()
+}
+
+fn granted(core: &mut RaftCore, request: Request) -> Result<bool, RaftError> {
+    match ask(core, request, 1) {
+        Response::Vote(response) => response.error.map_or(Ok(response.vote_granted), Err),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn begin_epoch(leader: i32, epoch: i32) -> Request {
+    Request::BeginQuorumEpoch(BeginQuorumEpochRequest {
+        cluster_id: Some("cluster".to_owned()),
+        voter: Some(local(1).key),
+        leader_id: node_id(leader),
+        leader_epoch: LeaderEpoch(epoch),
+        leader_endpoints: local(leader).listeners,
+    })
+}
+
+fn fetch(from: i32, epoch: i32, offset: i64, last_epoch: i32) -> Request {
+    Request::Fetch(FetchRequest {
+        cluster_id: Some("cluster".to_owned()),
+        replica: local(from).key,
+        current_leader_epoch: LeaderEpoch(epoch),
+        fetch_offset: Offset(offset),
+        last_fetched_epoch: LeaderEpoch(last_epoch),
+        max_bytes: 1 << 20,
+        max_wait_ms: 500,
+        high_watermark: Offset::UNKNOWN,
+    })
+}
+
+/// Brings replica 1 to lead epoch 1 of an empty log, with the votes of 1 and 2.
+fn leader() -> RaftCore {
+    let mut core = core(None, LogStart::default());
+    let now = at(2_000);
+    let mut actions = core.tick(now);
+    for _pre_vote in [true, false] {
+        let sent = actions.iter().find_map(|action| match action {
+            Action::Send { correlation_id, to, request: Request::Vote(request) } if to.id == node_id(2) => {
+                Some((*correlation_id, request.replica_epoch))
+            }
+            _ => None,
+        });
+        let (correlation_id, epoch) = sent.unwrap();
+        let leader = LeaderInfo { leader_id: None, epoch, endpoints: Endpoints::new() };
+        let response = Response::Vote(VoteResponse { error: None, leader, vote_granted: true });
+        actions = core.step(Event::Response { correlation_id, response }, now);
+    }
+    assert!(actions.contains(&Action::FlushLog));
+    assert_eq!((core.role(), core.epoch()), (RoleName::Leader, LeaderEpoch(1)));
+    core
+}
+
+#[test]
+fn a_vote_is_given_once_an_epoch_and_written_first() {
+    let mut core = core(None, log(5, 1));
+    let end = OffsetAndEpoch::new(5, 1);
+    let actions = core.step(Event::Request { id: 1, request: vote(2, 3, end, false) }, at(1));
+    let written = actions.iter().position(|action| {
+        matches!(action, Action::WriteQuorumState { election, .. } if election.voted_key == Some(local(2).key))
+    });
+    let replied = actions.iter().position(|action| matches!(action, Action::Reply { .. }));
+    assert!(written.unwrap() < replied.unwrap());
+    assert_eq!(granted(&mut core, vote(2, 3, end, false)), Ok(true), "again to the same");
+    assert_eq!(granted(&mut core, vote(3, 3, end, false)), Ok(false), "never to another");
+    assert_eq!(granted(&mut core, vote(3, 2, end, false)), Err(RaftError::FencedLeaderEpoch));
+    assert_eq!(granted(&mut core, vote(3, 4, end, false)), Ok(true), "a new epoch, a new vote");
+}
+
+#[test]
+fn a_vote_survives_a_restart() {
+    let mut core = core(election(3, None, Some(2)), log(5, 1));
+    let end = OffsetAndEpoch::new(5, 1);
+    assert_eq!(granted(&mut core, vote(3, 3, end, false)), Ok(false));
+    assert_eq!(granted(&mut core, vote(2, 3, end, false)), Ok(true));
+}
+
+#[test]
+fn a_leader_of_before_votes_for_nobody_in_its_epoch() {
+    let mut core = core(election(3, Some(1), None), log(5, 3));
+    assert_eq!(core.role(), RoleName::Resigned);
+    let end = OffsetAndEpoch::new(9, 3);
+    assert_eq!(granted(&mut core, vote(2, 3, OffsetAndEpoch::new(9, 2), false)), Ok(false));
+    assert_eq!(granted(&mut core, vote(2, 4, end, false)), Ok(true));
+}
+
+#[test]
+fn only_a_log_that_reaches_as_far_gets_votes() {
+    for (end, expected) in [
+        (OffsetAndEpoch::new(5, 2), true),
+        (OffsetAndEpoch::new(6, 2), true),
+        (OffsetAndEpoch::new(1, 3), true),
+        (OffsetAndEpoch::new(4, 2), false),
+        (OffsetAndEpoch::new(99, 1), false),
+    ] {
+        for pre_vote in [false, true] {
+            let mut core = core(None, log(5, 2));
+            assert_eq!(granted(&mut core, vote(2, 7, end, pre_vote)), Ok(expected), "{end} {pre_vote}");
+        }
+    }
+}
+
+#[test]
+fn impossible_votes_are_refused() {
+    let check = |request, error| {
+        let mut core = core(None, log(5, 2));
+        assert_eq!(granted(&mut core, request), Err(error));
+    };
+    check(vote(2, 7, OffsetAndEpoch::new(5, 7), false), RaftError::InvalidRequest);
+    check(vote(2, 7, OffsetAndEpoch::new(5, 8), true), RaftError::InvalidRequest);
+    check(vote(2, 7, OffsetAndEpoch::new(-1, 1), false), RaftError::InvalidRequest);
+    check(vote(-1, 7, OffsetAndEpoch::new(9, 1), false), RaftError::InvalidRequest);
+    let Request::Vote(request) = vote(2, 7, OffsetAndEpoch::new(9, 1), false) else { panic!() };
+    let other = VoteRequest { cluster_id: Some("other".to_owned()), ..request.clone() };
+    check(Request::Vote(other), RaftError::InconsistentClusterId);
+    let other = VoteRequest { voter: Some(ReplicaKey::new(node_id(1), directory(9))), ..request };
+    check(Request::Vote(other), RaftError::InvalidVoterKey);
+}
+
+#[test]
+fn a_follower_of_a_live_leader_gives_no_pre_vote() {
+    let mut core = core(election(3, Some(2), None), log(5, 1));
+    let end = OffsetAndEpoch::new(9, 1);
+    let actions = core.tick(at(1));
+    assert_eq!(granted(&mut core, vote(3, 3, end, true)), Ok(true), "not fetched yet");
+    let Some(Action::Send { correlation_id, .. }) = actions.last() else { panic!("{actions:?}") };
+    let leader =
+        LeaderInfo { leader_id: Some(node_id(2)), epoch: LeaderEpoch(3), endpoints: Endpoints::new() };
+    let response = Response::Fetch(FetchResponse {
+        error: None,
+        leader,
+        high_watermark: Some(Offset(5)),
+        log_start_offset: Offset(0),
+        diverging: None,
+        snapshot_id: None,
+        records: FetchedRecords::None,
+    });
+    core.step(Event::Response { correlation_id: *correlation_id, response }, at(3));
+    assert_eq!(granted(&mut core, vote(3, 3, end, true)), Ok(false));
+    assert_eq!(core.epoch(), LeaderEpoch(3), "a pre-vote disturbs nobody");
+}
+
+#[test]
+fn a_follower_that_hears_nothing_asks_before_it_stands() {
+    let mut core = core(election(3, Some(2), None), log(5, 1));
+    core.tick(at(1));
+    core.tick(at(2_000));
+    assert_eq!((core.role(), core.epoch()), (RoleName::Prospective, LeaderEpoch(3)));
+    core.tick(at(4_000));
+    assert_eq!((core.role(), core.epoch()), (RoleName::Follower, LeaderEpoch(3)), "nobody answered");
+}
+
+#[test]
+fn epochs_and_leaders_are_never_contradicted() {
+    let mut core = core(None, log(5, 1));
+    assert!(
+        matches!(ask(&mut core, begin_epoch(2, 4), 1), Response::BeginQuorumEpoch(r) if r.error.is_none())
+    );
+    assert_eq!((core.role(), core.epoch()), (RoleName::Follower, LeaderEpoch(4)));
+    let refused = |response| match response {
+        Response::BeginQuorumEpoch(response) => response.error,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(ask(&mut core, begin_epoch(3, 4), 2)), Some(RaftError::InvalidRequest));
+    assert_eq!(refused(ask(&mut core, begin_epoch(3, 3), 2)), Some(RaftError::FencedLeaderEpoch));
+    assert_eq!(core.leader_and_epoch().leader_id, Some(node_id(2)));
+    assert_eq!(refused(ask(&mut core, begin_epoch(3, 5), 2)), None);
+    assert_eq!(core.leader_and_epoch().leader_id, Some(node_id(3)));
+}
+
+#[test]
+fn the_high_watermark_is_what_a_majority_has_on_disk() {
+    let mut core = leader();
+    assert_eq!(core.high_watermark(), None);
+    // Replica 2 has the first record, but the leader itself hasn't flushed it, and 3 has nothing.
+    core.step(Event::Request { id: 2, request: fetch(2, 1, 1, 1) }, at(2_010));
+    assert_eq!(core.high_watermark(), None);
+    let actions = core.step(Event::Flushed { end_offset: Offset(1) }, at(2_011));
+    assert_eq!(core.high_watermark(), Some(Offset(1)));
+    // Which the parked fetch of 2 is told at once.
+    let told = actions.iter().any(|action| {
+        matches!(action, Action::Reply { id: 2, response: Response::Fetch(r) } if r.high_watermark == Some(Offset(1)))
+    });
+    assert!(told, "{actions:?}");
+}
+
+#[test]
+fn observers_count_for_nothing() {
+    let mut core = leader();
+    core.step(Event::Flushed { end_offset: Offset(1) }, at(2_010));
+    core.step(Event::Request { id: 2, request: fetch(9, 1, 1, 1) }, at(2_010));
+    assert_eq!(core.high_watermark(), None);
+    let info = core.describe(at(2_011)).unwrap();
+    assert_eq!(info.voters.len(), 3);
+    assert_eq!(info.observers.len(), 1);
+    assert_eq!(info.observers[0].log_end_offset, Some(Offset(1)));
+}
+
+#[test]
+fn fetches_are_validated() {
+    let check = |request, error| match ask(&mut leader(), request, 2_010) {
+        Response::Fetch(response) => assert_eq!(response.error, Some(error)),
+        other => panic!("{other:?}"),
+    };
+    check(fetch(2, 0, 0, 0), RaftError::FencedLeaderEpoch);
+    check(fetch(2, 2, 0, 0), RaftError::UnknownLeaderEpoch);
+    check(fetch(2, 1, -1, 0), RaftError::InvalidRequest);
+    check(fetch(2, 1, 0, 2), RaftError::InvalidRequest);
+    check(fetch(1, 1, 0, 0), RaftError::InvalidRequest);
+}
+
+#[test]
+fn a_leader_without_followers_resigns() {
+    let mut core = leader();
+    core.step(Event::Flushed { end_offset: Offset(1) }, at(2_010));
+    core.tick(at(4_900));
+    assert_eq!(core.role(), RoleName::Leader);
+    core.tick(at(5_100));
+    assert_eq!(core.role(), RoleName::Resigned);
+    let stale = core.append(LeaderEpoch(1), vec![Bytes::from_static(b"x")], at(5_101));
+    assert_eq!(stale, Err(AppendError::NotLeader(LeaderEpoch(1))));
+}
+
+#[test]
+fn positions_of_followers() {
+    let start = LogStart {
+        log_start_offset: Offset(10),
+        end_offset: Offset(40),
+        flushed_end_offset: Offset(40),
+        epochs: vec![
+            (LeaderEpoch(2), Offset(10)),
+            (LeaderEpoch(4), Offset(20)),
+            (LeaderEpoch(7), Offset(30)),
+        ],
+        snapshots: vec![(OffsetAndEpoch::new(10, 2), 100), (OffsetAndEpoch::new(25, 4), 100)],
+        control: Vec::new(),
+    };
+    let view = LogView::new(&start);
+    let snapshot = FetchPosition::Snapshot(OffsetAndEpoch::new(25, 4));
+    for (offset, epoch, expected) in [
+        (40, 7, FetchPosition::Valid),
+        (30, 4, FetchPosition::Valid),
+        (20, 2, FetchPosition::Valid),
+        (10, 2, FetchPosition::Valid),
+        (0, 0, snapshot),
+        (9, 2, snapshot),
+        (12, 1, snapshot),
+        (10, 3, snapshot),
+        (31, 4, FetchPosition::Diverging(OffsetAndEpoch::new(30, 4))),
+        (35, 5, FetchPosition::Diverging(OffsetAndEpoch::new(30, 4))),
+        (21, 3, FetchPosition::Diverging(OffsetAndEpoch::new(20, 2))),
+        (41, 7, FetchPosition::Diverging(OffsetAndEpoch::new(40, 7))),
+        (41, 9, FetchPosition::Diverging(OffsetAndEpoch::new(40, 7))),
+    ] {
+        assert_eq!(view.validate(Offset(offset), LeaderEpoch(epoch)), expected, "{offset} {epoch}");
+    }
+}
+
+#[test]
+fn voter_sets_follow_the_log() {
+    let mut history = VoterHistory::new(static_voters(&[1]));
+    history.add_voters(Offset(5), static_voters(&[1, 2]));
+    history.add_voters(Offset(9), static_voters(&[1, 2, 3]));
+    history.add_kraft_version(Offset(5), 1);
+    assert_eq!(history.latest().len(), 3);
+    history.truncate_new(Offset(9));
+    assert_eq!(history.latest().len(), 2);
+    assert_eq!(history.at(Offset(4)), (0, None));
+    history.truncate_old(Offset(8));
+    assert_eq!(history.at(Offset(7)), (1, Some(&static_voters(&[1, 2]))));
+    history.truncate_new(Offset(0));
+    assert_eq!(history.latest().len(), 1);
+    assert!(static_voters(&[1, 2, 3]).has_overlapping_majority(&static_voters(&[1, 2, 4])));
+    assert!(!static_voters(&[1, 2, 3]).has_overlapping_majority(&static_voters(&[3, 4, 5])));
+}
