@@ -92,11 +92,9 @@ impl Config {
         if errors.is_empty() { Ok(Config { values, settings }) } else { Err(ConfigErrors(errors)) }
     }
 
-    /// The given pairs over the keys' defaults, and over a minimum that makes a combined node; without rules across
-    /// keys. Meant for tests of whatever reads settings.
-    pub fn for_tests<'a>(
-        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Config, ConfigErrors> {
+    /// A combined node with these settings over the least that one needs, each parsed and validated, without rules across
+    /// keys: for code that is handed its settings, such as a simulated node.
+    pub fn of_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Config, ConfigErrors> {
         let minimum = [
             ("node.id", "1"),
             ("process.roles", "broker,controller"),

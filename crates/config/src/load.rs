@@ -59,7 +59,14 @@ impl Config {
     /// user should hear. Everything wrong is reported at once, except that rules across keys need right values.
     pub fn load(inputs: &Inputs<'_>) -> Result<(Config, Vec<Warning>), ConfigErrors> {
         let (settings, mut warnings) = collect(inputs)?;
-        let config = Config::from_settings(settings)?;
+        let needs_zookeeper =
+            settings.contains_key("zookeeper.connect") && !settings.contains_key("process.roles");
+        let config = Config::from_settings(settings).map_err(|mut errors| {
+            if needs_zookeeper {
+                errors.0.push(ConfigError::Rule(NO_ZOOKEEPER.to_owned()));
+            }
+            errors
+        })?;
         let errors = rules::check(&config);
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
@@ -70,6 +77,9 @@ impl Config {
         Ok((config, warnings))
     }
 }
+
+const NO_ZOOKEEPER: &str = "zookeeper.connect is set: this is a configuration for ZooKeeper, which Kafka has left behind with \
+     4.0. Give process.roles, node.id, controller.listener.names and controller.quorum.bootstrap.servers instead.";
 
 type Settings = BTreeMap<String, Setting>;
 
@@ -133,9 +143,9 @@ fn unknown_keys(config: &Config) -> Vec<Warning> {
 fn not_acted_on(config: &Config) -> Option<Warning> {
     let known = config.settings().filter_map(|(name, setting)| Some((Table::Broker.find(name)?, setting)));
     let neglected = known.filter(|(row, setting)| {
-        // What refuses other values has nothing to say about the default.
-        let says_something = row.neglect == Neglect::Harmless;
-        !row.acted_on && says_something && setting.source != Source::BuiltIn && !config.is_default(row)
+        // What nobody wrote, or what is refused anyhow, needs no warning; `node.id` stands for `broker.id`.
+        let written = setting.source != Source::BuiltIn && row.name != "broker.id";
+        !row.acted_on && written && row.neglect == Neglect::Harmless && !config.is_default(row)
     });
     let names: Vec<&'static str> = neglected.map(|(row, _)| row.name).collect();
     (!names.is_empty()).then_some(Warning::NotActedOn { names })

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::config::{Config, Source};
 use crate::endpoint::SecurityProtocol;
+use crate::load::Warning;
 use crate::table::{BROKER, Neglect, Row, keys};
 
 /// What the program that asks can do.
@@ -48,6 +49,28 @@ pub fn refusals(config: &Config, supported: &Supported) -> Vec<Refusal> {
     }
     refusals.extend(of_protocols(config, &supported.protocols));
     refusals
+}
+
+/// What to tell about a configuration that isn't refused: on a single node, internal topics whose replicas nobody has
+/// numbered can't be created.
+pub fn cautions(config: &Config, supported: &Supported) -> Vec<Warning> {
+    let too_many = |row: &&Row| {
+        row.name.ends_with(".replication.factor")
+            && row.neglect == Neglect::Cluster
+            && !config.is_set(row.name)
+            && config.value(row).and_then(|value| value.as_i64()).is_some_and(|number| number > 1)
+    };
+    if supported.cluster {
+        return Vec::new();
+    }
+    let caution = |row: &Row| Warning::Doubtful {
+        text: format!(
+            "{} isn't set and is {} by default: a single node can't create that topic. Set it to 1",
+            row.name,
+            config.shown(row.name)
+        ),
+    };
+    BROKER.iter().filter(too_many).map(caution).collect()
 }
 
 fn neglected(config: &Config, row: &Row) -> bool {

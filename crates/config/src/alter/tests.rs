@@ -16,7 +16,7 @@ fn map(pairs: &[(&str, &str)]) -> Overrides {
 
 fn node() -> DynamicConfig {
     let mut node = DynamicConfig::new(
-        Config::for_tests([
+        Config::of_pairs([
             ("listeners", "PLAINTEXT://127.0.0.1:19310,CONTROLLER://127.0.0.1:20310"),
             ("controller.quorum.voters", "1@127.0.0.1:20310"),
         ])

@@ -6,7 +6,7 @@ fn map(pairs: &[(&str, &str)]) -> Overrides {
 }
 
 fn effective(fixed: &[(&str, &str)], all: &[(&str, &str)], this: &[(&str, &str)]) -> Config {
-    let mut config = DynamicConfig::new(Config::for_tests(fixed.iter().copied()).unwrap());
+    let mut config = DynamicConfig::new(Config::of_pairs(fixed.iter().copied()).unwrap());
     config.set_all_brokers(map(all));
     config.set_this_broker(map(this));
     config.effective()

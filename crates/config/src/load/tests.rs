@@ -88,3 +88,10 @@ fn errors_are_reported_together() {
     let errors = Config::load(&Inputs { overrides: &flags, ..Inputs::default() }).unwrap_err();
     assert_eq!(errors.to_string(), "--override novalue: write it as key=value");
 }
+
+#[test]
+fn a_configuration_for_zookeeper_is_named_as_such() {
+    let file = b"broker.id=0\nzookeeper.connect=localhost:2181\n";
+    let errors = Config::load(&Inputs { file: Some(("f", file)), ..Inputs::default() }).unwrap_err();
+    assert!(errors.to_string().ends_with(NO_ZOOKEEPER), "{errors}");
+}

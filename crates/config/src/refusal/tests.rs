@@ -1,7 +1,7 @@
 use super::*;
 
 fn check(pairs: &[(&str, &str)], supported: &Supported, expected: &[&str]) {
-    let config = Config::for_tests(pairs.iter().copied()).unwrap();
+    let config = Config::of_pairs(pairs.iter().copied()).unwrap();
     let refusals = refusals(&config, supported);
     let names: Vec<&str> = refusals.iter().map(|refusal| refusal.name.as_str()).collect();
     assert_eq!(names, expected, "{pairs:?}");
@@ -61,7 +61,7 @@ fn what_is_supported_is_not_refused() {
 
 #[test]
 fn a_refusal_names_key_value_reason_and_remedy() {
-    let config = Config::for_tests([
+    let config = Config::of_pairs([
         ("delegation.token.secret.key", "s3cret"),
         ("offsets.topic.replication.factor", "3"),
     ])
@@ -76,5 +76,18 @@ fn a_refusal_names_key_value_reason_and_remedy() {
             "offsets.topic.replication.factor=3 (--override) is refused: this program runs as a single node so far, so \
              nothing could be replicated to others. Set it to 1.",
         ]
+    );
+}
+
+#[test]
+fn internal_topics_that_cannot_be_created_are_pointed_out() {
+    let config = Config::of_pairs([("offsets.topic.replication.factor", "1")]).unwrap();
+    let texts: Vec<String> =
+        cautions(&config, &Supported::single_plaintext_node()).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        ["share.coordinator.state.topic", "transaction.state.log"].map(|topic| format!(
+            "{topic}.replication.factor isn't set and is 3 by default: a single node can't create that topic. Set it to 1"
+        ))
     );
 }

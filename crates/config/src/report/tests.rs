@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn each_value_has_its_source_and_secrets_are_hidden() {
-    let config = Config::for_tests([
+    let config = Config::of_pairs([
         ("ssl.key.password", "s3cret"),
         ("listener.name.external.ssl.key.password", "s3cret"),
         ("listener.name.external.plain.sasl.jaas.config", "s3cret"),

@@ -47,7 +47,7 @@ fn synonyms_and_bounds_name_broker_keys_of_fitting_types() {
 
 #[test]
 fn a_topic_key_defaults_to_what_its_broker_keys_do() {
-    let config = crate::Config::for_tests([]).unwrap();
+    let config = crate::Config::of_pairs([]).unwrap();
     for row in TOPIC.iter() {
         let value = crate::broker_default(&config, row);
         assert_eq!(value, row.default_value(), "{}", row.name);

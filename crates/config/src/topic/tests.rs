@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use crate::{Config, TopicConfig, keys};
 
 fn resolve(broker: &[(&str, &str)], topic: &[(&str, &str)]) -> TopicConfig {
-    let broker = Config::for_tests(broker.iter().copied()).unwrap();
+    let broker = Config::of_pairs(broker.iter().copied()).unwrap();
     let overrides: BTreeMap<String, String> =
         topic.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     TopicConfig::resolve(&broker, &overrides)
@@ -63,7 +63,7 @@ fn an_internal_segment_size_wins_over_the_documented_one() {
 
 #[test]
 fn typed_reading() {
-    let config = Config::for_tests([("num.partitions", "3")]).unwrap();
+    let config = Config::of_pairs([("num.partitions", "3")]).unwrap();
     assert_eq!(config.get(keys::NUM_PARTITIONS), 3);
     assert_eq!(config.get(keys::BROKER_RACK), None);
     assert_eq!(config.get(keys::PROCESS_ROLES), ["broker", "controller"]);
