@@ -21,6 +21,12 @@ impl Attributes {
     const CONTROL: i16 = 0x20;
     const DELETE_HORIZON: i16 = 0x40;
 
+    /// Without the bits that have no meaning.
+    #[must_use]
+    pub const fn known(self) -> Attributes {
+        Attributes(self.0 & 0x7f)
+    }
+
     /// The codec's id, which may be one that doesn't exist.
     pub const fn codec_id(self) -> u8 {
         (self.0 & Self::CODEC) as u8

@@ -99,12 +99,12 @@ impl<'a> BatchMut<'a> {
 
     /// Sets maximum timestamp and timestamp type; the checksum is computed again only if either changed.
     pub fn set_max_timestamp(&mut self, timestamp_type: TimestampType, max_timestamp: Timestamp) {
-        let old_attributes = Attributes(layout::get_i16(self.bytes, layout::ATTRIBUTES));
-        let attributes = old_attributes.with_timestamp_type(timestamp_type);
+        let old = Attributes(layout::get_i16(self.bytes, layout::ATTRIBUTES));
         let old_max_timestamp = Timestamp(layout::get_i64(self.bytes, layout::MAX_TIMESTAMP));
-        if attributes == old_attributes && max_timestamp == old_max_timestamp {
+        if timestamp_type == old.timestamp_type(layout::MAGIC_V2) && max_timestamp == old_max_timestamp {
             return;
         }
+        let attributes = old.known().with_timestamp_type(timestamp_type);
         self.set_attributes(attributes);
         put(self.bytes, layout::MAX_TIMESTAMP, max_timestamp.0.to_be_bytes());
         self.update_crc();

@@ -326,7 +326,7 @@ pub fn record_bytes_max(record: &NewRecord<'_>) -> usize {
 /// needs.
 pub fn empty_batch(original: &BatchHeader) -> Vec<u8> {
     let mut bytes = vec![0; layout::BATCH_HEADER_BYTES];
-    let attributes = original.attributes.with_codec_id(0).with_delete_horizon(false);
+    let attributes = original.attributes.known().with_codec_id(0).with_delete_horizon(false);
     let header = BatchHeader {
         size_in_bytes: bytes.len(),
         attributes,

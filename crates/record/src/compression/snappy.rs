@@ -74,9 +74,10 @@ impl<'a> Decoder<'a> {
 
 fn skip_header(input: &mut &[u8]) -> Result<(), DecodeError> {
     let header = split(input, HEADER_BYTES)?;
-    // Like Java, look only at the version that a reader must know at least.
-    match header.last_chunk::<4>() {
-        Some(&[0, 0, 0, 0 | 1]) => Ok(()),
+    // Like Java, look only at the version, not at the oldest one that the writer says it is compatible with.
+    let version = header.get(MAGIC.len()..).and_then(|versions| versions.first_chunk::<4>());
+    match version.map(|version| i32::from_be_bytes(*version)) {
+        Some(1..) => Ok(()),
         _ => Err("unsupported version of the framing".into()),
     }
 }

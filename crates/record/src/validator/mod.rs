@@ -143,8 +143,11 @@ pub fn validate_and_assign(
     rules: &AppendRules<'_>,
 ) -> Result<ValidatedBatch, ValidationError> {
     let batch = the_batch(records)?;
-    check_batch(&batch, rules)?;
+    check_origin(&batch, rules)?;
     batch.check_crc()?;
+    if rules.origin == AppendOrigin::Client {
+        check_client_batch(&batch)?;
+    }
     let codec = Codec::from_id(batch.attributes.codec_id())?;
     let target = rules.compression.filter(|target| target.codec() != codec);
     let keeps_codec = batch.is_control() || batch.record_count == 0;
@@ -173,35 +176,35 @@ fn the_batch(records: &Bytes) -> Result<Batch<'_>, ValidationError> {
     }
 }
 
-fn check_batch(batch: &Batch<'_>, rules: &AppendRules<'_>) -> Result<(), ValidationError> {
-    let invalid = |error| Err(ValidationError::InvalidBatch(error));
-    let count = batch.record_count;
-    let found = batch.partition_leader_epoch.0;
+fn check_origin(batch: &Batch<'_>, rules: &AppendRules<'_>) -> Result<(), ValidationError> {
     let expected = rules.partition_leader_epoch.0;
-    if rules.origin == AppendOrigin::RaftLeader && found != expected {
-        return invalid(InvalidBatch::WrongLeaderEpoch { expected, found });
-    }
-    if rules.origin != AppendOrigin::Client {
+    let found = batch.partition_leader_epoch.0;
+    let invalid = match rules.origin {
+        AppendOrigin::RaftLeader if found != expected => InvalidBatch::WrongLeaderEpoch { expected, found },
+        AppendOrigin::Client if batch.base_offset != Offset::ZERO => {
+            InvalidBatch::BaseOffsetNotZero(batch.base_offset)
+        }
+        _ => return Ok(()),
+    };
+    Err(ValidationError::InvalidBatch(invalid))
+}
+
+fn check_client_batch(header: &BatchHeader) -> Result<(), ValidationError> {
+    let count = header.record_count;
+    let invalid = if count <= 0 {
+        InvalidBatch::NoRecords(count)
+    } else if i64::from(header.last_offset_delta) + 1 != i64::from(count) {
+        let (first, last) = (header.base_offset, header.last_offset());
+        InvalidBatch::OffsetsDoNotMatchCount { first, last, count }
+    } else if header.is_control() {
+        InvalidBatch::ControlBatchFromClient
+    } else if header.has_producer_id() && header.base_sequence < 0 {
+        let (base_sequence, producer_id) = (header.base_sequence, header.producer_id.0);
+        InvalidBatch::NegativeSequence { base_sequence, producer_id }
+    } else {
         return Ok(());
-    }
-    if batch.base_offset != Offset::ZERO {
-        return invalid(InvalidBatch::BaseOffsetNotZero(batch.base_offset));
-    }
-    if count <= 0 {
-        return invalid(InvalidBatch::NoRecords(count));
-    }
-    if i64::from(batch.last_offset_delta) + 1 != i64::from(count) {
-        let (first, last) = (batch.base_offset, batch.last_offset());
-        return invalid(InvalidBatch::OffsetsDoNotMatchCount { first, last, count });
-    }
-    if batch.is_control() {
-        return invalid(InvalidBatch::ControlBatchFromClient);
-    }
-    if batch.has_producer_id() && batch.base_sequence < 0 {
-        let (base_sequence, producer_id) = (batch.base_sequence, batch.producer_id.0);
-        return invalid(InvalidBatch::NegativeSequence { base_sequence, producer_id });
-    }
-    Ok(())
+    };
+    Err(ValidationError::InvalidBatch(invalid))
 }
 
 /// What the records of a batch amount to.
@@ -257,11 +260,12 @@ fn assign_in_place(
     rules: &AppendRules<'_>,
 ) -> ValidatedBatch {
     let last_offset = first_offset.0.wrapping_add(i64::from(batch.record_count)).wrapping_sub(1);
+    let max_timestamp = rules.append_time().unwrap_or(walked.max_timestamp);
+    let changed = (rules.timestamp_type, max_timestamp) != (batch.timestamp_type(), batch.max_timestamp);
     let mut header = BatchHeader {
         base_offset: Offset(last_offset.wrapping_sub(i64::from(batch.last_offset_delta))),
         partition_leader_epoch: rules.partition_leader_epoch,
-        attributes: batch.attributes.with_timestamp_type(rules.timestamp_type),
-        max_timestamp: rules.append_time().unwrap_or(walked.max_timestamp),
+        max_timestamp,
         ..*batch.header()
     };
     let mut header_bytes: [u8; BATCH_HEADER_BYTES] = layout::array(batch.bytes(), 0);
@@ -271,7 +275,8 @@ fn assign_in_place(
         layout::PARTITION_LEADER_EPOCH,
         header.partition_leader_epoch.0.to_be_bytes(),
     );
-    if header.attributes != batch.attributes || header.max_timestamp != batch.max_timestamp {
+    if changed {
+        header.attributes = batch.attributes.known().with_timestamp_type(rules.timestamp_type);
         layout::put(&mut header_bytes, layout::ATTRIBUTES, header.attributes.0.to_be_bytes());
         layout::put(&mut header_bytes, layout::MAX_TIMESTAMP, header.max_timestamp.0.to_be_bytes());
         let covered = header_bytes.get(layout::ATTRIBUTES..).unwrap_or_default();
