@@ -10,7 +10,7 @@ use crate::disk::{Disk, Open};
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// The content of a file; none if it is missing.
-pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match disk.open(path, Open::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -28,7 +28,7 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> 
 }
 
 /// Replaces a file atomically and durably: after a crash it has its old or its new content, whole.
-pub(crate) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary(path);
     let file = disk.open(&temporary, Open::Truncate)?;
     file.write_all_at(&[IoSlice::new(content)], 0)?;

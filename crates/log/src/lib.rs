@@ -10,7 +10,7 @@ pub mod dir_lock;
 pub mod disk;
 mod error;
 mod fetch_data;
-mod files;
+pub mod files;
 pub mod index;
 pub mod leader_epoch_cache;
 mod log_config;
