@@ -262,7 +262,7 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
     fn run(&mut self, actions: Vec<Action>, now: Now) -> Result<(), RaftDriverError> {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
-            if let Some(event) = self.carry_out(action)? {
+            if let Some(event) = self.carry_out(action, now)? {
                 actions.extend(self.core.step(event, now));
             }
         }
@@ -272,18 +272,18 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
         }
     }
 
-    fn carry_out(&mut self, action: Action) -> Result<Option<Event>, RaftDriverError> {
+    fn carry_out(&mut self, action: Action, now: Now) -> Result<Option<Event>, RaftDriverError> {
         match action {
             Action::WriteQuorumState { election, kraft_version } => {
                 self.store.write(&election, kraft_version)?;
             }
-            Action::AppendAsLeader(batches) => self.log.append_as_leader(&batches)?,
-            Action::AppendAsFollower(batches) => self.log.append_as_follower(&batches)?,
+            Action::AppendAsLeader(batches) => self.log.append_as_leader(&batches, now)?,
+            Action::AppendAsFollower(batches) => self.log.append_as_follower(&batches, now)?,
             Action::FlushLog => self.flush_due = true,
-            Action::TruncateLog { offset } => self.log.truncate_to(offset)?,
+            Action::TruncateLog { offset } => self.log.truncate_to(offset, now)?,
             Action::WriteSnapshot { id, position, bytes } => self.log.write_snapshot(id, position, &bytes)?,
             Action::InstallSnapshot { id } => {
-                let (size, control) = self.log.install_snapshot(id)?;
+                let (size, control) = self.log.install_snapshot(id, now)?;
                 return Ok(Some(Event::SnapshotInstalled { id, size, control }));
             }
             Action::Send { correlation_id, to, request } => {
@@ -342,7 +342,7 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
     fn flush(&mut self, now: Now) -> Result<(), RaftDriverError> {
         while self.flush_due {
             self.flush_due = false;
-            let end_offset = self.log.flush()?;
+            let end_offset = self.log.flush(now)?;
             self.step(Event::Flushed { end_offset }, now)?;
         }
         Ok(())
@@ -350,7 +350,7 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
 
     /// Deletes old segments and snapshots; [`RaftDriver::poll`] does it now and then.
     pub fn clean(&mut self, now: Now) -> Result<(), RaftDriverError> {
-        if let Some((start_offset, snapshots)) = self.log.clean(now.wall)? {
+        if let Some((start_offset, snapshots)) = self.log.clean(now)? {
             self.step(Event::LogCleaned { start_offset, snapshots }, now)?;
         }
         Ok(())

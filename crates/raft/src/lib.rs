@@ -22,6 +22,7 @@ pub mod quorum_state_file;
 pub mod record_batches;
 mod replica;
 mod replication;
+mod snapshot;
 mod voter_set;
 pub mod wire;
 
@@ -38,6 +39,7 @@ pub use log::{
 pub use messages::*;
 pub use quorum_state::{LeaderAndEpoch, RoleName};
 pub use replica::{Endpoints, HostPort, LocalReplica, Node, OffsetAndEpoch, ReplicaKey};
+pub use snapshot::{SnapshotPolicy, SnapshotReason};
 pub use voter_set::{VoterHistory, VoterNode, VoterSet};
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ottla_types::{LeaderEpoch, Offset, Timestamp};
+use ottla_types::{LeaderEpoch, Now, Offset, Timestamp};
 use thiserror::Error;
 
 use crate::control::ControlRecord;
@@ -60,9 +60,11 @@ pub struct LogStart {
     pub flushed_end_offset: Offset,
     /// First offset of every epoch in the log, ascending in both.
     pub epochs: Vec<(LeaderEpoch, Offset)>,
-    /// Snapshots on disk with their sizes in bytes; `bootstrap.checkpoint`, which is no snapshot of the log, is none.
+    /// Snapshots on disk with their sizes in bytes. The one of offset 0 and epoch 0, which formatting makes to hold the
+    /// first voters, is no snapshot of the log and never replicated: it doesn't count.
     pub snapshots: Vec<(OffsetAndEpoch, u64)>,
-    /// `KRaftVersion` and `Voters` records of the latest snapshot, or of `bootstrap.checkpoint`, and of the log.
+    /// `KRaftVersion` and `Voters` records of the latest snapshot, that of offset 0 included, and of the log behind it;
+    /// a snapshot's at the offset before its end.
     pub control: Vec<(Offset, ControlRecord)>,
 }
 
@@ -73,16 +75,19 @@ pub enum LogError {
     Io(#[from] std::io::Error),
     #[error("the metadata log is corrupt: {0}")]
     Corrupt(String),
+    /// What the log's own engine says.
+    #[error(transparent)]
+    Engine(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The log behind the core.
 pub trait ReplicatedLog {
     fn start(&self) -> Result<LogStart, LogError>;
-    fn append_as_leader(&mut self, batches: &[LeaderBatch]) -> Result<(), LogError>;
-    fn append_as_follower(&mut self, batches: &[ReceivedBatch]) -> Result<(), LogError>;
+    fn append_as_leader(&mut self, batches: &[LeaderBatch], now: Now) -> Result<(), LogError>;
+    fn append_as_follower(&mut self, batches: &[ReceivedBatch], now: Now) -> Result<(), LogError>;
     /// Makes everything appended durable; returns the end offset that is.
-    fn flush(&mut self) -> Result<Offset, LogError>;
-    fn truncate_to(&mut self, offset: Offset) -> Result<(), LogError>;
+    fn flush(&mut self, now: Now) -> Result<Offset, LogError>;
+    fn truncate_to(&mut self, offset: Offset, now: Now) -> Result<(), LogError>;
     /// Whole batches from the one that holds `offset` on, below `end`; at least one when there is one, then as many
     /// as `max_bytes` allow.
     fn read(&self, offset: Offset, end: Offset, max_bytes: usize) -> Result<LogRead, LogError>;
@@ -95,10 +100,14 @@ pub trait ReplicatedLog {
     fn write_snapshot(&mut self, id: OffsetAndEpoch, position: u64, bytes: &Bytes) -> Result<(), LogError>;
     /// Completes a downloaded snapshot, and makes the log empty and start at its end. Returns the snapshot's size and
     /// its `KRaftVersion` and `Voters` records.
-    fn install_snapshot(&mut self, id: OffsetAndEpoch) -> Result<(u64, Vec<ControlRecord>), LogError>;
+    fn install_snapshot(
+        &mut self,
+        id: OffsetAndEpoch,
+        now: Now,
+    ) -> Result<(u64, Vec<ControlRecord>), LogError>;
     /// Deletes old segments and snapshots by the retention settings, keeping what the latest snapshot needs. Returns the
     /// new log start offset and the snapshots that are left, if anything was deleted.
-    fn clean(&mut self, now: Timestamp) -> Result<Option<(Offset, Vec<OffsetAndEpoch>)>, LogError>;
+    fn clean(&mut self, now: Now) -> Result<Option<(Offset, Vec<OffsetAndEpoch>)>, LogError>;
 }
 
 /// What a read of the log gave.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use ottla_types::{LeaderEpoch, Offset, Timestamp};
+use ottla_types::{LeaderEpoch, Now, Offset};
 
 use crate::*;
 
@@ -58,7 +58,7 @@ impl ReplicatedLog for MemoryLog {
         })
     }
 
-    fn append_as_leader(&mut self, batches: &[LeaderBatch]) -> Result<(), LogError> {
+    fn append_as_leader(&mut self, batches: &[LeaderBatch], _now: Now) -> Result<(), LogError> {
         for batch in batches {
             let (bytes, control) = match &batch.records {
                 BatchRecords::Data(records) => (records.concat().into(), Vec::new()),
@@ -79,18 +79,18 @@ impl ReplicatedLog for MemoryLog {
         Ok(())
     }
 
-    fn append_as_follower(&mut self, batches: &[ReceivedBatch]) -> Result<(), LogError> {
+    fn append_as_follower(&mut self, batches: &[ReceivedBatch], _now: Now) -> Result<(), LogError> {
         assert_eq!(batches[0].base_offset, self.end_offset());
         self.batches.extend_from_slice(batches);
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<Offset, LogError> {
+    fn flush(&mut self, _now: Now) -> Result<Offset, LogError> {
         self.flushed_end_offset = self.end_offset();
         Ok(self.flushed_end_offset)
     }
 
-    fn truncate_to(&mut self, offset: Offset) -> Result<(), LogError> {
+    fn truncate_to(&mut self, offset: Offset, _now: Now) -> Result<(), LogError> {
         assert!(offset >= self.high_watermark, "truncated what was committed");
         self.batches.retain(|batch| batch.last_offset < offset);
         assert_eq!(self.end_offset(), offset, "epochs begin at batches");
@@ -150,7 +150,11 @@ impl ReplicatedLog for MemoryLog {
         Ok(())
     }
 
-    fn install_snapshot(&mut self, id: OffsetAndEpoch) -> Result<(u64, Vec<ControlRecord>), LogError> {
+    fn install_snapshot(
+        &mut self,
+        id: OffsetAndEpoch,
+        _now: Now,
+    ) -> Result<(u64, Vec<ControlRecord>), LogError> {
         let bytes = Bytes::from(self.partial.remove(&id).unwrap_or_default());
         let size = bytes.len() as u64;
         self.batches.clear();
@@ -160,7 +164,7 @@ impl ReplicatedLog for MemoryLog {
         Ok((size, Vec::new()))
     }
 
-    fn clean(&mut self, _now: Timestamp) -> Result<Option<(Offset, Vec<OffsetAndEpoch>)>, LogError> {
+    fn clean(&mut self, _now: Now) -> Result<Option<(Offset, Vec<OffsetAndEpoch>)>, LogError> {
         let Some(id) = self.snapshots.keys().last().copied() else {
             return Ok(None);
         };
