@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::dynamic::behind_listener_prefix;
 use crate::error::{ConfigError, ConfigErrors};
 use crate::key::{FromValue, Key};
 use crate::table::{BROKER, DefaultValue, Row, Scope, Table};
@@ -89,6 +90,8 @@ impl Config {
                 None => {}
             }
         }
+        errors
+            .extend(settings.iter().filter_map(|(name, setting)| wrong_for_a_listener(name, &setting.text)));
         if errors.is_empty() { Ok(Config { values, settings }) } else { Err(ConfigErrors(errors)) }
     }
 
@@ -144,4 +147,10 @@ impl Config {
     pub fn source(&self, name: &str) -> &Source {
         self.settings.get(name).map_or(&Source::Default, |setting| &setting.source)
     }
+}
+
+/// What is wrong with a setting whose key has a listener's prefix before that of a row.
+fn wrong_for_a_listener(name: &str, text: &str) -> Option<ConfigError> {
+    let row = Table::Broker.find(behind_listener_prefix(name)?)?;
+    validate::parse(row, text).err()
 }

@@ -62,6 +62,20 @@ impl DynamicConfig {
 }
 
 impl Config {
+    /// This configuration as one listener sees it: what is set with the prefix `listener.name.NAME.` stands in for what is
+    /// set without. `max.connections`, `max.connection.creation.rate` and `num.network.threads` without the prefix are
+    /// those of the whole broker, for which a listener asks the broker's configuration.
+    pub fn for_listener(&self, listener: &str) -> Config {
+        let prefix = format!("listener.name.{}.", listener.to_lowercase());
+        let mut config = self.clone();
+        for (name, setting) in &self.settings {
+            if let Some(key) = name.strip_prefix(&prefix).filter(|key| Table::Broker.find(key).is_some()) {
+                config.override_with(key, &setting.text, setting.source.clone());
+            }
+        }
+        config
+    }
+
     fn override_with(&mut self, name: &str, text: &str, source: Source) {
         let value = match Table::Broker.find(name) {
             Some(row) => match validate::parse(row, text) {

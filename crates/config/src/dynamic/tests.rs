@@ -60,3 +60,22 @@ fn quotas_are_only_dynamic() {
     assert_eq!(effective(&[(key.name(), "5")], &[], &[]).get(key), i64::MAX);
     assert_eq!(effective(&[], &[(key.name(), "5")], &[]).get(key), 5);
 }
+
+#[test]
+fn a_listener_sees_what_is_set_for_it() {
+    let pairs = [
+        ("listener.name.external.ssl.client.auth", "required"),
+        ("listener.name.other.ssl.client.auth", "requested"),
+        ("listener.name.external.num.network.threads", "7"),
+    ];
+    let config = Config::of_pairs(pairs).unwrap();
+    let external = config.for_listener("EXTERNAL");
+    assert_eq!(external.get(keys::SSL_CLIENT_AUTH), "required");
+    assert_eq!(external.get(keys::NUM_NETWORK_THREADS), 7);
+    assert_eq!(config.get(keys::SSL_CLIENT_AUTH), "none");
+    let wrong = Config::of_pairs([("listener.name.external.ssl.client.auth", "maybe")]).unwrap_err();
+    assert!(
+        wrong.to_string().starts_with("Invalid value maybe for configuration ssl.client.auth"),
+        "{wrong}"
+    );
+}
