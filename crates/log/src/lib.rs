@@ -5,6 +5,7 @@
 mod append_info;
 pub mod checkpoint;
 pub mod clean_shutdown;
+pub mod cleaner;
 mod context;
 pub mod dir_lock;
 pub mod disk;

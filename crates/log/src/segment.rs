@@ -114,6 +114,8 @@ struct LogFile {
 struct SegmentState {
     /// When this was made or opened: the age of a segment without timestamps is counted from it.
     created: Timestamp,
+    /// When the file was last written, as far as it was told.
+    last_modified: Option<Timestamp>,
     /// The largest timestamp and the last offset of its batch; read from the time index when first asked for.
     max_timestamp: Option<TimestampOffset>,
     /// The first batch's largest timestamp: rolling by time counts from it.
@@ -144,6 +146,7 @@ impl Segment {
             file: RwLock::new(LogFile { name, opened: None }),
             state: Mutex::new(SegmentState {
                 created: now,
+                last_modified: None,
                 max_timestamp: None,
                 first_batch_timestamp: None,
                 bytes_since_index_entry: 0,
@@ -357,7 +360,28 @@ impl Segment {
     /// What retention by time compares: the largest timestamp, or when the segment was made or opened.
     pub(crate) fn largest_timestamp(&self) -> Result<Timestamp, SegmentError> {
         let largest = self.max_timestamp()?.timestamp;
-        Ok(if largest >= 0 { Timestamp(largest) } else { self.state.lock().created })
+        Ok(if largest >= 0 { Timestamp(largest) } else { self.last_modified() })
+    }
+
+    /// When the file was last written: for what has no timestamps of its own.
+    pub(crate) fn last_modified(&self) -> Timestamp {
+        let state = self.state.lock();
+        let largest = Timestamp(state.max_timestamp.map_or(Timestamp::NONE.0, |largest| largest.timestamp));
+        state.last_modified.unwrap_or(state.created.max(largest))
+    }
+
+    /// The file was last written at this time, whatever the file system thinks of it.
+    pub(crate) fn set_last_modified(&self, modified: Timestamp) -> Result<(), SegmentError> {
+        self.note_last_modified(modified);
+        match self.file()?.set_modified(modified) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    /// What the file system says of the file.
+    pub(crate) fn note_last_modified(&self, modified: Timestamp) {
+        self.state.lock().last_modified = Some(modified);
     }
 
     /// The first batch whose last offset is not below `offset`. None: all are.

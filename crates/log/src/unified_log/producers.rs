@@ -1,10 +1,11 @@
 //! The log's producers: checks of an append, transactions, and what administrators ask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ottla_types::{Now, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 use super::UnifiedLog;
+use crate::cleaner::LastRecord;
 use crate::error::StorageError;
 use crate::producer_state::{
     BatchMetadata, BatchSource, CompletedTxn, ProducerAppend, ProducerBatch, ProducerStateEntry,
@@ -179,6 +180,15 @@ impl UnifiedLog {
     /// All producers that the log remembers, by id.
     pub fn active_producers(&self) -> Vec<ActiveProducer> {
         self.writer.lock().producers().map(ActiveProducer::from).collect()
+    }
+
+    /// What each producer wrote last: compaction keeps at least its batch's header.
+    pub fn last_records_of_active_producers(&self) -> HashMap<ProducerId, LastRecord> {
+        let last_record = |entry: &ProducerStateEntry| LastRecord {
+            last_data_offset: entry.last_batch().map(|batch| batch.last_offset),
+            producer_epoch: entry.producer_epoch,
+        };
+        self.writer.lock().producers().map(|entry| (entry.producer_id, last_record(entry))).collect()
     }
 
     pub fn producer_count(&self) -> usize {
