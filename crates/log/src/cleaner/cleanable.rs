@@ -20,7 +20,7 @@ pub(super) struct CleanableOffsets {
 
 /// A log, the part of it to clean, and how dirty it is.
 #[derive(Clone, Debug)]
-pub struct LogToClean {
+pub(super) struct LogToClean {
     pub log: Arc<UnifiedLog>,
     /// All before it is clean.
     pub first_dirty_offset: Offset,

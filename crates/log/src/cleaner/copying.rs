@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use ottla_types::{Now, Offset, ProducerId, Timestamp};
 
+use super::CleanError;
 use super::chunk::Chunk;
+use super::cleanable::LogToClean;
 use super::filter::{self, DeleteHorizon, FilterError};
 use super::grouping::group;
 use super::offset_map::OffsetMap;
 use super::retention::{LastRecord, Retention};
 use super::stats::CleanerStats;
 use super::transactions::CleanedTransactions;
-use super::{CleanError, LogToClean};
 use crate::log_config::LogConfig;
 use crate::names::FileState;
 use crate::segment::{AppendedBatch, Segment};

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use ottla_record::{Batch, RecordError};
 use ottla_types::Offset;
 
+use super::CleanError;
 use super::chunk::Chunk;
+use super::cleanable::LogToClean;
 use super::filter::RECORDS_BYTES_MAX;
 use super::offset_map::{Full, OffsetMap};
 use super::retention::marker_type;
 use super::stats::CleanerStats;
 use super::transactions::CleanedTransactions;
-use super::{CleanError, LogToClean};
 use crate::index::OffsetPosition;
 use crate::segment::Segment;
 

@@ -3,15 +3,16 @@
 use ottla_types::{Now, Offset};
 
 use super::chunk::Chunk;
+use super::cleanable::LogToClean;
 use super::copying::Copying;
 use super::mapping::Mapping;
 use super::offset_map::OffsetMap;
 use super::stats::CleanerStats;
-use super::{CleanError, CleanerConfig, LogToClean};
+use super::{CleanError, CleanerConfig};
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum CleanStep {
+pub(super) enum CleanStep {
     /// Read and wrote so many bytes; there is more to do.
     Worked { io_bytes: u64 },
     /// The log is clean up to, not including, `clean_up_to`.
@@ -21,7 +22,7 @@ pub enum CleanStep {
 /// A cleaning that goes on with each step. Between steps anything may happen to the log but truncation and removal,
 /// before which it is to be discarded.
 #[derive(Debug)]
-pub struct CleanRun {
+pub(super) struct CleanRun {
     to_clean: LogToClean,
     started: Now,
     map: OffsetMap,
