@@ -151,7 +151,7 @@ fn rewrite(
                 // A compressed message of the old formats stands at its last record's offset.
                 options.base_offset = record.offset;
             }
-            BatchBuilder::with_capacity(options.clone(), batch.size_in_bytes)
+            BatchBuilder::with_capacity(options, batch.size_in_bytes)
         });
         builder.append_copy(record.offset, &record).map_err(build)?;
     }

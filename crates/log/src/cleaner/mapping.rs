@@ -60,7 +60,7 @@ impl Mapping {
             return Ok(Some(0));
         }
         let mut batches = chunk.read(&segment, start)?;
-        while let Some(batch) = batches.next() {
+        for batch in batches.by_ref() {
             let corrupt = |source| CleanError::Corrupt { path: segment.path(), position: start, source };
             match self.map_batch(&batch.map_err(corrupt)?, map, stats).map_err(corrupt)? {
                 Mapped::All => {}
