@@ -127,3 +127,44 @@ impl<'a> BatchMut<'a> {
         put(self.bytes, layout::CRC, crc.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BatchBuilder, BatchOptions, NewRecord};
+
+    #[test]
+    fn header_is_changed_in_place() {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.append(&NewRecord { timestamp: Timestamp(5), ..NewRecord::default() }).unwrap();
+        let mut bytes = builder.build().unwrap();
+        let crc = Batch::parse(&bytes).unwrap().crc;
+
+        let mut batch = BatchMut::parse(&mut bytes).unwrap();
+        batch.set_base_offset(Offset(100));
+        batch.set_partition_leader_epoch(LeaderEpoch(3));
+        batch.set_max_timestamp(TimestampType::CreateTime, Timestamp(5));
+        let seen = batch.as_batch().unwrap();
+        seen.check_crc().unwrap();
+        assert_eq!(
+            (seen.base_offset, seen.partition_leader_epoch, seen.crc),
+            (Offset(100), LeaderEpoch(3), crc)
+        );
+
+        batch.set_max_timestamp(TimestampType::LogAppendTime, Timestamp(9));
+        let seen = batch.as_batch().unwrap();
+        seen.check_crc().unwrap();
+        assert_eq!(seen.timestamp_type(), TimestampType::LogAppendTime);
+        let record = seen.records(0).unwrap().next().unwrap().unwrap().to_owned();
+        assert_eq!((record.offset, record.timestamp), (Offset(100), Timestamp(9)));
+
+        batch.set_max_timestamp(TimestampType::CreateTime, Timestamp(5));
+        assert_eq!(batch.as_batch().unwrap().crc, crc);
+    }
+
+    #[test]
+    fn legacy_messages_are_not_changed() {
+        let mut bytes = include_bytes!("../testdata/v1-none.bin").to_vec();
+        assert_eq!(BatchMut::parse(&mut bytes).map(drop), Err(RecordError::InvalidMagic(1)));
+    }
+}

@@ -43,6 +43,31 @@ fn every_codec_and_level_round_trips() {
 }
 
 #[test]
+fn incompressible_input_round_trips() {
+    let mut state = 1u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(150_000)
+    .collect();
+    for codec in Codec::ALL {
+        let output = decompress(codec, &compressed(Compression::new(codec), &noise), LIMIT);
+        assert!(output.unwrap() == noise, "{codec}");
+    }
+}
+
+#[test]
+fn gzip_trailer_is_checked() {
+    let good = compressed(Compression::new(Codec::Gzip), b"abc");
+    for at in good.len() - 8..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        assert!(decompress(Codec::Gzip, &bad, LIMIT).is_err(), "byte {at}");
+    }
+}
+
+#[test]
 fn names_ids_and_levels() {
     for codec in Codec::ALL {
         assert_eq!(Codec::from_id(codec.id()), Ok(codec));

@@ -5,6 +5,7 @@ use super::*;
 use crate::builder::NewRecord;
 use crate::error::ErrorClass;
 use crate::layout::put;
+use crate::varint::put_varint;
 use crate::{BatchMut, ControlRecordType, OwnedRecord, control_batch};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -234,6 +235,47 @@ fn lying_counts_are_rejected() {
             assert_eq!(error.class(), ErrorClass::InvalidRecord, "{codec} {count}: {error}");
         }
     }
+}
+
+/// Batches of one record whose declared size, or a size in it, is one off; small ones, and ones larger than any chunk.
+#[test]
+fn lying_sizes_are_rejected() {
+    let partition = partition();
+    for codec in Codec::ALL {
+        for value_bytes in [10, 300_000] {
+            let check = |size_lie: i32, value_lie: i32, padding: usize| {
+                let mut body = vec![0, 0, 0]; // attributes, timestamp and offset deltas
+                put_varint(&mut body, -1);
+                put_varint(&mut body, value_bytes + value_lie);
+                body.resize(body.len() + value_bytes as usize, b'v');
+                body.push(0); // headers
+                let mut records = Vec::new();
+                put_varint(&mut records, body.len() as i32 + size_lie);
+                records.extend_from_slice(&body);
+                records.resize(records.len() + padding, 0);
+                validate(&one_record(codec, &records), &rules(&partition)).map(drop)
+            };
+            assert_eq!(check(0, 0, 0), Ok(()));
+            for (size_lie, value_lie, padding) in
+                [(1, 0, 0), (-1, 0, 0), (1, 0, 1), (0, 1, 0), (0, -1, 0), (0, 1, 1), (1, 1, 0), (0, 0, 1)]
+            {
+                let error = check(size_lie, value_lie, padding).unwrap_err();
+                assert_eq!(error.class(), ErrorClass::InvalidRecord);
+            }
+        }
+    }
+}
+
+/// A batch that says it has one record, and has `records`.
+fn one_record(codec: Codec, records: &[u8]) -> Vec<u8> {
+    let mut bytes = batch_with(BatchOptions::default(), &[1]);
+    bytes.truncate(BATCH_HEADER_BYTES);
+    Compression::new(codec).compress(records, &mut bytes).unwrap();
+    let length = (bytes.len() - layout::LOG_OVERHEAD_BYTES) as i32;
+    changed(bytes, |bytes| {
+        put(bytes, layout::BATCH_LENGTH, length.to_be_bytes());
+        bytes[layout::ATTRIBUTES + 1] = codec.id();
+    })
 }
 
 #[test]
