@@ -7,6 +7,9 @@ use super::{DecodeError, scratch};
 
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// A context that grew beyond this, for a frame of the highest levels (whose windows reach 128 MiB), isn't kept.
+const KEPT_CONTEXT_BYTES_MAX: usize = 10 << 20;
+
 thread_local! {
     static COMPRESSORS: Pool<CCtx<'static>> = const { Pool::new(Vec::new()) };
     static DECOMPRESSORS: Pool<DCtx<'static>> = const { Pool::new(Vec::new()) };
@@ -21,6 +24,9 @@ pub(super) fn compress(level: i32, input: &[u8], out: &mut Vec<u8>) -> Result<()
         .compress(out.get_mut(start..).unwrap_or_default(), input, level)
         .map_err(|code| get_error_name(code).to_owned())?;
     out.truncate(start + len);
+    if compressor.get().sizeof() > KEPT_CONTEXT_BYTES_MAX {
+        compressor.discard();
+    }
     Ok(())
 }
 
@@ -54,6 +60,14 @@ impl<'a> Decoder<'a> {
             if consumed == 0 && self.inside_frame {
                 return Err("ends early".into());
             }
+        }
+    }
+}
+
+impl Drop for Decoder<'_> {
+    fn drop(&mut self) {
+        if self.context.get().sizeof() > KEPT_CONTEXT_BYTES_MAX {
+            self.context.discard();
         }
     }
 }
