@@ -18,6 +18,10 @@ pub enum StorageError {
     /// The log directory must be taken offline; its failure has been reported to the log manager.
     #[error("log directory {} failed while {doing}: {source}", dir.display())]
     DirFailed { dir: PathBuf, doing: &'static str, source: Arc<io::Error> },
+    /// Segments that were to be replaced are no part of the log any more, or are appended to again: something was taken
+    /// away from the log meanwhile. Nothing was replaced.
+    #[error("the segments of {partition} that were to be replaced have changed")]
+    Superseded { partition: TopicPartition },
     /// The log has been closed: its directory went offline, or its partition was deleted.
     #[error("the log of {partition} is closed")]
     Closed { partition: TopicPartition },

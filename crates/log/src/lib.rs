@@ -15,6 +15,7 @@ pub mod files;
 pub mod index;
 pub mod leader_epoch_cache;
 mod log_config;
+pub mod log_manager;
 pub mod meta_properties;
 pub mod names;
 mod offset_metadata;

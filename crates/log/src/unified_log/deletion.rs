@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ottla_types::{Now, Offset};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::UnifiedLog;
 use crate::error::{DeleteRecordsError, StorageError};
@@ -170,11 +170,11 @@ impl UnifiedLog {
         self.flush(now)?;
         let mut producers = self.lock_writer()?;
         producers.take_snapshot(true).map_err(|error| self.failed("writing a producer snapshot", error))?;
-        self.is_closed.store(true, Ordering::Release);
         let config = self.config();
         for segment in self.segments().iter() {
             segment.close(&config).map_err(|error| self.segment_failed("closing a segment", error))?;
         }
+        self.is_closed.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -195,19 +195,5 @@ impl UnifiedLog {
             .rename(&to)
             .and_then(|()| self.context.disk.sync_dir(&log_dir))
             .map_err(|error| self.failed("renaming a partition's directory", error))
-    }
-
-    /// Removes the directory with all that is in it.
-    pub fn delete(&self) -> Result<(), StorageError> {
-        let _producers = self.writer.lock();
-        self.is_closed.store(true, Ordering::Release);
-        let dir = self.dir();
-        match self.context.disk.remove_dir_all(&dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                warn!(dir = %dir.display(), "the directory to delete is gone already");
-                Ok(())
-            }
-            removed => removed.map_err(|error| self.failed("deleting a partition's directory", error)),
-        }
     }
 }

@@ -273,7 +273,11 @@ impl UnifiedLog {
             .ok_or_else(|| StorageError::Closed { partition: self.partition.clone() })
     }
 
+    /// What fails in a log that was closed, deleted or abandoned is nobody's loss.
     fn failed(&self, doing: &'static str, error: std::io::Error) -> StorageError {
+        if self.is_closed.load(Ordering::Acquire) {
+            return StorageError::Closed { partition: self.partition.clone() };
+        }
         self.context.storage_error(&self.log_dir(), doing, error)
     }
 

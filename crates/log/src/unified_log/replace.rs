@@ -21,46 +21,51 @@ impl UnifiedLog {
         now: Now,
     ) -> Result<(), StorageError> {
         let mut producers = self.lock_writer()?;
-        let replaced = self
-            .removing(|| self.swap_segments(&new, old))
+        if !self.are_inactive(old) {
+            return Err(StorageError::Superseded { partition: self.partition.clone() });
+        }
+        self.removing(|| self.swap_segments(&new, old))
             .map_err(|error| self.segment_failed("replacing segments", error))?;
-        for segment in &replaced {
+        for segment in old {
             if !new.iter().any(|new| new.base_offset() == segment.base_offset()) {
                 self.retire_snapshot_later(&mut producers, segment.base_offset(), now)
                     .map_err(|error| self.failed("setting a producer snapshot aside", error))?;
             }
         }
-        self.delete_files_later(replaced, now);
+        self.delete_files_later(old.to_vec(), now);
         self.context.disk.sync_dir(&self.dir()).map_err(|error| self.failed("flushing a directory", error))
     }
 
-    fn swap_segments(
-        &self,
-        new: &[Arc<Segment>],
-        old: &[Arc<Segment>],
-    ) -> Result<Vec<Arc<Segment>>, SegmentError> {
+    /// After a truncation a segment that was inactive may be gone, or be the active one and shorter than it was.
+    fn are_inactive(&self, old: &[Arc<Segment>]) -> bool {
+        let segments = self.segments();
+        let active = self.active_segment_base_offset();
+        old.iter().all(|old| {
+            old.base_offset() != active
+                && segments.get(old.base_offset()).is_some_and(|current| Arc::ptr_eq(current, old))
+        })
+    }
+
+    fn swap_segments(&self, new: &[Arc<Segment>], old: &[Arc<Segment>]) -> Result<(), SegmentError> {
         // From the last one on: a loader that finds some `.swap` files beside `.cleaned` ones of lower offsets knows that
         // not all had been renamed.
         for segment in new.iter().rev() {
             segment.rename(FileState::Swap)?;
         }
-        let current = self.segments.load_full();
-        let replaced: Vec<Arc<Segment>> =
-            old.iter().filter_map(|old| current.get(old.base_offset())).map(Arc::clone).collect();
         self.publish_segments(|segments| {
-            for segment in &replaced {
+            for segment in old {
                 segments.remove(segment.base_offset());
             }
             for segment in new {
                 segments.insert(Arc::clone(segment));
             }
         });
-        for segment in &replaced {
+        for segment in old {
             segment.rename(FileState::Deleted)?;
         }
         for segment in new {
             segment.rename(FileState::Live)?;
         }
-        Ok(replaced)
+        Ok(())
     }
 }

@@ -1,0 +1,105 @@
+//! The checkpoints of each log directory: recovery points, log start offsets, high watermarks.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_types::{Offset, TopicPartition};
+use tracing::warn;
+
+use super::LogManager;
+use super::dirs::LogDir;
+use crate::checkpoint::{CheckpointError, OffsetCheckpoint};
+use crate::unified_log::UnifiedLog;
+
+pub(super) type LogsOfDir = BTreeMap<TopicPartition, Arc<UnifiedLog>>;
+
+impl LogManager {
+    pub fn checkpoint_recovery_points(&self) {
+        self.checkpoint(&self.all_logs(), write_recovery_points);
+    }
+
+    pub fn checkpoint_log_start_offsets(&self) {
+        self.checkpoint(&self.all_logs(), write_log_start_offsets);
+    }
+
+    pub fn checkpoint_high_watermarks(&self) {
+        self.checkpoint(&self.logs(), write_high_watermarks);
+    }
+
+    /// After something was taken from, or moved in, one directory.
+    pub(super) fn checkpoint_dir(&self, path: &Path) {
+        let logs: Vec<_> = self.all_logs().into_iter().filter(|log| log.log_dir() == path).collect();
+        if let Some(dir) = self.online(path) {
+            let logs = by_partition(&logs);
+            self.report(dir, write_recovery_points(dir, &logs));
+            self.report(dir, write_log_start_offsets(dir, &logs));
+        }
+    }
+
+    fn checkpoint(
+        &self,
+        logs: &[Arc<UnifiedLog>],
+        write: impl Fn(&LogDir, &LogsOfDir) -> Result<(), CheckpointError>,
+    ) {
+        for dir in self.dirs.iter().filter(|dir| dir.is_online()) {
+            let in_dir: Vec<_> =
+                logs.iter().filter(|log| log.log_dir() == dir.path).map(Arc::clone).collect();
+            self.report(dir, write(dir, &by_partition(&in_dir)));
+        }
+    }
+
+    /// All three, for the last time. False: not all could be written.
+    pub(super) fn checkpoint_all_in(&self, dir: &LogDir, logs: &LogsOfDir) -> bool {
+        [write_recovery_points, write_log_start_offsets, write_high_watermarks]
+            .into_iter()
+            .all(|write| self.report(dir, write(dir, logs)))
+    }
+
+    fn report(&self, dir: &LogDir, written: Result<(), CheckpointError>) -> bool {
+        match written {
+            Ok(()) => true,
+            Err(error) => {
+                self.context.storage_error(&dir.path, "writing a checkpoint", error.into());
+                false
+            }
+        }
+    }
+}
+
+pub(super) fn by_partition(logs: &[Arc<UnifiedLog>]) -> LogsOfDir {
+    logs.iter().map(|log| (log.partition().clone(), Arc::clone(log))).collect()
+}
+
+fn write_recovery_points(dir: &LogDir, logs: &LogsOfDir) -> Result<(), CheckpointError> {
+    let entries: Vec<_> = logs.iter().map(|(partition, log)| (partition, log.recovery_point())).collect();
+    dir.recovery_points.write(entries)
+}
+
+/// Where the first segment starts need not be said.
+fn write_log_start_offsets(dir: &LogDir, logs: &LogsOfDir) -> Result<(), CheckpointError> {
+    let entries: Vec<_> = logs
+        .iter()
+        .map(|(partition, log)| (partition, log.log_start_offset(), log))
+        .filter(|(_, start, log)| log.segments().first().is_none_or(|first| *start > first.base_offset()))
+        .map(|(partition, start, _)| (partition, start))
+        .collect();
+    dir.log_start_offsets.write(entries)
+}
+
+fn write_high_watermarks(dir: &LogDir, logs: &LogsOfDir) -> Result<(), CheckpointError> {
+    let entries: Vec<_> = logs.iter().map(|(partition, log)| (partition, log.high_watermark())).collect();
+    dir.high_watermarks.write(entries)
+}
+
+/// The entries of a checkpoint; one that makes no sense counts as empty, which is safe for each of them.
+pub(super) fn read(checkpoint: &OffsetCheckpoint) -> std::io::Result<BTreeMap<TopicPartition, Offset>> {
+    match checkpoint.read() {
+        Ok(entries) => Ok(entries.into_iter().collect()),
+        Err(error) if error.is_corrupt() => {
+            warn!("a checkpoint is passed over: {error}");
+            Ok(BTreeMap::new())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

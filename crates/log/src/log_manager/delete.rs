@@ -1,0 +1,139 @@
+//! Deleting the logs of partitions, and putting a future log in a current one's place.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_types::{MonoMs, Now, TopicPartition, Uuid};
+use tracing::{info, warn};
+
+use super::{LogManager, Logs};
+use crate::error::StorageError;
+use crate::names::{DirState, dir_name, marked_dir_name};
+use crate::unified_log::UnifiedLog;
+
+/// A directory whose partition was deleted.
+#[derive(Debug)]
+pub(super) struct DoomedDir {
+    path: PathBuf,
+    since: MonoMs,
+}
+
+impl LogManager {
+    /// Deletes the log of a partition, and the one that it was moving to: the directory gets another name at once and is
+    /// removed later. `unique` is random. Returns the log, which is closed. None: there is none.
+    pub fn delete(
+        &self,
+        partition: &TopicPartition,
+        unique: Uuid,
+        now: Now,
+    ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
+        self.retire(&self.future, partition, DirState::Delete, unique, now)?;
+        self.retire(&self.current, partition, DirState::Delete, unique, now)
+    }
+
+    /// Sets aside a log that the metadata does not know: it is out of use, and kept.
+    pub fn set_aside_stray(
+        &self,
+        partition: &TopicPartition,
+        unique: Uuid,
+        now: Now,
+    ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
+        self.retire(&self.current, partition, DirState::Stray, unique, now)
+    }
+
+    fn retire(
+        &self,
+        logs: &Logs,
+        partition: &TopicPartition,
+        state: DirState,
+        unique: Uuid,
+        now: Now,
+    ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
+        let _changing = self.changing.lock();
+        let Some(log) = logs.write().remove(partition) else { return Ok(None) };
+        self.retire_log(&log, state, unique, now)?;
+        self.checkpoint_dir(&log.log_dir());
+        Ok(Some(log))
+    }
+
+    fn retire_log(
+        &self,
+        log: &UnifiedLog,
+        state: DirState,
+        unique: Uuid,
+        now: Now,
+    ) -> Result<(), StorageError> {
+        if state == DirState::Stray {
+            log.close(now)?;
+        } else {
+            log.abandon();
+        }
+        log.rename_dir(&marked_dir_name(log.partition(), state, unique))?;
+        let dir = log.dir();
+        if state == DirState::Stray {
+            warn!(partition = %log.partition(), dir = %dir.display(), "a stray log is set aside");
+        } else {
+            info!(partition = %log.partition(), dir = %dir.display(), "a log is to be deleted");
+            self.doom(dir.to_path_buf(), now);
+        }
+        Ok(())
+    }
+
+    /// The log that a partition was moving to becomes its log; the old one is deleted.
+    pub fn replace_current_with_future(
+        &self,
+        partition: &TopicPartition,
+        unique: Uuid,
+        now: Now,
+    ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
+        let _changing = self.changing.lock();
+        let Some(future) = self.future_log(partition) else { return Ok(None) };
+        future.rename_dir(&dir_name(partition))?;
+        self.future.write().remove(partition);
+        let old = self.current.write().insert(partition.clone(), Arc::clone(&future));
+        if let Some(old) = old {
+            future.update_high_watermark(old.high_watermark());
+            self.retire_log(&old, DirState::Delete, unique, now)?;
+            self.checkpoint_dir(&old.log_dir());
+        }
+        self.checkpoint_dir(&future.log_dir());
+        Ok(Some(future))
+    }
+
+    pub(super) fn doom(&self, path: PathBuf, now: Now) {
+        self.doomed.lock().push(DoomedDir { path, since: now.mono });
+    }
+
+    /// Removes the directories of partitions that were deleted `log.segment.delete.delay.ms` ago; returns how many.
+    pub fn remove_deleted(&self, now: Now) -> usize {
+        let delay_ms = self.config.read().delete_delay_ms;
+        let due: Vec<DoomedDir> = {
+            let mut doomed = self.doomed.lock();
+            let all = std::mem::take(&mut *doomed);
+            let (due, later) = all.into_iter().partition(|dir| dir.since.plus_ms(delay_ms) <= now.mono);
+            *doomed = later;
+            due
+        };
+        for dir in &due {
+            self.remove_doomed(dir);
+        }
+        due.len()
+    }
+
+    fn remove_doomed(&self, doomed: &DoomedDir) {
+        let path = &doomed.path;
+        let Some(log_dir) = path.parent().and_then(|parent| self.online(parent)) else { return };
+        match self.context.disk.remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.context.storage_error(&log_dir.path, "deleting a partition's directory", error);
+            }
+            _ => info!(dir = %path.display(), "a deleted log is removed"),
+        }
+    }
+
+    /// Directories that wait for their removal.
+    pub fn deleted_waiting(&self) -> usize {
+        self.doomed.lock().len()
+    }
+}

@@ -1,0 +1,149 @@
+//! Log directories, online and offline.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ottla_types::{TopicPartition, Uuid};
+use tracing::{info, warn};
+
+use super::{LogManager, Logs};
+use crate::checkpoint::{OffsetCheckpoint, OffsetCheckpointKind};
+use crate::context::LogContext;
+use crate::meta_properties::MetaProperties;
+use crate::unified_log::UnifiedLog;
+
+/// One entry of `log.dirs`.
+#[derive(Debug)]
+pub(super) struct LogDir {
+    pub path: PathBuf,
+    /// From `meta.properties` (KIP-858).
+    pub id: Option<Uuid>,
+    is_online: AtomicBool,
+    /// Its logs have all been loaded: closing them again leaves it clean.
+    pub is_loaded: AtomicBool,
+    pub recovery_points: OffsetCheckpoint,
+    pub log_start_offsets: OffsetCheckpoint,
+    pub high_watermarks: OffsetCheckpoint,
+}
+
+impl LogDir {
+    /// A directory that can not be opened is offline from the start, and reported.
+    pub fn open(context: &LogContext, path: &Path) -> LogDir {
+        let checkpoint = |kind| OffsetCheckpoint::new(Arc::clone(&context.disk), path, kind);
+        let opened = open(context, path);
+        let is_online = opened.is_ok();
+        let id = opened.unwrap_or_else(|error| {
+            context.storage_error(path, "opening it", error);
+            None
+        });
+        LogDir {
+            path: path.to_owned(),
+            id,
+            is_online: AtomicBool::new(is_online),
+            is_loaded: AtomicBool::new(false),
+            recovery_points: checkpoint(OffsetCheckpointKind::RecoveryPoint),
+            log_start_offsets: checkpoint(OffsetCheckpointKind::LogStartOffset),
+            high_watermarks: checkpoint(OffsetCheckpointKind::Replication),
+        }
+    }
+
+    pub fn is_online(&self) -> bool {
+        self.is_online.load(Ordering::Acquire)
+    }
+}
+
+fn open(context: &LogContext, path: &Path) -> io::Result<Option<Uuid>> {
+    if !context.disk.exists(path)? {
+        info!(dir = %path.display(), "making a log directory");
+        context.disk.create_dir_all(path)?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            context.disk.sync_dir(parent)?;
+        }
+    }
+    context.disk.read_dir(path)?;
+    let properties = MetaProperties::read(&*context.disk, path).map_err(io::Error::other)?;
+    Ok(properties.and_then(|properties| properties.directory_id))
+}
+
+/// A log directory went offline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirFailed {
+    pub dir: PathBuf,
+    pub dir_id: Option<Uuid>,
+    /// Partitions whose current log was there.
+    pub partitions: Vec<TopicPartition>,
+    /// Partitions that were moving there.
+    pub future_partitions: Vec<TopicPartition>,
+}
+
+impl LogManager {
+    pub fn online_dirs(&self) -> Vec<PathBuf> {
+        self.dirs.iter().filter(|dir| dir.is_online()).map(|dir| dir.path.clone()).collect()
+    }
+
+    pub fn offline_dirs(&self) -> Vec<PathBuf> {
+        self.dirs.iter().filter(|dir| !dir.is_online()).map(|dir| dir.path.clone()).collect()
+    }
+
+    /// Without any directory left a broker has nothing to do.
+    pub fn has_online_dir(&self) -> bool {
+        self.dirs.iter().any(LogDir::is_online)
+    }
+
+    /// The id of a directory that is online.
+    pub fn dir_id(&self, path: &Path) -> Option<Uuid> {
+        self.online(path)?.id
+    }
+
+    /// The directory that is online and has this id.
+    pub fn dir_of_id(&self, id: Uuid) -> Option<PathBuf> {
+        self.dirs.iter().find(|dir| dir.is_online() && dir.id == Some(id)).map(|dir| dir.path.clone())
+    }
+
+    /// Ids of the directories that are online.
+    pub fn online_dir_ids(&self) -> Vec<Uuid> {
+        self.dirs.iter().filter(|dir| dir.is_online()).filter_map(|dir| dir.id).collect()
+    }
+
+    pub(super) fn online(&self, path: &Path) -> Option<&LogDir> {
+        self.dirs.iter().find(|dir| dir.path == path && dir.is_online())
+    }
+
+    /// Takes the directories offline that were reported to have failed, with all that is in them.
+    pub fn take_failed_dirs_offline(&self) -> Vec<DirFailed> {
+        let failures = self.context.failures.take();
+        failures.iter().filter_map(|failure| self.take_offline(&failure.dir)).collect()
+    }
+
+    fn take_offline(&self, path: &Path) -> Option<DirFailed> {
+        let _changing = self.changing.lock();
+        let dir = self.dirs.iter().find(|dir| dir.path == path)?;
+        // One that never was online is news too, the first time.
+        dir.is_online.store(false, Ordering::Release);
+        let failed = DirFailed {
+            dir: path.to_owned(),
+            dir_id: dir.id,
+            partitions: remove_logs_in(&self.current, path),
+            future_partitions: remove_logs_in(&self.future, path),
+        };
+        warn!(dir = %path.display(), partitions = failed.partitions.len(), "a log directory is offline");
+        Some(failed)
+    }
+}
+
+fn remove_logs_in(logs: &Logs, dir: &Path) -> Vec<TopicPartition> {
+    let mut logs = logs.write();
+    let (offline, online): (BTreeMap<_, Arc<UnifiedLog>>, _) =
+        std::mem::take(&mut *logs).into_iter().partition(|(_, log)| log.log_dir() == dir);
+    *logs = online;
+    offline
+        .into_iter()
+        .map(|(partition, log)| {
+            log.abandon();
+            partition
+        })
+        .collect()
+}

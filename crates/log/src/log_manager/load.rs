@@ -1,0 +1,212 @@
+//! Loading all logs when a broker starts.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use ottla_types::{Now, Offset, TopicPartition};
+use parking_lot::Mutex;
+use thiserror::Error;
+use tracing::{debug, info, warn};
+
+use super::dirs::LogDir;
+use super::{LogManager, TopicConfigs, checkpoints};
+use crate::clean_shutdown;
+use crate::error::OpenError;
+use crate::names::{self, DirState, PartitionDirName, PartitionDirNameError};
+use crate::unified_log::{OpenLog, UnifiedLog};
+
+/// The metadata log's directory belongs to Raft.
+const METADATA_TOPIC: &str = "__cluster_metadata";
+/// Progress is told after so many logs.
+const LOGS_PER_MESSAGE: usize = 1000;
+
+/// Why the logs could not be loaded; directories that fail are no reason.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    #[error("in log directory {}: {source}", dir.display())]
+    DirName { dir: PathBuf, source: PartitionDirNameError },
+    #[error(transparent)]
+    Log(#[from] OpenError),
+}
+
+/// How far loading has come.
+#[derive(Debug, Default)]
+pub struct LoadProgress {
+    logs: AtomicUsize,
+    loaded: AtomicUsize,
+}
+
+impl LoadProgress {
+    /// Found so far.
+    pub fn logs(&self) -> usize {
+        self.logs.load(Ordering::Relaxed)
+    }
+
+    pub fn loaded(&self) -> usize {
+        self.loaded.load(Ordering::Relaxed)
+    }
+}
+
+/// A log directory's partitions and what its checkpoints say of them.
+struct DirToLoad<'a> {
+    dir: &'a LogDir,
+    had_clean_shutdown: bool,
+    recovery_points: BTreeMap<TopicPartition, Offset>,
+    log_start_offsets: BTreeMap<TopicPartition, Offset>,
+    high_watermarks: BTreeMap<TopicPartition, Offset>,
+    logs: Vec<LogToLoad>,
+}
+
+struct LogToLoad {
+    path: PathBuf,
+    name: PartitionDirName,
+}
+
+impl LogManager {
+    /// Loads the logs of all directories, several at once. Those of a directory that was not left clean are recovered.
+    ///
+    /// The mark of a clean stop is removed first: a crash from then on is seen.
+    pub fn load(
+        &self,
+        configs: &TopicConfigs<'_>,
+        progress: &LoadProgress,
+        now: Now,
+    ) -> Result<(), LoadError> {
+        let mut to_load = Vec::new();
+        for dir in self.dirs.iter().filter(|dir| dir.is_online()) {
+            match self.look_into(dir, now) {
+                Ok(found) => to_load.push(found?),
+                Err(error) => drop(self.context.storage_error(&dir.path, "loading its logs", error)),
+            }
+        }
+        progress.logs.store(to_load.iter().map(|dir| dir.logs.len()).sum(), Ordering::Relaxed);
+        let fatal = Mutex::new(None);
+        let threads = self.config.read().recovery_threads_per_dir.max(1);
+        thread::scope(|scope| {
+            for dir in &to_load {
+                let next = Arc::new(AtomicUsize::new(0));
+                for _ in 0..threads.min(dir.logs.len()) {
+                    let (next, fatal) = (Arc::clone(&next), &fatal);
+                    scope.spawn(move || self.load_some(dir, &next, configs, progress, fatal, now));
+                }
+            }
+        });
+        if let Some(error) = fatal.into_inner() {
+            return Err(error);
+        }
+        for dir in &to_load {
+            dir.dir.is_loaded.store(true, Ordering::Release);
+        }
+        info!(logs = progress.loaded(), "loaded all logs");
+        Ok(())
+    }
+
+    fn look_into<'a>(&self, dir: &'a LogDir, now: Now) -> io::Result<Result<DirToLoad<'a>, LoadError>> {
+        let disk = &*self.context.disk;
+        let had_clean_shutdown = clean_shutdown::read(disk, &dir.path)?.is_some();
+        let mut found = DirToLoad {
+            dir,
+            had_clean_shutdown,
+            recovery_points: checkpoints::read(&dir.recovery_points)?,
+            log_start_offsets: checkpoints::read(&dir.log_start_offsets)?,
+            high_watermarks: checkpoints::read(&dir.high_watermarks)?,
+            logs: Vec::new(),
+        };
+        for entry in disk.read_dir(&dir.path)? {
+            if !entry.is_dir || entry.name == names::REMOTE_LOG_INDEX_CACHE {
+                continue;
+            }
+            let name = match PartitionDirName::parse(&entry.name) {
+                Ok(name) => name,
+                Err(source) => return Ok(Err(LoadError::DirName { dir: dir.path.clone(), source })),
+            };
+            let path = dir.path.join(&entry.name);
+            match name.state {
+                DirState::Delete => self.doom(path, now),
+                DirState::Stray => warn!(dir = %path.display(), "a stray log is left alone"),
+                DirState::Live | DirState::Future if &*name.partition.topic == METADATA_TOPIC => {}
+                DirState::Live | DirState::Future => found.logs.push(LogToLoad { path, name }),
+            }
+        }
+        found.logs.sort_by(|a, b| a.path.cmp(&b.path));
+        if had_clean_shutdown {
+            clean_shutdown::remove(disk, &dir.path)?;
+        }
+        info!(dir = %dir.path.display(), logs = found.logs.len(), had_clean_shutdown, "loading logs");
+        Ok(Ok(found))
+    }
+
+    /// What one thread does: it takes logs one after another until there are no more.
+    fn load_some(
+        &self,
+        dir: &DirToLoad<'_>,
+        next: &AtomicUsize,
+        configs: &TopicConfigs<'_>,
+        progress: &LoadProgress,
+        fatal: &Mutex<Option<LoadError>>,
+        now: Now,
+    ) {
+        while let Some(log) = dir.logs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match self.load_log(dir, log, configs, now) {
+                Ok(()) => {}
+                // Reported, and this directory's alone.
+                Err(OpenError::Storage(error)) => {
+                    debug!(dir = %log.path.display(), "not loaded: {error}");
+                    return;
+                }
+                Err(error) => {
+                    fatal.lock().get_or_insert(error.into());
+                    return;
+                }
+            }
+            let loaded = progress.loaded.fetch_add(1, Ordering::Relaxed) + 1;
+            if loaded.is_multiple_of(LOGS_PER_MESSAGE) {
+                info!(loaded, of = progress.logs(), "loading logs");
+            }
+        }
+    }
+
+    fn load_log(
+        &self,
+        dir: &DirToLoad<'_>,
+        log: &LogToLoad,
+        configs: &TopicConfigs<'_>,
+        now: Now,
+    ) -> Result<(), OpenError> {
+        let partition = &log.name.partition;
+        let offset =
+            |of: &BTreeMap<TopicPartition, Offset>| of.get(partition).copied().unwrap_or(Offset::ZERO);
+        let params = OpenLog {
+            context: Arc::clone(&self.context),
+            dir: log.path.clone(),
+            partition: partition.clone(),
+            config: configs(&partition.topic),
+            log_start_offset: offset(&dir.log_start_offsets),
+            recovery_point: offset(&dir.recovery_points),
+            had_clean_shutdown: dir.had_clean_shutdown,
+            topic_id: None,
+        };
+        let loaded = UnifiedLog::open(params, now)?;
+        if !dir.had_clean_shutdown {
+            info!(%partition, segments = loaded.segments().len(), log_start_offset = %loaded.log_start_offset(),
+                log_end_offset = %loaded.log_end_offset(), "recovered a log");
+        }
+        let is_future = log.name.state == DirState::Future;
+        if !is_future {
+            loaded.update_high_watermark(offset(&dir.high_watermarks));
+        }
+        let logs = if is_future { &self.future } else { &self.current };
+        match logs.write().insert(partition.clone(), Arc::clone(&loaded)) {
+            None => Ok(()),
+            Some(other) => Err(OpenError::Duplicate {
+                partition: partition.clone(),
+                first: other.dir().to_path_buf(),
+                second: loaded.dir().to_path_buf(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! All logs of a broker, over its log directories.
+//!
+//! What always holds: a partition has at most one current log, in one directory (and at most one future one, that moves
+//! to another directory). A directory that fails goes offline with its logs and takes nothing else with it. Nothing here
+//! runs by itself: the owner of the clock calls [`LogManager::tick`], on a thread where waiting for the disk hurts nobody.
+//! Only loading and closing, which have all the logs to go through, use threads of their own while they last.
+//!
+//! The directories are locked by whoever starts the process ([`crate::dir_lock`]); compaction has a manager of its own.
+
+mod checkpoints;
+mod delete;
+mod dirs;
+mod get_or_create;
+mod load;
+mod maintenance;
+mod shutdown;
+#[cfg(test)]
+mod tests;
+
+pub use dirs::DirFailed;
+pub use get_or_create::CreateLog;
+pub use load::{LoadError, LoadProgress};
+pub use maintenance::LogManagerEvents;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_types::{Now, TopicPartition};
+use parking_lot::{Mutex, RwLock};
+
+use self::delete::DoomedDir;
+use self::dirs::LogDir;
+use self::maintenance::Schedule;
+use crate::context::LogContext;
+use crate::disk::Disk;
+use crate::log_config::LogConfig;
+use crate::producer_state::ProducerStateConfig;
+use crate::unified_log::UnifiedLog;
+
+/// Settings of the broker that concern all its logs. Times are milliseconds.
+#[derive(Clone, Debug)]
+pub struct LogManagerConfig {
+    /// `log.dirs`
+    pub log_dirs: Vec<PathBuf>,
+    /// `num.recovery.threads.per.data.dir`
+    pub recovery_threads_per_dir: usize,
+    /// `log.initial.task.delay.ms`
+    pub initial_task_delay_ms: i64,
+    /// `log.flush.scheduler.interval.ms`
+    pub flush_check_ms: i64,
+    /// `log.flush.offset.checkpoint.interval.ms`
+    pub recovery_point_checkpoint_ms: i64,
+    /// `log.flush.start.offset.checkpoint.interval.ms`
+    pub log_start_offset_checkpoint_ms: i64,
+    /// `replica.high.watermark.checkpoint.interval.ms`
+    pub high_watermark_checkpoint_ms: i64,
+    /// `log.retention.check.interval.ms`
+    pub retention_check_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`
+    pub producer_expiration_check_ms: i64,
+    /// `log.segment.delete.delay.ms`: how long the directory of a deleted partition stays.
+    pub delete_delay_ms: i64,
+    pub producer_state: ProducerStateConfig,
+}
+
+impl LogManagerConfig {
+    /// Kafka's defaults.
+    pub fn new(log_dirs: Vec<PathBuf>) -> LogManagerConfig {
+        LogManagerConfig {
+            log_dirs,
+            recovery_threads_per_dir: 2,
+            initial_task_delay_ms: 30_000,
+            flush_check_ms: i64::MAX,
+            recovery_point_checkpoint_ms: 60_000,
+            log_start_offset_checkpoint_ms: 60_000,
+            high_watermark_checkpoint_ms: 5_000,
+            retention_check_ms: 300_000,
+            producer_expiration_check_ms: 600_000,
+            delete_delay_ms: 60_000,
+            producer_state: ProducerStateConfig::default(),
+        }
+    }
+}
+
+/// Says how the logs of a topic are configured.
+pub type TopicConfigs<'a> = dyn Fn(&str) -> Arc<LogConfig> + Sync + 'a;
+
+type Logs = RwLock<BTreeMap<TopicPartition, Arc<UnifiedLog>>>;
+
+/// The logs of a broker.
+#[derive(Debug)]
+pub struct LogManager {
+    /// Intervals and delays can be changed at run time.
+    config: RwLock<LogManagerConfig>,
+    context: Arc<LogContext>,
+    /// In the order of the settings; each is online until it fails.
+    dirs: Vec<LogDir>,
+    current: Logs,
+    future: Logs,
+    /// Held while a log is made or taken away: both need the directory's name and the entry to agree.
+    changing: Mutex<()>,
+    doomed: Mutex<Vec<DoomedDir>>,
+    schedule: Mutex<Schedule>,
+}
+
+impl LogManager {
+    /// Opens the log directories, making those that are missing. None of their logs is loaded yet.
+    pub fn new(config: LogManagerConfig, disk: Arc<dyn Disk>, now: Now) -> LogManager {
+        let context = LogContext::new(disk, config.producer_state);
+        let dirs = config.log_dirs.iter().map(|path| LogDir::open(&context, path)).collect();
+        let schedule = Mutex::new(Schedule::starting(&config, now));
+        LogManager {
+            config: RwLock::new(config),
+            context,
+            dirs,
+            current: Logs::default(),
+            future: Logs::default(),
+            changing: Mutex::new(()),
+            doomed: Mutex::default(),
+            schedule,
+        }
+    }
+
+    pub fn context(&self) -> &Arc<LogContext> {
+        &self.context
+    }
+
+    /// Changes intervals and delays from now on. The directories stay.
+    pub fn update_config(&self, change: impl FnOnce(&mut LogManagerConfig)) {
+        let mut config = self.config.write();
+        change(&mut config);
+        self.context.producer_state.store(Arc::new(config.producer_state));
+    }
+
+    /// The log of a partition.
+    pub fn log(&self, partition: &TopicPartition) -> Option<Arc<UnifiedLog>> {
+        self.current.read().get(partition).map(Arc::clone)
+    }
+
+    /// The log that a partition is moving to, in another directory.
+    pub fn future_log(&self, partition: &TopicPartition) -> Option<Arc<UnifiedLog>> {
+        self.future.read().get(partition).map(Arc::clone)
+    }
+
+    /// All current logs.
+    pub fn logs(&self) -> Vec<Arc<UnifiedLog>> {
+        self.current.read().values().map(Arc::clone).collect()
+    }
+
+    /// All future logs.
+    pub fn future_logs(&self) -> Vec<Arc<UnifiedLog>> {
+        self.future.read().values().map(Arc::clone).collect()
+    }
+
+    fn all_logs(&self) -> Vec<Arc<UnifiedLog>> {
+        let mut logs = self.logs();
+        logs.extend(self.future_logs());
+        logs
+    }
+
+    /// The logs of a topic act on these settings from now on.
+    pub fn update_topic_config(&self, topic: &str, config: &Arc<LogConfig>) {
+        for log in self.all_logs() {
+            if &*log.partition().topic == topic {
+                log.update_config(Arc::clone(config));
+            }
+        }
+    }
+}

@@ -1,0 +1,302 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_record::{AppendOrigin, BatchOptions};
+use ottla_types::{BrokerEpoch, LeaderEpoch, Now, Offset, TopicPartition, Uuid};
+
+use super::*;
+use crate::disk::RealDisk;
+use crate::names;
+use crate::test_log::{START, at_ms, batch, small_config};
+use crate::{FetchIsolation, LeaderAppend, LogConfig, OpenError};
+
+struct Broker {
+    root: tempfile::TempDir,
+    dirs: Vec<PathBuf>,
+    logs: LogManager,
+    now: Now,
+}
+
+const EPOCH: BrokerEpoch = BrokerEpoch(17);
+
+fn configs(_: &str) -> Arc<LogConfig> {
+    Arc::new(small_config())
+}
+
+fn unique(n: u8) -> Uuid {
+    Uuid([n; 16])
+}
+
+fn partition(n: i32) -> TopicPartition {
+    TopicPartition::new("t", n)
+}
+
+impl Broker {
+    fn with_dirs(count: usize) -> Broker {
+        let root = tempfile::tempdir().unwrap();
+        let dirs: Vec<PathBuf> = (0..count).map(|n| root.path().join(format!("d{n}"))).collect();
+        let logs = LogManager::new(config(&dirs), Arc::new(RealDisk::new(200)), at_ms(0));
+        let mut broker = Broker { root, dirs, logs, now: at_ms(0) };
+        broker.load();
+        broker
+    }
+
+    fn load(&mut self) {
+        self.logs.load(&configs, &LoadProgress::default(), self.now).unwrap();
+    }
+
+    fn restart(&mut self, clean: bool) {
+        if clean {
+            assert_eq!(self.logs.shutdown(EPOCH, self.now).failed_dirs, []);
+        }
+        self.logs = LogManager::new(config(&self.dirs), Arc::new(RealDisk::new(200)), self.now);
+        self.load();
+    }
+
+    fn create(&self, n: i32) -> Arc<UnifiedLog> {
+        self.logs.get_or_create(&to_create(n), self.now).unwrap()
+    }
+
+    fn tick(&mut self, ms: i64) -> LogManagerEvents {
+        self.now = at_ms(ms);
+        self.logs.tick(self.now)
+    }
+
+    fn names(&self, dir: usize) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(&self.dirs[dir])
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+fn config(dirs: &[PathBuf]) -> LogManagerConfig {
+    LogManagerConfig { initial_task_delay_ms: 0, ..LogManagerConfig::new(dirs.to_vec()) }
+}
+
+fn to_create(n: i32) -> CreateLog {
+    CreateLog {
+        partition: partition(n),
+        topic_id: Some(unique(1)),
+        config: configs("t"),
+        is_new: true,
+        dir: None,
+    }
+}
+
+fn append(log: &UnifiedLog, value: &str) {
+    let batch = batch(&[value], START, BatchOptions::default());
+    log.append_as_leader(&batch, &LeaderAppend::new(LeaderEpoch(0), AppendOrigin::Client), at_ms(0)).unwrap();
+    log.update_high_watermark(Offset::MAX);
+}
+
+#[test]
+fn logs_are_found_again_after_a_stop_of_any_kind() {
+    for clean in [true, false] {
+        let mut broker = Broker::with_dirs(2);
+        for n in 0..6 {
+            let log = broker.create(n);
+            for record in 0..20 + n {
+                append(&log, &format!("{n}-{record}"));
+            }
+        }
+        let per_dir = |broker: &Broker, dir: usize| {
+            broker.logs.logs().iter().filter(|log| log.log_dir() == broker.dirs[dir]).count()
+        };
+        assert_eq!((per_dir(&broker, 0), per_dir(&broker, 1)), (3, 3), "logs are spread");
+        broker.logs.checkpoint_high_watermarks();
+        broker.restart(clean);
+        assert_eq!(broker.logs.logs().len(), 6);
+        for n in 0..6 {
+            let log = broker.logs.log(&partition(n)).unwrap();
+            assert_eq!(log.log_end_offset(), Offset(i64::from(20 + n)));
+            assert_eq!(log.high_watermark(), Offset(i64::from(20 + n)));
+            assert_eq!(log.topic_id(), Some(unique(1)));
+            let read = log.read(Offset(5), 1000, FetchIsolation::LogEnd, true).unwrap();
+            assert!(!read.is_empty());
+        }
+        assert!(!broker.names(0).iter().any(|name| name == names::CLEAN_SHUTDOWN), "the mark is taken away");
+    }
+}
+
+#[test]
+fn a_clean_stop_is_marked_in_each_directory() {
+    let mut broker = Broker::with_dirs(2);
+    append(&broker.create(0), "x");
+    broker.logs.shutdown(EPOCH, broker.now);
+    for dir in 0..2 {
+        let found = crate::clean_shutdown::read(&*broker.logs.context().disk, &broker.dirs[dir]).unwrap();
+        assert_eq!(found.unwrap().broker_epoch, Some(EPOCH));
+        assert!(broker.names(dir).iter().any(|name| name == names::RECOVERY_POINT_CHECKPOINT));
+    }
+    broker.restart(false);
+    let log = broker.logs.log(&partition(0)).unwrap();
+    assert_eq!(log.recovery_point(), Offset(1), "it was not recovered");
+}
+
+#[test]
+fn deleted_logs_go_at_once_and_their_files_later() {
+    let mut broker = Broker::with_dirs(1);
+    append(&broker.create(0), "x");
+    append(&broker.create(1), "y");
+    let log = broker.logs.delete(&partition(0), unique(9), broker.now).unwrap().unwrap();
+    assert!(broker.logs.log(&partition(0)).is_none());
+    assert!(broker.logs.delete(&partition(0), unique(9), broker.now).unwrap().is_none());
+    let deleted = format!("t-0.{}-delete", "09".repeat(16));
+    assert!(broker.names(0).contains(&deleted), "{:?}", broker.names(0));
+    assert!(
+        log.append_as_follower(&crate::test_log::numbered(&["z"], 1, 0), LeaderEpoch(0), broker.now).is_err()
+    );
+    // The name is free for the partition's next life.
+    assert_eq!(broker.create(0).log_end_offset(), Offset(0));
+    broker.tick(59_999);
+    assert!(broker.names(0).contains(&deleted));
+    assert_eq!(broker.tick(60_000), LogManagerEvents::default());
+    assert!(!broker.names(0).contains(&deleted));
+    assert_eq!(broker.logs.logs().len(), 2);
+    // One that a stop left is removed after the next start.
+    append(&broker.create(2), "x");
+    broker.logs.delete(&partition(2), unique(8), broker.now).unwrap();
+    broker.restart(true);
+    assert_eq!((broker.logs.logs().len(), broker.logs.deleted_waiting()), (2, 1));
+    broker.tick(200_000);
+    assert_eq!(broker.logs.deleted_waiting(), 0);
+    assert!(!broker.names(0).iter().any(|name| name.ends_with("-delete")));
+}
+
+#[test]
+fn checkpoints_are_written_in_time_and_deletion_updates_them() {
+    let mut broker = Broker::with_dirs(1);
+    let log = broker.create(0);
+    for n in 0..40 {
+        append(&log, &format!("value-{n}"));
+    }
+    log.flush(broker.now).unwrap();
+    log.maybe_increment_log_start_offset(Offset(3), "test").unwrap();
+    broker.tick(0);
+    let read = |name: &str| std::fs::read_to_string(broker.dirs[0].join(name)).unwrap();
+    assert_eq!(read(names::RECOVERY_POINT_CHECKPOINT), "0\n1\nt 0 40\n");
+    assert_eq!(read(names::LOG_START_OFFSET_CHECKPOINT), "0\n1\nt 0 3\n");
+    broker.tick(5000);
+    let read = |name: &str| std::fs::read_to_string(broker.dirs[0].join(name)).unwrap();
+    assert_eq!(read(names::REPLICATION_OFFSET_CHECKPOINT), "0\n1\nt 0 40\n");
+    broker.restart(false);
+    assert_eq!(broker.logs.log(&partition(0)).unwrap().log_start_offset(), Offset(3));
+    broker.logs.delete(&partition(0), unique(9), broker.now).unwrap();
+    let read = |name: &str| std::fs::read_to_string(broker.dirs[0].join(name)).unwrap();
+    assert_eq!(read(names::RECOVERY_POINT_CHECKPOINT), "0\n0\n");
+}
+
+#[test]
+fn a_damaged_checkpoint_costs_time_and_nothing_else() {
+    let mut broker = Broker::with_dirs(1);
+    let log = broker.create(0);
+    append(&log, "x");
+    broker.logs.shutdown(EPOCH, broker.now);
+    for name in [names::RECOVERY_POINT_CHECKPOINT, names::LOG_START_OFFSET_CHECKPOINT] {
+        std::fs::write(broker.dirs[0].join(name), "rubbish").unwrap();
+    }
+    broker.restart(false);
+    assert_eq!(broker.logs.log(&partition(0)).unwrap().log_end_offset(), Offset(1));
+}
+
+#[test]
+fn directories_that_are_no_partitions_are_told() {
+    let mut broker = Broker::with_dirs(1);
+    append(&broker.create(0), "x");
+    broker.logs.shutdown(EPOCH, broker.now);
+    std::fs::create_dir(broker.dirs[0].join("remote-log-index-cache")).unwrap();
+    std::fs::create_dir(broker.dirs[0].join("__cluster_metadata-0")).unwrap();
+    std::fs::create_dir(broker.dirs[0].join(format!("t-5.{}-stray", "0a".repeat(16)))).unwrap();
+    broker.restart(false);
+    assert_eq!(broker.logs.logs().len(), 1);
+    std::fs::create_dir(broker.dirs[0].join("lost+found")).unwrap();
+    let logs = LogManager::new(config(&broker.dirs), Arc::new(RealDisk::new(20)), broker.now);
+    let error = logs.load(&configs, &LoadProgress::default(), broker.now).unwrap_err();
+    assert!(error.to_string().contains("lost+found"), "{error}");
+}
+
+#[test]
+fn one_partition_in_two_directories_is_told() {
+    let mut broker = Broker::with_dirs(2);
+    append(&broker.create(0), "x");
+    broker.logs.shutdown(EPOCH, broker.now);
+    for dir in &broker.dirs {
+        std::fs::create_dir_all(dir.join("t-0")).unwrap();
+    }
+    let logs = LogManager::new(config(&broker.dirs), Arc::new(RealDisk::new(20)), broker.now);
+    let error = logs.load(&configs, &LoadProgress::default(), broker.now).unwrap_err();
+    assert!(matches!(error, LoadError::Log(OpenError::Duplicate { .. })), "{error}");
+    broker.now = at_ms(1);
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_offline_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = vec![root.path().join("file"), root.path().join("good")];
+    std::fs::write(&dirs[0], "no directory").unwrap();
+    let mut logs = LogManager::new(config(&dirs), Arc::new(RealDisk::new(20)), at_ms(0));
+    logs.load(&configs, &LoadProgress::default(), at_ms(0)).unwrap();
+    let failed = logs.tick(at_ms(0)).failed_dirs;
+    assert_eq!(failed.iter().map(|failed| &failed.dir).collect::<Vec<_>>(), [&dirs[0]]);
+    assert_eq!(logs.tick(at_ms(1)).failed_dirs, []);
+    assert_eq!((logs.online_dirs(), logs.offline_dirs()), (vec![dirs[1].clone()], vec![dirs[0].clone()]));
+    append(&logs.get_or_create(&to_create(0), at_ms(0)).unwrap(), "x");
+    // It may have been there.
+    let known = CreateLog { is_new: false, ..to_create(1) };
+    assert!(matches!(logs.get_or_create(&known, at_ms(0)), Err(OpenError::DirsOffline { .. })));
+    logs = LogManager::new(config(&dirs[..1]), Arc::new(RealDisk::new(20)), at_ms(0));
+    assert!(!logs.has_online_dir());
+}
+
+#[test]
+fn another_topic_of_the_same_name_is_told() {
+    let broker = Broker::with_dirs(1);
+    broker.create(0);
+    let other = CreateLog { topic_id: Some(unique(2)), ..to_create(0) };
+    let error = broker.logs.get_or_create(&other, broker.now).unwrap_err();
+    assert!(matches!(error, OpenError::InconsistentTopicId { .. }), "{error}");
+}
+
+#[test]
+fn a_replica_moves_to_another_directory() {
+    let mut broker = Broker::with_dirs(2);
+    let current = broker.create(0);
+    append(&current, "x");
+    let other = broker.dirs.iter().find(|dir| **dir != current.log_dir()).unwrap().clone();
+    let create = CreateLog { dir: Some(other.clone()), ..to_create(0) };
+    let future = broker.logs.get_or_create_future(&create, unique(7), broker.now).unwrap();
+    future.append_as_follower(&crate::test_log::numbered(&["x"], 0, 0), LeaderEpoch(0), broker.now).unwrap();
+    broker.restart(true);
+    assert_eq!(broker.logs.future_logs().len(), 1);
+    broker.logs.replace_current_with_future(&partition(0), unique(6), broker.now).unwrap().unwrap();
+    assert_eq!(broker.logs.log(&partition(0)).unwrap().log_dir(), other);
+    broker.tick(60_000);
+    broker.restart(true);
+    let log = broker.logs.log(&partition(0)).unwrap();
+    assert_eq!((log.log_dir(), log.log_end_offset(), log.high_watermark()), (other, Offset(1), Offset(1)));
+    assert_eq!((broker.logs.logs().len(), broker.logs.future_logs().len()), (1, 0));
+}
+
+#[test]
+fn retention_runs_and_settings_change_while_it_does() {
+    let mut broker = Broker::with_dirs(1);
+    let log = broker.create(0);
+    for n in 0..40 {
+        append(&log, &format!("value-{n}"));
+    }
+    broker.tick(1);
+    assert_eq!(log.log_start_offset(), Offset(0));
+    broker.logs.update_topic_config("t", &Arc::new(LogConfig { retention_ms: 0, ..small_config() }));
+    broker.tick(300_001);
+    assert_eq!(log.log_start_offset(), Offset(40));
+    assert_eq!(log.segments().len(), 1);
+    broker.tick(400_000);
+    let files = std::fs::read_dir(log.dir()).unwrap().count();
+    assert!(files <= 7, "{files} files are left");
+    broker.restart(true);
+    assert_eq!(broker.logs.log(&partition(0)).unwrap().log_start_offset(), Offset(40));
+    let _ = &broker.root;
+}
