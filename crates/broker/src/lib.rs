@@ -1,3 +1,7 @@
 //! One node without sockets: request handlers over replicas, coordinators, controller and metadata.
 
+pub mod api;
 pub mod exchange;
+pub mod metadata_cache;
+pub mod node;
+pub mod topic_name;

@@ -1,0 +1,58 @@
+//! From a frame to its handler.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_types::Now;
+use ottla_wire::{ApiKey, Decoder, Request, RequestHeader, decode_request_header};
+
+use super::call::{Call, Context};
+use super::table::Api;
+use crate::exchange::{Connection, Reply, ReplySlot};
+use crate::node::Node;
+
+/// A request whose body is not decoded yet.
+#[derive(Debug)]
+pub struct RawCall {
+    context: Context,
+    body: Decoder,
+    slot: ReplySlot,
+}
+
+/// Handles one request frame. One that has no API, version or body that is served closes its connection, as in Kafka,
+/// except that ApiVersions answers an unknown version with what it knows (KIP-511).
+pub fn dispatch(node: &Arc<Node>, connection: &Arc<Connection>, frame: Bytes, now: Now, slot: ReplySlot) {
+    let mut body = Decoder::new(frame);
+    let header = match decode_request_header(&mut body) {
+        Ok(header) => header,
+        Err(error) => return slot.send(Reply::Close(format!("a malformed request header: {error}"))),
+    };
+    let (key, version) = (header.api_key, header.api_version);
+    let served = Api::find(key).and_then(|api| Some((api, api.served(connection.is_controller_listener)?)));
+    let Some((api, versions)) = served else {
+        return slot.send(Reply::Close(format!("{key} is not served on this listener")));
+    };
+    let context = Context { connection: Arc::clone(connection), header, now };
+    if !versions.contains(version) {
+        if key == ApiKey::ApiVersions {
+            return super::api_versions::refuse_version(node, context, slot);
+        }
+        return slot.send(Reply::Close(format!("{key} version {version} is not served, {versions} are")));
+    }
+    (api.handle)(node, RawCall { context, body, slot });
+}
+
+/// Decodes the body and calls the API's handler.
+pub(super) fn call<R: Request>(node: &Arc<Node>, raw: RawCall, handler: impl FnOnce(&Arc<Node>, Call<R>)) {
+    let RawCall { context, mut body, slot } = raw;
+    let RequestHeader { api_key, api_version, .. } = context.header;
+    let decoded =
+        R::decode(&mut body, api_version).and_then(|request| body.finish(R::NAME).map(|()| request));
+    match decoded {
+        Ok(request) => handler(node, Call::new(context, request, slot)),
+        Err(error) => {
+            let reason = format!("a malformed {api_key} request of version {api_version}: {error}");
+            slot.send(Reply::Close(reason));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The table of APIs that this node serves. ApiVersions, dispatch and the compatibility page read it, so what is
+//! advertised is what is served.
+
+use std::sync::Arc;
+
+use ottla_wire::{ApiFacts, ApiKey, VersionRange};
+
+use super::dispatch::{RawCall, call};
+use super::{api_versions, describe_cluster, describe_topic_partitions};
+use crate::node::Node;
+
+/// One API.
+#[derive(Clone, Copy, Debug)]
+pub struct Api {
+    pub key: ApiKey,
+    pub handle: fn(&Arc<Node>, RawCall),
+}
+
+macro_rules! apis {
+    ($($key:ident => $handler:path,)*) => {
+        /// In the order of their keys.
+        static APIS: &[Api] = &[$(Api {
+            key: ApiKey::$key,
+            handle: |node, raw| call(node, raw, $handler),
+        },)*];
+    };
+}
+
+apis! {
+    ApiVersions => api_versions::handle,
+    DescribeCluster => describe_cluster::handle,
+    DescribeTopicPartitions => describe_topic_partitions::handle,
+}
+
+impl Api {
+    /// Every API that is served.
+    pub fn all() -> impl Iterator<Item = &'static Api> {
+        APIS.iter()
+    }
+
+    pub fn find(key: ApiKey) -> Option<&'static Api> {
+        APIS.binary_search_by_key(&key.code(), |api| api.key.code()).ok().and_then(|index| APIS.get(index))
+    }
+
+    pub fn facts(&self) -> &'static ApiFacts {
+        self.key.facts()
+    }
+
+    /// The versions that are advertised on a kind of listener; none where the API is not served there.
+    pub fn advertised(&self, on_controller: bool) -> Option<VersionRange> {
+        let facts = self.facts();
+        if on_controller { facts.controller_versions } else { facts.broker_versions }
+    }
+
+    /// The versions that are served on a kind of listener. Produce is advertised from 0 on, because old clients
+    /// ask for that, and served from 3 on (KAFKA-18659).
+    pub fn served(&self, on_controller: bool) -> Option<VersionRange> {
+        let advertised = self.advertised(on_controller)?;
+        let schema = self.facts().schema_versions?;
+        Some(VersionRange::new(advertised.min.max(schema.min), advertised.max.min(schema.max)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_keys() {
+        assert!(APIS.is_sorted_by_key(|api| api.key.code()));
+        for api in APIS {
+            assert_eq!(Api::find(api.key).map(|found| found.key), Some(api.key));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Reading for consumers and followers, at once or when there is enough.
+
+use std::sync::Arc;
+
+use ottla_types::{LeaderEpoch, Now, Offset};
+use ottla_wire::ErrorCode;
+
+use crate::delayed::{DelayedFetch, WatchedPartition};
+use crate::manager::ReplicaManager;
+use crate::partition::{Partition, PartitionRead, ReadLimits, ReaderKind};
+
+/// How a fetch is to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchParams {
+    pub reader: ReaderKind,
+    pub max_wait_ms: i32,
+    /// The answer waits until there is this much, or until `max_wait_ms`.
+    pub min_bytes: u32,
+    /// Of the whole answer; the first batch may be larger.
+    pub max_bytes: u32,
+}
+
+/// What is asked of one partition.
+#[derive(Clone, Debug)]
+pub struct PartitionFetch {
+    pub partition: Result<Arc<Partition>, ErrorCode>,
+    pub offset: Offset,
+    pub max_bytes: u32,
+    /// The leader epoch that the client knows; [`LeaderEpoch::NONE`] if it does not tell.
+    pub client_epoch: LeaderEpoch,
+}
+
+/// What was found, in the order of what was asked.
+#[derive(Clone, Debug)]
+pub struct FetchedPartition {
+    pub partition: Option<Arc<Partition>>,
+    pub read: PartitionRead,
+}
+
+impl ReplicaManager {
+    /// Answers at once if there is enough to read, an error to tell, or no time to wait; otherwise when records
+    /// arrive or the time is over.
+    pub fn fetch(
+        &self,
+        params: FetchParams,
+        partitions: Vec<PartitionFetch>,
+        now: Now,
+        respond: impl FnOnce(Vec<FetchedPartition>, Now) + Send + 'static,
+    ) {
+        let fetched = read_all(&params, &partitions);
+        if params.max_wait_ms <= 0 || partitions.is_empty() || is_enough(&params, &fetched) {
+            return respond(fetched, now);
+        }
+        let watched =
+            partitions.iter().zip(&fetched).filter_map(|(asked, found)| watch(asked, found)).collect();
+        let fetch = DelayedFetch { params, partitions, watched, respond: Box::new(respond) };
+        let watchers: Vec<_> = fetch.watched.iter().map(|watched| Arc::clone(&watched.partition)).collect();
+        let deadline = now.mono.plus_ms(i64::from(params.max_wait_ms));
+        let lists = watchers.iter().map(|partition| &partition.fetches);
+        if let Some(complete) = self.fetch_purgatory.watch(fetch, deadline, lists) {
+            complete.complete(now);
+        }
+    }
+}
+
+/// Reads the partitions in order until the answer is full. The first batch of the first partition that has one is
+/// read even if it is larger than what is allowed: otherwise a reader would never get past it (KIP-74).
+pub(crate) fn read_all(params: &FetchParams, partitions: &[PartitionFetch]) -> Vec<FetchedPartition> {
+    let mut left = params.max_bytes;
+    let mut min_one_message = true;
+    partitions
+        .iter()
+        .map(|asked| {
+            let partition = match &asked.partition {
+                Ok(partition) => Arc::clone(partition),
+                Err(code) => {
+                    return FetchedPartition { partition: None, read: PartitionRead::refused(*code) };
+                }
+            };
+            let limits = ReadLimits { max_bytes: asked.max_bytes.min(left), min_one_message };
+            let read = partition.read(asked.offset, asked.client_epoch, params.reader, limits);
+            let len = read.len();
+            min_one_message &= len == 0;
+            left = left.saturating_sub(len);
+            FetchedPartition { partition: Some(partition), read }
+        })
+        .collect()
+}
+
+fn is_enough(params: &FetchParams, fetched: &[FetchedPartition]) -> bool {
+    let bytes: u64 = fetched.iter().map(|found| u64::from(found.read.len())).sum();
+    bytes >= u64::from(params.min_bytes)
+        || fetched.iter().any(|found| found.read.error != ErrorCode::None || found.read.diverging.is_some())
+}
+
+fn watch(asked: &PartitionFetch, found: &FetchedPartition) -> Option<WatchedPartition> {
+    let from = found.read.data.as_ref()?.fetch_offset_metadata;
+    Some(WatchedPartition {
+        partition: found.partition.clone()?,
+        from,
+        max_bytes: asked.max_bytes,
+        client_epoch: asked.client_epoch,
+    })
+}

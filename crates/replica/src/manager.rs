@@ -1,0 +1,187 @@
+//! The partitions of this node, and the operations that wait for them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ottla_log::{StorageError, UnifiedLog};
+use ottla_types::{MonoMs, NodeId, Now, Offset, TopicPartition, Uuid};
+use ottla_wire::ErrorCode;
+use parking_lot::RwLock;
+
+use crate::assignment::Assignment;
+use crate::delayed::{DelayedDelete, DelayedFetch, DelayedProduce, WaitingDelete};
+use crate::partition::Partition;
+use crate::purgatory::{DelayedOperation, Purgatory, Watchers};
+
+/// The `*.purgatory.purge.interval.requests` settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaSettings {
+    pub producer_purgatory_purge_interval: usize,
+    pub fetch_purgatory_purge_interval: usize,
+    pub delete_records_purgatory_purge_interval: usize,
+}
+
+/// All partitions with a replica on this node.
+#[derive(Debug)]
+pub struct ReplicaManager {
+    local: NodeId,
+    topics: RwLock<Topics>,
+    pub(crate) produce_purgatory: Purgatory<DelayedProduce>,
+    pub(crate) fetch_purgatory: Purgatory<DelayedFetch>,
+    delete_purgatory: Purgatory<DelayedDelete>,
+}
+
+#[derive(Debug, Default)]
+struct Topics {
+    by_name: HashMap<Arc<str>, HashMap<i32, Arc<Partition>>>,
+    names: HashMap<Uuid, Arc<str>>,
+}
+
+impl ReplicaManager {
+    pub fn new(local: NodeId, settings: ReplicaSettings) -> ReplicaManager {
+        ReplicaManager {
+            local,
+            topics: RwLock::default(),
+            produce_purgatory: Purgatory::new(settings.producer_purgatory_purge_interval),
+            fetch_purgatory: Purgatory::new(settings.fetch_purgatory_purge_interval),
+            delete_purgatory: Purgatory::new(settings.delete_records_purgatory_purge_interval),
+        }
+    }
+
+    pub fn partition(&self, topic: &str, partition: i32) -> Option<Arc<Partition>> {
+        self.topics.read().by_name.get(topic)?.get(&partition).cloned()
+    }
+
+    /// By topic id, as newer requests name topics.
+    pub fn partition_by_id(&self, topic: Uuid, partition: i32) -> Option<Arc<Partition>> {
+        let topics = self.topics.read();
+        topics.by_name.get(topics.names.get(&topic)?)?.get(&partition).cloned()
+    }
+
+    /// In no particular order.
+    pub fn partitions(&self) -> Vec<Arc<Partition>> {
+        self.topics.read().by_name.values().flat_map(HashMap::values).cloned().collect()
+    }
+
+    /// Takes up an assignment: of a partition that is here already, or of a new one, whose log `open` gives.
+    pub fn assign<E: From<StorageError>>(
+        &self,
+        assignment: Assignment,
+        open: impl FnOnce() -> Result<Arc<UnifiedLog>, E>,
+        now: Now,
+    ) -> Result<Arc<Partition>, E> {
+        let id = &assignment.partition;
+        let (topic, number) = (&id.topic_partition.topic, id.topic_partition.partition);
+        let partition = match self.partition(topic, number).filter(|known| known.topic_id() == id.topic_id) {
+            Some(known) => known,
+            None => self.insert(Arc::new(Partition::new(self.local, assignment.clone(), open()?))),
+        };
+        let has_advanced = partition.assign(assignment)?;
+        // A change of leader or ISR may be what somebody waits for.
+        self.check_all(&partition, now);
+        if has_advanced {
+            partition.tell_listener();
+        }
+        Ok(partition)
+    }
+
+    fn insert(&self, partition: Arc<Partition>) -> Arc<Partition> {
+        let mut topics = self.topics.write();
+        let topic = Arc::clone(&partition.topic_partition().topic);
+        topics.names.insert(partition.topic_id(), Arc::clone(&topic));
+        topics
+            .by_name
+            .entry(topic)
+            .or_default()
+            .insert(partition.topic_partition().partition, Arc::clone(&partition));
+        partition
+    }
+
+    /// Lets go of a partition. Who waits for it, and who asks later through an old reference, is told `code`.
+    pub fn remove(&self, id: &TopicPartition, code: ErrorCode, now: Now) -> Option<Arc<Partition>> {
+        let mut topics = self.topics.write();
+        let of_topic = topics.by_name.get_mut(&id.topic)?;
+        let partition = of_topic.remove(&id.partition)?;
+        if of_topic.is_empty() {
+            topics.by_name.remove(&id.topic);
+            topics.names.remove(&partition.topic_id());
+        }
+        drop(topics);
+        partition.retire(code);
+        self.check_all(&partition, now);
+        Some(partition)
+    }
+
+    /// Moves the log start offsets (KIP-107); -1 stands for the high watermark. Answers with the low watermarks.
+    pub fn delete_records(
+        &self,
+        deletions: Vec<(Result<Arc<Partition>, ErrorCode>, Offset)>,
+        timeout_ms: i32,
+        now: Now,
+        respond: impl FnOnce(Vec<Result<Offset, ErrorCode>>) + Send + 'static,
+    ) {
+        let mut waiting = Vec::new();
+        let mut results = Vec::with_capacity(deletions.len());
+        for (index, (partition, offset)) in deletions.into_iter().enumerate() {
+            let deleted = partition.and_then(|partition| Ok((partition.delete_records(offset)?, partition)));
+            results.push(deleted.map(|(required_low_watermark, partition)| {
+                waiting.push(WaitingDelete { partition, required_low_watermark, index });
+                required_low_watermark
+            }));
+        }
+        let partitions: Vec<_> = waiting.iter().map(|waiting| Arc::clone(&waiting.partition)).collect();
+        let mut delete = DelayedDelete { waiting, results, respond: Box::new(respond) };
+        if delete.is_complete() {
+            return delete.complete();
+        }
+        let deadline = now.mono.plus_ms(i64::from(timeout_ms));
+        let lists = partitions.iter().map(|partition| &partition.deletes);
+        if let Some(complete) = self.delete_purgatory.watch(delete, deadline, lists) {
+            complete.complete();
+        }
+    }
+
+    /// Lets go of what has waited long enough.
+    pub fn tick(&self, now: Now) {
+        self.produce_purgatory.expire(now.mono).into_iter().for_each(DelayedProduce::complete);
+        self.fetch_purgatory.expire(now.mono).into_iter().for_each(|fetch| fetch.complete(now));
+        self.delete_purgatory.expire(now.mono).into_iter().for_each(DelayedDelete::complete);
+        self.purge(&self.produce_purgatory, |partition| &partition.produces);
+        self.purge(&self.fetch_purgatory, |partition| &partition.fetches);
+        self.purge(&self.delete_purgatory, |partition| &partition.deletes);
+    }
+
+    /// When to [`ReplicaManager::tick`] next.
+    pub fn next_deadline(&self) -> MonoMs {
+        self.produce_purgatory
+            .next_deadline()
+            .min(self.fetch_purgatory.next_deadline())
+            .min(self.delete_purgatory.next_deadline())
+    }
+
+    /// After an append: who waits for records may have them; with the high watermark, who waits for replicas too.
+    pub(crate) fn after_append(&self, partition: &Partition, has_advanced: bool, now: Now) {
+        if has_advanced {
+            self.produce_purgatory.check(&partition.produces).into_iter().for_each(DelayedProduce::complete);
+            partition.tell_listener();
+        }
+        self.fetch_purgatory.check(&partition.fetches).into_iter().for_each(|fetch| fetch.complete(now));
+    }
+
+    fn check_all(&self, partition: &Partition, now: Now) {
+        self.after_append(partition, false, now);
+        self.produce_purgatory.check(&partition.produces).into_iter().for_each(DelayedProduce::complete);
+        self.delete_purgatory.check(&partition.deletes).into_iter().for_each(DelayedDelete::complete);
+    }
+
+    fn purge<Op: DelayedOperation>(
+        &self,
+        purgatory: &Purgatory<Op>,
+        list: impl Fn(&Partition) -> &Watchers<Op>,
+    ) {
+        if purgatory.needs_purge() {
+            let partitions = self.partitions();
+            purgatory.purge(partitions.iter().map(|partition| list(partition)));
+        }
+    }
+}

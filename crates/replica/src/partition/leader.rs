@@ -1,0 +1,105 @@
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use ottla_log::{AppendError, DeleteRecordsError, LeaderAppend, LogAppendInfo};
+use ottla_record::AppendOrigin;
+use ottla_types::{Now, Offset};
+use ottla_wire::ErrorCode;
+
+use super::{Partition, Role, State};
+use crate::assignment::Assignment;
+
+/// A batch that is in the leader's log.
+#[derive(Clone, Copy, Debug)]
+pub struct Appended {
+    pub info: LogAppendInfo,
+    /// The high watermark reached further with it.
+    pub has_advanced: bool,
+}
+
+/// Why nothing was appended.
+#[derive(Debug)]
+pub enum LeaderAppendError {
+    /// This node is not the one to ask, or too few replicas are in sync.
+    Refused(ErrorCode),
+    Log(AppendError),
+}
+
+impl Partition {
+    /// Appends a batch if this node leads. With `required_acks` of -1 the ISR must be as large as the topic demands.
+    pub(crate) fn append(
+        &self,
+        records: &Bytes,
+        origin: AppendOrigin,
+        required_acks: i16,
+        now: Now,
+    ) -> Result<Appended, LeaderAppendError> {
+        let state = self.state.read();
+        self.check_leads(&state).map_err(LeaderAppendError::Refused)?;
+        let assignment = &state.assignment;
+        if required_acks == -1 && !self.has_enough_in_sync(assignment) {
+            return Err(LeaderAppendError::Refused(ErrorCode::NotEnoughReplicas));
+        }
+        let append = LeaderAppend::new(assignment.leader_epoch, origin);
+        let info = self.log.append_as_leader(records, &append, now).map_err(LeaderAppendError::Log)?;
+        Ok(Appended { info, has_advanced: self.advance_high_watermark(&state) })
+    }
+
+    pub(super) fn check_leads(&self, state: &State) -> Result<(), ErrorCode> {
+        match state.role {
+            Role::Leader { .. } => Ok(()),
+            Role::Follower => Err(ErrorCode::NotLeaderOrFollower),
+            Role::Gone(code) => Err(code),
+        }
+    }
+
+    /// Whether everything below `offset` is on as many replicas as acks=all asks for. An error if this node no longer
+    /// leads, or if too few replicas are in sync by the time that it is.
+    pub(crate) fn is_replicated_up_to(&self, offset: Offset) -> Result<bool, ErrorCode> {
+        let state = self.state.read();
+        self.check_leads(&state)?;
+        if self.log.high_watermark() < offset {
+            return Ok(false);
+        }
+        if !self.has_enough_in_sync(&state.assignment) {
+            return Err(ErrorCode::NotEnoughReplicasAfterAppend);
+        }
+        Ok(true)
+    }
+
+    /// A topic with fewer replicas than `min.insync.replicas` needs all of them.
+    fn has_enough_in_sync(&self, assignment: &Assignment) -> bool {
+        let needed = self.min_insync_replicas.load(Ordering::Relaxed);
+        assignment.isr.len() >= needed.min(assignment.replicas.len())
+    }
+
+    /// Moves the log start offset to `offset`, or with -1 to the high watermark. Returns where it is then.
+    pub(crate) fn delete_records(&self, offset: Offset) -> Result<Offset, ErrorCode> {
+        let state = self.state.read();
+        self.check_leads(&state)?;
+        let config = self.log.config();
+        if !config.cleanup_policy.delete {
+            return Err(ErrorCode::PolicyViolation);
+        }
+        let target = if offset == Offset::UNKNOWN { self.log.high_watermark() } else { offset };
+        if target < Offset::ZERO {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        match self.log.maybe_increment_log_start_offset(target, "records were deleted by request") {
+            Ok(_) => Ok(target),
+            Err(error @ DeleteRecordsError::BeyondHighWatermark { .. }) => {
+                tracing::debug!(partition = %self.id.topic_partition, %error, "records were not deleted");
+                Err(ErrorCode::OffsetOutOfRange)
+            }
+            Err(DeleteRecordsError::Storage(error)) => Err(crate::errors::of_storage(&error)),
+        }
+    }
+
+    /// The lowest log start offset over all replicas that are alive; of what followers tell with their fetches, that
+    /// of the leader alone counts while it is the only replica.
+    pub(crate) fn low_watermark(&self) -> Result<Offset, ErrorCode> {
+        let state = self.state.read();
+        self.check_leads(&state)?;
+        Ok(self.log.log_start_offset())
+    }
+}

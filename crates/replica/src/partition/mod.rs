@@ -1,0 +1,199 @@
+//! One partition's replica on this node: who leads, what is appended, how far it is replicated, what may be read.
+//!
+//! The state lock is held in common by appends and reads and alone by a change of leadership, so that nothing is
+//! appended in an epoch that is over. Nobody checks watchers while holding it.
+
+mod leader;
+mod read;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ottla_log::{OffsetMetadata, StorageError, UnifiedLog};
+use ottla_types::{LeaderEpoch, NodeId, Offset, TopicIdPartition, TopicPartition, Uuid};
+use ottla_wire::ErrorCode;
+use parking_lot::{Mutex, RwLock};
+
+pub use leader::{Appended, LeaderAppendError};
+pub use read::{PartitionRead, ReadLimits, ReaderKind};
+
+use crate::assignment::Assignment;
+use crate::delayed::{DelayedDelete, DelayedFetch, DelayedProduce};
+use crate::high_watermark::{FollowerState, replicated_up_to};
+use crate::purgatory::Watchers;
+
+/// Told of a partition's progress, holding no lock of the partition's. A coordinator is told of its own topic's.
+pub trait PartitionListener: Send + Sync + std::fmt::Debug {
+    fn high_watermark_updated(&self, partition: &TopicPartition, high_watermark: Offset);
+}
+
+/// A partition with a replica here.
+#[derive(Debug)]
+pub struct Partition {
+    local: NodeId,
+    id: TopicIdPartition,
+    log: Arc<UnifiedLog>,
+    state: RwLock<State>,
+    listener: Mutex<Option<Arc<dyn PartitionListener>>>,
+    /// The topic's `min.insync.replicas`.
+    min_insync_replicas: AtomicUsize,
+    pub(crate) produces: Watchers<DelayedProduce>,
+    pub(crate) fetches: Watchers<DelayedFetch>,
+    pub(crate) deletes: Watchers<DelayedDelete>,
+}
+
+#[derive(Debug)]
+struct State {
+    assignment: Assignment,
+    role: Role,
+}
+
+#[derive(Debug)]
+enum Role {
+    Leader {
+        followers: BTreeMap<NodeId, FollowerState>,
+    },
+    Follower,
+    /// The replica has gone from this node, or its directory has failed.
+    Gone(ErrorCode),
+}
+
+/// What an error answer says of where the leader is (KIP-951).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaderHint {
+    pub leader: NodeId,
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl Partition {
+    pub(crate) fn new(local: NodeId, assignment: Assignment, log: Arc<UnifiedLog>) -> Partition {
+        Partition {
+            local,
+            id: assignment.partition.clone(),
+            log,
+            state: RwLock::new(State { assignment, role: Role::Follower }),
+            listener: Mutex::new(None),
+            min_insync_replicas: AtomicUsize::new(1),
+            produces: Watchers::default(),
+            fetches: Watchers::default(),
+            deletes: Watchers::default(),
+        }
+    }
+
+    pub fn topic_partition(&self) -> &TopicPartition {
+        &self.id.topic_partition
+    }
+
+    pub fn topic_id(&self) -> Uuid {
+        self.id.topic_id
+    }
+
+    pub fn log(&self) -> &Arc<UnifiedLog> {
+        &self.log
+    }
+
+    pub fn leader_hint(&self) -> LeaderHint {
+        let state = self.state.read();
+        LeaderHint { leader: state.assignment.leader, leader_epoch: state.assignment.leader_epoch }
+    }
+
+    pub fn is_leader(&self) -> bool {
+        matches!(self.state.read().role, Role::Leader { .. })
+    }
+
+    /// The leader epoch in which this node leads; none if it does not.
+    pub fn leading_epoch(&self) -> Option<LeaderEpoch> {
+        let state = self.state.read();
+        matches!(state.role, Role::Leader { .. }).then_some(state.assignment.leader_epoch)
+    }
+
+    /// Whether replicas are missing from the ISR.
+    pub fn is_under_replicated(&self) -> bool {
+        let state = self.state.read();
+        matches!(state.role, Role::Leader { .. })
+            && state.assignment.isr.len() < state.assignment.replicas.len()
+    }
+
+    pub fn set_min_insync_replicas(&self, replicas: usize) {
+        self.min_insync_replicas.store(replicas, Ordering::Relaxed);
+    }
+
+    /// Sets who is told of this partition's high watermark.
+    pub fn set_listener(&self, listener: Option<Arc<dyn PartitionListener>>) {
+        *self.listener.lock() = listener;
+    }
+
+    /// Takes up a newer assignment. Returns whether the high watermark moved.
+    pub(crate) fn assign(&self, assignment: Assignment) -> Result<bool, StorageError> {
+        let mut state = self.state.write();
+        if assignment.partition_epoch < state.assignment.partition_epoch {
+            return Ok(false);
+        }
+        let is_new_epoch = assignment.leader_epoch > state.assignment.leader_epoch;
+        let was_leader = matches!(state.role, Role::Leader { .. });
+        let leads = assignment.leader == self.local;
+        if leads && (!was_leader || is_new_epoch) {
+            // The epoch starts where the log ends: followers and consumers find their common past by it (KIP-101).
+            self.log.assign_epoch_start_offset(assignment.leader_epoch, self.log.log_end_offset())?;
+        }
+        if was_leader != leads || is_new_epoch {
+            tracing::debug!(partition = %self.id.topic_partition, leader = %assignment.leader,
+                epoch = %assignment.leader_epoch, isr = ?assignment.isr, leads, "took up a leader epoch");
+        }
+        state.role = match (&mut state.role, leads) {
+            (Role::Leader { followers }, true) if !is_new_epoch => {
+                let followers = std::mem::take(followers);
+                Role::Leader { followers: keep_replicas(followers, self.local, &assignment) }
+            }
+            (_, true) => Role::Leader { followers: keep_replicas(BTreeMap::new(), self.local, &assignment) },
+            (_, false) => Role::Follower,
+        };
+        state.assignment = assignment;
+        Ok(self.advance_high_watermark(&state))
+    }
+
+    /// The replica leaves this node, or can't be used: whoever asks is told `code` from now on.
+    pub(crate) fn retire(&self, code: ErrorCode) {
+        self.state.write().role = Role::Gone(code);
+    }
+
+    /// Moves the high watermark to what the ISR has. Only a leader decides it.
+    fn advance_high_watermark(&self, state: &State) -> bool {
+        let Role::Leader { followers } = &state.role else { return false };
+        let end = self.log.log_end_offset_metadata();
+        let Some(replicated) = replicated_up_to(self.local, end, &state.assignment.isr, followers) else {
+            return false;
+        };
+        self.log.maybe_increment_high_watermark(replicated).is_some()
+    }
+
+    /// Tells the listener where the high watermark is now.
+    pub(crate) fn tell_listener(&self) {
+        let listener = self.listener.lock().clone();
+        if let Some(listener) = listener {
+            listener.high_watermark_updated(self.topic_partition(), self.log.high_watermark());
+        }
+    }
+
+    /// The end that readers of a kind see.
+    pub(crate) fn end_for(&self, reader: ReaderKind) -> OffsetMetadata {
+        match reader {
+            ReaderKind::Follower => self.log.log_end_offset_metadata(),
+            ReaderKind::Consumer => self.log.high_watermark_metadata(),
+            ReaderKind::CommittedConsumer => match self.log.offset_snapshot() {
+                Ok(offsets) => offsets.last_stable_offset,
+                Err(_) => OffsetMetadata::offset_only(self.log.last_stable_offset()),
+            },
+        }
+    }
+}
+
+fn keep_replicas(
+    mut known: BTreeMap<NodeId, FollowerState>,
+    local: NodeId,
+    assignment: &Assignment,
+) -> BTreeMap<NodeId, FollowerState> {
+    let others = assignment.replicas.iter().filter(|replica| **replica != local);
+    others.map(|replica| (*replica, known.remove(replica).unwrap_or_default())).collect()
+}

@@ -1,0 +1,162 @@
+use ottla_log::leader_epoch_cache::EpochEndOffset;
+use ottla_log::{
+    EARLIEST_LOCAL_TIMESTAMP, EARLIEST_TIMESTAMP, FetchDataInfo, FetchIsolation, LATEST_TIMESTAMP,
+    TimestampAndOffset,
+};
+use ottla_types::{LeaderEpoch, Offset, Timestamp};
+use ottla_wire::ErrorCode;
+
+use super::{Partition, State};
+use crate::errors;
+
+/// Who reads, which decides how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReaderKind {
+    /// A replica: to the end of the log.
+    Follower,
+    /// `read_uncommitted`: to the high watermark.
+    Consumer,
+    /// `read_committed`: to the last stable offset.
+    CommittedConsumer,
+}
+
+impl ReaderKind {
+    pub fn isolation(self) -> FetchIsolation {
+        match self {
+            ReaderKind::Follower => FetchIsolation::LogEnd,
+            ReaderKind::Consumer => FetchIsolation::HighWatermark,
+            ReaderKind::CommittedConsumer => FetchIsolation::TxnCommitted,
+        }
+    }
+}
+
+/// How much one read may return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimits {
+    pub max_bytes: u32,
+    /// The first batch may be larger than that.
+    pub min_one_message: bool,
+}
+
+/// What a fetch finds in one partition.
+#[derive(Clone, Debug)]
+pub struct PartitionRead {
+    pub error: ErrorCode,
+    pub data: Option<FetchDataInfo>,
+    pub high_watermark: Offset,
+    pub last_stable_offset: Offset,
+    pub log_start_offset: Offset,
+    /// The follower's log parts from the leader's before this (KIP-595).
+    pub diverging: Option<EpochEndOffset>,
+}
+
+impl PartitionRead {
+    pub fn refused(error: ErrorCode) -> PartitionRead {
+        PartitionRead {
+            error,
+            data: None,
+            high_watermark: Offset::UNKNOWN,
+            last_stable_offset: Offset::UNKNOWN,
+            log_start_offset: Offset::UNKNOWN,
+            diverging: None,
+        }
+    }
+
+    /// Bytes of records.
+    pub fn len(&self) -> u32 {
+        self.data.as_ref().map_or(0, FetchDataInfo::len)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Partition {
+    /// Reads from `offset` on. A client that knows another leader epoch than this node's is refused (KIP-320).
+    pub(crate) fn read(
+        &self,
+        offset: Offset,
+        client_epoch: LeaderEpoch,
+        reader: ReaderKind,
+        limits: ReadLimits,
+    ) -> PartitionRead {
+        let state = self.state.read();
+        if let Err(code) = self.check_leads(&state).and_then(|()| check_epoch(&state, client_epoch)) {
+            return PartitionRead::refused(code);
+        }
+        let high_watermark = self.log.high_watermark();
+        let last_stable_offset = self.log.last_stable_offset();
+        let read = self.log.read(offset, limits.max_bytes, reader.isolation(), limits.min_one_message);
+        // Read after the records: an offset that has fallen below it meanwhile is the client's to find out next.
+        let log_start_offset = self.log.log_start_offset();
+        match read {
+            Ok(data) => PartitionRead {
+                error: ErrorCode::None,
+                data: Some(data),
+                high_watermark,
+                last_stable_offset,
+                log_start_offset,
+                diverging: None,
+            },
+            Err(error) => {
+                PartitionRead { log_start_offset, ..PartitionRead::refused(errors::of_read(&error)) }
+            }
+        }
+    }
+
+    /// Whether a client that knows `client_epoch` may go on asking here.
+    pub(crate) fn check_reader(&self, client_epoch: LeaderEpoch) -> Result<(), ErrorCode> {
+        let state = self.state.read();
+        self.check_leads(&state).and_then(|()| check_epoch(&state, client_epoch))
+    }
+
+    /// ListOffsets of one partition. None: no record is that young.
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: Timestamp,
+        client_epoch: LeaderEpoch,
+        reader: ReaderKind,
+    ) -> Result<Option<TimestampAndOffset>, ErrorCode> {
+        let state = self.state.read();
+        self.check_leads(&state)?;
+        check_epoch(&state, client_epoch)?;
+        let epoch = state.assignment.leader_epoch;
+        let readable_end = self.end_for(reader).message_offset;
+        if timestamp == LATEST_TIMESTAMP {
+            let leader_epoch = Some(epoch);
+            return Ok(Some(TimestampAndOffset {
+                timestamp: Timestamp::NONE,
+                offset: readable_end,
+                leader_epoch,
+            }));
+        }
+        let found = self.log.offset_for_timestamp(timestamp).map_err(|error| errors::of_read(&error))?;
+        let is_position = matches!(timestamp, EARLIEST_TIMESTAMP | EARLIEST_LOCAL_TIMESTAMP);
+        // A record that the reader may not see yet is not there for it.
+        Ok(found.filter(|found| is_position || found.offset < readable_end))
+    }
+
+    /// Where `epoch` ends here, for OffsetForLeaderEpoch.
+    pub fn end_offset_for_epoch(
+        &self,
+        epoch: LeaderEpoch,
+        client_epoch: LeaderEpoch,
+    ) -> Result<EpochEndOffset, ErrorCode> {
+        let state = self.state.read();
+        self.check_leads(&state)?;
+        check_epoch(&state, client_epoch)?;
+        Ok(self.log.end_offset_for_epoch(epoch))
+    }
+}
+
+fn check_epoch(state: &State, client_epoch: LeaderEpoch) -> Result<(), ErrorCode> {
+    let known = state.assignment.leader_epoch;
+    if client_epoch == LeaderEpoch::NONE || client_epoch == known {
+        Ok(())
+    } else if client_epoch < known {
+        Err(ErrorCode::FencedLeaderEpoch)
+    } else {
+        Err(ErrorCode::UnknownLeaderEpoch)
+    }
+}

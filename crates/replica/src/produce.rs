@@ -1,0 +1,137 @@
+//! Appending what producers, and coordinators, send.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_record::AppendOrigin;
+use ottla_types::{Now, Offset, Timestamp};
+use ottla_wire::ErrorCode;
+
+use crate::delayed::{DelayedProduce, WaitingAppend};
+use crate::errors::{AppendRefusal, of_append};
+use crate::manager::ReplicaManager;
+use crate::partition::{Appended, LeaderAppendError, LeaderHint, Partition};
+
+/// Records for one partition. `None` where it is not known here.
+#[derive(Clone, Debug)]
+pub struct ProduceEntry {
+    pub partition: Result<Arc<Partition>, ErrorCode>,
+    pub records: Bytes,
+}
+
+/// What a producer is told of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProduceResult {
+    pub refusal: Option<AppendRefusal>,
+    pub base_offset: Offset,
+    /// None unless the topic's timestamps are the broker's.
+    pub log_append_time: Timestamp,
+    pub log_start_offset: Offset,
+    /// Where the leader is, if this node is not the one to ask.
+    pub leader_hint: Option<LeaderHint>,
+}
+
+impl ProduceResult {
+    pub fn refused(code: ErrorCode) -> ProduceResult {
+        ProduceResult::of_refusal(AppendRefusal::of(code))
+    }
+
+    fn of_refusal(refusal: AppendRefusal) -> ProduceResult {
+        ProduceResult {
+            refusal: Some(refusal),
+            base_offset: Offset::UNKNOWN,
+            log_append_time: Timestamp::NONE,
+            log_start_offset: Offset::UNKNOWN,
+            leader_hint: None,
+        }
+    }
+
+    fn appended(appended: &Appended) -> ProduceResult {
+        ProduceResult {
+            refusal: None,
+            base_offset: appended.info.first_offset,
+            log_append_time: appended.info.log_append_time,
+            log_start_offset: appended.info.log_start_offset,
+            leader_hint: None,
+        }
+    }
+}
+
+/// How a produce is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProduceParams {
+    /// 0, 1, or -1 for all in-sync replicas.
+    pub required_acks: i16,
+    /// How long acks=all may wait.
+    pub timeout_ms: i32,
+    pub origin: AppendOrigin,
+}
+
+impl ReplicaManager {
+    /// Appends to each partition and answers when as many replicas have the records as was asked for: often before
+    /// this returns.
+    pub fn produce(
+        &self,
+        params: ProduceParams,
+        entries: Vec<ProduceEntry>,
+        now: Now,
+        respond: impl FnOnce(Vec<ProduceResult>) + Send + 'static,
+    ) {
+        let mut results = Vec::with_capacity(entries.len());
+        let mut waiting = Vec::new();
+        let mut changed = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.into_iter().enumerate() {
+            let (result, appended) = match entry.partition {
+                Ok(partition) => append_one(&params, partition, &entry.records, now),
+                Err(code) => (ProduceResult::refused(code), None),
+            };
+            results.push(result);
+            let Some((partition, appended)) = appended else { continue };
+            if params.required_acks == -1 {
+                let required_offset = appended.info.last_offset.next();
+                waiting.push(WaitingAppend { partition: Arc::clone(&partition), required_offset, index });
+            }
+            changed.push((partition, appended.has_advanced));
+        }
+        let produce = DelayedProduce { waiting, results, respond: Box::new(respond) };
+        self.await_replicas(produce, params.timeout_ms, now);
+        for (partition, has_advanced) in changed {
+            self.after_append(&partition, has_advanced, now);
+        }
+    }
+
+    fn await_replicas(&self, mut produce: DelayedProduce, timeout_ms: i32, now: Now) {
+        use crate::purgatory::DelayedOperation;
+        if produce.is_complete() {
+            return produce.complete();
+        }
+        let deadline = now.mono.plus_ms(i64::from(timeout_ms));
+        let partitions: Vec<_> =
+            produce.waiting.iter().map(|waiting| Arc::clone(&waiting.partition)).collect();
+        let watchers = partitions.iter().map(|partition| &partition.produces);
+        if let Some(complete) = self.produce_purgatory.watch(produce, deadline, watchers) {
+            complete.complete();
+        }
+    }
+}
+
+fn append_one(
+    params: &ProduceParams,
+    partition: Arc<Partition>,
+    records: &Bytes,
+    now: Now,
+) -> (ProduceResult, Option<(Arc<Partition>, Appended)>) {
+    match partition.append(records, params.origin, params.required_acks, now) {
+        Ok(appended) => (ProduceResult::appended(&appended), Some((partition, appended))),
+        Err(LeaderAppendError::Refused(code)) => {
+            let leader_hint = (code == ErrorCode::NotLeaderOrFollower).then(|| partition.leader_hint());
+            (ProduceResult { leader_hint, ..ProduceResult::refused(code) }, None)
+        }
+        Err(LeaderAppendError::Log(error)) => {
+            let refusal = of_append(&error);
+            tracing::debug!(partition = %partition.topic_partition(), %error, "an append was refused");
+            let log_start_offset = partition.log().log_start_offset();
+            (ProduceResult { log_start_offset, ..ProduceResult::of_refusal(refusal) }, None)
+        }
+    }
+}

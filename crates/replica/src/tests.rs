@@ -1,0 +1,281 @@
+//! Produce, fetch and delete through the manager, over a simulated disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_log::disk::{Disk, SimDisk};
+use ottla_log::producer_state::ProducerStateConfig;
+use ottla_log::{LogConfig, LogContext, OpenError, OpenLog, UnifiedLog};
+use ottla_record::{AppendOrigin, BatchBuilder, BatchOptions, NewRecord};
+use ottla_types::{
+    LeaderEpoch, MonoMs, NodeId, Now, Offset, Timestamp, TopicIdPartition, TopicPartition, Uuid,
+};
+use ottla_wire::ErrorCode;
+use parking_lot::Mutex;
+
+use crate::{
+    Assignment, FetchParams, Partition, PartitionFetch, PartitionListener, ProduceEntry, ProduceParams,
+    ProduceResult, ReaderKind, ReplicaManager, ReplicaSettings,
+};
+
+const LOCAL: NodeId = NodeId(1);
+const OTHER: NodeId = NodeId(2);
+
+fn at(ms: u64) -> Now {
+    Now { wall: Timestamp(1_700_000_000_000 + ms as i64), mono: MonoMs(ms) }
+}
+
+fn assignment(isr: &[NodeId], epochs: i32) -> Assignment {
+    Assignment {
+        partition: TopicIdPartition { topic_id: Uuid([3; 16]), topic_partition: TopicPartition::new("t", 0) },
+        leader: isr[0],
+        leader_epoch: LeaderEpoch(epochs),
+        partition_epoch: epochs,
+        replicas: vec![LOCAL, OTHER],
+        isr: isr.to_vec(),
+    }
+}
+
+struct Harness {
+    manager: ReplicaManager,
+    partition: Arc<Partition>,
+    context: Arc<LogContext>,
+}
+
+/// What came back, in the order in which it did.
+type Answers<T> = Arc<Mutex<Vec<T>>>;
+
+impl Harness {
+    fn new(isr: &[NodeId]) -> Harness {
+        let settings = ReplicaSettings {
+            producer_purgatory_purge_interval: 1000,
+            fetch_purgatory_purge_interval: 1000,
+            delete_records_purgatory_purge_interval: 1,
+        };
+        let manager = ReplicaManager::new(LOCAL, settings);
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+        let context = LogContext::new(disk, ProducerStateConfig::default());
+        let partition = manager.assign(assignment(isr, 0), || open(&context), at(0)).expect("the log opens");
+        Harness { manager, partition, context }
+    }
+
+    fn assign(&self, isr: &[NodeId], epochs: i32, now: Now) {
+        self.manager.assign(assignment(isr, epochs), || open(&self.context), now).expect("the log is open");
+    }
+
+    fn produce(&self, acks: i16, timeout_ms: i32, values: &[&str], now: Now) -> Answers<ProduceResult> {
+        let answers: Answers<ProduceResult> = Arc::default();
+        let into = Arc::clone(&answers);
+        let entry = ProduceEntry { partition: Ok(Arc::clone(&self.partition)), records: batch(values, now) };
+        let params = ProduceParams { required_acks: acks, timeout_ms, origin: AppendOrigin::Client };
+        self.manager.produce(params, vec![entry], now, move |results| into.lock().extend(results));
+        answers
+    }
+
+    /// Answers with offset of the first and bytes of all that was found.
+    fn fetch(&self, offset: i64, epoch: i32, reader: ReaderKind, min_bytes: u32, now: Now) -> Answers<Found> {
+        let answers: Answers<Found> = Arc::default();
+        let into = Arc::clone(&answers);
+        let params = FetchParams { reader, max_wait_ms: 500, min_bytes, max_bytes: 1 << 20 };
+        let asked = PartitionFetch {
+            partition: Ok(Arc::clone(&self.partition)),
+            offset: Offset(offset),
+            max_bytes: 1 << 20,
+            client_epoch: LeaderEpoch(epoch),
+        };
+        self.manager.fetch(params, vec![asked], now, move |found, _| {
+            let found = found
+                .into_iter()
+                .map(|found| (found.read.error, found.read.len(), found.read.high_watermark.0));
+            into.lock().extend(found);
+        });
+        answers
+    }
+}
+
+/// Error, bytes, high watermark.
+type Found = (ErrorCode, u32, i64);
+
+fn open(context: &Arc<LogContext>) -> Result<Arc<UnifiedLog>, OpenError> {
+    let dir = PathBuf::from("/data/t-0");
+    context.disk.create_dir_all(&dir).expect("a directory can be made");
+    let params = OpenLog {
+        partition: TopicPartition::new("t", 0),
+        dir,
+        context: Arc::clone(context),
+        config: Arc::new(LogConfig::default()),
+        log_start_offset: Offset::ZERO,
+        recovery_point: Offset::ZERO,
+        had_clean_shutdown: false,
+        topic_id: Some(Uuid([3; 16])),
+    };
+    UnifiedLog::open(params, at(0))
+}
+
+fn batch(values: &[&str], now: Now) -> Bytes {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for value in values {
+        let record =
+            NewRecord { timestamp: now.wall, key: None, value: Some(value.as_bytes()), headers: &[] };
+        builder.append(&record).expect("it fits");
+    }
+    Bytes::from(builder.build().expect("it is sound"))
+}
+
+fn taken<T>(answers: &Answers<T>) -> Vec<T> {
+    std::mem::take(&mut *answers.lock())
+}
+
+fn outcome(answers: &Answers<ProduceResult>) -> Vec<(Option<ErrorCode>, i64)> {
+    taken(answers).into_iter().map(|r| (r.refusal.map(|refusal| refusal.code), r.base_offset.0)).collect()
+}
+
+#[test]
+fn the_only_replica_acknowledges_at_once() {
+    let harness = Harness::new(&[LOCAL]);
+    assert_eq!(outcome(&harness.produce(-1, 1000, &["a", "b"], at(1))), [(None, 0)]);
+    assert_eq!(outcome(&harness.produce(1, 1000, &["c"], at(2))), [(None, 2)]);
+    assert_eq!(harness.partition.log().high_watermark(), Offset(3));
+}
+
+#[test]
+fn acks_all_waits_for_the_isr_and_times_out() {
+    let harness = Harness::new(&[LOCAL, OTHER]);
+    let answers = harness.produce(-1, 100, &["a"], at(1));
+    assert!(taken(&answers).is_empty());
+    assert_eq!(outcome(&harness.produce(1, 100, &["b"], at(2))), [(None, 1)]);
+    assert_eq!(harness.manager.next_deadline(), MonoMs(101));
+    harness.manager.tick(at(100));
+    assert!(taken(&answers).is_empty());
+    harness.manager.tick(at(101));
+    assert_eq!(outcome(&answers), [(Some(ErrorCode::RequestTimedOut), -1)]);
+}
+
+#[test]
+fn a_smaller_isr_lets_the_waiting_go() {
+    let harness = Harness::new(&[LOCAL, OTHER]);
+    let answers = harness.produce(-1, 10_000, &["a"], at(1));
+    let consumer = harness.fetch(0, -1, ReaderKind::Consumer, 1, at(1));
+    assert!(taken(&answers).is_empty() && taken(&consumer).is_empty());
+    harness.assign(&[LOCAL], 1, at(2));
+    assert_eq!(outcome(&answers), [(None, 0)]);
+    let found = taken(&consumer);
+    assert!(matches!(found[..], [(ErrorCode::None, 1.., 1)]), "{found:?}");
+}
+
+#[test]
+fn too_few_in_sync_refuse_acks_all_only() {
+    let harness = Harness::new(&[LOCAL]);
+    harness.partition.set_min_insync_replicas(2);
+    assert_eq!(outcome(&harness.produce(-1, 100, &["a"], at(1))), [(Some(ErrorCode::NotEnoughReplicas), -1)]);
+    assert_eq!(outcome(&harness.produce(1, 100, &["a"], at(1))), [(None, 0)]);
+    // A topic can't need more replicas than it has.
+    harness.partition.set_min_insync_replicas(3);
+    harness.assign(&[LOCAL, OTHER], 1, at(2));
+    assert!(outcome(&harness.produce(-1, 100, &["a"], at(2))).is_empty());
+}
+
+#[test]
+fn a_fetch_waits_for_records_or_its_time() {
+    let harness = Harness::new(&[LOCAL]);
+    let first = harness.fetch(0, -1, ReaderKind::Consumer, 1, at(0));
+    assert!(taken(&first).is_empty());
+    harness.produce(1, 100, &["a"], at(10));
+    assert!(matches!(taken(&first)[..], [(ErrorCode::None, 1.., 1)]));
+    let greedy = harness.fetch(1, -1, ReaderKind::Consumer, 10_000, at(20));
+    harness.produce(1, 100, &["b"], at(30));
+    assert!(taken(&greedy).is_empty());
+    harness.manager.tick(at(520));
+    assert!(matches!(taken(&greedy)[..], [(ErrorCode::None, 1.., 2)]));
+}
+
+#[test]
+fn consumers_see_nothing_above_the_high_watermark() {
+    let harness = Harness::new(&[LOCAL, OTHER]);
+    harness.produce(1, 100, &["a"], at(1));
+    assert!(taken(&harness.fetch(0, -1, ReaderKind::Consumer, 1, at(2))).is_empty());
+    assert!(matches!(
+        taken(&harness.fetch(0, -1, ReaderKind::Follower, 1, at(2)))[..],
+        [(ErrorCode::None, 1.., 0)]
+    ));
+}
+
+#[test]
+fn readers_of_another_epoch_are_told_so() {
+    let harness = Harness::new(&[LOCAL]);
+    harness.assign(&[LOCAL], 5, at(1));
+    let told = |epoch| taken(&harness.fetch(0, epoch, ReaderKind::Consumer, 0, at(2)))[0].0;
+    assert_eq!(told(4), ErrorCode::FencedLeaderEpoch);
+    assert_eq!(told(6), ErrorCode::UnknownLeaderEpoch);
+    assert_eq!(told(5), ErrorCode::None);
+    assert_eq!(taken(&harness.fetch(7, 5, ReaderKind::Consumer, 1, at(2)))[0].0, ErrorCode::OffsetOutOfRange);
+}
+
+#[test]
+fn losing_the_leadership_answers_who_waits() {
+    let harness = Harness::new(&[LOCAL, OTHER]);
+    let producer = harness.produce(-1, 10_000, &["a"], at(1));
+    let consumer = harness.fetch(0, -1, ReaderKind::Consumer, 1, at(1));
+    harness.assign(&[OTHER, LOCAL], 1, at(2));
+    assert_eq!(outcome(&producer), [(Some(ErrorCode::NotLeaderOrFollower), -1)]);
+    assert_eq!(taken(&consumer)[0].0, ErrorCode::NotLeaderOrFollower);
+    let refused = taken(&harness.produce(1, 100, &["b"], at(3))).remove(0);
+    assert_eq!(refused.leader_hint.map(|hint| hint.leader), Some(OTHER));
+}
+
+#[test]
+fn a_removed_partition_answers_who_waits_and_who_comes_late() {
+    let harness = Harness::new(&[LOCAL]);
+    let consumer = harness.fetch(0, -1, ReaderKind::Consumer, 1, at(1));
+    let removed =
+        harness.manager.remove(&TopicPartition::new("t", 0), ErrorCode::UnknownTopicOrPartition, at(2));
+    assert!(removed.is_some());
+    assert_eq!(taken(&consumer)[0].0, ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(
+        outcome(&harness.produce(1, 100, &["late"], at(3))),
+        [(Some(ErrorCode::UnknownTopicOrPartition), -1)]
+    );
+    assert!(harness.manager.partition("t", 0).is_none());
+    assert!(harness.manager.partition_by_id(Uuid([3; 16]), 0).is_none());
+}
+
+#[test]
+fn records_are_deleted_up_to_the_high_watermark() {
+    let harness = Harness::new(&[LOCAL]);
+    harness.produce(1, 100, &["a", "b", "c"], at(1));
+    let delete = |offset: i64| {
+        let answers: Answers<Result<Offset, ErrorCode>> = Arc::default();
+        let into = Arc::clone(&answers);
+        let deletions = vec![(Ok(Arc::clone(&harness.partition)), Offset(offset))];
+        harness.manager.delete_records(deletions, 100, at(2), move |results| into.lock().extend(results));
+        taken(&answers).remove(0)
+    };
+    assert_eq!(delete(2), Ok(Offset(2)));
+    assert_eq!(delete(4), Err(ErrorCode::OffsetOutOfRange));
+    assert_eq!(delete(-2), Err(ErrorCode::OffsetOutOfRange));
+    assert_eq!(delete(-1), Ok(Offset(3)));
+    assert_eq!(
+        taken(&harness.fetch(0, -1, ReaderKind::Consumer, 1, at(3)))[0].0,
+        ErrorCode::OffsetOutOfRange
+    );
+}
+
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<i64>>);
+
+impl PartitionListener for Heard {
+    fn high_watermark_updated(&self, _: &TopicPartition, high_watermark: Offset) {
+        self.0.lock().push(high_watermark.0);
+    }
+}
+
+#[test]
+fn a_listener_hears_of_the_high_watermark() {
+    let harness = Harness::new(&[LOCAL]);
+    let heard = Arc::new(Heard::default());
+    harness.partition.set_listener(Some(Arc::clone(&heard) as Arc<dyn PartitionListener>));
+    harness.produce(1, 100, &["a", "b"], at(1));
+    harness.produce(1, 100, &["c"], at(2));
+    assert_eq!(*heard.0.lock(), [2, 3]);
+}
