@@ -66,6 +66,13 @@ impl MemoryLogs {
         log.high_watermark
     }
 
+    /// Commits what was written up to `end`.
+    pub(crate) fn commit_to(&self, partition: i32, end: Offset) {
+        let mut logs = self.logs.lock();
+        let log = logs.entry(partition).or_default();
+        log.high_watermark = log.high_watermark.max(end);
+    }
+
     pub(crate) fn push(&self, partition: i32, content: Content) {
         let mut logs = self.logs.lock();
         let log = logs.entry(partition).or_default();

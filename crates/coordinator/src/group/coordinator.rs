@@ -46,7 +46,7 @@ pub const CONSUMER_OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// Callbacks are called on whichever thread brings their answer about, never while a shard is held.
 pub struct GroupCoordinator {
     config: Arc<GroupCoordinatorConfig>,
-    runtime: Runtime<GroupShard>,
+    pub(super) runtime: Runtime<GroupShard>,
     /// 0 until the coordinator is started.
     partitions: AtomicI32,
 }

@@ -6,6 +6,7 @@ mod leave;
 mod listing;
 mod offsets;
 mod records;
+mod simulation;
 mod static_members;
 mod sync;
 mod takeover;
@@ -14,7 +15,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_types::{LeaderEpoch, MonoMs, Now, Timestamp, Uuid};
+use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, Timestamp, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::join_group_request::Protocol;
 use ottla_wire::messages::sync_group_request::Assignment;
@@ -24,9 +25,10 @@ use ottla_wire::messages::{
 };
 use parking_lot::Mutex;
 
+use super::state::GroupState;
 use super::*;
 use crate::runtime::LoadProgress;
-use crate::testing::{MemoryLog, MemoryLogs};
+use crate::testing::{Inbox, MemoryLog, MemoryLogs};
 
 const GROUP: &str = "group";
 const JOIN_VERSION: i16 = 9;
@@ -231,12 +233,26 @@ impl Rig {
 
     /// A coordinator that takes over what was committed.
     fn taken_over(&self) -> Rig {
-        let log = self.logs.log(0);
-        let rig = Rig::loading(config(), log.truncated(log.high_watermark));
+        self.taken_over_at(self.logs.log(0).high_watermark)
+    }
+
+    /// A coordinator that takes over with what lies in the log before `end`.
+    fn taken_over_at(&self, end: Offset) -> Rig {
+        let rig = Rig::loading(config(), self.logs.log(0).truncated(end));
         rig.now_ms.set(self.now_ms.get());
         rig.last_id.set(self.last_id.get() + 1_000_000);
         rig.load();
         rig
+    }
+
+    /// What was written, and what of it is committed.
+    fn states(&self) -> (GroupState, GroupState) {
+        let (inbox, responder) = Inbox::new();
+        self.coordinator.runtime.submit(0, self.now(), responder, |_, turn, responder| {
+            let states = (turn.state.clone(), turn.committed.clone());
+            turn.reply_at_once(responder, Ok(states));
+        });
+        inbox.get().expect("an answer").expect("a loaded shard")
     }
 }
 
