@@ -13,6 +13,7 @@
 
 mod active;
 mod cell;
+mod codec;
 mod load;
 mod responder;
 mod shards;

@@ -6,7 +6,7 @@ use super::offsets::commit;
 use super::records::foreign_records;
 use super::*;
 
-fn list(rig: &Rig, states: &[&str], types: &[&str]) -> Vec<(String, String, String, String)> {
+pub(super) fn list(rig: &Rig, states: &[&str], types: &[&str]) -> Vec<(String, String, String, String)> {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let request = ListGroupsRequest {
         states_filter: names(states),
@@ -21,7 +21,7 @@ fn list(rig: &Rig, states: &[&str], types: &[&str]) -> Vec<(String, String, Stri
     answer.groups.iter().map(listed).collect()
 }
 
-fn ids(listed: Vec<(String, String, String, String)>) -> Vec<String> {
+pub(super) fn ids(listed: Vec<(String, String, String, String)>) -> Vec<String> {
     listed.into_iter().map(|(group_id, ..)| group_id).collect()
 }
 

@@ -1,5 +1,6 @@
 //! The coordinator through its facade, over a log in memory.
 
+mod adopted;
 mod expiry;
 mod join;
 mod leave;

@@ -160,6 +160,7 @@ fn commit_errors() {
     check_commit(nothing, 9, |_, _| {}, ErrorCode::None);
     check_commit(rebalancing, 9, |_, _| {}, ErrorCode::None);
     check_commit(nothing, 9, |_, r| r.generation_id_or_member_epoch += 1, ErrorCode::IllegalGeneration);
+    check_commit(nothing, 9, |_, r| r.generation_id_or_member_epoch -= 1, ErrorCode::IllegalGeneration);
     check_commit(nothing, 9, |_, r| r.member_id = "stranger".into(), ErrorCode::UnknownMemberId);
     let stranger = |_: &JoinGroupResponse, r: &mut OffsetCommitRequest| {
         r.group_instance_id = Some("stranger".into());

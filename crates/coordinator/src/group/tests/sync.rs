@@ -78,6 +78,26 @@ fn an_assignment_that_is_not_committed_in_time_is_told_to_nobody() {
 }
 
 #[test]
+fn an_assignment_that_is_committed_after_its_generation_is_told_to_nobody() {
+    let rig = Rig::new();
+    let members = completing_group(&rig, 2);
+    rig.hold_commits();
+    let old = rig.sync_as_leader(&members[0]);
+    let newcomer = rig.send_join(3, join_request());
+    let answers: Vec<_> = members.iter().map(|member| rig.join(&member.member_id)).collect();
+    let written = rig.logs.log(0).end();
+    rig.sync(&members[1]);
+    rig.commit();
+    assert_eq!(error(old.now().error_code), ErrorCode::RebalanceInProgress);
+    let next: Vec<_> = answers.iter().map(Answer::now).collect();
+    assert_eq!(next[0].generation_id, members[0].generation_id + 1);
+    assert_eq!(rig.logs.log(0).end(), written);
+    assert_eq!(rig.state(), "CompletingRebalance");
+    let follower = rig.sync(&newcomer.now());
+    follower.is_parked();
+}
+
+#[test]
 fn members_without_an_assignment_get_an_empty_one() {
     let rig = Rig::new();
     let members = completing_group(&rig, 2);
