@@ -1,6 +1,10 @@
 //! The cleaner over whole logs.
 
 mod golden;
+mod manager;
+mod model;
+mod rules;
+mod world;
 
 use std::sync::Arc;
 
