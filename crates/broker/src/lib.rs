@@ -4,4 +4,5 @@ pub mod api;
 pub mod exchange;
 pub mod metadata_cache;
 pub mod node;
+pub mod quorum;
 pub mod topic_name;
