@@ -24,10 +24,10 @@ pub enum PlacementError {
     NotPositive(i16),
     #[error(
         "The target replication factor of {replication_factor} cannot be reached because only {registered} \
-         broker(s) are registered."
+         broker(s) are registered or some brokers have all their log directories cordoned."
     )]
     TooFewBrokers { replication_factor: i16, registered: usize },
-    #[error("All brokers are currently fenced.")]
+    #[error("All brokers are currently fenced, or have all their log directories cordoned.")]
     AllFenced,
 }
 

@@ -146,14 +146,23 @@ impl BrokerRegistration {
     /// The directory that a new replica gets: the only one, or a mark that the broker is to choose (KIP-858).
     pub fn default_directory(&self) -> Uuid {
         match self.record.log_dirs.as_slice() {
-            [only] if self.record.cordoned_log_dirs.as_ref().is_none_or(Vec::is_empty) => *only,
+            [only] => *only,
             [] => directory::MIGRATING,
             _ => directory::UNASSIGNED,
         }
     }
 
-    pub fn has_directory(&self, id: Uuid) -> bool {
-        self.record.log_dirs.is_empty() || self.record.log_dirs.contains(&id) || directory::is_reserved(id)
+    /// Whether it may get new replicas: not if all its directories are cordoned (KIP-1066).
+    pub fn has_uncordoned_directory(&self) -> bool {
+        let cordoned = self.record.cordoned_log_dirs.as_deref().unwrap_or_default();
+        self.record.log_dirs.is_empty() || self.record.log_dirs.iter().any(|dir| !cordoned.contains(dir))
+    }
+
+    /// Whether a replica in that directory may be served. A broker that tells no directories has all of them online.
+    pub fn has_online_directory(&self, id: Uuid) -> bool {
+        let is_online =
+            id != directory::LOST && (directory::is_reserved(id) || self.record.log_dirs.contains(&id));
+        self.record.log_dirs.is_empty() || is_online
     }
 }
 
