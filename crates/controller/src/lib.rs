@@ -1,1 +1,22 @@
 //! The controller: operations on cluster metadata that yield records, replayed from one log.
+//!
+//! An operation reads the state and yields records and a response; it changes nothing. Replaying the records, which
+//! the leader does at once and every other node when they are committed, is all that changes the state. The response
+//! is released when the records are committed.
+
+mod cluster;
+mod controller;
+mod elections;
+mod error;
+mod outcome;
+mod partition_change;
+mod producer_ids;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+pub use controller::{Controller, IdSource};
+pub use error::ApiError;
+pub use outcome::Outcome;
+pub use settings::ControllerSettings;

@@ -1,0 +1,101 @@
+use std::fmt;
+
+use ottla_metadata::{Changes, MetadataImage, ReplayError};
+use ottla_types::{MonoMs, NodeId, Now, Offset, Uuid};
+use ottla_wire::records::MetadataRecord;
+
+use crate::cluster::BrokerSessions;
+use crate::outcome::{Outcome, Records};
+use crate::settings::ControllerSettings;
+
+/// Where new ids come from: randomness stays outside, so that a run can be repeated.
+pub trait IdSource: Send {
+    /// Any 128 bits, each time others.
+    fn next(&mut self) -> u128;
+}
+
+impl<F: FnMut() -> u128 + Send> IdSource for F {
+    fn next(&mut self) -> u128 {
+        self()
+    }
+}
+
+/// The active controller's state: everything that it has written, committed or not. It lives as long as the node
+/// leads the quorum; the next one starts from what is committed.
+pub struct Controller {
+    pub(crate) settings: ControllerSettings,
+    pub(crate) image: MetadataImage,
+    pub(crate) sessions: BrokerSessions,
+    ids: Box<dyn IdSource>,
+}
+
+impl Controller {
+    /// `image` holds all that is in the log. Brokers that it has unfenced get a whole session's time to be heard.
+    pub fn new(
+        settings: ControllerSettings,
+        image: MetadataImage,
+        ids: Box<dyn IdSource>,
+        now: Now,
+    ) -> Controller {
+        let mut sessions = BrokerSessions::new(settings.broker_session_timeout_ms);
+        for broker in image.brokers.values() {
+            sessions.touch(broker.id(), Offset::UNKNOWN, now.mono);
+        }
+        Controller { settings, image, sessions, ids }
+    }
+
+    /// The metadata with everything that was written.
+    pub fn image(&self) -> &MetadataImage {
+        &self.image
+    }
+
+    /// Takes up a record that was written at `offset`.
+    pub fn replay(&mut self, record: &MetadataRecord, offset: Offset) -> Result<(), ReplayError> {
+        self.image.replay(record, &mut Changes::default())?;
+        self.image.provenance.last_offset = offset;
+        if let MetadataRecord::UnregisterBroker(record) = record {
+            self.sessions.forget(NodeId(record.broker_id));
+        }
+        Ok(())
+    }
+
+    /// What is due by now: a broker that was not heard of for a session's time is fenced, one at a time, so that the
+    /// next decision sees the last one's effect.
+    pub fn tick(&mut self, now: Now) -> Option<Outcome<()>> {
+        self.fence_stale_broker(now)
+    }
+
+    /// When to [`Controller::tick`] next.
+    pub fn next_deadline(&self) -> MonoMs {
+        self.sessions
+            .next_expiry(self.image.brokers.values().filter(|broker| !broker.is_fenced()).map(|b| b.id()))
+    }
+
+    pub(crate) fn records(&self) -> Records {
+        Records::at(self.image.features.metadata_version())
+    }
+
+    /// A new topic's id: random, and none that is reserved.
+    pub(crate) fn new_topic_id(&mut self) -> Uuid {
+        const VERSION_AND_VARIANT: (u128, u128) = (!(0xf << 76) & !(0x3 << 62), 4 << 76 | 2 << 62);
+        loop {
+            let bits = self.ids.next() & VERSION_AND_VARIANT.0 | VERSION_AND_VARIANT.1;
+            let id = Uuid(bits.to_be_bytes());
+            // Kafka's tools take an id that begins with a dash for a flag.
+            if !id.to_string().starts_with('-') && self.image.topics.by_id(id).is_none() {
+                return id;
+            }
+        }
+    }
+
+    /// Where dealing out replicas begins.
+    pub(crate) fn new_start(&mut self) -> usize {
+        self.ids.next() as usize
+    }
+}
+
+impl fmt::Debug for Controller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Controller").field("at", &self.image.provenance).finish_non_exhaustive()
+    }
+}
