@@ -33,6 +33,8 @@ impl UnifiedLog {
             }
         }
         self.delete_files_later(old.to_vec(), now);
+        // Appends need not wait for the disk: what is renamed is in order, durable or not.
+        drop(producers);
         self.context.disk.sync_dir(&self.dir()).map_err(|error| self.failed("flushing a directory", error))
     }
 

@@ -221,6 +221,23 @@ fn a_log_that_cannot_be_cleaned_is_left_alone() {
 }
 
 #[test]
+fn a_decayed_key_hides_no_other() {
+    let mut world = World::new(1);
+    world.append(Producer::Plain, 0, &[(7, Some(1))]);
+    world.log.roll(world.now()).unwrap();
+    world.fill(2);
+    // The first record's key behind the header, size, attributes, two deltas and its length.
+    const KEY: u64 = 61 + 5;
+    let file = world.log.segments().iter().nth(1).unwrap().file().unwrap();
+    file.write_all_at(&[std::io::IoSlice::new(&[7])], KEY).unwrap();
+    let cleaning = world.grab().unwrap();
+    while world.manager.step(&cleaning, world.now()) != CleanProgress::Ended {}
+    let first = world.log.segments().first().unwrap().size();
+    assert!(first > 61, "the only record with the key is there");
+    assert_eq!(world.manager.uncleanable(Path::new(DATA)).len(), 1);
+}
+
+#[test]
 fn a_failing_disk_is_reported_and_no_fault_of_the_log() {
     // Any call of a cleaning may be the one that fails.
     let mut failed: BTreeMap<bool, u32> = BTreeMap::new();
