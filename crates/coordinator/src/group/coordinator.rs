@@ -123,7 +123,7 @@ impl GroupCoordinator {
         self.runtime.next_load().map(GroupLoad)
     }
 
-    /// Never blocks, and may be called from within an append.
+    /// The high watermark of `partition` is `offset` now; see [`PartitionWriter`] for where this may be called from.
     pub fn high_watermark_updated(&self, partition: i32, offset: Offset) {
         self.runtime.high_watermark_updated(partition, offset);
     }

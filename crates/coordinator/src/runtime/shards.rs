@@ -92,7 +92,8 @@ impl<S: Shard> Runtime<S> {
         self.loads.lock().pop_front()
     }
 
-    /// The high watermark of `partition` is `offset` now.
+    /// The high watermark of `partition` is `offset` now. Whoever calls this holds no lock that an append to the
+    /// partition needs, unless it is within one.
     pub fn high_watermark_updated(&self, partition: i32, offset: Offset) {
         if let Some(cell) = self.cell(partition) {
             cell.post(Event::HighWatermark(offset));

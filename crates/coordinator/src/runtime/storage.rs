@@ -43,7 +43,8 @@ pub struct WriteBatch {
 /// The leader's side of the partitions that hold shards.
 ///
 /// An append that answers `Ok` is in the leader's log; it is committed when the high watermark reaches its end, which
-/// the owner tells through `Runtime::high_watermark_updated` (also from within the append: that never blocks).
+/// the owner tells through `Runtime::high_watermark_updated`: from within the append, or else without holding a lock that
+/// an append needs, since operations that waited may go on to append.
 pub trait PartitionWriter: Send + Sync {
     /// Appends as leader, with the acknowledgement of all in-sync replicas to follow through the high watermark.
     /// Answers the log's end after the batch.

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_wire::ErrorCode;
@@ -24,9 +25,12 @@ impl GroupShard {
         &mut self,
         turn: &mut GroupTurn<'_>,
         context: &RequestContext,
-        request: JoinGroupRequest,
+        mut request: JoinGroupRequest,
         responder: Responder<JoinGroupResponse>,
     ) {
+        // A member has one vote for a protocol, however often it names it: the first counts.
+        let mut named = BTreeSet::new();
+        request.protocols.retain(|protocol| named.insert(protocol.name.clone()));
         let exists = match self.find(turn.state, &request.group_id) {
             Found::Foreign(_) => {
                 turn.reply(responder, errors::join(ErrorCode::InconsistentGroupProtocol, ""));

@@ -122,6 +122,19 @@ fn the_protocol_with_most_votes_is_chosen_of_those_that_all_support() {
 }
 
 #[test]
+fn a_protocol_counts_once_however_often_it_is_named() {
+    let rig = Rig::new();
+    let protocols = vec![protocol("a", "first"), protocol("a", "second"), protocol("a", "third")];
+    let first = rig.join_with(JoinGroupRequest { protocols: protocols.clone(), ..join_request() });
+    let second = rig.join_with(JoinGroupRequest { protocols, ..join_request() });
+    rig.pass(0);
+    let responses = [first.now(), second.now()];
+    let leader = responses.iter().find(|response| !response.members.is_empty()).unwrap();
+    assert_eq!(leader.members.len(), 2);
+    assert_eq!(leader.members[0].metadata, "first");
+}
+
+#[test]
 fn a_join_that_says_nothing_new_changes_nothing() {
     let rig = Rig::new();
     let members = rig.stable_group(2);
