@@ -104,8 +104,8 @@ pub fn partitions<'a>(
 /// A replica is offline where its broker is fenced or unknown, or its directory is none that the broker has.
 fn is_offline(image: &MetadataImage, registration: &PartitionRegistration, replica: NodeId) -> bool {
     let Some(broker) = image.brokers.get(&replica) else { return true };
-    let has_directory = registration.directory(replica).is_none_or(|id| broker.has_directory(id));
-    broker.is_fenced() || !has_directory
+    let is_online = registration.directory(replica).is_none_or(|id| broker.has_online_directory(id));
+    broker.is_fenced() || !is_online
 }
 
 /// Node ids as messages carry them.

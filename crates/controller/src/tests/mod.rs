@@ -37,7 +37,7 @@ impl Cluster {
 
     /// A controller that has taken over with what the log holds.
     pub fn from_image(settings: &[(&str, &str)], image: MetadataImage, next_offset: Offset) -> Cluster {
-        let config = Config::for_tests(settings.iter().copied()).expect("valid settings");
+        let config = Config::of_pairs(settings.iter().copied()).expect("valid settings");
         let settings = ControllerSettings::from_config("a-cluster".into(), config.into());
         let now = Now { mono: MonoMs(1000), ..Now::default() };
         let mut last = 0u128;
