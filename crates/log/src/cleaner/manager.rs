@@ -313,6 +313,25 @@ impl CleanerManager {
         self.state.lock().uncleanable.get(dir).into_iter().flatten().cloned().collect()
     }
 
+    /// Bytes of those partitions that would be cleaned if they could be.
+    pub fn uncleanable_bytes<'a>(
+        &self,
+        dir: &Path,
+        logs: impl IntoIterator<Item = &'a Arc<UnifiedLog>>,
+        now: Now,
+    ) -> u64 {
+        let state = self.state.lock();
+        let Some(uncleanable) = state.uncleanable.get(dir) else { return 0 };
+        let bytes_of = |log: &Arc<UnifiedLog>| {
+            let clean_up_to = state.clean_up_to(dir, log.partition());
+            let offsets = cleanable_offsets(log, clean_up_to, now.wall).ok()?;
+            Some(LogToClean::new(log, offsets, false).cleanable_bytes)
+        };
+        let logs =
+            logs.into_iter().filter(|log| log.log_dir() == dir && uncleanable.contains(log.partition()));
+        logs.filter_map(bytes_of).sum()
+    }
+
     pub fn metrics(&self) -> CleanerMetrics {
         self.state.lock().metrics
     }

@@ -214,6 +214,8 @@ fn a_log_that_cannot_be_cleaned_is_left_alone() {
     while world.manager.step(&cleaning, world.now()) != CleanProgress::Ended {}
     assert_eq!(world.manager.uncleanable(Path::new(DATA)), [world.partition().clone()]);
     assert!(world.grab().is_none());
+    let dirty: u64 = world.log.segments().iter().map(|segment| u64::from(segment.size())).sum();
+    assert_eq!(world.manager.uncleanable_bytes(Path::new(DATA), [&world.log], world.now()), dirty);
     assert_eq!(world.log.log_end_offset(), Offset(before.len() as i64));
     assert!(world.context.failures.take().is_empty());
     world.manager.forget(Path::new(DATA), world.partition());
@@ -230,6 +232,8 @@ fn a_decayed_key_hides_no_other() {
     const KEY: u64 = 61 + 5;
     let file = world.log.segments().iter().nth(1).unwrap().file().unwrap();
     file.write_all_at(&[std::io::IoSlice::new(&[7])], KEY).unwrap();
+    // Each segment is replaced alone.
+    world.reconfigure(|config| config.segment_bytes = 100);
     let cleaning = world.grab().unwrap();
     while world.manager.step(&cleaning, world.now()) != CleanProgress::Ended {}
     let first = world.log.segments().first().unwrap().size();
@@ -340,7 +344,8 @@ fn readers_and_writers_go_on_beside_the_cleaner() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("t-0");
     std::fs::create_dir(&dir).unwrap();
-    let disk: Arc<dyn Disk> = Arc::new(crate::disk::RealDisk::new(8));
+    // Enough descriptors for all: files are removed at once, so none could be opened again.
+    let disk: Arc<dyn Disk> = Arc::new(crate::disk::RealDisk::new(1000));
     let context = crate::LogContext::new(Arc::clone(&disk), Default::default());
     let config = LogConfig {
         cleanup_policy: CleanupPolicy { delete: false, compact: true },
