@@ -60,7 +60,7 @@ impl Default for MetadataLogSettings {
 pub struct MetadataLog {
     log: Arc<UnifiedLog>,
     place: Place,
-    settings: MetadataLogSettings,
+    pub(super) settings: MetadataLogSettings,
     snapshots: BTreeMap<OffsetAndEpoch, SnapshotInfo>,
     download: Option<Download>,
 }

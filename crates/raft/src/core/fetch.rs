@@ -154,11 +154,13 @@ impl RaftCore {
 
     fn truncate(&mut self, diverging: OffsetAndEpoch) {
         let offset = self.log.truncation_offset(diverging);
-        if let Some(high_watermark) = self.high_watermark
-            && offset < high_watermark
+        let snapshot_end = self.log.latest_snapshot().map(|id| id.offset);
+        let committed = self.high_watermark.max(snapshot_end);
+        if let Some(committed) = committed
+            && offset < committed
         {
             return self.halt(format!(
-                "the leader asks for truncation to {offset}, below the high watermark {high_watermark}"
+                "the leader asks for truncation to {offset}, but all before {committed} is committed"
             ));
         }
         tracing::info!(

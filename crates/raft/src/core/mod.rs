@@ -357,7 +357,11 @@ impl RaftCore {
         let epoch = leader.epoch;
         let leader_id = leader.leader_id;
         let endpoints = self.endpoints_of(leader_id, &leader.endpoints);
-        if epoch < self.quorum.epoch || error == Some(RaftError::UnknownLeaderEpoch) {
+        if error == Some(RaftError::UnknownLeaderEpoch) {
+            // It hasn't heard of this epoch yet, and will in a moment.
+            return Some(false);
+        }
+        if epoch < self.quorum.epoch {
             return Some(true);
         }
         let stale = matches!(error, Some(RaftError::FencedLeaderEpoch | RaftError::NotLeaderOrFollower));
@@ -365,7 +369,7 @@ impl RaftCore {
             let before = self.leader_and_epoch();
             self.maybe_transition(leader_id, epoch, endpoints, now);
             // Nothing learnt: asking again at once would only be refused again.
-            return Some(self.leader_and_epoch() != before || self.leader_is_remote());
+            return Some(self.leader_and_epoch() != before);
         }
         if let Some(leader_id) = leader_id
             && self.quorum.leader_id(self.local.id()).is_none()

@@ -20,6 +20,25 @@ fn a_listener_begins_with_the_latest_snapshot_after_a_restart() {
 }
 
 #[test]
+fn reads_end_where_they_are_told_to() {
+    let disk = disk(4);
+    let mut quorum = open(&disk, at(0));
+    for i in 0..3 {
+        append(&mut quorum, "a", at(i * 30));
+        quorum.poll(at(i * 30 + 30)).unwrap();
+    }
+    let read = |from, end, max_bytes| {
+        ottla_raft::ReplicatedLog::read(quorum.log(), Offset(from), Offset(end), max_bytes)
+            .unwrap()
+            .next_offset
+    };
+    assert_eq!(read(0, 4, 1 << 20), Offset(4));
+    assert_eq!(read(0, 2, 1 << 20), Offset(2));
+    assert_eq!(read(1, 4, 1), Offset(2), "one batch at least");
+    assert_eq!(read(2, 2, 1 << 20), Offset(2));
+}
+
+#[test]
 fn snapshots_are_named_as_kafkas() {
     let id = OffsetAndEpoch::new(28, 1);
     assert_eq!(snapshot_name(id), "00000000000000000028-0000000001.checkpoint");
@@ -142,6 +161,58 @@ fn an_observer_that_is_far_behind_fetches_the_snapshot() {
     assert_eq!(observer.core().log().end_offset(), leader.core().log().end_offset());
     assert_eq!(observer.core().log().start_offset(), id.offset);
     assert_eq!(replay(&mut observer).values.len(), 0, "nothing is known to be committed yet");
+}
+
+/// Wherever the disk fails while a snapshot is being downloaded and installed, and however the machine then crashes, the
+/// replica catches up afterwards.
+#[test]
+fn an_installation_that_fails_is_made_good() {
+    let leader_disk = disk(7);
+    let mut leader = open(&leader_disk, at(0));
+    append(&mut leader, "before", at(0));
+    leader.poll(at(30)).unwrap();
+    let observer_disk = disk(11);
+    let open_observer =
+        || open_on(Arc::clone(&observer_disk) as Arc<dyn Disk>, settings(2, &[1]), at(60)).unwrap();
+    // It has the log up to here, and then the leader's log begins later.
+    let mut quorums = [leader, open_observer()];
+    exchange(&mut quorums, [1, 2], at(60));
+    let [mut leader, observer] = quorums;
+    drop(observer);
+    let mut failures = 0;
+    for n in 1.. {
+        append(&mut leader, "more", at(60));
+        leader.poll(at(100)).unwrap();
+        take_snapshot(&mut leader, &["state"], at(100));
+        leader.log_mut().settings.retention_ms = 0;
+        append(&mut leader, "after", at(100));
+        leader.poll(at(200)).unwrap();
+        leader.clean(at(100_000)).unwrap();
+
+        let observer = open_observer();
+        let calls = observer_disk.total_calls();
+        observer_disk.fail_nth(None, n);
+        let mut quorums = [leader, observer];
+        let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            exchange(&mut quorums, [1, 2], at(61));
+        }));
+        observer_disk.heal();
+        let called = observer_disk.total_calls() - calls;
+        observer_disk.crash(ottla_log::disk::sim::Loss::Seeded);
+        failures += u64::from(failed.is_err());
+        // A new connection, and everything is well.
+        let [old_leader, _] = quorums;
+        drop(old_leader);
+        let mut quorums = [open(&leader_disk, at(200)), open_observer()];
+        exchange(&mut quorums, [1, 2], at(201));
+        let [reopened, observer] = quorums;
+        leader = reopened;
+        assert_eq!(observer.core().log().end(), leader.core().log().end(), "failure {n}");
+        if called < n {
+            break;
+        }
+    }
+    assert!(failures > 10, "only {failures} failures");
 }
 
 #[test]
