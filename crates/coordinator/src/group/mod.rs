@@ -8,6 +8,7 @@
 
 mod classic;
 mod config;
+pub mod consumer;
 mod context;
 mod coordinator;
 mod errors;
