@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use ottla_types::{LeaderEpoch, Now, Offset};
 
 use crate::*;
@@ -15,6 +15,8 @@ pub struct MemoryLog {
     pub snapshots: BTreeMap<OffsetAndEpoch, Bytes>,
     pub partial: BTreeMap<OffsetAndEpoch, Vec<u8>>,
     pub high_watermark: Offset,
+    /// What formatting wrote for a dynamic quorum; every snapshot has it too.
+    pub first_voters: Vec<ControlRecord>,
 }
 
 impl MemoryLog {
@@ -48,33 +50,24 @@ impl ReplicatedLog for MemoryLog {
                 epochs.push((batch.leader_epoch, batch.base_offset));
             }
         }
+        let before = |record: &ControlRecord| (self.start_offset - 1, record.clone());
+        let mut control: Vec<(Offset, ControlRecord)> = self.first_voters.iter().map(before).collect();
+        control.extend(self.batches.iter().flat_map(|batch| batch.control.clone()));
         Ok(LogStart {
             log_start_offset: self.start_offset,
             end_offset: self.end_offset(),
             flushed_end_offset: self.flushed_end_offset,
             epochs,
             snapshots: self.snapshots.iter().map(|(id, bytes)| (*id, bytes.len() as u64)).collect(),
-            control: self.batches.iter().flat_map(|batch| batch.control.clone()).collect(),
+            control,
         })
     }
 
     fn append_as_leader(&mut self, batches: &[LeaderBatch], _now: Now) -> Result<(), LogError> {
         for batch in batches {
-            let (bytes, control) = match &batch.records {
-                BatchRecords::Data(records) => (records.concat().into(), Vec::new()),
-                BatchRecords::Control(records) => {
-                    let offsets = (0..).map(|i| batch.base_offset + i);
-                    (Bytes::new(), offsets.zip(records.iter().cloned()).collect())
-                }
-            };
             assert_eq!(batch.base_offset, self.end_offset());
-            self.batches.push(ReceivedBatch {
-                base_offset: batch.base_offset,
-                last_offset: batch.last_offset(),
-                leader_epoch: batch.leader_epoch,
-                control,
-                bytes,
-            });
+            let bytes = Bytes::from(record_batches::encode(batch).unwrap());
+            self.batches.extend(record_batches::parse(bytes));
         }
         Ok(())
     }
@@ -106,30 +99,14 @@ impl ReplicatedLog for MemoryLog {
             if batch.last_offset >= end || (!bytes.is_empty() && bytes.len() >= max_bytes) {
                 break;
             }
-            bytes.put_i64(batch.base_offset.value());
-            bytes.put_i64(batch.last_offset.value());
-            bytes.put_i32(batch.leader_epoch.value());
-            bytes.put_u32(batch.bytes.len() as u32);
-            bytes.put_slice(&batch.bytes);
+            bytes.extend_from_slice(&batch.bytes);
             next_offset = batch.last_offset.next();
         }
         Ok(LogRead { bytes: bytes.freeze(), next_offset })
     }
 
-    fn parse(&self, mut bytes: Bytes) -> Vec<ReceivedBatch> {
-        let mut batches = Vec::new();
-        while !bytes.is_empty() {
-            let (base, last, epoch) = (bytes.get_i64(), bytes.get_i64(), bytes.get_i32());
-            let len = bytes.get_u32() as usize;
-            batches.push(ReceivedBatch {
-                base_offset: Offset(base),
-                last_offset: Offset(last),
-                leader_epoch: LeaderEpoch(epoch),
-                control: Vec::new(),
-                bytes: bytes.split_to(len),
-            });
-        }
-        batches
+    fn parse(&self, bytes: Bytes) -> Vec<ReceivedBatch> {
+        record_batches::parse(bytes)
     }
 
     fn set_high_watermark(&mut self, offset: Offset) {
@@ -161,7 +138,7 @@ impl ReplicatedLog for MemoryLog {
         self.start_offset = id.offset;
         self.flushed_end_offset = id.offset;
         self.snapshots = BTreeMap::from([(id, bytes)]);
-        Ok((size, Vec::new()))
+        Ok((size, self.first_voters.clone()))
     }
 
     fn clean(&mut self, _now: Now) -> Result<Option<(Offset, Vec<OffsetAndEpoch>)>, LogError> {

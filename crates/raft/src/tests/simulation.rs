@@ -59,6 +59,8 @@ struct World {
     rng: Jitter,
     faults: Faults,
     voters: Vec<i32>,
+    /// The voters are in the log (`kraft.version` 1).
+    is_dynamic: bool,
     replicas: BTreeMap<i32, Replica>,
     queue: BinaryHeap<Reverse<(u64, u64, i32)>>,
     in_flight: BTreeMap<u64, Wire>,
@@ -73,7 +75,7 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64, voters: i32, observers: i32, faults: Faults) -> World {
+    fn new(seed: u64, voters: i32, observers: i32, is_dynamic: bool, faults: Faults) -> World {
         let voters: Vec<i32> = (1..=voters).collect();
         let mut world = World {
             now: 0,
@@ -90,6 +92,17 @@ impl World {
             appended: 0,
             counts: BTreeMap::new(),
             voters: voters.clone(),
+            is_dynamic,
+        };
+        let voter = |id: &i32| VoterNode {
+            key: local(*id).key,
+            listeners: local(*id).listeners,
+            supported_kraft_version: (0, 1),
+        };
+        let set = VoterSet::new(voters.iter().map(voter));
+        let first_voters = match is_dynamic {
+            true => vec![ControlRecord::KRaftVersion(1), ControlRecord::Voters(set)],
+            false => Vec::new(),
         };
         for id in voters.into_iter().chain(101..=100 + observers) {
             let replica = Replica {
@@ -97,7 +110,7 @@ impl World {
                 driver: None,
                 listener: None,
                 replayed: Offset::ZERO,
-                log: MemoryLog::default(),
+                log: MemoryLog { first_voters: first_voters.clone(), ..MemoryLog::default() },
                 store: MemoryStore::default(),
                 poll_at: 0,
                 incarnation: 0,
@@ -119,9 +132,15 @@ impl World {
 
     fn start(&mut self, id: i32) {
         let mut settings = settings(id, &self.voters);
+        if self.is_dynamic {
+            // The observers find the voters by the bootstrap servers alone.
+            let server = |id: &i32| Node { id: node_id(-1 - id), address: address(*id) };
+            settings.bootstrap_servers = self.voters.iter().map(server).collect();
+            settings.static_voters = VoterSet::default();
+        }
         settings.seed = self.rng.below(i64::MAX) as u64;
         settings.config.fetch_snapshot_max_bytes = 16;
-        settings.config.fetch_max_bytes = 64;
+        settings.config.fetch_max_bytes = 300;
         let replica = self.replicas.get_mut(&id).unwrap();
         let (log, store) = (replica.log.clone(), replica.store.clone());
         let mut driver = Driver::open(settings, log, store, at(self.now)).unwrap();
@@ -217,7 +236,8 @@ impl World {
                 Outgoing::Request { correlation_id, to, request } => {
                     let request = wire::request(request);
                     let wire = Wire::Request { from: id, incarnation, correlation_id, request };
-                    self.send(id, to.id.value(), wire);
+                    // A bootstrap server is known by its address alone.
+                    self.send(id, i32::from(to.address.port) - 9000, wire);
                 }
                 Outgoing::Reply { id: request, response } => {
                     if let Some((asker, incarnation, correlation_id)) = self.waiting.remove(&request) {
@@ -425,8 +445,14 @@ fn snapshot_of(committed: &BTreeMap<Offset, (LeaderEpoch, Bytes)>, end: Offset) 
     Bytes::from(format!("{end} {digest} ").repeat(3))
 }
 
-fn run(seed: u64, voters: i32, observers: i32, faults: Faults) -> BTreeMap<&'static str, u64> {
-    let mut world = World::new(seed, voters, observers, faults);
+fn run(
+    seed: u64,
+    voters: i32,
+    observers: i32,
+    is_dynamic: bool,
+    faults: Faults,
+) -> BTreeMap<&'static str, u64> {
+    let mut world = World::new(seed, voters, observers, is_dynamic, faults);
     world.run_for(30_000, true);
     world.counts.insert("batch committed under faults", world.committed.len() as u64);
     world.settle();
@@ -436,8 +462,8 @@ fn run(seed: u64, voters: i32, observers: i32, faults: Faults) -> BTreeMap<&'sta
 
 #[test]
 fn without_faults_one_election_suffices() {
-    for voters in [1, 2, 3, 5] {
-        let counts = run(1, voters, 1, Faults::default());
+    for (voters, is_dynamic) in [(1, false), (2, true), (3, false), (3, true), (5, false)] {
+        let counts = run(1, voters, 1, is_dynamic, Faults::default());
         assert!(counts["election"] <= 2, "{voters} voters: {counts:?}");
     }
 }
@@ -449,7 +475,7 @@ fn safe_and_live_under_faults() {
     let mut total = BTreeMap::<&str, u64>::new();
     for seed in first..first + seeds {
         let voters = [3, 3, 5, 2][seed as usize % 4];
-        for (what, count) in run(seed, voters, (seed % 2) as i32, WILD) {
+        for (what, count) in run(seed, voters, (seed % 2) as i32, seed % 3 == 0, WILD) {
             *total.entry(what).or_default() += count;
         }
     }

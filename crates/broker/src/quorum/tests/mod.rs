@@ -129,3 +129,12 @@ fn take_snapshot(quorum: &mut Quorum, values: &[&str], now: Now) -> OffsetAndEpo
     complete_snapshot(quorum, finished, now).unwrap();
     id
 }
+
+/// A thread of the server owns the replica; snapshots are written by another.
+#[test]
+fn replicas_and_snapshots_can_move_between_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<Quorum>();
+    is_send::<SnapshotWriter>();
+    is_send::<SnapshotReader>();
+}
