@@ -81,9 +81,15 @@ fn fetch(from: i32, epoch: i32, offset: i64, last_epoch: i32) -> Request {
 
 /// Brings replica 1 to lead epoch 1 of an empty log, with the votes of 1 and 2.
 fn leader() -> RaftCore {
+    elected().0
+}
+
+/// As [`leader`], with all that it did on the way.
+fn elected() -> (RaftCore, Vec<Action>) {
     let mut core = core(None, LogStart::default());
     let now = at(2_000);
     let mut actions = core.tick(now);
+    let mut all = actions.clone();
     for _pre_vote in [true, false] {
         let sent = actions.iter().find_map(|action| match action {
             Action::Send { correlation_id, to, request: Request::Vote(request) } if to.id == node_id(2) => {
@@ -95,10 +101,11 @@ fn leader() -> RaftCore {
         let leader = LeaderInfo { leader_id: None, epoch, endpoints: Endpoints::new() };
         let response = Response::Vote(VoteResponse { error: None, leader, vote_granted: true });
         actions = core.step(Event::Response { correlation_id, response }, now);
+        all.extend(actions.clone());
     }
     assert!(actions.contains(&Action::FlushLog));
     assert_eq!((core.role(), core.epoch()), (RoleName::Leader, LeaderEpoch(1)));
-    core
+    (core, all)
 }
 
 #[test]
@@ -115,6 +122,28 @@ fn a_vote_is_given_once_an_epoch_and_written_first() {
     assert_eq!(granted(&mut core, vote(3, 3, end, false)), Ok(false), "never to another");
     assert_eq!(granted(&mut core, vote(3, 2, end, false)), Err(RaftError::FencedLeaderEpoch));
     assert_eq!(granted(&mut core, vote(3, 4, end, false)), Ok(true), "a new epoch, a new vote");
+}
+
+/// A candidate's own vote is written before it asks for others, and leadership before anything is appended: after a
+/// crash it is neither a voter for somebody else nor a second leader of the epoch.
+#[test]
+fn candidates_and_leaders_write_their_epoch_first() {
+    let (_, steps) = elected();
+    let position = |wanted: &dyn Fn(&Action) -> bool| steps.iter().position(wanted).unwrap();
+    let written = |leader: Option<i32>, voted: bool| {
+        position(&|action| {
+            matches!(action, Action::WriteQuorumState { election, .. }
+                if election.epoch == LeaderEpoch(1)
+                    && election.leader_id == leader.map(node_id)
+                    && election.voted_key.is_some() == voted)
+        })
+    };
+    let asked = position(
+        &|action| matches!(action, Action::Send { request: Request::Vote(vote), .. } if !vote.pre_vote),
+    );
+    let appended = position(&|action| matches!(action, Action::AppendAsLeader(_)));
+    assert!(written(None, true) < asked);
+    assert!(written(Some(1), false) < appended);
 }
 
 #[test]
