@@ -25,6 +25,9 @@ use crate::names::{FileKind, FileState, SegmentFile};
 use crate::partition_dir::PartitionDir;
 use crate::scan::{BatchScan, HeaderAt, HeaderScan, ScanError};
 
+/// An index with more entries than this behind the end of its file is of no use at all.
+const STALE_ENTRIES_PASSED: usize = 100;
+
 /// What can go wrong in a segment.
 #[derive(Debug, Error)]
 pub enum SegmentError {
@@ -404,17 +407,22 @@ impl Segment {
         Ok(self.walk_to(&*file, offset, 0, size)?.found)
     }
 
-    /// Where the walk to `offset` may start; the start of the file if the index is of no use.
+    /// Where the walk to `offset` may start; the start of the file if the index is of no use. Entries behind the end of
+    /// the file are of records that a power loss took.
     fn index_position(&self, offset: Offset, size: u32) -> OffsetPosition {
         let start = OffsetPosition { offset: self.base_offset.0, position: 0 };
-        match self.offset_index.lookup(offset.0) {
-            Ok(entry) if entry.position < size => entry,
-            Ok(_) => start,
-            Err(error) => {
-                warn!("offset index is passed over: {error}");
-                start
+        let mut sought = offset.0;
+        for _ in 0..STALE_ENTRIES_PASSED {
+            match self.offset_index.lookup(sought) {
+                Ok(entry) if entry.position < size => return entry,
+                Ok(entry) => sought = entry.offset.saturating_sub(1),
+                Err(error) => {
+                    warn!("offset index is passed over: {error}");
+                    return start;
+                }
             }
         }
+        start
     }
 
     /// Whether an index entry's position holds what the entry says: a batch that starts at or before its offset.

@@ -24,11 +24,12 @@ use crate::producer_snapshot::{self, ProducerSnapshotEntry};
 pub(super) struct Snapshots {
     dir: Arc<PartitionDir>,
     offsets: BTreeSet<Offset>,
+    highest_removed: Option<Offset>,
 }
 
 impl Snapshots {
     pub(super) fn new(dir: Arc<PartitionDir>, offsets: impl IntoIterator<Item = Offset>) -> Snapshots {
-        Snapshots { dir, offsets: offsets.into_iter().collect() }
+        Snapshots { dir, offsets: offsets.into_iter().collect(), highest_removed: None }
     }
 
     fn path(&self, offset: Offset, state: FileState) -> PathBuf {
@@ -39,6 +40,7 @@ impl Snapshots {
         if !self.offsets.remove(&offset) {
             return Ok(());
         }
+        self.highest_removed = self.highest_removed.max(Some(offset));
         ignore_missing(self.dir.disk().remove_file(&self.path(offset, FileState::Live)))
     }
 }
@@ -78,6 +80,12 @@ impl ProducerStateManager {
 
     pub fn oldest_snapshot_offset(&self) -> Option<Offset> {
         self.snapshots.offsets.first().copied()
+    }
+
+    /// The offset of the latest snapshot that was removed. Beyond the log's end it must not come back after a crash: the
+    /// log may have grown to that offset again, with other records.
+    pub(crate) fn highest_removed_snapshot(&self) -> Option<Offset> {
+        self.snapshots.highest_removed
     }
 
     /// Writes a snapshot at the map's end unless there is one for it. Returns its offset if it was written.

@@ -9,6 +9,8 @@
 mod leftovers;
 mod producer_state;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::producer_state::rebuild_producer_state;
 
@@ -62,7 +64,15 @@ pub(crate) fn load(params: &LoadParams<'_>, now: Now) -> Result<Loaded, SegmentE
         found.offsets_of(FileKind::ProducerSnapshot),
     );
     let leader_epochs = LeaderEpochCache::open(Arc::clone(params.dir)).map_err(io::Error::from)?;
-    let mut loader = Loader { params, now, leader_epochs, producers, segments: Segments::default() };
+    let mut loader = Loader {
+        params,
+        now,
+        leader_epochs,
+        producers,
+        segments: Segments::default(),
+        epochs_changed: false,
+        recovered_from: None,
+    };
     loader.load_segments(&found)?;
     let log_end_offset = loader.find_log_end()?;
     loader.finish(log_end_offset)
@@ -74,6 +84,10 @@ struct Loader<'a> {
     leader_epochs: LeaderEpochCache,
     producers: ProducerStateManager,
     segments: Segments,
+    /// Not written yet.
+    epochs_changed: bool,
+    /// The first segment that had not been flushed.
+    recovered_from: Option<Offset>,
 }
 
 /// What a look at a segment's files says about its indexes.
@@ -111,6 +125,7 @@ impl Loader<'_> {
                 .map(|segment| segment.base_offset())
                 .collect(),
         };
+        self.recovered_from = unflushed.first().copied();
         for segment in self.segments.clone().iter() {
             let base_offset = segment.base_offset();
             let must_recover = unflushed.contains(&base_offset)
@@ -177,9 +192,9 @@ impl Loader<'_> {
     fn finish(mut self, log_end_offset: Offset) -> Result<Loaded, SegmentError> {
         let first_base_offset = self.segments.first().map_or(Offset::ZERO, |first| first.base_offset());
         let log_start_offset = self.params.log_start_offset.max(first_base_offset);
-        let mut epochs_changed = self.leader_epochs.truncate_from_end(log_end_offset);
-        epochs_changed |= self.leader_epochs.truncate_from_start(self.params.log_start_offset);
-        if epochs_changed {
+        self.epochs_changed |= self.leader_epochs.truncate_from_end(log_end_offset);
+        self.epochs_changed |= self.leader_epochs.truncate_from_start(self.params.log_start_offset);
+        if self.epochs_changed {
             self.leader_epochs.flush().map_err(io::Error::from)?;
         }
         let base_offsets: BTreeSet<Offset> =
@@ -194,16 +209,21 @@ impl Loader<'_> {
             self.now,
             clean,
         )?;
+        if self.producers.highest_removed_snapshot() > Some(log_end_offset) {
+            self.params.context.disk.sync_dir(&self.params.dir.path())?;
+        }
+        // The indexes of what was recovered are not on disk: its next flush must reach back to them.
+        let recovery_point = match self.recovered_from {
+            _ if clean => log_end_offset,
+            Some(base_offset) => self.params.recovery_point.min(base_offset),
+            None => self.params.recovery_point.min(log_end_offset),
+        };
         let (base_offset, size) =
             self.segments.last().map_or((Offset::ZERO, 0), |active| (active.base_offset(), active.size()));
         Ok(Loaded {
             log_start_offset,
             log_end_offset: OffsetMetadata::new(log_end_offset, base_offset, size),
-            recovery_point: if clean {
-                log_end_offset
-            } else {
-                self.params.recovery_point.min(log_end_offset)
-            },
+            recovery_point,
             segments: self.segments,
             leader_epochs: self.leader_epochs,
             producers: self.producers,

@@ -7,7 +7,8 @@ use crate::producer_state::{BatchSource, ProducerBatch, ProducerStateManager};
 use crate::segment::{Segment, SegmentError};
 use crate::segments::Segments;
 
-/// Makes `producers` the state of the log at `last_offset`, and leaves snapshots so that the next time is quick.
+/// Makes `producers` the state of the log at `last_offset`, and leaves snapshots so that the next time is quick: without
+/// waiting for the disk, since one that is torn is noticed and passed over.
 ///
 /// A log that was closed and has no snapshot at all comes from a version that had no producer state: it is taken to have
 /// no producers, and is not read.
@@ -23,7 +24,7 @@ pub(crate) fn rebuild_producer_state(
     if producers.latest_snapshot_offset().is_none() && was_closed {
         for offset in snapshot_at {
             producers.set_map_end_offset(offset);
-            producers.take_snapshot(true)?;
+            producers.take_snapshot(false)?;
         }
         return Ok(());
     }
@@ -35,13 +36,13 @@ pub(crate) fn rebuild_producer_state(
             let from = segment.base_offset().max(producers.map_end_offset()).max(log_start_offset);
             producers.set_map_end_offset(from);
             if snapshot_at.contains(&segment.base_offset()) {
-                producers.take_snapshot(true)?;
+                producers.take_snapshot(false)?;
             }
             replay_segment(producers, segment, from, last_offset)?;
         }
     }
     producers.set_map_end_offset(last_offset);
-    producers.take_snapshot(true)?;
+    producers.take_snapshot(false)?;
     Ok(())
 }
 

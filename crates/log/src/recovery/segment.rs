@@ -43,9 +43,14 @@ impl Loader<'_> {
             self.now,
             false,
         )?;
+        if is_unflushed {
+            // What is read now says which epochs there are from here on.
+            self.epochs_changed |= self.leader_epochs.truncate_from_end(base_offset);
+        }
         let recovered = self.read_segment(segment)?;
         let is_cut_off = recovered.size < segment.size();
-        let ends_here = is_unflushed && (is_cut_off || self.leaves_a_gap(segment, recovered.next_offset));
+        let ends_here =
+            is_unflushed && (is_cut_off || self.does_not_continue(segment, recovered.next_offset));
         if ends_here {
             warn!(path = %segment.path().display(), valid_bytes = recovered.size,
                 log_end_offset = %recovered.next_offset, "the log ends here");
@@ -61,21 +66,25 @@ impl Loader<'_> {
             true,
         );
         tolerate_full_disk(closing_entry.map_err(io::Error::from))?;
-        segment.flush()?;
+        if is_cut_off || !is_unflushed {
+            // What was cut off must not come back behind what is appended; and no later flush reaches below the
+            // recovery point.
+            segment.flush()?;
+        }
         self.leader_epochs.assign_all(&recovered.epochs).map_err(io::Error::from)?;
         self.producers.set_map_end_offset(recovered.next_offset);
-        tolerate_full_disk(self.producers.take_snapshot(true).map(drop))?;
+        tolerate_full_disk(self.producers.take_snapshot(false).map(drop))?;
         Ok(ends_here)
     }
 
-    /// Whether records are missing between a segment and the next one: they had not been flushed, and what follows them
-    /// is no use without them. Compaction leaves gaps that are none.
-    fn leaves_a_gap(&self, segment: &Segment, next_offset: Offset) -> bool {
-        !self.params.config.cleanup_policy.compact
-            && self
-                .segments
-                .higher(segment.base_offset())
-                .is_some_and(|next| next.base_offset() != next_offset)
+    /// Whether the next segment does not continue this one: records are missing that had not been flushed, and what
+    /// follows them is no use without them; or it was removed, and its name came back. Compaction leaves gaps that
+    /// are none.
+    fn does_not_continue(&self, segment: &Segment, next_offset: Offset) -> bool {
+        self.segments.higher(segment.base_offset()).is_some_and(|next| {
+            let gap = next.base_offset() - next_offset;
+            gap < 0 || (gap > 0 && !self.params.config.cleanup_policy.compact)
+        })
     }
 
     fn read_segment(&mut self, segment: &Segment) -> Result<Recovered, SegmentError> {

@@ -57,8 +57,9 @@ impl UnifiedLog {
         Ok(())
     }
 
+    /// By the writer: the log may have been truncated since the flush was asked for.
     fn flushed(&self, offset: Offset, now: Now) {
-        self.advance_recovery_point(offset);
+        self.advance_recovery_point(offset.min(self.log_end_offset()));
         self.last_flush.store(now.mono.0, Ordering::Relaxed);
     }
 

@@ -125,7 +125,6 @@ impl UnifiedLog {
             producers.on_log_start_offset_incremented(offset);
             publish_first_unstable(producers, &mut offsets);
         }
-        self.advance_recovery_point(offset);
         info!(partition = %self.partition, %offset, "log start offset incremented: {reason}");
         if self.leader_epochs.truncate_from_start(offset) {
             self.flush_leader_epochs()?;

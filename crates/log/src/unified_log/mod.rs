@@ -82,7 +82,7 @@ pub struct UnifiedLog {
     offsets: RwLock<Offsets>,
     tail: Tail,
     leader_epochs: LeaderEpochCache,
-    /// All before it is on disk.
+    /// All before it is on disk. It may lie before the log's start: what was flushed behind a gap would not survive.
     recovery_point: AtomicI64,
     last_flush: AtomicU64,
     /// Counts the times that something was taken away from the log: a reader that finds what makes no sense looks
@@ -136,7 +136,7 @@ impl UnifiedLog {
             offsets: RwLock::new(offsets),
             tail: Tail::default(),
             leader_epochs: loaded.leader_epochs,
-            recovery_point: AtomicI64::new(loaded.recovery_point.max(loaded.log_start_offset).0),
+            recovery_point: AtomicI64::new(loaded.recovery_point.0),
             last_flush: AtomicU64::new(now.mono.0),
             removals: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),

@@ -1,4 +1,4 @@
-//! Taking the end of the log away: a replica that diverged from its leader.
+//! Taking the end of the log away: a replica that diverged from its leader. It is durable when the call returns.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::UnifiedLog;
 use super::high_watermark::publish_first_unstable;
 use crate::error::StorageError;
+use crate::names::FileState;
 use crate::offset_metadata::OffsetMetadata;
 use crate::producer_state::ProducerStateManager;
 use crate::recovery;
@@ -74,7 +75,7 @@ impl UnifiedLog {
             self.lower_recovery_point(offset);
             let removed = segments.after(active.base_offset()).to_vec();
             for segment in &removed {
-                segment.rename(crate::names::FileState::Deleted)?;
+                segment.rename(FileState::Deleted)?;
             }
             self.publish_segments(|segments| {
                 for segment in &removed {
@@ -86,7 +87,8 @@ impl UnifiedLog {
             }
             self.delete_files_later(removed, now);
             active.truncate_to(offset, now.wall)?;
-            Ok(())
+            // What was cut off must not come back either.
+            active.flush()
         })
     }
 
@@ -103,7 +105,12 @@ impl UnifiedLog {
         recovery::rebuild_producer_state(producers, &segments, log_start_offset, offset, now, false)
             .map_err(|error| self.segment_failed("rebuilding producer state", error))?;
         self.publish_producers(producers);
-        Ok(())
+        self.make_removal_durable()
+    }
+
+    /// Segments and producer snapshots must not come back after a crash, behind what is appended from now on.
+    fn make_removal_durable(&self) -> Result<(), StorageError> {
+        self.context.disk.sync_dir(&self.dir()).map_err(|error| self.failed("flushing a directory", error))
     }
 
     pub(super) fn start_anew(
@@ -117,7 +124,7 @@ impl UnifiedLog {
         self.removing(|| {
             for segment in &old {
                 segment
-                    .rename(crate::names::FileState::Deleted)
+                    .rename(FileState::Deleted)
                     .map_err(|error| self.segment_failed("truncating fully", error))?;
             }
             let segment = self.new_segment(offset, now)?;
@@ -139,7 +146,7 @@ impl UnifiedLog {
             .truncate_fully_and_start_at(offset)
             .map_err(|error| self.failed("removing producer snapshots", error))?;
         self.publish_producers(producers);
-        Ok(())
+        self.make_removal_durable()
     }
 
     /// Takes something away from the log; readers that stumble over that look again.

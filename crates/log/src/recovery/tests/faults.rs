@@ -1,0 +1,132 @@
+//! Disks that fail, and disks that are full.
+
+use ottla_types::{LeaderEpoch, Offset};
+
+use super::history::{Modelled, Op, is_dir_failure};
+use crate::disk::sim::Loss;
+use crate::test_log::numbered;
+use crate::{AppendError, OpenError, ReadError, StorageError};
+
+fn filled() -> Modelled {
+    let mut log = Modelled::new(1);
+    for n in 0..20 {
+        log.append(1 + n % 3, 2).unwrap();
+        if n == 10 {
+            log.run(&Op::Flush);
+        }
+    }
+    log
+}
+
+#[test]
+fn an_error_at_any_call_of_recovery_is_told_and_harms_nothing() {
+    let mut failed = 0;
+    for n in 1.. {
+        let mut log = filled();
+        log.disk.crash(Loss::Seeded);
+        log.disk.fail_nth(None, n);
+        let opened = log.open(false);
+        log.disk.heal();
+        match opened {
+            Ok(opened) => {
+                // The call was one that may fail.
+                log.adopt(opened);
+                log.check();
+            }
+            Err(OpenError::Storage(error)) => {
+                assert!(is_dir_failure(&error), "{error}");
+                failed += 1;
+                log.start(false);
+                log.check();
+            }
+            Err(other) => panic!("{other}"),
+        }
+        if log.disk.total_calls() < n {
+            break;
+        }
+    }
+    assert!(failed > 20, "{failed}");
+}
+
+#[test]
+fn a_power_loss_after_any_call_of_recovery_harms_nothing() {
+    for n in (1..400).step_by(3) {
+        let mut log = filled();
+        log.disk.crash(Loss::Seeded);
+        log.disk.fail_nth(None, n);
+        let _ = log.open(false);
+        log.disk.heal();
+        log.lose_power(Loss::Seeded);
+        log.check();
+    }
+}
+
+#[test]
+fn an_error_at_any_call_of_an_append_leaves_the_log_as_it_was() {
+    for n in 1..60 {
+        let mut log = filled();
+        log.disk.fail_nth(None, n);
+        let mut appended = 0;
+        let refused = (0..30).find_map(|_| {
+            let result = log.append(2, 3);
+            appended += usize::from(result.is_ok());
+            result.err()
+        });
+        log.disk.heal();
+        if let Some(error) = refused {
+            assert!(matches!(&error, AppendError::Storage(error) if is_dir_failure(error)), "{error}");
+        }
+        log.check();
+        log.run(&Op::Kill);
+        log.check();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_appends_until_there_is_room() {
+    let mut log = filled();
+    let used = log.log().size_bytes();
+    let mut refused = 0;
+    for room in (0..3000).step_by(7) {
+        log.disk.set_capacity_bytes(Some(used + 200 + room));
+        match log.append(1, 1) {
+            Ok(()) => {}
+            Err(AppendError::Storage(StorageError::NoSpace { .. })) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+        log.check();
+    }
+    assert!(refused > 10, "{refused}");
+    assert!(log.test.context.failures.take().is_empty(), "the directory is still online");
+    log.disk.set_capacity_bytes(None);
+    for _ in 0..10 {
+        log.append(1, 2).unwrap();
+    }
+    log.check();
+    log.run(&Op::PowerLoss);
+    log.check();
+}
+
+#[test]
+fn a_sector_that_decayed_ends_an_unflushed_log_and_not_a_flushed_one() {
+    let mut log = filled();
+    log.run(&Op::Flush);
+    log.run(&Op::Checkpoint);
+    let first = log.log().segments().first().unwrap().path();
+    log.disk.kill();
+    log.disk.corrupt_sector(&first, 0).unwrap();
+    let opened = log.open(false).unwrap();
+    assert_eq!(opened.log_end_offset(), log.log().log_end_offset(), "what was flushed is not read again");
+    let read = opened.read(Offset(0), 100, crate::FetchIsolation::LogEnd, true);
+    assert!(!matches!(read, Err(ReadError::Storage(_))), "{read:?}");
+    let mut unflushed = Modelled::new(3);
+    for _ in 0..20 {
+        unflushed.append(1, 2).unwrap();
+    }
+    let first = unflushed.log().segments().first().unwrap().path();
+    unflushed.disk.kill();
+    unflushed.disk.corrupt_sector(&first, 0).unwrap();
+    let opened = unflushed.open(false).unwrap();
+    assert_eq!((opened.log_end_offset(), opened.segments().len()), (Offset(0), 1));
+    opened.append_as_follower(&numbered(&["x"], 0, 0), LeaderEpoch(0), log.test.now).unwrap();
+}

@@ -1,0 +1,171 @@
+//! Files that interrupted work leaves.
+
+use ottla_types::Offset;
+
+use crate::test_log::{TestLog, small_config};
+
+fn filled() -> TestLog {
+    let log = TestLog::new(small_config());
+    for n in 0..40 {
+        log.append(&[&format!("value-{n}")]);
+    }
+    log
+}
+
+/// Changes the files of a closed log, and opens it again.
+fn check(
+    change: impl Fn(&TestLog, &dyn Fn(i64, &str, &str)),
+    expected: impl Fn(&TestLog, Vec<(i64, String)>),
+) {
+    for clean in [true, false] {
+        let mut log = filled();
+        let before = log.all();
+        log.close();
+        let rename = |base: i64, from: &str, to: &str| {
+            let path = |suffix: &str| log.dir.join(format!("{base:020}{suffix}"));
+            std::fs::rename(path(from), path(to)).unwrap();
+        };
+        change(&log, &rename);
+        log.reopen_with(Offset(0), log.log.log_end_offset(), clean);
+        expected(&log, before);
+        let names = log.file_names();
+        let is_leftover =
+            |name: &&String| [".swap", ".cleaned", ".deleted"].iter().any(|end| name.ends_with(end));
+        assert_eq!(names.iter().find(is_leftover), None, "{names:?}");
+    }
+}
+
+fn unchanged(log: &TestLog, before: Vec<(i64, String)>) {
+    assert_eq!(log.all(), before);
+}
+
+#[test]
+fn worthless_files_are_removed() {
+    let leave = |log: &TestLog, _: &dyn Fn(i64, &str, &str)| {
+        for name in [
+            "00000000000000000000.log.cleaned",
+            "00000000000000000000.index.cleaned",
+            "00000000000000000003.log.deleted",
+            "00000000000000000003.snapshot.deleted",
+            "00000000000000000099.index",
+            "00000000000000000099.timeindex",
+        ] {
+            std::fs::write(log.dir.join(name), "rubbish").unwrap();
+        }
+        std::fs::write(log.dir.join("00000000000000000007-0000000001.checkpoint.deleted"), "raft's").unwrap();
+    };
+    let kept = |log: &TestLog, before| {
+        unchanged(log, before);
+        assert!(!log.file_names().iter().any(|name| name.contains("99.")), "{:?}", log.file_names());
+    };
+    check(leave, |log, before| {
+        std::fs::remove_file(log.dir.join("00000000000000000007-0000000001.checkpoint.deleted"))
+            .expect("what is not the log's is left alone");
+        kept(log, before);
+    });
+}
+
+#[test]
+fn a_swap_that_was_begun_is_finished() {
+    // The second segment's files were renamed to `.swap`, and the old ones not yet removed: here they are the same.
+    let swap = |log: &TestLog, _: &dyn Fn(i64, &str, &str)| {
+        let base = log.base_offsets()[1];
+        for kind in [".log", ".index", ".timeindex"] {
+            let path = |suffix: &str| log.dir.join(format!("{base:020}{kind}{suffix}"));
+            std::fs::copy(path(""), path(".swap")).unwrap();
+        }
+    };
+    check(swap, unchanged);
+    let half = |log: &TestLog, rename: &dyn Fn(i64, &str, &str)| {
+        let base = log.base_offsets()[1];
+        rename(base, ".log", ".log.swap");
+        rename(base, ".timeindex", ".timeindex.swap");
+    };
+    check(half, unchanged);
+}
+
+#[test]
+fn a_swap_that_was_not_complete_is_undone() {
+    let swap = |log: &TestLog, _: &dyn Fn(i64, &str, &str)| {
+        let bases = log.base_offsets();
+        std::fs::write(log.dir.join(format!("{:020}.log.swap", bases[2])), "half").unwrap();
+        std::fs::write(log.dir.join(format!("{:020}.log.cleaned", bases[1])), "half").unwrap();
+    };
+    check(swap, unchanged);
+}
+
+#[test]
+fn indexes_are_made_again() {
+    for kind in [".index", ".timeindex"] {
+        check(
+            |log, _| {
+                for base in log.base_offsets() {
+                    std::fs::remove_file(log.dir.join(format!("{base:020}{kind}"))).unwrap();
+                }
+            },
+            unchanged,
+        );
+    }
+    // As Kafka leaves them when it crashes: with space that it had preallocated.
+    check(
+        |log, _| {
+            let active = *log.base_offsets().last().unwrap();
+            for kind in [".index", ".timeindex"] {
+                let path = log.dir.join(format!("{active:020}{kind}"));
+                std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(10_485_760).unwrap();
+            }
+        },
+        unchanged,
+    );
+}
+
+#[test]
+fn stale_indexes_are_not_believed() {
+    // Each segment gets the index of another log's segment, with larger batches.
+    check(
+        |log, _| {
+            let other = TestLog::new(crate::LogConfig { segment_bytes: 100_000, ..small_config() });
+            for n in 0..40 {
+                other.append(&[&format!("{n}{}", "x".repeat(n))]);
+            }
+            other.close();
+            let stale = std::fs::read(other.dir.join("00000000000000000000.index")).unwrap();
+            for base in log.base_offsets() {
+                std::fs::write(log.dir.join(format!("{base:020}.index")), &stale).unwrap();
+            }
+        },
+        |log, before| {
+            unchanged(log, before.clone());
+            for (offset, value) in before {
+                let found = log.consume(offset, 1, crate::FetchIsolation::LogEnd);
+                assert_eq!(found.first(), Some(&(offset, value)));
+            }
+        },
+    );
+}
+
+#[test]
+fn a_torn_end_is_cut_off_even_if_the_stop_seemed_clean() {
+    check(
+        |log, _| {
+            let active = *log.base_offsets().last().unwrap();
+            let path = log.dir.join(format!("{active:020}.log"));
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes.extend_from_slice(&bytes[..30].to_vec());
+            std::fs::write(path, bytes).unwrap();
+        },
+        unchanged,
+    );
+}
+
+#[test]
+fn damaged_snapshots_are_passed_over() {
+    check(
+        |log, _| {
+            for name in log.file_names().iter().filter(|name| name.ends_with(".snapshot")) {
+                std::fs::write(log.dir.join(name), "rubbish").unwrap();
+            }
+        },
+        unchanged,
+    );
+}
