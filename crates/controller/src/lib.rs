@@ -5,9 +5,12 @@
 //! is released when the records are committed.
 
 mod cluster;
+mod configs;
 mod controller;
+mod controllers;
 mod elections;
 mod error;
+mod features;
 mod outcome;
 mod partition_change;
 mod producer_ids;
@@ -18,5 +21,6 @@ mod topics;
 
 pub use controller::{Controller, IdSource};
 pub use error::ApiError;
+pub use features::bootstrap_records;
 pub use outcome::Outcome;
 pub use settings::ControllerSettings;

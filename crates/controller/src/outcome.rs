@@ -44,6 +44,10 @@ impl Records {
         }
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &MetadataRecord> {
+        self.records.iter().map(|(record, _)| record)
+    }
+
     pub fn len(&self) -> usize {
         self.records.len()
     }

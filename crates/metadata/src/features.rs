@@ -138,6 +138,11 @@ impl MetadataVersion {
         (MetadataVersion::MINIMUM.0..=MetadataVersion::LATEST.0).map(MetadataVersion)
     }
 
+    /// Whether records can be written at this level that the level before does not have, so that going back loses them.
+    pub fn did_metadata_change(self) -> bool {
+        matches!(self.0, 7 | 8 | 11 | 13 | 14 | 15 | 17 | 23 | 30)
+    }
+
     pub fn is_scram_supported(self) -> bool {
         self.0 >= 11
     }

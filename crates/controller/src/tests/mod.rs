@@ -1,5 +1,7 @@
 //! A controller with brokers: what it answers, and what the records that it yields do to it.
 
+mod configs;
+mod features;
 mod topics;
 
 use std::fmt::Write as _;

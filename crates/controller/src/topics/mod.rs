@@ -5,7 +5,7 @@
 
 mod create;
 mod delete;
-mod name;
+pub(crate) mod name;
 mod partitions;
 
 use ottla_config::{DynamicConfig, Overrides};
@@ -21,7 +21,7 @@ use crate::controller::Controller;
 use crate::error::ApiError;
 
 /// So many partitions, and so many records, may one request make.
-const MAX_PER_REQUEST: usize = 10_000;
+pub(crate) const MAX_PER_REQUEST: usize = 10_000;
 
 impl Controller {
     /// The settings that a topic has of its own.

@@ -14,7 +14,8 @@ pub(crate) const CLUSTER_METADATA: &str = "__cluster_metadata";
 /// In UTF-16 units, as a name is a file name with a partition's number behind it.
 const MAX_LEN: usize = 249;
 
-fn check_form(name: &str) -> Result<(), ApiError> {
+/// Whether any topic may have that name.
+pub(crate) fn check_form(name: &str) -> Result<(), ApiError> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let why = match name {
         "" => "the empty string is not allowed".to_owned(),
