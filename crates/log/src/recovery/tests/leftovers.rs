@@ -151,7 +151,7 @@ fn a_torn_end_is_cut_off_even_if_the_stop_seemed_clean() {
             let active = *log.base_offsets().last().unwrap();
             let path = log.dir.join(format!("{active:020}.log"));
             let mut bytes = std::fs::read(&path).unwrap();
-            bytes.extend_from_slice(&bytes[..30].to_vec());
+            bytes.extend_from_within(..30);
             std::fs::write(path, bytes).unwrap();
         },
         unchanged,
