@@ -23,7 +23,6 @@ pub struct Identity {
 
 /// A broker, a controller, or both, without sockets and threads.
 #[derive(Debug)]
-#[expect(dead_code, reason = "the handlers of the data path read them")]
 pub struct Node {
     pub(crate) identity: Identity,
     /// The static configuration.
@@ -31,6 +30,7 @@ pub struct Node {
     pub(crate) metadata: MetadataCache,
     pub(crate) replicas: Arc<ReplicaManager>,
     pub(crate) fetch_sessions: FetchSessions,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the handlers of groups read it"))]
     pub(crate) groups: Arc<GroupCoordinator>,
 }
 

@@ -100,6 +100,24 @@ impl ReplicaManager {
         }
     }
 
+    /// Appends to one partition and does not wait for other replicas: for coordinators, who follow the high watermark
+    /// themselves. Returns where the log ends after the batch.
+    pub fn append(
+        &self,
+        partition: Arc<Partition>,
+        records: &Bytes,
+        origin: AppendOrigin,
+        now: Now,
+    ) -> Result<Offset, ErrorCode> {
+        let params = ProduceParams { required_acks: 1, timeout_ms: 0, origin };
+        let (result, appended) = append_one(&params, partition, records, now);
+        let Some((partition, appended)) = appended else {
+            return Err(result.refusal.map_or(ErrorCode::UnknownServerError, |refusal| refusal.code));
+        };
+        self.after_append(&partition, appended.has_advanced, now);
+        Ok(appended.info.last_offset.next())
+    }
+
     fn await_replicas(&self, mut produce: DelayedProduce, timeout_ms: i32, now: Now) {
         use crate::purgatory::DelayedOperation;
         if produce.is_complete() {

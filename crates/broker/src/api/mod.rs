@@ -10,5 +10,9 @@ pub mod table;
 mod api_versions;
 mod describe_cluster;
 mod describe_topic_partitions;
+mod fetch;
+mod list_offsets;
+mod partitions;
+mod produce;
 
 pub use call::{Call, Context};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ottla_wire::{ApiFacts, ApiKey, VersionRange};
 
 use super::dispatch::{RawCall, call};
-use super::{api_versions, describe_cluster, describe_topic_partitions};
+use super::{api_versions, describe_cluster, describe_topic_partitions, fetch, list_offsets, produce};
 use crate::node::Node;
 
 /// One API.
@@ -14,6 +14,9 @@ use crate::node::Node;
 pub struct Api {
     pub key: ApiKey,
     pub handle: fn(&Arc<Node>, RawCall),
+    /// The frame of a request with nothing in it, in a version.
+    #[cfg(test)]
+    pub empty_request: fn(i16) -> bytes::Bytes,
 }
 
 macro_rules! apis {
@@ -22,11 +25,16 @@ macro_rules! apis {
         static APIS: &[Api] = &[$(Api {
             key: ApiKey::$key,
             handle: |node, raw| call(node, raw, $handler),
+            #[cfg(test)]
+            empty_request: tests::empty_request($handler),
         },)*];
     };
 }
 
 apis! {
+    Produce => produce::handle,
+    Fetch => fetch::handle,
+    ListOffsets => list_offsets::handle,
     ApiVersions => api_versions::handle,
     DescribeCluster => describe_cluster::handle,
     DescribeTopicPartitions => describe_topic_partitions::handle,
@@ -63,7 +71,18 @@ impl Api {
 
 #[cfg(test)]
 mod tests {
+    use ottla_wire::{FRAME_LENGTH_BYTES, Request, encode_request};
+
     use super::*;
+    use crate::api::Call;
+
+    /// The handler says of which API.
+    pub(super) const fn empty_request<R: Request>(_: fn(&Arc<Node>, Call<R>)) -> fn(i16) -> bytes::Bytes {
+        |version| {
+            let frame = encode_request(1, None, &R::default(), version).expect("any version has defaults");
+            frame.bytes.slice(FRAME_LENGTH_BYTES..)
+        }
+    }
 
     #[test]
     fn the_table_is_in_the_order_of_the_keys() {

@@ -91,14 +91,20 @@ impl Partition {
         // Read after the records: an offset that has fallen below it meanwhile is the client's to find out next.
         let log_start_offset = self.log.log_start_offset();
         match read {
-            Ok(data) => PartitionRead {
-                error: ErrorCode::None,
-                data: Some(data),
-                high_watermark,
-                last_stable_offset,
-                log_start_offset,
-                diverging: None,
-            },
+            Ok(mut data) => {
+                if data.first_entry_incomplete {
+                    // Less than a batch is of no use to a reader, who would take it for progress (KIP-74).
+                    data.records = None;
+                }
+                PartitionRead {
+                    error: ErrorCode::None,
+                    data: Some(data),
+                    high_watermark,
+                    last_stable_offset,
+                    log_start_offset,
+                    diverging: None,
+                }
+            }
             Err(error) => {
                 PartitionRead { log_start_offset, ..PartitionRead::refused(errors::of_read(&error)) }
             }

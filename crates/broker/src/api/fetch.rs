@@ -1,0 +1,321 @@
+//! Fetch: reads records for consumers, at once or when there are enough.
+//!
+//! Records never pass through memory: the response names slices of the segments' files. From version 7 on a session
+//! remembers what a client fetches (KIP-227), 13 names topics by id (KIP-516), 16 tells of the leader where it is
+//! elsewhere (KIP-951).
+
+use std::sync::Arc;
+
+use ottla_config::keys;
+use ottla_log::FileSlice;
+use ottla_record::Codec;
+use ottla_replica::fetch_session::{
+    FetchContext, FetchPartition, PartitionKey, PartitionSummary, SessionRequest,
+};
+use ottla_replica::{FetchParams, FetchedPartition, PartitionFetch, PartitionRead, ReaderKind};
+use ottla_types::{LeaderEpoch, Now, Offset, Uuid};
+use ottla_wire::messages::fetch_request::{FetchRequest, ForgottenTopicsData, Topic};
+use ottla_wire::messages::fetch_response::{
+    AbortedTransaction, CurrentLeader, DivergingEpoch, FetchResponse, NodeEndpoint, Partition, Response,
+};
+use ottla_wire::{ErrorCode, Records};
+
+use super::call::{Answer, Call, Context};
+use super::partitions::{LeaderHints, TopicKey};
+use crate::node::Node;
+
+const SESSIONS_SINCE: i16 = 7;
+const ZSTD_SINCE: i16 = 10;
+const TOPIC_IDS_SINCE: i16 = 13;
+const REPLICA_STATE_SINCE: i16 = 15;
+const LEADER_HINTS_SINCE: i16 = 16;
+/// The last version whose clients may not know KAFKA_STORAGE_ERROR.
+const NO_STORAGE_ERROR_UNTIL: i16 = 5;
+
+pub(super) fn handle(node: &Arc<Node>, call: Call<FetchRequest>) {
+    let (context, mut request, answer) = call.into_parts();
+    let version = context.version();
+    let reader = match reader(version, &request) {
+        Ok(reader) => reader,
+        Err(code) => return answer.reply(&error_response(version, code, request)),
+    };
+    let session = session_request(version, &mut request, reader == ReaderKind::Follower);
+    let session = match node.fetch_sessions.begin(session, context.now.mono) {
+        Ok(session) => session,
+        Err(code) => return answer.reply(&error_response(version, code, request)),
+    };
+    let cap = node.config.get(keys::FETCH_MAX_BYTES);
+    let max_bytes = not_negative(request.max_bytes.min(cap));
+    let params = FetchParams {
+        reader,
+        max_wait_ms: request.max_wait_ms,
+        min_bytes: not_negative(request.min_bytes).min(max_bytes),
+        max_bytes,
+    };
+    let partitions = session.partitions.iter().map(|asked| partition_fetch(node, reader, asked)).collect();
+    let now = context.now;
+    let reply = Reply { node: Arc::clone(node), context, session, answer };
+    node.replicas.fetch(params, partitions, now, move |fetched, now| reply.send(fetched, now));
+}
+
+fn not_negative(bytes: i32) -> u32 {
+    u32::try_from(bytes).unwrap_or(0)
+}
+
+/// Kafka has no code for an isolation level that does not exist.
+fn reader(version: i16, request: &FetchRequest) -> Result<ReaderKind, ErrorCode> {
+    let replica =
+        if version >= REPLICA_STATE_SINCE { request.replica_state.replica_id } else { request.replica_id };
+    if replica >= 0 {
+        return Ok(ReaderKind::Follower);
+    }
+    match request.isolation_level {
+        0 => Ok(ReaderKind::Consumer),
+        1 => Ok(ReaderKind::CommittedConsumer),
+        _ => Err(ErrorCode::UnknownServerError),
+    }
+}
+
+fn session_request(version: i16, request: &mut FetchRequest, is_follower: bool) -> SessionRequest {
+    let uses_topic_ids = version >= TOPIC_IDS_SINCE;
+    let no_name: Arc<str> = Arc::default();
+    let name = |name: &str| if uses_topic_ids { Arc::clone(&no_name) } else { Arc::from(name) };
+    let mut partitions = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
+    for topic in &request.topics {
+        let name = name(&topic.topic);
+        partitions.extend(topic.partitions.iter().map(|asked| FetchPartition {
+            key: PartitionKey {
+                topic_id: topic.topic_id,
+                topic: Arc::clone(&name),
+                partition: asked.partition,
+            },
+            fetch_offset: Offset(asked.fetch_offset),
+            log_start_offset: Offset(asked.log_start_offset),
+            max_bytes: asked.partition_max_bytes,
+            current_leader_epoch: asked.current_leader_epoch,
+            last_fetched_epoch: asked.last_fetched_epoch,
+        }));
+    }
+    let forgotten = |topic: &ForgottenTopicsData| {
+        let (topic_id, topic_name) = (topic.topic_id, name(&topic.topic));
+        let key = move |partition: &i32| PartitionKey {
+            topic_id,
+            topic: Arc::clone(&topic_name),
+            partition: *partition,
+        };
+        topic.partitions.iter().map(key).collect::<Vec<_>>()
+    };
+    SessionRequest {
+        session_id: request.session_id,
+        session_epoch: request.session_epoch,
+        partitions,
+        forgotten: request.forgotten_topics_data.iter().flat_map(forgotten).collect(),
+        uses_topic_ids,
+        is_follower,
+    }
+}
+
+fn partition_fetch(node: &Node, reader: ReaderKind, asked: &FetchPartition) -> PartitionFetch {
+    let partition = topic_key(&asked.key).replica(node, asked.key.partition);
+    let partition = match reader {
+        ReaderKind::Follower => partition.and_then(|_| Err(unknown_replica(asked))),
+        ReaderKind::Consumer | ReaderKind::CommittedConsumer => partition,
+    };
+    PartitionFetch {
+        partition,
+        offset: asked.fetch_offset,
+        max_bytes: not_negative(asked.max_bytes),
+        client_epoch: LeaderEpoch(asked.current_leader_epoch),
+    }
+}
+
+/// What a node is told that is no replica of the partition: it knows newer metadata than this one, or none.
+fn unknown_replica(asked: &FetchPartition) -> ErrorCode {
+    if asked.current_leader_epoch >= 0 {
+        ErrorCode::UnknownLeaderEpoch
+    } else {
+        ErrorCode::NotLeaderOrFollower
+    }
+}
+
+fn topic_key(key: &PartitionKey) -> TopicKey<'_> {
+    if key.topic_id.is_zero() { TopicKey::Name(&key.topic) } else { TopicKey::Id(key.topic_id) }
+}
+
+/// What is kept of a request until its answer is due.
+struct Reply {
+    node: Arc<Node>,
+    context: Context,
+    session: FetchContext,
+    answer: Answer<FetchRequest>,
+}
+
+impl Reply {
+    fn send(self, mut fetched: Vec<FetchedPartition>, now: Now) {
+        let Reply { node, context, session, answer } = self;
+        for found in &mut fetched {
+            adapt(context.version(), found);
+        }
+        let summaries: Vec<_> = session
+            .partitions
+            .iter()
+            .zip(&fetched)
+            .map(|(asked, found)| (asked.key.clone(), summary(&found.read)))
+            .collect();
+        let (session_id, carried) = node.fetch_sessions.finish(session, &summaries, now.mono);
+        let mut response = Assembly::new(&node, &context);
+        for (((key, _), found), is_carried) in summaries.iter().zip(fetched).zip(carried) {
+            if is_carried {
+                response.add(key, found.read);
+            }
+        }
+        let (response, files) = response.finish(session_id);
+        answer.reply_with_files(&response, &files);
+    }
+}
+
+/// Takes back what the client's version can't understand.
+fn adapt(version: i16, found: &mut FetchedPartition) {
+    if found.read.error == ErrorCode::KafkaStorageError && version <= NO_STORAGE_ERROR_UNTIL {
+        found.read.error = ErrorCode::NotLeaderOrFollower;
+    }
+    if version < ZSTD_SINCE
+        && let Some(partition) = &found.partition
+        && partition.log().config().compression.is_some_and(|compression| compression.codec() == Codec::Zstd)
+    {
+        found.read = PartitionRead::refused(ErrorCode::UnsupportedCompressionType);
+    }
+}
+
+fn summary(read: &PartitionRead) -> PartitionSummary {
+    PartitionSummary {
+        error: read.error,
+        has_records: !read.is_empty(),
+        high_watermark: read.high_watermark,
+        log_start_offset: read.log_start_offset,
+        has_redirect: read.diverging.is_some(),
+    }
+}
+
+/// A response that is being put together.
+struct Assembly<'a> {
+    node: &'a Node,
+    context: &'a Context,
+    responses: Vec<Response>,
+    files: Vec<FileSlice>,
+    hints: LeaderHints,
+}
+
+impl<'a> Assembly<'a> {
+    fn new(node: &'a Node, context: &'a Context) -> Assembly<'a> {
+        Assembly { node, context, responses: Vec::new(), files: Vec::new(), hints: LeaderHints::default() }
+    }
+
+    /// Partitions of one topic that follow each other share an entry.
+    fn add(&mut self, key: &PartitionKey, read: PartitionRead) {
+        let partition = self.partition(key, read);
+        match self.responses.last_mut() {
+            Some(last) if last.topic_id == key.topic_id && *last.topic == *key.topic => {
+                last.partitions.push(partition);
+            }
+            _ => self.responses.push(Response {
+                topic: key.topic.to_string(),
+                topic_id: key.topic_id,
+                partitions: vec![partition],
+                ..Response::default()
+            }),
+        }
+    }
+
+    fn partition(&mut self, key: &PartitionKey, read: PartitionRead) -> Partition {
+        let current_leader = self.current_leader(key, read.error);
+        let mut partition = Partition {
+            partition_index: key.partition,
+            error_code: read.error.code(),
+            high_watermark: read.high_watermark.0,
+            last_stable_offset: read.last_stable_offset.0,
+            log_start_offset: read.log_start_offset.0,
+            current_leader,
+            aborted_transactions: None,
+            records: Records::EMPTY,
+            ..Partition::default()
+        };
+        if let Some(diverging) = read.diverging {
+            partition.diverging_epoch = DivergingEpoch {
+                epoch: diverging.epoch.0,
+                end_offset: diverging.end_offset.0,
+                ..DivergingEpoch::default()
+            };
+        }
+        let Some(data) = read.data else { return partition };
+        partition.aborted_transactions = data.aborted_transactions.map(|aborted| {
+            let transaction = |txn: ottla_log::index::AbortedTxn| AbortedTransaction {
+                producer_id: txn.producer_id,
+                first_offset: txn.first_offset,
+                ..AbortedTransaction::default()
+            };
+            aborted.into_iter().map(transaction).collect()
+        });
+        if let Some(slice) = data.records {
+            partition.records = Records::External { len: slice.len, token: self.files.len() as u64 };
+            self.files.push(slice);
+        }
+        partition
+    }
+
+    fn current_leader(&mut self, key: &PartitionKey, error: ErrorCode) -> CurrentLeader {
+        let is_elsewhere = matches!(error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+        if !is_elsewhere || self.context.version() < LEADER_HINTS_SINCE {
+            return CurrentLeader::default();
+        }
+        let listener = &self.context.connection.listener;
+        let hint = self.hints.leader(self.node, topic_key(key), key.partition, listener);
+        CurrentLeader {
+            leader_id: hint.leader.0,
+            leader_epoch: hint.leader_epoch.0,
+            ..CurrentLeader::default()
+        }
+    }
+
+    fn finish(self, session_id: i32) -> (FetchResponse, Vec<FileSlice>) {
+        let endpoint = |endpoint: crate::metadata_cache::NodeEndpoint| NodeEndpoint {
+            node_id: endpoint.id.0,
+            host: endpoint.host,
+            port: i32::from(endpoint.port),
+            rack: endpoint.rack,
+            ..NodeEndpoint::default()
+        };
+        let response = FetchResponse {
+            session_id,
+            responses: self.responses,
+            node_endpoints: self.hints.into_endpoints().map(endpoint).collect(),
+            ..FetchResponse::default()
+        };
+        (response, self.files)
+    }
+}
+
+/// Before version 7 errors have their place with the partitions alone.
+fn error_response(version: i16, code: ErrorCode, request: FetchRequest) -> FetchResponse {
+    if version >= SESSIONS_SINCE {
+        return FetchResponse { error_code: code.code(), ..FetchResponse::default() };
+    }
+    let refused = PartitionRead::refused(code);
+    let topic = |topic: Topic| Response {
+        topic: topic.topic,
+        topic_id: Uuid::ZERO,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|asked| Partition {
+                partition_index: asked.partition,
+                error_code: code.code(),
+                high_watermark: refused.high_watermark.0,
+                records: Records::EMPTY,
+                ..Partition::default()
+            })
+            .collect(),
+        ..Response::default()
+    };
+    FetchResponse { responses: request.topics.into_iter().map(topic).collect(), ..FetchResponse::default() }
+}

@@ -1,0 +1,217 @@
+//! Produce: appends batches to the partitions that this node leads.
+//!
+//! Version 13 names topics by id (KIP-516), 10 tells of the leader where it is elsewhere (KIP-951), 8 tells which records
+//! are at fault (KIP-467).
+
+use std::sync::Arc;
+
+use ottla_record::{AppendOrigin, BatchHeader, Batches, Codec};
+use ottla_replica::{ProduceEntry, ProduceParams, ProduceResult};
+use ottla_types::is_internal_topic;
+use ottla_wire::ErrorCode;
+use ottla_wire::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
+use ottla_wire::messages::produce_response::{
+    CurrentLeader, NodeEndpoint, PartitionResponse, ProduceResponse, RecordError, Response,
+};
+
+use super::call::{Answer, Call, Context};
+use super::partitions::{LeaderHints, TopicKey};
+use crate::node::Node;
+
+/// The client that may append to internal topics, as in Kafka.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+const TOPIC_IDS_SINCE: i16 = 13;
+const LEADER_HINTS_SINCE: i16 = 10;
+const ZSTD_SINCE: i16 = 7;
+
+pub(super) fn handle(node: &Arc<Node>, call: Call<ProduceRequest>) {
+    let (context, mut request, answer) = call.into_parts();
+    let refused = refuse_all(&request);
+    let mut entries = Vec::with_capacity(request.topic_data.iter().map(|t| t.partition_data.len()).sum());
+    for topic in &mut request.topic_data {
+        let key = key(context.version(), &topic.name, topic.topic_id);
+        for data in &mut topic.partition_data {
+            let records = data.records.take().unwrap_or_default();
+            let partition = match refused {
+                Some(code) => Err(code),
+                None => find(node, &context, key, data.index, &records),
+            };
+            entries.push(ProduceEntry { partition, records });
+        }
+    }
+    let params = ProduceParams {
+        required_acks: request.acks,
+        timeout_ms: request.timeout_ms,
+        origin: AppendOrigin::Client,
+    };
+    let now = context.now;
+    let reply =
+        Reply { node: Arc::clone(node), context, acks: request.acks, topics: request.topic_data, answer };
+    node.replicas.produce(params, entries, now, move |results| reply.send(results));
+}
+
+/// What is wrong with the request as a whole.
+fn refuse_all(request: &ProduceRequest) -> Option<ErrorCode> {
+    let mut records = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let is_transactional = |data: &PartitionData| {
+        let header = data.records.as_ref().and_then(|records| BatchHeader::parse(records).ok()?);
+        header.is_some_and(|header| header.is_transactional())
+    };
+    if request.transactional_id.is_none() && records.any(is_transactional) {
+        return Some(ErrorCode::TransactionalIdAuthorizationFailed);
+    }
+    (!matches!(request.acks, -1..=1)).then_some(ErrorCode::InvalidRequiredAcks)
+}
+
+fn key(version: i16, name: &str, id: ottla_types::Uuid) -> TopicKey<'_> {
+    if version >= TOPIC_IDS_SINCE { TopicKey::Id(id) } else { TopicKey::Name(name) }
+}
+
+/// The partition to append to. What must hold for it to be asked at all is checked in Kafka's order.
+fn find(
+    node: &Node,
+    context: &Context,
+    topic: TopicKey<'_>,
+    index: i32,
+    records: &[u8],
+) -> Result<Arc<ottla_replica::Partition>, ErrorCode> {
+    let found = topic.replica(node, index);
+    if let Err(code @ (ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition)) = found {
+        return Err(code);
+    }
+    check_single_batch(context.version(), records)?;
+    let partition = found?;
+    let name = &partition.topic_partition().topic;
+    if is_internal_topic(name) && context.client_id() != ADMIN_CLIENT_ID {
+        return Err(ErrorCode::InvalidTopicException);
+    }
+    Ok(partition)
+}
+
+/// A partition gets one batch of magic 2. A transaction's batch is taken only when the transaction's coordinator has
+/// confirmed the partition; there is none to ask.
+fn check_single_batch(version: i16, records: &[u8]) -> Result<(), ErrorCode> {
+    let mut batches = Batches::new(records);
+    let mut next = || batches.next().transpose().map_err(|_| ErrorCode::CorruptMessage);
+    let Some(batch) = next()? else { return Err(ErrorCode::InvalidRecord) };
+    let header = batch.header();
+    if header.is_legacy() {
+        return Err(ErrorCode::InvalidRecord);
+    }
+    if version < ZSTD_SINCE && header.attributes.codec_id() == Codec::Zstd as u8 {
+        return Err(ErrorCode::UnsupportedCompressionType);
+    }
+    if next()?.is_some() {
+        return Err(ErrorCode::InvalidRecord);
+    }
+    if header.is_transactional() { Err(ErrorCode::NotEnoughReplicas) } else { Ok(()) }
+}
+
+/// What is kept of a request until its answer is due.
+struct Reply {
+    node: Arc<Node>,
+    context: Context,
+    acks: i16,
+    /// Without their records.
+    topics: Vec<TopicData>,
+    answer: Answer<ProduceRequest>,
+}
+
+impl Reply {
+    fn send(self, results: Vec<ProduceResult>) {
+        if self.acks == 0 {
+            return match first_refusal(&self.topics, &results) {
+                None => self.answer.no_reply(),
+                // The client does not wait for an answer: that its connection closes is all it can be told.
+                Some(reason) => self.answer.close(reason),
+            };
+        }
+        let Reply { node, context, topics, answer, .. } = self;
+        let mut hints = LeaderHints::default();
+        let mut results = results.into_iter();
+        let responses = topics
+            .into_iter()
+            .map(|topic| {
+                let topic_key = key(context.version(), &topic.name, topic.topic_id);
+                let partition_responses = topic
+                    .partition_data
+                    .iter()
+                    .zip(&mut results)
+                    .map(|(data, result)| {
+                        let leader = leader_hint(&node, &context, &mut hints, topic_key, data.index, &result);
+                        partition_response(data.index, result, leader)
+                    })
+                    .collect();
+                Response {
+                    partition_responses,
+                    name: topic.name,
+                    topic_id: topic.topic_id,
+                    ..Response::default()
+                }
+            })
+            .collect();
+        let node_endpoints = hints
+            .into_endpoints()
+            .map(|endpoint| NodeEndpoint {
+                node_id: endpoint.id.0,
+                host: endpoint.host,
+                port: i32::from(endpoint.port),
+                rack: endpoint.rack,
+                ..NodeEndpoint::default()
+            })
+            .collect();
+        answer.reply(&ProduceResponse { responses, node_endpoints, ..ProduceResponse::default() });
+    }
+}
+
+fn first_refusal(topics: &[TopicData], results: &[ProduceResult]) -> Option<String> {
+    let partitions =
+        topics.iter().flat_map(|topic| topic.partition_data.iter().map(move |data| (topic, data)));
+    let mut refused = partitions.zip(results).filter_map(|((topic, data), result)| {
+        let code = result.refusal.as_ref()?.code;
+        Some(format!("produce with acks=0 to {}-{} failed: {code}", topic.name, data.index))
+    });
+    refused.next()
+}
+
+fn leader_hint(
+    node: &Node,
+    context: &Context,
+    hints: &mut LeaderHints,
+    topic: TopicKey<'_>,
+    index: i32,
+    result: &ProduceResult,
+) -> CurrentLeader {
+    let code = result.refusal.as_ref().map(|refusal| refusal.code);
+    if code != Some(ErrorCode::NotLeaderOrFollower) || context.version() < LEADER_HINTS_SINCE {
+        return CurrentLeader::default();
+    }
+    let hint = hints.leader(node, topic, index, &context.connection.listener);
+    CurrentLeader { leader_id: hint.leader.0, leader_epoch: hint.leader_epoch.0, ..CurrentLeader::default() }
+}
+
+fn partition_response(index: i32, result: ProduceResult, current_leader: CurrentLeader) -> PartitionResponse {
+    let mut response = PartitionResponse {
+        index,
+        base_offset: result.base_offset.0,
+        log_append_time_ms: result.log_append_time.0,
+        log_start_offset: result.log_start_offset.0,
+        current_leader,
+        ..PartitionResponse::default()
+    };
+    if let Some(refusal) = result.refusal {
+        response.error_code = refusal.code.code();
+        // As in Kafka, a message comes with errors of single records alone.
+        response.error_message = refusal.message.filter(|_| !refusal.record_errors.is_empty());
+        response.record_errors = refusal
+            .record_errors
+            .into_iter()
+            .map(|(batch_index, message)| RecordError {
+                batch_index,
+                batch_index_error_message: Some(message),
+                ..RecordError::default()
+            })
+            .collect();
+    }
+    response
+}

@@ -1,0 +1,55 @@
+use bytes::{BufMut, Bytes, BytesMut};
+use proptest::prelude::*;
+
+use super::harness::{Harness, at};
+use crate::api::table::Api;
+use crate::exchange::Reply;
+
+/// A request with nothing in it, of each API and version that is served, is answered and does not end its connection.
+#[test]
+fn an_empty_request_of_every_version_is_answered() {
+    for api in Api::all() {
+        let versions = api.served(false).expect("the table has what brokers serve");
+        for version in versions.iter() {
+            let harness = Harness::new();
+            let sent = harness.send_frame::<()>((api.empty_request)(version), version, at(0));
+            harness.node.replicas.tick(at(1_000_000));
+            harness.node.groups.tick(at(1_000_000));
+            match harness.reply(&sent) {
+                Some(Reply::Send(_) | Reply::Nothing) => {}
+                other => panic!("{} version {version}: {other:?}", api.key),
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever follows a header that is right, the request is answered or its connection closed, and nothing panics.
+    #[test]
+    fn garbage_is_answered_or_closes_the_connection(
+        api in 0..Api::all().count(), version in 0i16..20, body in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let harness = Harness::new();
+        let api = Api::all().nth(api).expect("the index is below the count");
+        let mut frame = BytesMut::new();
+        frame.put_i16(api.key.code());
+        frame.put_i16(version);
+        frame.put_i32(1);
+        frame.put_i16(-1);
+        frame.put_slice(&body);
+        let sent = harness.send_frame::<()>(frame.freeze(), version, at(0));
+        harness.node.replicas.tick(at(u64::from(u32::MAX)));
+        harness.node.groups.tick(at(u64::from(u32::MAX)));
+        prop_assert!(harness.reply(&sent).is_some());
+    }
+
+    #[test]
+    fn any_bytes_are_answered_or_close_the_connection(frame in prop::collection::vec(any::<u8>(), 0..300)) {
+        let harness = Harness::new();
+        let sent = harness.send_frame::<()>(Bytes::from(frame), 0, at(0));
+        harness.node.replicas.tick(at(u64::from(u32::MAX)));
+        prop_assert!(harness.reply(&sent).is_some());
+    }
+}

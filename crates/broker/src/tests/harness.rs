@@ -1,0 +1,315 @@
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use ottla_config::Config;
+use ottla_coordinator::group::{CONSUMER_OFFSETS_TOPIC, GroupCoordinator, GroupCoordinatorConfig};
+use ottla_log::disk::{Disk, SimDisk};
+use ottla_log::producer_state::ProducerStateConfig;
+use ottla_log::{LogConfig, LogContext, OpenError, OpenLog, UnifiedLog};
+use ottla_metadata::image::{PartitionRegistration, TopicImage};
+use ottla_metadata::{Changes, MetadataImage};
+use ottla_record::{BatchBuilder, BatchOptions, Compression, NewRecord};
+use ottla_replica::fetch_session::FetchSessions;
+use ottla_replica::{Assignment, ReplicaManager, ReplicaSettings};
+use ottla_types::{MonoMs, NodeId, Now, Offset, Timestamp, TopicIdPartition, TopicPartition, Uuid};
+use ottla_wire::records::register_broker_record::EndPoint;
+use ottla_wire::records::{MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord};
+use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
+use parking_lot::Mutex;
+
+use crate::coordinator_storage::{CoordinatorStorage, OffsetsTopicListener};
+use crate::exchange::{Connection, Handler, Part, Reply, ReplySink, ReplySlot, ResponseFrame};
+use crate::metadata_cache::MetadataCache;
+use crate::node::{Identity, Node, NodeHandler};
+
+pub(super) const LOCAL: i32 = 1;
+/// A broker that is alive elsewhere.
+pub(super) const OTHER: i32 = 2;
+pub(super) const TOPIC_ID: Uuid = Uuid([7; 16]);
+pub(super) const ELSEWHERE_ID: Uuid = Uuid([8; 16]);
+pub(super) const UNKNOWN_ID: Uuid = Uuid([9; 16]);
+const OFFSETS_ID: Uuid = Uuid([10; 16]);
+
+pub(super) fn at(ms: u64) -> Now {
+    Now { wall: Timestamp(1_700_000_000_000 + ms as i64), mono: MonoMs(ms) }
+}
+
+/// A node that leads topic `t` with two partitions and `__consumer_offsets` with one. Topic `elsewhere` has its one
+/// partition on another broker.
+pub(super) struct Harness {
+    pub node: Arc<Node>,
+    connection: Arc<Connection>,
+    client_id: String,
+    context: Arc<LogContext>,
+    answers: Arc<Answers>,
+    next_sequence: std::cell::Cell<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Answers(Mutex<BTreeMap<u64, Reply>>);
+
+impl ReplySink for Answers {
+    fn reply(&self, sequence: u64, reply: Reply) {
+        assert!(self.0.lock().insert(sequence, reply).is_none(), "request {sequence} was answered twice");
+    }
+}
+
+/// A request that was sent, and the version that its answer has.
+pub(super) struct Sent<R> {
+    sequence: u64,
+    version: i16,
+    request: std::marker::PhantomData<R>,
+}
+
+impl Harness {
+    pub fn new() -> Harness {
+        Harness::with_settings(&[])
+    }
+
+    pub fn with_settings(settings: &[(&str, &str)]) -> Harness {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+        let context = LogContext::new(disk, ProducerStateConfig::default());
+        let replicas = Arc::new(ReplicaManager::new(
+            NodeId(LOCAL),
+            ReplicaSettings {
+                producer_purgatory_purge_interval: 1000,
+                fetch_purgatory_purge_interval: 1000,
+                delete_records_purgatory_purge_interval: 1,
+            },
+        ));
+        let storage = Arc::new(CoordinatorStorage::new(Arc::clone(&replicas), Compression::NONE));
+        let groups = Arc::new(GroupCoordinator::new(
+            GroupCoordinatorConfig {
+                group_initial_rebalance_delay_ms: 0,
+                ..GroupCoordinatorConfig::default()
+            },
+            Arc::clone(&storage) as _,
+            storage,
+        ));
+        let node = Node {
+            identity: Identity { node_id: NodeId(LOCAL), cluster_id: "cluster".to_owned() },
+            config: Arc::new(Config::of_pairs(settings.iter().copied()).expect("the settings are valid")),
+            metadata: MetadataCache::default(),
+            replicas,
+            fetch_sessions: FetchSessions::new(1000, 1),
+            groups,
+        };
+        node.metadata.publish(Arc::new(image()));
+        let harness = Harness {
+            node: Arc::new(node),
+            connection: connection(),
+            client_id: "client".to_owned(),
+            context,
+            answers: Arc::default(),
+            next_sequence: 0.into(),
+        };
+        harness.take_up_image();
+        harness
+    }
+
+    /// Opens a log for each partition that the image places here.
+    fn take_up_image(&self) {
+        let listener = Arc::new(OffsetsTopicListener::default());
+        listener.tell(&self.node.groups);
+        self.node.groups.start(1);
+        let image = self.node.metadata.image();
+        for topic in image.topics.iter() {
+            for (partition, registration) in &topic.partitions {
+                if !registration.replicas.contains(&NodeId(LOCAL)) {
+                    continue;
+                }
+                let assignment = assignment(topic, *partition, registration);
+                let open = || open(&self.context, topic, *partition);
+                let replica = self.node.replicas.assign(assignment, open, at(0)).expect("the log opens");
+                if *topic.name == *CONSUMER_OFFSETS_TOPIC {
+                    replica.set_listener(Some(Arc::clone(&listener) as _));
+                    self.node.groups.on_partition_leader(*partition, registration.leader_epoch);
+                }
+            }
+        }
+        while let Some(mut load) = self.node.groups.next_load() {
+            while !matches!(load.step(at(0)), ottla_coordinator::runtime::LoadProgress::Done) {}
+        }
+    }
+
+    /// Asks as a client of another id.
+    pub fn with_client_id(mut self, client_id: &str) -> Harness {
+        self.client_id = client_id.to_owned();
+        self
+    }
+
+    /// Publishes the image after `records`; replicas stay as they are.
+    pub fn replay(&self, records: &[MetadataRecord]) {
+        let mut image = MetadataImage::clone(&self.node.metadata.image());
+        for record in records {
+            image.replay(record, &mut Changes::default()).expect("the record fits the image");
+        }
+        self.node.metadata.publish(Arc::new(image));
+    }
+
+    pub fn send<R: Request>(&self, version: i16, request: &R, now: Now) -> Sent<R> {
+        let frame =
+            encode_request(1, Some(&self.client_id), request, version).expect("the version can carry it");
+        self.send_frame(frame.bytes.slice(FRAME_LENGTH_BYTES..), version, now)
+    }
+
+    pub fn send_frame<R>(&self, frame: Bytes, version: i16, now: Now) -> Sent<R> {
+        let sequence = self.next_sequence.replace(self.next_sequence.get() + 1);
+        let slot = ReplySlot::new(Arc::clone(&self.answers) as _, sequence);
+        NodeHandler(Arc::clone(&self.node)).handle(&self.connection, frame, now, slot);
+        Sent { sequence, version, request: std::marker::PhantomData }
+    }
+
+    /// What became of a request, if anything has.
+    pub fn reply<R>(&self, sent: &Sent<R>) -> Option<Reply> {
+        self.answers.0.lock().remove(&sent.sequence)
+    }
+
+    /// The response to a request, with records in memory; none while it is not there.
+    pub fn response<R: Request>(&self, sent: &Sent<R>) -> Option<R::Response> {
+        match self.reply(sent)? {
+            Reply::Send(frame) => {
+                let (_, response) = decode_response(bytes(&frame).slice(FRAME_LENGTH_BYTES..), sent.version)
+                    .expect("the response is what its version says");
+                Some(response)
+            }
+            other => panic!("{} of version {} was not answered but {other:?}", R::NAME, sent.version),
+        }
+    }
+
+    /// Sends a request that is answered at once.
+    pub fn call<R: Request>(&self, version: i16, request: &R, now: Now) -> R::Response {
+        let sent = self.send(version, request, now);
+        self.response(&sent).expect("the answer does not wait")
+    }
+}
+
+fn bytes(frame: &ResponseFrame) -> Bytes {
+    let mut all = BytesMut::new();
+    for part in &frame.parts {
+        match part {
+            Part::Bytes(bytes) => all.extend_from_slice(bytes),
+            Part::File(part) => {
+                let mut read = vec![0; part.len as usize];
+                assert_eq!(
+                    part.file.read_at(&mut read, part.position).expect("the file is there"),
+                    read.len()
+                );
+                all.extend_from_slice(&read);
+            }
+        }
+    }
+    let all = all.freeze();
+    let length = all.first_chunk().copied().map(i32::from_be_bytes);
+    assert_eq!(length, i32::try_from(all.len() - FRAME_LENGTH_BYTES).ok());
+    all
+}
+
+fn connection() -> Arc<Connection> {
+    Arc::new(Connection {
+        id: 1,
+        listener: "PLAINTEXT".into(),
+        is_controller_listener: false,
+        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        software: Mutex::default(),
+    })
+}
+
+fn image() -> MetadataImage {
+    let mut image = MetadataImage::default();
+    let records = [
+        broker(LOCAL),
+        broker(OTHER),
+        topic("t", TOPIC_ID),
+        partition(TOPIC_ID, 0, LOCAL),
+        partition(TOPIC_ID, 1, LOCAL),
+        topic("elsewhere", ELSEWHERE_ID),
+        partition(ELSEWHERE_ID, 0, OTHER),
+        topic(CONSUMER_OFFSETS_TOPIC, OFFSETS_ID),
+        partition(OFFSETS_ID, 0, LOCAL),
+    ];
+    for record in records {
+        image.replay(&record, &mut Changes::default()).expect("the records fit each other");
+    }
+    image
+}
+
+fn broker(broker_id: i32) -> MetadataRecord {
+    let end_point = EndPoint {
+        name: "PLAINTEXT".to_owned(),
+        host: format!("host{broker_id}"),
+        port: 9092,
+        ..EndPoint::default()
+    };
+    MetadataRecord::RegisterBroker(RegisterBrokerRecord {
+        broker_id,
+        broker_epoch: 1,
+        fenced: false,
+        end_points: vec![end_point],
+        ..RegisterBrokerRecord::default()
+    })
+}
+
+pub(super) fn topic(name: &str, topic_id: Uuid) -> MetadataRecord {
+    MetadataRecord::Topic(TopicRecord { name: name.to_owned(), topic_id, ..TopicRecord::default() })
+}
+
+pub(super) fn partition(topic_id: Uuid, partition_id: i32, leader: i32) -> MetadataRecord {
+    MetadataRecord::Partition(PartitionRecord {
+        topic_id,
+        partition_id,
+        replicas: vec![leader],
+        isr: vec![leader],
+        leader,
+        leader_epoch: 3,
+        ..PartitionRecord::default()
+    })
+}
+
+fn assignment(topic: &TopicImage, partition: i32, registration: &PartitionRegistration) -> Assignment {
+    Assignment {
+        partition: TopicIdPartition {
+            topic_id: topic.id,
+            topic_partition: TopicPartition { topic: Arc::clone(&topic.name), partition },
+        },
+        leader: registration.leader,
+        leader_epoch: registration.leader_epoch,
+        partition_epoch: registration.partition_epoch,
+        replicas: registration.replicas.clone(),
+        isr: registration.isr.clone(),
+    }
+}
+
+fn open(context: &Arc<LogContext>, topic: &TopicImage, partition: i32) -> Result<Arc<UnifiedLog>, OpenError> {
+    let dir = PathBuf::from(format!("/data/{}-{partition}", topic.name));
+    context.disk.create_dir_all(&dir).expect("a directory can be made");
+    let params = OpenLog {
+        partition: TopicPartition { topic: Arc::clone(&topic.name), partition },
+        dir,
+        context: Arc::clone(context),
+        config: Arc::new(LogConfig::default()),
+        log_start_offset: Offset::ZERO,
+        recovery_point: Offset::ZERO,
+        had_clean_shutdown: false,
+        topic_id: Some(topic.id),
+    };
+    UnifiedLog::open(params, at(0))
+}
+
+/// A batch with these values, as a producer sends it.
+pub(super) fn batch(values: &[&str]) -> Bytes {
+    batch_with(BatchOptions::default(), values)
+}
+
+pub(super) fn batch_with(options: BatchOptions, values: &[&str]) -> Bytes {
+    let mut builder = BatchBuilder::new(options);
+    for value in values {
+        let record =
+            NewRecord { timestamp: at(0).wall, key: None, value: Some(value.as_bytes()), headers: &[] };
+        builder.append(&record).expect("the record fits");
+    }
+    Bytes::from(builder.build().expect("the batch can be built"))
+}

@@ -1,0 +1,7 @@
+//! Requests against a node over a simulated disk: what is sent is encoded, what comes back is decoded.
+
+mod every_version;
+mod fetch;
+mod harness;
+mod list_offsets;
+mod produce;
