@@ -148,7 +148,7 @@ impl GroupCoordinator {
         self.runtime.tick(now);
     }
 
-    /// When [`GroupCoordinator::tick`] has something to do next.
+    /// When [`GroupCoordinator::tick`] has something to do next. Any request may bring it forward, so look again in between.
     pub fn next_deadline(&self) -> MonoMs {
         self.runtime.next_deadline()
     }

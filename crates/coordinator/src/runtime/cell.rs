@@ -161,11 +161,15 @@ impl<S: Shard> Cell<S> {
         match event {
             Event::Operation(now, operation) => {
                 held.observe(now);
-                match &mut held.phase {
-                    Phase::Active(active) => active.run(held.now, |shard, turn| operation(Ok((shard, turn)))),
-                    Phase::Loading(_) => operation(Err(ErrorCode::CoordinatorLoadInProgress)),
-                    Phase::Failed | Phase::Closed => operation(Err(ErrorCode::NotCoordinator)),
-                }
+                let refusal = match &mut held.phase {
+                    Phase::Active(active) => {
+                        active.run(held.now, |shard, turn| operation(Ok((shard, turn))));
+                        return;
+                    }
+                    Phase::Loading(_) => ErrorCode::CoordinatorLoadInProgress,
+                    Phase::Failed | Phase::Closed => ErrorCode::NotCoordinator,
+                };
+                held.answers.push(Box::new(move || operation(Err(refusal))));
             }
             Event::HighWatermark(offset) => held.high_watermark = held.high_watermark.max(offset),
             Event::Tick(now) => {

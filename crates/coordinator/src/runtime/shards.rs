@@ -143,7 +143,7 @@ impl<S: Shard> Runtime<S> {
         }
     }
 
-    /// When [`Runtime::tick`] has something to do next.
+    /// When [`Runtime::tick`] has something to do next. Any request may bring it forward, so look again in between.
     pub fn next_deadline(&self) -> MonoMs {
         self.cells.read().values().map(|cell| cell.next_deadline()).min().unwrap_or(MonoMs::NEVER)
     }

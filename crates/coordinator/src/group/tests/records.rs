@@ -57,6 +57,12 @@ pub(super) fn foreign_records() -> Vec<EncodedRecord> {
     ]
 }
 
+/// What remains in the log of a consumer group and its member that are gone.
+pub(super) fn consumer_group_tombstones(group_id: &str) -> Vec<EncodedRecord> {
+    let keys = [key(5, &[group_id, "member"]), key(6, &[group_id]), key(3, &[group_id])];
+    keys.into_iter().map(|key| EncodedRecord { key, value: None }).collect()
+}
+
 #[track_caller]
 fn check_last(rig: &Rig, expected: Expect) {
     let log = rig.logs.log(0);

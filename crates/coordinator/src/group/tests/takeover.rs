@@ -1,6 +1,7 @@
 //! Another coordinator takes over with what was committed.
 
 use super::*;
+use crate::testing::Content;
 
 #[test]
 fn members_keep_their_generation_and_assignment() {
@@ -74,4 +75,13 @@ fn a_commit_in_flight_is_answered_once_the_new_leader_knows_it_is_safe() {
     heartbeat.is_parked();
     next.commit();
     assert_eq!(heartbeat.now().error_code, 0);
+}
+
+#[test]
+fn what_a_group_left_of_its_time_as_another_kind_does_not_concern_it() {
+    let rig = Rig::new();
+    rig.stable_group(1);
+    rig.logs.push(0, Content::Records(None, records::consumer_group_tombstones(GROUP)));
+    rig.logs.commit(0);
+    assert_eq!(rig.taken_over().state(), "Stable");
 }
