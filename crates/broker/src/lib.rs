@@ -1,12 +1,27 @@
 //! One node without sockets: request handlers over replicas, coordinators, controller and metadata.
+//!
+//! A [`node::Node`] is given requests and the time, and calls back. Its metadata comes from a
+//! [`metadata_driver::MetadataDriver`], which is stepped beside it. There is no thread, socket or clock in here, so that
+//! the simulator runs the node that ships.
 
 pub mod api;
-pub mod coordinator_storage;
+mod assembly;
+mod controller_channel;
+mod coordinator_storage;
 pub mod exchange;
+pub mod ids;
+pub mod lifecycle;
 pub mod metadata_cache;
+pub mod metadata_driver;
 pub mod node;
+pub mod node_settings;
+mod publisher;
 pub mod quorum;
+mod registration;
 pub mod topic_name;
 
 #[cfg(test)]
 mod tests;
+
+pub use assembly::{NodeParts, WakeDriver, assemble};
+pub use registration::AdvertisedListener;

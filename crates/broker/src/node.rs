@@ -1,17 +1,31 @@
-//! One node: what its request handlers work on.
+//! One node: what its request handlers work on, and what time has it do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use ottla_config::Config;
-use ottla_coordinator::group::GroupCoordinator;
+use ottla_config::{Config, DynamicConfig, TopicConfig, keys};
+use ottla_coordinator::group::{CONSUMER_OFFSETS_TOPIC, GroupCoordinator};
+use ottla_coordinator::runtime::LoadProgress;
+use ottla_log::log_manager::LogManager;
+use ottla_metadata::MetadataImage;
+use ottla_metadata::image::ResourceType;
+use ottla_metadata::loader::Publication;
 use ottla_replica::ReplicaManager;
 use ottla_replica::fetch_session::FetchSessions;
-use ottla_types::{NodeId, Now};
+use ottla_types::{BrokerEpoch, MonoMs, NodeId, Now};
+use parking_lot::{Mutex, RwLock};
 
 use crate::api::dispatch::dispatch;
+use crate::controller_channel::ControllerChannel;
+use crate::coordinator_storage::OffsetsTopicListener;
 use crate::exchange::{Connection, Handler, ReplySlot};
+use crate::ids::Ids;
+use crate::lifecycle::{Lifecycle, LifecycleState};
 use crate::metadata_cache::MetadataCache;
+use crate::publisher::overrides;
+use crate::registration::Registration;
 
 /// Who this node is; it never changes.
 #[derive(Clone, Debug)]
@@ -27,11 +41,156 @@ pub struct Node {
     pub(crate) identity: Identity,
     /// The static configuration.
     pub(crate) config: Arc<Config>,
+    pub(crate) dynamic_config: RwLock<DynamicConfig>,
+    /// The configuration with everything dynamic on top.
+    pub(crate) effective_config: ArcSwap<Config>,
     pub(crate) metadata: MetadataCache,
+    pub(crate) logs: Arc<LogManager>,
     pub(crate) replicas: Arc<ReplicaManager>,
     pub(crate) fetch_sessions: FetchSessions,
-    #[cfg_attr(not(test), expect(dead_code, reason = "the handlers of groups read it"))]
     pub(crate) groups: Arc<GroupCoordinator>,
+    pub(crate) offsets_listener: Arc<OffsetsTopicListener>,
+    pub(crate) controller: Arc<ControllerChannel>,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) registration: Registration,
+    pub(crate) lifecycle: Mutex<Lifecycle>,
+    pub(crate) hooks: Hooks,
+}
+
+/// Takes the configuration that is in force from now on.
+pub type ConfigChanged = Box<dyn Fn(&Arc<Config>) + Send + Sync>;
+
+/// What a node asks of whoever runs it.
+pub struct Hooks {
+    /// [`Node::next_deadline`] may be earlier than it was.
+    pub wake: Box<dyn Fn() + Send + Sync>,
+    /// The effective configuration has changed.
+    pub config_changed: ConfigChanged,
+    /// There are logs for [`Node::load_next_shard`] to read.
+    pub shards_to_load: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Default for Hooks {
+    /// For a node that is stepped by hand.
+    fn default() -> Hooks {
+        Hooks { wake: Box::new(|| {}), config_changed: Box::new(|_| {}), shards_to_load: Box::new(|| {}) }
+    }
+}
+
+impl std::fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hooks")
+    }
+}
+
+impl Node {
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub fn logs(&self) -> &Arc<LogManager> {
+        &self.logs
+    }
+
+    /// The configuration that is in force now.
+    pub fn effective_config(&self) -> Arc<Config> {
+        self.effective_config.load_full()
+    }
+
+    pub fn lifecycle_state(&self) -> LifecycleState {
+        self.lifecycle.lock().state()
+    }
+
+    /// Under which this broker is registered; none before.
+    pub fn broker_epoch(&self) -> Option<BrokerEpoch> {
+        self.lifecycle.lock().epoch()
+    }
+
+    /// Asks the controller to move this broker's leaderships away; [`LifecycleState::MayStop`] follows.
+    pub fn begin_shutdown(&self, now: Now) {
+        self.lifecycle.lock().begin_shutdown(now);
+        (self.hooks.wake)();
+    }
+
+    /// Does what is due: answers that have waited long enough, timers of groups, the broker's heartbeat.
+    pub fn tick(self: &Arc<Self>, now: Now) {
+        self.replicas.tick(now);
+        self.groups.tick(now);
+        self.poll_lifecycle(now);
+    }
+
+    /// When to [`Node::tick`] next.
+    pub fn next_deadline(&self) -> MonoMs {
+        let groups_and_replicas = self.replicas.next_deadline().min(self.groups.next_deadline());
+        groups_and_replicas.min(self.lifecycle.lock().next_deadline())
+    }
+
+    /// Reads one coordinator's log back, on the caller's thread, which may have to wait for the disk. False if there
+    /// was none to read.
+    pub fn load_next_shard(&self, now: impl Fn() -> Now) -> bool {
+        let Some(mut load) = self.groups.next_load() else { return false };
+        while load.step(now()) == LoadProgress::More {}
+        (self.hooks.wake)();
+        true
+    }
+
+    /// A topic's settings, resolved.
+    pub(crate) fn topic_config(&self, image: &MetadataImage, topic: &str) -> TopicConfig {
+        TopicConfig::resolve(&self.effective_config.load(), &overrides(image, ResourceType::Topic, topic))
+    }
+
+    /// Puts dynamic settings, for all brokers and for this one, over the static ones.
+    pub(crate) fn set_dynamic_config(
+        &self,
+        all_brokers: BTreeMap<String, String>,
+        this_broker: BTreeMap<String, String>,
+    ) {
+        let mut layers = self.dynamic_config.write();
+        layers.set_all_brokers(all_brokers);
+        layers.set_this_broker(this_broker);
+        let effective = Arc::new(layers.effective());
+        drop(layers);
+        self.effective_config.store(Arc::clone(&effective));
+        self.logs.update_config(|config| *config = crate::node_settings::log_manager(&effective));
+        (self.hooks.config_changed)(&effective);
+    }
+
+    /// Brings the coordinators up to a newly published image.
+    pub(crate) fn published(&self, publication: &Publication, now: Now) {
+        self.publish_to_groups(publication, now);
+        self.lifecycle.lock().metadata_is_ready(now);
+        (self.hooks.wake)();
+    }
+
+    fn publish_to_groups(&self, publication: &Publication, now: Now) {
+        let deleted: Vec<_> =
+            publication.changes.deleted_topics.iter().map(|(id, name)| (name.to_string(), *id)).collect();
+        if !deleted.is_empty() {
+            self.groups.on_topics_deleted(&deleted, now);
+        }
+        let topic = publication.image.topics.by_name(CONSUMER_OFFSETS_TOPIC);
+        let configured = self.config.get(keys::OFFSETS_TOPIC_NUM_PARTITIONS);
+        let partitions = topic.map_or(configured, |topic| topic.partitions.len() as i32);
+        self.groups.start(partitions);
+        let Some(topic) = topic else { return };
+        let local = self.identity.node_id;
+        let mut leads_more = false;
+        for (number, registration) in &topic.partitions {
+            let previous = publication.previous.topics.partition(topic.id, *number);
+            if previous.is_some_and(|previous| Arc::ptr_eq(previous, registration)) {
+                continue;
+            }
+            if registration.leader == local {
+                self.groups.on_partition_leader(*number, registration.leader_epoch);
+                leads_more = true;
+            } else if previous.is_some_and(|previous| previous.leader == local) {
+                self.groups.on_resign(*number, Some(registration.leader_epoch));
+            }
+        }
+        if leads_more {
+            (self.hooks.shards_to_load)();
+        }
+    }
 }
 
 /// The node as connections see it.

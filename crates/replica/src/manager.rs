@@ -58,6 +58,11 @@ impl ReplicaManager {
         topics.by_name.get(topics.names.get(&topic)?)?.get(&partition).cloned()
     }
 
+    /// The partitions of one topic, in no particular order.
+    pub fn partitions_of(&self, topic: &str) -> Vec<Arc<Partition>> {
+        self.topics.read().by_name.get(topic).map_or_else(Vec::new, |of| of.values().cloned().collect())
+    }
+
     /// In no particular order.
     pub fn partitions(&self) -> Vec<Arc<Partition>> {
         self.topics.read().by_name.values().flat_map(HashMap::values).cloned().collect()

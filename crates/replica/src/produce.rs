@@ -109,7 +109,7 @@ impl ReplicaManager {
         origin: AppendOrigin,
         now: Now,
     ) -> Result<Offset, ErrorCode> {
-        let params = ProduceParams { required_acks: 1, timeout_ms: 0, origin };
+        let params = ProduceParams { required_acks: -1, timeout_ms: 0, origin };
         let (result, appended) = append_one(&params, partition, records, now);
         let Some((partition, appended)) = appended else {
             return Err(result.refusal.map_or(ErrorCode::UnknownServerError, |refusal| refusal.code));

@@ -5,25 +5,26 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use ottla_config::Config;
-use ottla_coordinator::group::{CONSUMER_OFFSETS_TOPIC, GroupCoordinator, GroupCoordinatorConfig};
+use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
 use ottla_log::disk::{Disk, SimDisk};
+use ottla_log::log_manager::LogManager;
 use ottla_log::producer_state::ProducerStateConfig;
 use ottla_log::{LogConfig, LogContext, OpenError, OpenLog, UnifiedLog};
 use ottla_metadata::image::{PartitionRegistration, TopicImage};
 use ottla_metadata::{Changes, MetadataImage};
-use ottla_record::{BatchBuilder, BatchOptions, Compression, NewRecord};
-use ottla_replica::fetch_session::FetchSessions;
-use ottla_replica::{Assignment, ReplicaManager, ReplicaSettings};
+use ottla_record::{BatchBuilder, BatchOptions, NewRecord};
+use ottla_replica::Assignment;
 use ottla_types::{MonoMs, NodeId, Now, Offset, Timestamp, TopicIdPartition, TopicPartition, Uuid};
 use ottla_wire::records::register_broker_record::EndPoint;
 use ottla_wire::records::{MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord};
 use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
 use parking_lot::Mutex;
 
-use crate::coordinator_storage::{CoordinatorStorage, OffsetsTopicListener};
+use crate::controller_channel::ControllerChannel;
 use crate::exchange::{Connection, Handler, Part, Reply, ReplySink, ReplySlot, ResponseFrame};
-use crate::metadata_cache::MetadataCache;
-use crate::node::{Identity, Node, NodeHandler};
+use crate::ids::Ids;
+use crate::node::{Hooks, Identity, Node, NodeHandler};
+use crate::{assembly, node_settings};
 
 pub(super) const LOCAL: i32 = 1;
 /// A broker that is alive elsewhere.
@@ -72,31 +73,20 @@ impl Harness {
     pub fn with_settings(settings: &[(&str, &str)]) -> Harness {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
         let context = LogContext::new(disk, ProducerStateConfig::default());
-        let replicas = Arc::new(ReplicaManager::new(
-            NodeId(LOCAL),
-            ReplicaSettings {
-                producer_purgatory_purge_interval: 1000,
-                fetch_purgatory_purge_interval: 1000,
-                delete_records_purgatory_purge_interval: 1,
-            },
-        ));
-        let storage = Arc::new(CoordinatorStorage::new(Arc::clone(&replicas), Compression::NONE));
-        let groups = Arc::new(GroupCoordinator::new(
-            GroupCoordinatorConfig {
-                group_initial_rebalance_delay_ms: 0,
-                ..GroupCoordinatorConfig::default()
-            },
-            Arc::clone(&storage) as _,
-            storage,
-        ));
-        let node = Node {
-            identity: Identity { node_id: NodeId(LOCAL), cluster_id: "cluster".to_owned() },
-            config: Arc::new(Config::of_pairs(settings.iter().copied()).expect("the settings are valid")),
-            metadata: MetadataCache::default(),
-            replicas,
-            fetch_sessions: FetchSessions::new(1000, 1),
-            groups,
-        };
+        let defaults = [("group.initial.rebalance.delay.ms", "0"), ("log.dirs", "/data")];
+        let settings = defaults.iter().chain(settings).copied();
+        let config = Arc::new(Config::of_pairs(settings).expect("the settings are valid"));
+        let log_manager = node_settings::log_manager(&config);
+        let node = assembly::node(
+            Identity { node_id: NodeId(LOCAL), cluster_id: "cluster".to_owned() },
+            config,
+            Arc::new(LogManager::new(log_manager, Arc::clone(&context.disk), at(0))),
+            Vec::new(),
+            Arc::new(ControllerChannel::new(Box::new(|| {}))),
+            Arc::new(Ids::from_seed([1; 32])),
+            Hooks::default(),
+            at(0),
+        );
         node.metadata.publish(Arc::new(image()));
         let harness = Harness {
             node: Arc::new(node),
@@ -112,8 +102,6 @@ impl Harness {
 
     /// Opens a log for each partition that the image places here.
     fn take_up_image(&self) {
-        let listener = Arc::new(OffsetsTopicListener::default());
-        listener.tell(&self.node.groups);
         self.node.groups.start(1);
         let image = self.node.metadata.image();
         for topic in image.topics.iter() {
@@ -125,7 +113,7 @@ impl Harness {
                 let open = || open(&self.context, topic, *partition);
                 let replica = self.node.replicas.assign(assignment, open, at(0)).expect("the log opens");
                 if *topic.name == *CONSUMER_OFFSETS_TOPIC {
-                    replica.set_listener(Some(Arc::clone(&listener) as _));
+                    replica.set_listener(Some(Arc::clone(&self.node.offsets_listener) as _));
                     self.node.groups.on_partition_leader(*partition, registration.leader_epoch);
                 }
             }

@@ -1,0 +1,130 @@
+//! Puts a node together from its parts.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ottla_config::{Config, DynamicConfig, keys};
+use ottla_controller::ControllerSettings;
+use ottla_coordinator::group::GroupCoordinator;
+use ottla_log::log_manager::LogManager;
+use ottla_metadata::image::VersionedRecord;
+use ottla_raft::SnapshotPolicy;
+use ottla_replica::ReplicaManager;
+use ottla_replica::fetch_session::FetchSessions;
+use ottla_types::Now;
+use parking_lot::{Mutex, RwLock};
+
+use crate::controller_channel::ControllerChannel;
+use crate::coordinator_storage::{CoordinatorStorage, OffsetsTopicListener};
+use crate::ids::Ids;
+use crate::lifecycle::Lifecycle;
+use crate::metadata_cache::MetadataCache;
+use crate::metadata_driver::{MetadataDriver, MetadataDriverParts};
+use crate::node::{Hooks, Identity, Node};
+use crate::node_settings;
+use crate::publisher::Publisher;
+use crate::quorum::Quorum;
+use crate::registration::{AdvertisedListener, Registration};
+
+/// What a combined node, broker and controller in one, is made of.
+#[derive(Debug)]
+pub struct NodeParts {
+    pub identity: Identity,
+    pub config: Arc<Config>,
+    /// Its directories are open and its logs not loaded yet.
+    pub logs: Arc<LogManager>,
+    pub quorum: Quorum,
+    /// What an empty metadata log begins with.
+    pub bootstrap: Vec<VersionedRecord>,
+    pub listeners: Vec<AdvertisedListener>,
+    /// For all random numbers of the node.
+    pub seed: [u8; 32],
+    pub hooks: Hooks,
+    /// Called when operations wait for the [`MetadataDriver`].
+    pub wake_driver: WakeDriver,
+}
+
+/// Lets whoever steps the [`MetadataDriver`] know that there is work.
+pub struct WakeDriver(pub Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for WakeDriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WakeDriver")
+    }
+}
+
+/// The node, and the driver of its metadata: poll the driver until the node is running.
+pub fn assemble(parts: NodeParts, now: Now) -> (Arc<Node>, MetadataDriver) {
+    let NodeParts { identity, config, logs, quorum, bootstrap, listeners, seed, hooks, wake_driver } = parts;
+    let ids = Arc::new(Ids::from_seed(seed));
+    let channel = Arc::new(ControllerChannel::new(wake_driver.0));
+    let driver_parts = MetadataDriverParts {
+        local: identity.node_id,
+        quorum,
+        snapshots: snapshot_policy(&config, now),
+        controller: ControllerSettings::from_config(identity.cluster_id.clone(), Arc::clone(&config)),
+        bootstrap,
+        channel: Arc::clone(&channel),
+        ids: Arc::clone(&ids),
+    };
+    let node = Arc::new(node(identity, config, logs, listeners, channel, ids, hooks, now));
+    let driver = MetadataDriver::new(driver_parts, Publisher::new(Arc::clone(&node)));
+    (node, driver)
+}
+
+/// The node alone, without any metadata yet.
+#[expect(clippy::too_many_arguments, reason = "each is a part of the node, and named as one")]
+pub(crate) fn node(
+    identity: Identity,
+    config: Arc<Config>,
+    logs: Arc<LogManager>,
+    listeners: Vec<AdvertisedListener>,
+    controller: Arc<ControllerChannel>,
+    ids: Arc<Ids>,
+    hooks: Hooks,
+    now: Now,
+) -> Node {
+    let replicas = Arc::new(ReplicaManager::new(identity.node_id, node_settings::replicas(&config)));
+    let storage =
+        Arc::new(CoordinatorStorage::new(Arc::clone(&replicas), node_settings::offsets_compression(&config)));
+    let groups = Arc::new(GroupCoordinator::new(
+        node_settings::groups(&config),
+        Arc::clone(&storage) as _,
+        storage as _,
+    ));
+    let offsets_listener = Arc::new(OffsetsTopicListener::default());
+    offsets_listener.tell(&groups);
+    let slots = usize::try_from(config.get(keys::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS)).unwrap_or(0);
+    let registration = Registration {
+        incarnation_id: ids.uuid(),
+        listeners,
+        rack: config.get(keys::BROKER_RACK).map(str::to_owned),
+        log_dirs: logs.online_dir_ids(),
+    };
+    Node {
+        identity,
+        dynamic_config: RwLock::new(DynamicConfig::new((*config).clone())),
+        effective_config: ArcSwap::new(Arc::clone(&config)),
+        metadata: MetadataCache::default(),
+        logs,
+        replicas,
+        fetch_sessions: FetchSessions::new(slots, ids.next_u64()),
+        groups,
+        offsets_listener,
+        controller,
+        registration,
+        lifecycle: Mutex::new(Lifecycle::new(node_settings::lifecycle(&config), now)),
+        ids,
+        config,
+        hooks,
+    }
+}
+
+fn snapshot_policy(config: &Config, now: Now) -> SnapshotPolicy {
+    let max_bytes = config.get(keys::METADATA_LOG_MAX_RECORD_BYTES_BETWEEN_SNAPSHOTS);
+    SnapshotPolicy::new(
+        u64::try_from(max_bytes).unwrap_or(u64::MAX),
+        config.get(keys::METADATA_LOG_MAX_SNAPSHOT_INTERVAL_MS),
+        now.mono,
+    )
+}

@@ -1,0 +1,295 @@
+//! Drives the quorum's replica, the controller on it, and the image that the node publishes from it: one thing after
+//! the other, by whoever calls [`MetadataDriver::poll`].
+//!
+//! The controller works on what is written, the published image on what is committed. An operation's answer is
+//! released when everything that was written up to it is committed, and refused when the leadership is lost before.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_controller::{Controller, ControllerSettings};
+use ottla_metadata::ReplayError;
+use ottla_metadata::image::{Provenance, VersionedRecord};
+use ottla_metadata::loader::MetadataLoader;
+use ottla_raft::{
+    Delivery, LeaderAndEpoch, ListenerId, LogError, OffsetAndEpoch, RaftDriverError, SnapshotPolicy,
+};
+use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset};
+use ottla_wire::ErrorCode;
+use ottla_wire::records::MetadataRecord;
+use thiserror::Error;
+
+use crate::controller_channel::{ControllerChannel, Release, Written};
+use crate::ids::Ids;
+use crate::publisher::Publisher;
+use crate::quorum::{Quorum, SnapshotBatch, begin_snapshot, committed_batches, complete_snapshot};
+
+/// Why the node can't go on: its metadata log failed, or says what can't be so.
+#[derive(Debug, Error)]
+pub enum MetadataDriverError {
+    #[error(transparent)]
+    Quorum(#[from] RaftDriverError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("the metadata log can't be replayed at offset {offset}: {source}")]
+    Replay { offset: Offset, source: ReplayError },
+    #[error("a record of the metadata log at offset {offset} can't be read: {message}")]
+    Undecodable { offset: Offset, message: String },
+    #[error("{0}")]
+    Publish(String),
+}
+
+/// What a driver is made of.
+#[derive(Debug)]
+pub struct MetadataDriverParts {
+    pub local: NodeId,
+    pub quorum: Quorum,
+    pub snapshots: SnapshotPolicy,
+    pub controller: ControllerSettings,
+    /// Records for a cluster whose log is empty: from bootstrap.checkpoint, or the defaults of this version.
+    pub bootstrap: Vec<VersionedRecord>,
+    pub channel: Arc<ControllerChannel>,
+    pub ids: Arc<Ids>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct MetadataDriver {
+    parts: MetadataDriverParts,
+    listener: ListenerId,
+    loader: MetadataLoader,
+    active: Option<Active>,
+    publisher: Publisher,
+}
+
+/// The controller while this node leads the quorum.
+#[derive(Debug)]
+struct Active {
+    epoch: LeaderEpoch,
+    controller: Controller,
+    /// The offset of the last record that was written.
+    last_written: Offset,
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    last_offset: Offset,
+    release: Release,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting").field("last_offset", &self.last_offset).finish_non_exhaustive()
+    }
+}
+
+impl MetadataDriver {
+    pub fn new(mut parts: MetadataDriverParts, publisher: Publisher) -> MetadataDriver {
+        let listener = parts.quorum.register();
+        MetadataDriver { parts, listener, loader: MetadataLoader::default(), active: None, publisher }
+    }
+
+    /// Does all that is to be done by `now`.
+    pub fn poll(&mut self, now: Now) -> Result<(), MetadataDriverError> {
+        loop {
+            self.parts.quorum.poll(now)?;
+            self.take_deliveries(now)?;
+            self.release_committed();
+            if let Some(publication) = self.loader.publish() {
+                self.publisher.publish(&publication, now).map_err(MetadataDriverError::Publish)?;
+            }
+            let wrote = self.run_operations(now)?;
+            if !wrote {
+                break;
+            }
+        }
+        self.snapshot_if_due(now)
+    }
+
+    /// When to [`MetadataDriver::poll`] next, unless operations come in before.
+    pub fn next_deadline(&self, now: Now) -> MonoMs {
+        let controller =
+            self.active.as_ref().map_or(MonoMs::NEVER, |active| active.controller.next_deadline());
+        self.parts.quorum.next_deadline(now).min(controller)
+    }
+
+    pub fn quorum(&mut self) -> &mut Quorum {
+        &mut self.parts.quorum
+    }
+
+    /// Leaves the quorum and closes its log. Who waits for the controller is told that it is gone.
+    pub fn close(mut self, now: Now) -> Result<(), MetadataDriverError> {
+        self.deactivate();
+        for job in self.parts.channel.take() {
+            job(None, now);
+        }
+        self.parts.quorum.log().close(now)?;
+        Ok(())
+    }
+
+    fn take_deliveries(&mut self, now: Now) -> Result<(), MetadataDriverError> {
+        while let Some(delivery) = self.parts.quorum.next(self.listener)? {
+            match delivery {
+                Delivery::Snapshot(id) => self.load_snapshot(id, now)?,
+                Delivery::Committed { from, bytes, .. } => self.load_committed(from, &bytes)?,
+                Delivery::LeaderChanged(leader) => self.leader_changed(leader, now)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn load_snapshot(&mut self, id: OffsetAndEpoch, now: Now) -> Result<(), MetadataDriverError> {
+        let mut reader = self.parts.quorum.log().open_snapshot(id)?;
+        let mut records = Vec::new();
+        while let Some(batch) = reader.next_batch()? {
+            if let SnapshotBatch::Data(values) = batch {
+                for value in values {
+                    records.push(decode(value, id.offset)?);
+                }
+            }
+        }
+        let provenance =
+            Provenance { last_offset: id.offset - 1, last_epoch: id.epoch, ..Provenance::default() };
+        let loaded = self.loader.load_snapshot(provenance, records);
+        loaded.map_err(|source| MetadataDriverError::Replay { offset: id.offset, source })?;
+        self.parts.snapshots.taken(now.mono);
+        Ok(())
+    }
+
+    fn load_committed(&mut self, from: Offset, bytes: &Bytes) -> Result<(), MetadataDriverError> {
+        for batch in committed_batches(from, bytes)? {
+            let offset = batch.last_offset;
+            let records = batch.values.into_iter().map(|value| decode(value, offset));
+            let records: Vec<_> = records.collect::<Result<_, _>>()?;
+            self.loader
+                .apply(offset, batch.leader_epoch, batch.append_timestamp, &records)
+                .map_err(|source| MetadataDriverError::Replay { offset, source })?;
+            self.parts.snapshots.committed(batch.size as u64);
+        }
+        Ok(())
+    }
+
+    fn leader_changed(&mut self, leader: LeaderAndEpoch, now: Now) -> Result<(), MetadataDriverError> {
+        self.deactivate();
+        if leader.leader_id != Some(self.parts.local) {
+            return Ok(());
+        }
+        let ids = Arc::clone(&self.parts.ids);
+        let next_id = move || ids.next_u128();
+        let image = self.loader.image().clone();
+        let last_written = image.provenance.last_offset;
+        let controller = Controller::new(self.parts.controller.clone(), image, Box::new(next_id), now);
+        tracing::info!(epoch = %leader.epoch, at = %last_written, "this node is the active controller");
+        let is_empty = !controller.image().features.has_metadata_version();
+        let records = if is_empty { self.parts.bootstrap.clone() } else { Vec::new() };
+        self.active =
+            Some(Active { epoch: leader.epoch, controller, last_written, waiting: VecDeque::new() });
+        self.write(Written { records, release: Box::new(|_| {}) }, now)
+    }
+
+    /// The controller is gone, and with it what it has written and the quorum has not committed.
+    fn deactivate(&mut self) {
+        let Some(active) = self.active.take() else { return };
+        tracing::info!(epoch = %active.epoch, "this node is no longer the active controller");
+        for waiting in active.waiting {
+            (waiting.release)(Err(ErrorCode::NotController));
+        }
+    }
+
+    fn release_committed(&mut self) {
+        let Some(active) = &mut self.active else { return };
+        let committed = self.parts.quorum.core().high_watermark().unwrap_or(Offset::ZERO);
+        while active.waiting.front().is_some_and(|waiting| waiting.last_offset < committed) {
+            if let Some(waiting) = active.waiting.pop_front() {
+                (waiting.release)(Ok(()));
+            }
+        }
+    }
+
+    /// Runs what has come in and what the controller has to do by itself; whether anything was written.
+    fn run_operations(&mut self, now: Now) -> Result<bool, MetadataDriverError> {
+        let mut wrote = false;
+        for job in self.parts.channel.take() {
+            let controller = self.active.as_mut().map(|active| &mut active.controller);
+            if let Some(written) = job(controller, now) {
+                self.write(written, now)?;
+                wrote = true;
+            }
+        }
+        while let Some(outcome) = self.active.as_mut().and_then(|active| active.controller.tick(now)) {
+            self.write(Written { records: outcome.records, release: Box::new(|_| {}) }, now)?;
+            wrote = true;
+        }
+        Ok(wrote)
+    }
+
+    /// Writes an operation's records, has the controller replay them, and keeps the answer until they are committed.
+    fn write(&mut self, written: Written, now: Now) -> Result<(), MetadataDriverError> {
+        let Written { records, release } = written;
+        let Some(active) = &mut self.active else {
+            release(Err(ErrorCode::NotController));
+            return Ok(());
+        };
+        if !records.is_empty() {
+            let values = records.iter().map(|(record, version)| record.encode(*version));
+            let values = match values.collect::<Result<Vec<_>, _>>() {
+                Ok(values) => values,
+                Err(error) => {
+                    tracing::error!(%error, "the controller made a record that can't be written");
+                    release(Err(ErrorCode::UnknownServerError));
+                    return Ok(());
+                }
+            };
+            let count = values.len() as i64;
+            match self.parts.quorum.append(active.epoch, values, now) {
+                Ok(last) => active.last_written = last,
+                Err(error) => {
+                    tracing::warn!(%error, "the controller's records were not appended");
+                    release(Err(ErrorCode::NotController));
+                    return Ok(());
+                }
+            }
+            let first = active.last_written - (count - 1);
+            for (i, (record, _)) in records.iter().enumerate() {
+                let offset = first + i as i64;
+                active
+                    .controller
+                    .replay(record, offset)
+                    .map_err(|source| MetadataDriverError::Replay { offset, source })?;
+            }
+        }
+        active.waiting.push_back(Waiting { last_offset: active.last_written, release });
+        Ok(())
+    }
+
+    /// A snapshot of the published image, when there is enough behind the last one.
+    fn snapshot_if_due(&mut self, now: Now) -> Result<(), MetadataDriverError> {
+        let Some(reason) = self.parts.snapshots.due(now.mono) else { return Ok(()) };
+        self.parts.snapshots.taken(now.mono);
+        let image = Arc::clone(self.loader.published());
+        let Provenance { last_offset, last_epoch, last_append_time } = image.provenance;
+        let id = OffsetAndEpoch { offset: last_offset.next(), epoch: last_epoch };
+        let Some(mut writer) = begin_snapshot(&self.parts.quorum, id, last_append_time, now)? else {
+            return Ok(());
+        };
+        for (record, version) in image.to_records() {
+            let value = record.encode(version).map_err(|error| MetadataDriverError::Undecodable {
+                offset: last_offset,
+                message: error.to_string(),
+            })?;
+            writer.append(value, now)?;
+        }
+        let finished = writer.finish(now)?;
+        tracing::info!(id = ?id, ?reason, bytes = finished.size(), "wrote a snapshot of the metadata");
+        complete_snapshot(&mut self.parts.quorum, finished, now)?;
+        Ok(())
+    }
+}
+
+fn decode(value: Bytes, offset: Offset) -> Result<MetadataRecord, MetadataDriverError> {
+    match MetadataRecord::decode(value) {
+        Ok((record, _)) => Ok(record),
+        Err(error) => Err(MetadataDriverError::Undecodable { offset, message: error.to_string() }),
+    }
+}

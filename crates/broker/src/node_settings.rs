@@ -1,0 +1,120 @@
+//! What each part of a node takes from the configuration.
+
+use std::path::PathBuf;
+
+use ottla_config::{Config, keys};
+use ottla_coordinator::group::GroupCoordinatorConfig;
+use ottla_log::log_manager::LogManagerConfig;
+use ottla_log::producer_state::ProducerStateConfig;
+use ottla_raft::RaftConfig;
+use ottla_record::{Codec, Compression};
+use ottla_replica::ReplicaSettings;
+
+use crate::lifecycle::LifecycleSettings;
+use crate::quorum::MetadataLogSettings;
+
+/// Settings that Kafka bounds from below by validation are not negative here.
+fn size(value: i32) -> usize {
+    usize::try_from(value).unwrap_or(0)
+}
+
+pub fn log_manager(config: &Config) -> LogManagerConfig {
+    LogManagerConfig {
+        recovery_threads_per_dir: size(config.get(keys::NUM_RECOVERY_THREADS_PER_DATA_DIR)),
+        initial_task_delay_ms: config.get(keys::LOG_INITIAL_TASK_DELAY_MS),
+        flush_check_ms: config.get(keys::LOG_FLUSH_SCHEDULER_INTERVAL_MS),
+        recovery_point_checkpoint_ms: i64::from(config.get(keys::LOG_FLUSH_OFFSET_CHECKPOINT_INTERVAL_MS)),
+        log_start_offset_checkpoint_ms: i64::from(
+            config.get(keys::LOG_FLUSH_START_OFFSET_CHECKPOINT_INTERVAL_MS),
+        ),
+        high_watermark_checkpoint_ms: config.get(keys::REPLICA_HIGH_WATERMARK_CHECKPOINT_INTERVAL_MS),
+        retention_check_ms: config.get(keys::LOG_RETENTION_CHECK_INTERVAL_MS),
+        producer_expiration_check_ms: i64::from(config.get(keys::PRODUCER_ID_EXPIRATION_CHECK_INTERVAL_MS)),
+        delete_delay_ms: config.get(keys::LOG_SEGMENT_DELETE_DELAY_MS),
+        producer_state: producer_state(config),
+        ..LogManagerConfig::new(config.log_dirs().iter().map(PathBuf::from).collect())
+    }
+}
+
+pub fn producer_state(config: &Config) -> ProducerStateConfig {
+    ProducerStateConfig {
+        producer_id_expiration_ms: i64::from(config.get(keys::PRODUCER_ID_EXPIRATION_MS)),
+        transaction_verification: config.get(keys::TRANSACTION_PARTITION_VERIFICATION_ENABLE),
+        max_transaction_timeout_ms: i64::from(config.get(keys::TRANSACTION_MAX_TIMEOUT_MS)),
+    }
+}
+
+pub fn metadata_log(config: &Config) -> MetadataLogSettings {
+    MetadataLogSettings {
+        segment_bytes: u32::try_from(
+            config
+                .get(keys::INTERNAL_METADATA_LOG_SEGMENT_BYTES)
+                .unwrap_or_else(|| config.get(keys::METADATA_LOG_SEGMENT_BYTES)),
+        )
+        .unwrap_or(u32::MAX),
+        segment_ms: config.get(keys::METADATA_LOG_SEGMENT_MS),
+        retention_bytes: config.get(keys::METADATA_MAX_RETENTION_BYTES),
+        retention_ms: config.get(keys::METADATA_MAX_RETENTION_MS),
+        ..MetadataLogSettings::default()
+    }
+}
+
+/// The controller hands over whole operations, and all that wait at once: there is nothing to linger for.
+pub fn raft(config: &Config, cluster_id: &str) -> RaftConfig {
+    let listeners = config.controller_listener_names();
+    RaftConfig {
+        cluster_id: cluster_id.to_owned(),
+        controller_listener: listeners.first().cloned().unwrap_or_default(),
+        election_timeout_ms: i64::from(config.get(keys::CONTROLLER_QUORUM_ELECTION_TIMEOUT_MS)),
+        election_backoff_max_ms: i64::from(config.get(keys::CONTROLLER_QUORUM_ELECTION_BACKOFF_MAX_MS)),
+        fetch_timeout_ms: i64::from(config.get(keys::CONTROLLER_QUORUM_FETCH_TIMEOUT_MS)),
+        request_timeout_ms: i64::from(config.get(keys::CONTROLLER_QUORUM_REQUEST_TIMEOUT_MS)),
+        retry_backoff_ms: i64::from(config.get(keys::CONTROLLER_QUORUM_RETRY_BACKOFF_MS)),
+        append_linger_ms: 0,
+        fetch_max_bytes: config.get(keys::CONTROLLER_QUORUM_FETCH_MAX_BYTES),
+        fetch_snapshot_max_bytes: config.get(keys::CONTROLLER_QUORUM_FETCH_SNAPSHOT_MAX_BYTES),
+        ..RaftConfig::default()
+    }
+}
+
+pub fn lifecycle(config: &Config) -> LifecycleSettings {
+    LifecycleSettings {
+        heartbeat_interval_ms: i64::from(config.get(keys::BROKER_HEARTBEAT_INTERVAL_MS)),
+        session_timeout_ms: i64::from(config.get(keys::BROKER_SESSION_TIMEOUT_MS)),
+        registration_timeout_ms: i64::from(config.get(keys::INITIAL_BROKER_REGISTRATION_TIMEOUT_MS)),
+    }
+}
+
+pub fn replicas(config: &Config) -> ReplicaSettings {
+    ReplicaSettings {
+        producer_purgatory_purge_interval: size(config.get(keys::PRODUCER_PURGATORY_PURGE_INTERVAL_REQUESTS)),
+        fetch_purgatory_purge_interval: size(config.get(keys::FETCH_PURGATORY_PURGE_INTERVAL_REQUESTS)),
+        delete_records_purgatory_purge_interval: size(
+            config.get(keys::DELETE_RECORDS_PURGATORY_PURGE_INTERVAL_REQUESTS),
+        ),
+    }
+}
+
+pub fn groups(config: &Config) -> GroupCoordinatorConfig {
+    let linger_ms = config.get(keys::GROUP_COORDINATOR_APPEND_LINGER_MS);
+    GroupCoordinatorConfig {
+        offsets_commit_timeout_ms: config.get(keys::OFFSETS_COMMIT_TIMEOUT_MS),
+        offsets_load_buffer_size: size(config.get(keys::OFFSETS_LOAD_BUFFER_SIZE)),
+        offset_metadata_max_bytes: size(config.get(keys::OFFSET_METADATA_MAX_BYTES)),
+        offsets_retention_ms: i64::from(config.get(keys::OFFSETS_RETENTION_MINUTES)) * 60_000,
+        offsets_retention_check_interval_ms: config.get(keys::OFFSETS_RETENTION_CHECK_INTERVAL_MS),
+        append_linger_ms: (linger_ms >= 0).then_some(linger_ms),
+        group_min_session_timeout_ms: config.get(keys::GROUP_MIN_SESSION_TIMEOUT_MS),
+        group_max_session_timeout_ms: config.get(keys::GROUP_MAX_SESSION_TIMEOUT_MS),
+        group_initial_rebalance_delay_ms: config.get(keys::GROUP_INITIAL_REBALANCE_DELAY_MS),
+        group_max_size: size(config.get(keys::GROUP_MAX_SIZE)),
+    }
+}
+
+/// `offsets.topic.compression.codec`, the number of a codec; one that there is not counts as none.
+pub fn offsets_compression(config: &Config) -> Compression {
+    let codec = u8::try_from(config.get(keys::OFFSETS_TOPIC_COMPRESSION_CODEC))
+        .ok()
+        .and_then(|id| Codec::from_id(id).ok());
+    Compression::new(codec.unwrap_or(Codec::None))
+}

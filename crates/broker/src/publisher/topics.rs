@@ -1,0 +1,124 @@
+//! Partitions that come to this node, change or go.
+
+use std::sync::Arc;
+
+use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
+use ottla_log::log_manager::CreateLog;
+use ottla_log::{OpenError, UnifiedLog};
+use ottla_metadata::MetadataImage;
+use ottla_metadata::image::{PartitionRegistration, TopicImage, directory};
+use ottla_metadata::loader::Publication;
+use ottla_replica::Assignment;
+use ottla_types::{Now, Offset, TopicIdPartition, TopicPartition, Uuid};
+use ottla_wire::ErrorCode;
+
+use super::log_config;
+use crate::node::Node;
+
+pub(super) fn apply(node: &Node, publication: &Publication, now: Now) {
+    for (id, name) in &publication.changes.deleted_topics {
+        if let Some(topic) = publication.previous.topics.by_id(*id) {
+            let local = node.identity.node_id;
+            let here = topic.partitions.iter().filter(|(_, p)| p.replicas.contains(&local));
+            for (partition, _) in here {
+                remove(node, &TopicPartition::new(Arc::clone(name), *partition), *id, now);
+            }
+        }
+    }
+    for id in &publication.changes.topics {
+        if let Some(topic) = publication.image.topics.by_id(*id) {
+            apply_topic(node, publication, topic, now);
+        }
+    }
+}
+
+fn apply_topic(node: &Node, publication: &Publication, topic: &TopicImage, now: Now) {
+    let local = node.identity.node_id;
+    for (number, registration) in &topic.partitions {
+        let id = TopicPartition::new(Arc::clone(&topic.name), *number);
+        let previous = publication.previous.topics.partition(topic.id, *number);
+        let was_here = previous.is_some_and(|previous| previous.replicas.contains(&local));
+        if !registration.replicas.contains(&local) {
+            if was_here {
+                remove(node, &id, topic.id, now);
+            }
+        } else if previous.is_none_or(|previous| !Arc::ptr_eq(previous, registration)) || !was_here {
+            assign(node, publication, topic, &id, registration, now);
+        }
+    }
+}
+
+fn assign(
+    node: &Node,
+    publication: &Publication,
+    topic: &TopicImage,
+    id: &TopicPartition,
+    registration: &PartitionRegistration,
+    now: Now,
+) {
+    let config = node.topic_config(&publication.image, &topic.name);
+    // What the first image has may have been here before, in a directory that is offline now.
+    let is_first_image = publication.previous.provenance.last_offset == Offset::UNKNOWN;
+    let is_new = !is_first_image
+        && registration.leader_epoch.value() == 0
+        && publication.previous.topics.partition(topic.id, id.partition).is_none();
+    let assignment = Assignment {
+        partition: TopicIdPartition { topic_id: topic.id, topic_partition: id.clone() },
+        leader: registration.leader,
+        leader_epoch: registration.leader_epoch,
+        partition_epoch: registration.partition_epoch,
+        replicas: registration.replicas.clone(),
+        isr: registration.isr.clone(),
+    };
+    let wanted = registration.directory(node.identity.node_id).filter(|dir| !directory::is_reserved(*dir));
+    let open = || -> Result<Arc<UnifiedLog>, OpenError> {
+        let create = CreateLog {
+            partition: id.clone(),
+            topic_id: Some(topic.id),
+            config: Arc::new(log_config(&config)),
+            is_new,
+            dir: wanted.and_then(|dir| node.logs.dir_of_id(dir)),
+        };
+        node.logs.get_or_create(&create, now)
+    };
+    match node.replicas.assign(assignment, open, now) {
+        Ok(partition) => {
+            if *id.topic == *CONSUMER_OFFSETS_TOPIC {
+                partition.set_listener(Some(Arc::clone(&node.offsets_listener) as _));
+            }
+            partition.set_min_insync_replicas(usize::try_from(config.min_insync_replicas).unwrap_or(1));
+        }
+        Err(error) => tracing::error!(partition = %id, %error, "the partition is not available"),
+    }
+}
+
+fn remove(node: &Node, id: &TopicPartition, topic_id: Uuid, now: Now) {
+    let here = node.replicas.partition(&id.topic, id.partition).filter(|p| p.topic_id() == topic_id);
+    if here.is_none() {
+        return;
+    }
+    node.replicas.remove(id, ErrorCode::UnknownTopicOrPartition, now);
+    match node.logs.delete(id, node.ids.uuid(), now) {
+        Ok(_) => tracing::info!(partition = %id, "the partition's log is deleted in the background"),
+        Err(error) => tracing::error!(partition = %id, %error, "the partition's log is not deleted"),
+    }
+}
+
+/// Logs that the metadata does not put on this node: their topic was deleted, or made again, while the node was away.
+pub(super) fn set_aside_strays(node: &Node, image: &MetadataImage, now: Now) {
+    let local = node.identity.node_id;
+    for log in node.logs.logs() {
+        let id = log.partition();
+        let is_assigned = image.topics.by_name(&id.topic).is_some_and(|topic| {
+            log.topic_id().is_none_or(|known| known == topic.id)
+                && topic.partitions.get(&id.partition).is_some_and(|p| p.replicas.contains(&local))
+        });
+        if is_assigned {
+            continue;
+        }
+        tracing::warn!(partition = %id, topic_id = ?log.topic_id(), "no metadata puts this log here: set aside");
+        if let Err(error) = node.logs.set_aside_stray(id, node.ids.uuid(), now) {
+            tracing::error!(partition = %id, %error, "the stray log is not set aside");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What this broker tells the controller of itself, and the sending of it.
+
+use std::sync::Arc;
+
+use ottla_metadata::Feature;
+use ottla_types::{BrokerEpoch, NodeId, Now, Uuid};
+use ottla_wire::ErrorCode;
+use ottla_wire::messages::BrokerRegistrationRequest;
+use ottla_wire::messages::broker_registration_request::{Feature as FeatureRange, Listener};
+
+use crate::lifecycle::ToSend;
+use crate::node::Node;
+
+/// A broker listener as clients reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdvertisedListener {
+    pub name: String,
+    pub host: String,
+    pub port: u16,
+    /// Kafka's number for it: 0 is PLAINTEXT.
+    pub security_protocol: i16,
+}
+
+/// What does not change while the process lives.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Random for each start of the process.
+    pub incarnation_id: Uuid,
+    pub listeners: Vec<AdvertisedListener>,
+    pub rack: Option<String>,
+    /// `directory.id` of each log directory that is online.
+    pub log_dirs: Vec<Uuid>,
+}
+
+impl Registration {
+    pub fn request(&self, node: NodeId, cluster_id: &str) -> BrokerRegistrationRequest {
+        let listeners = self.listeners.iter().map(|listener| Listener {
+            name: listener.name.clone(),
+            host: listener.host.clone(),
+            port: listener.port,
+            security_protocol: listener.security_protocol,
+            ..Listener::default()
+        });
+        // The quorum's own feature is no broker's.
+        let features = Feature::all().map(|facts| FeatureRange {
+            name: facts.name.to_owned(),
+            min_supported_version: facts.min_level,
+            max_supported_version: facts.max_level,
+            ..FeatureRange::default()
+        });
+        BrokerRegistrationRequest {
+            broker_id: node.value(),
+            cluster_id: cluster_id.to_owned(),
+            incarnation_id: self.incarnation_id,
+            listeners: listeners.collect(),
+            features: features.collect(),
+            rack: self.rack.clone(),
+            log_dirs: self.log_dirs.clone(),
+            previous_broker_epoch: -1,
+            ..BrokerRegistrationRequest::default()
+        }
+    }
+}
+
+impl Node {
+    /// Sends what the broker's life with the controller asks for now.
+    pub(crate) fn poll_lifecycle(self: &Arc<Self>, now: Now) {
+        let metadata_offset = self.metadata.image().provenance.last_offset;
+        let to_send = self.lifecycle.lock().poll(metadata_offset, now);
+        match to_send {
+            None => {}
+            Some(ToSend::Register) => self.register(now),
+            Some(ToSend::Heartbeat(mut request)) => {
+                request.broker_id = self.identity.node_id.value();
+                let node = Arc::clone(self);
+                self.controller.submit(
+                    move |controller, now| controller.broker_heartbeat(&request, now),
+                    move |result| {
+                        let mut lifecycle = node.lifecycle.lock();
+                        match result.map(|response| (ErrorCode::from_code(response.error_code), response)) {
+                            Ok((Some(ErrorCode::None), response)) => lifecycle.heard(&response, now),
+                            Ok((Some(ErrorCode::StaleBrokerEpoch), _)) => {
+                                tracing::warn!("the controller no longer knows this broker's registration");
+                                lifecycle.must_register_again(now);
+                            }
+                            Ok(_) | Err(_) => lifecycle.failed(now),
+                        }
+                        drop(lifecycle);
+                        (node.hooks.wake)();
+                    },
+                );
+            }
+        }
+    }
+
+    fn register(self: &Arc<Self>, now: Now) {
+        let request = self.registration.request(self.identity.node_id, &self.identity.cluster_id);
+        let node = Arc::clone(self);
+        self.controller.submit(
+            move |controller, now| controller.register_broker(&request, now),
+            move |result| {
+                let mut lifecycle = node.lifecycle.lock();
+                match result {
+                    Ok(response) if response.error_code == ErrorCode::None.code() => {
+                        lifecycle.registered(BrokerEpoch(response.broker_epoch), now);
+                    }
+                    Ok(response) => {
+                        let code =
+                            ErrorCode::from_code(response.error_code).map_or("unknown", ErrorCode::name);
+                        tracing::warn!(code, "the controller refused this broker's registration");
+                        lifecycle.failed(now);
+                    }
+                    Err(_) => lifecycle.failed(now),
+                }
+                drop(lifecycle);
+                (node.hooks.wake)();
+            },
+        );
+    }
+}

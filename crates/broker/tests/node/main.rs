@@ -1,0 +1,6 @@
+//! A node from its requests to its disk, in one thread and without a clock.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod harness;
+mod life;
