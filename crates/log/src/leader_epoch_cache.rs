@@ -77,6 +77,15 @@ impl LeaderEpochCache {
         if entries.is_empty() { Ok(()) } else { self.flush() }
     }
 
+    /// As [`LeaderEpochCache::assign`] for each, in memory alone: what the log itself says while it is recovered. The
+    /// caller flushes if the entries have changed in the end.
+    pub(crate) fn restore(&self, entries: &[EpochEntry]) {
+        let mut epochs = self.epochs.write();
+        for &entry in entries {
+            assign(&mut epochs, entry);
+        }
+    }
+
     pub fn latest(&self) -> Option<EpochEntry> {
         self.epochs.read().last().copied()
     }

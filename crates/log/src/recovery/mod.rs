@@ -22,6 +22,7 @@ use ottla_types::{Now, Offset, TopicPartition};
 use tracing::{info, warn};
 
 use self::leftovers::FoundFiles;
+use crate::checkpoint::EpochEntry;
 use crate::context::LogContext;
 use crate::leader_epoch_cache::LeaderEpochCache;
 use crate::log_config::LogConfig;
@@ -64,13 +65,14 @@ pub(crate) fn load(params: &LoadParams<'_>, now: Now) -> Result<Loaded, SegmentE
         found.offsets_of(FileKind::ProducerSnapshot),
     );
     let leader_epochs = LeaderEpochCache::open(Arc::clone(params.dir)).map_err(io::Error::from)?;
+    let epochs_on_disk = leader_epochs.entries();
     let mut loader = Loader {
         params,
         now,
         leader_epochs,
         producers,
         segments: Segments::default(),
-        epochs_changed: false,
+        epochs_on_disk,
         recovered_from: None,
     };
     loader.load_segments(&found)?;
@@ -84,8 +86,8 @@ struct Loader<'a> {
     leader_epochs: LeaderEpochCache,
     producers: ProducerStateManager,
     segments: Segments,
-    /// Not written yet.
-    epochs_changed: bool,
+    /// What the checkpoint says.
+    epochs_on_disk: Vec<EpochEntry>,
     /// The first segment that had not been flushed.
     recovered_from: Option<Offset>,
 }
@@ -171,7 +173,7 @@ impl Loader<'_> {
             warn!(partition = %self.params.partition, log_end_offset = %end, %log_start_offset,
                 "the log ends before it starts, as if its files had been removed: it starts anew");
             self.remove_from_end(self.segments.iter().cloned().collect())?;
-            self.leader_epochs.clear().map_err(io::Error::from)?;
+            let _ = self.leader_epochs.truncate_from_end(Offset::ZERO);
             self.producers.truncate_fully_and_start_at(log_start_offset)?;
             log_end = None;
         }
@@ -192,9 +194,10 @@ impl Loader<'_> {
     fn finish(mut self, log_end_offset: Offset) -> Result<Loaded, SegmentError> {
         let first_base_offset = self.segments.first().map_or(Offset::ZERO, |first| first.base_offset());
         let log_start_offset = self.params.log_start_offset.max(first_base_offset);
-        self.epochs_changed |= self.leader_epochs.truncate_from_end(log_end_offset);
-        self.epochs_changed |= self.leader_epochs.truncate_from_start(self.params.log_start_offset);
-        if self.epochs_changed {
+        // Compared at the end: what is taken away from the log's end is found again when the log is read.
+        let _ = self.leader_epochs.truncate_from_end(log_end_offset);
+        let _ = self.leader_epochs.truncate_from_start(self.params.log_start_offset);
+        if self.leader_epochs.entries() != self.epochs_on_disk {
             self.leader_epochs.flush().map_err(io::Error::from)?;
         }
         let base_offsets: BTreeSet<Offset> =

@@ -45,7 +45,7 @@ impl Loader<'_> {
         )?;
         if is_unflushed {
             // What is read now says which epochs there are from here on.
-            self.epochs_changed |= self.leader_epochs.truncate_from_end(base_offset);
+            let _ = self.leader_epochs.truncate_from_end(base_offset);
         }
         let recovered = self.read_segment(segment)?;
         let is_cut_off = recovered.size < segment.size();
@@ -71,7 +71,7 @@ impl Loader<'_> {
             // recovery point.
             segment.flush()?;
         }
-        self.leader_epochs.assign_all(&recovered.epochs).map_err(io::Error::from)?;
+        self.leader_epochs.restore(&recovered.epochs);
         self.producers.set_map_end_offset(recovered.next_offset);
         tolerate_full_disk(self.producers.take_snapshot(false).map(drop))?;
         Ok(ends_here)

@@ -1,3 +1,4 @@
 mod append;
 mod producers;
 mod reopen;
+mod truncation;
