@@ -59,6 +59,10 @@ struct Opened<E> {
     unwritten: usize,
     /// The file is longer than its entries: preallocated by Kafka and not trimmed, since it was not closed.
     padded: bool,
+    /// Counts the changes of the file.
+    changes: u64,
+    /// Of those, the ones that are on disk.
+    synced_changes: u64,
 }
 
 /// What a reader takes out of the lock.
@@ -185,15 +189,24 @@ impl<E: Entry> Entries<E> {
 
     /// Makes the entries durable. An index that was not opened has none that are not.
     pub(super) fn flush(&self) -> Result<(), IndexError> {
-        let (name, file) = {
+        let (name, file, changes) = {
             let mut state = self.state.write();
             let name = state.name;
             let Some(opened) = &mut state.opened else { return Ok(()) };
             self.io(name, opened.write_with(None))?;
-            (name, Arc::clone(&opened.file))
+            if opened.synced_changes == opened.changes {
+                return Ok(());
+            }
+            (name, Arc::clone(&opened.file), opened.changes)
         };
         // Outside the lock: appends need not wait for the disk.
-        self.io(name, file.sync())
+        self.io(name, file.sync())?;
+        if let Some(opened) = &mut self.state.write().opened
+            && Arc::ptr_eq(&opened.file, &file)
+        {
+            opened.synced_changes = opened.synced_changes.max(changes);
+        }
+        Ok(())
     }
 
     /// Frees file and memory until the next use.
@@ -247,7 +260,9 @@ impl<E: Entry> Opened<E> {
             None => None,
         };
         let padded = len != u64::from(entries) * E::SIZE as u64;
-        Ok(Opened { file, entries, last, warm: Vec::new(), unwritten: 0, padded })
+        // What an earlier process has written may not be on disk either.
+        let changes = u64::from(entries > 0);
+        Ok(Opened { file, entries, last, warm: Vec::new(), unwritten: 0, padded, changes, synced_changes: 0 })
     }
 
     fn cold(&self) -> Cold<E> {
@@ -290,6 +305,7 @@ impl<E: Entry> Opened<E> {
         waiting.for_each(|entry| entry.encode(&mut bytes));
         if !bytes.is_empty() {
             let position = (u64::from(self.entries) - self.unwritten as u64) * E::SIZE as u64;
+            self.changes += 1;
             self.file.write_all_at(&[IoSlice::new(&bytes)], position)?;
         }
         self.unwritten = 0;
@@ -317,6 +333,7 @@ impl<E: Entry> Opened<E> {
     fn trim(&mut self) -> io::Result<()> {
         self.write_with(None)?;
         if self.padded {
+            self.changes += 1;
             self.file.set_len(u64::from(self.entries) * E::SIZE as u64)?;
             self.padded = false;
         }
