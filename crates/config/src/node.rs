@@ -109,6 +109,17 @@ impl Config {
         }
     }
 
+    /// Where other nodes are told that this controller is: of `advertised.listeners`, or else the listener itself. An empty
+    /// host is for the caller to fill in.
+    pub fn advertised_controller_listeners(&self) -> Result<Vec<Endpoint>, ConfigError> {
+        let entries = self.get(keys::ADVERTISED_LISTENERS).unwrap_or_default();
+        let advertised = parse_endpoints(entries, &self.protocol_map()?)?;
+        let as_advertised = |own: Endpoint| {
+            advertised.iter().find(|other| other.listener == own.listener).cloned().unwrap_or(own)
+        };
+        Ok(self.controller_listeners()?.into_iter().map(as_advertised).collect())
+    }
+
     /// The listener that brokers use among each other, in upper case.
     pub fn inter_broker_listener_name(&self) -> String {
         match self.get(keys::INTER_BROKER_LISTENER_NAME) {

@@ -1,14 +1,20 @@
 //! The one executable: `ottla`, which is `ottla server`, and the tools around it.
+//!
+//! Exit codes: 0 after a clean stop or a command that did its work, 1 where something was refused or failed, flags
+//! included, with the reason on standard error.
 
+mod output;
+mod server;
 mod settings;
+mod storage;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use ottla_config::{Config, Supported, check_report};
+use clap::{Parser, Subcommand};
 
-use settings::SettingsArgs;
+use output::tell;
+use server::ServerArgs;
+use storage::StorageCommand;
 
 /// Apache Kafka's protocol, log format and guarantees in one small program.
 #[derive(Parser, Debug)]
@@ -24,26 +30,24 @@ struct Cli {
 enum Command {
     /// Run a node; the same as no command
     Server(ServerArgs),
-}
-
-#[derive(Args, Debug)]
-struct ServerArgs {
-    #[command(flatten)]
-    settings: SettingsArgs,
-
-    /// Print each effective setting with its source, and don't start
-    #[arg(long)]
-    check_config: bool,
+    /// Format log directories, and look at them
+    #[command(subcommand)]
+    Storage(StorageCommand),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let args = match cli.command {
-        Some(Command::Server(args)) => args,
-        None => cli.server,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
     };
-    match server(&args) {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = match cli.command {
+        Some(Command::Server(args)) => server::run(&args),
+        Some(Command::Storage(command)) => storage::run(&command),
+        None => server::run(&cli.server),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(text) => {
             tell("error", &text);
             ExitCode::FAILURE
@@ -51,33 +55,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn server(args: &ServerArgs) -> Result<(), String> {
-    let supported = Supported::single_plaintext_node();
-    let (config, warnings) =
-        args.settings.load(&settings::environment(), &supported).map_err(|error| error.to_string())?;
-    for warning in warnings {
-        tell("warning", &warning.to_string());
-    }
-    if args.check_config {
-        print(&config)
-    } else {
-        Err("this build can check a configuration, but not run a node".into())
-    }
-}
-
-fn print(config: &Config) -> Result<(), String> {
-    match io::stdout().write_all(check_report(config).as_bytes()) {
-        // Whoever reads has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(|error| error.to_string()),
-    }
-}
-
-/// One line each to standard error; where that is gone, nobody is left to tell.
-fn tell(kind: &str, text: &str) {
-    for line in text.lines() {
-        let _ = writeln!(io::stderr(), "{kind}: {line}");
-    }
+/// Help and version are what was asked for; everything else is a wrong flag.
+fn explain(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell where this fails.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use ottla_config::{BuiltIn, Config, Inputs, Refusal, Supported, Warning, caution
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct SettingsArgs {
     /// Settings in the format of Apache Kafka's server.properties
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
     /// One setting, stronger than environment and file; may be repeated
@@ -39,6 +39,17 @@ impl SettingsArgs {
         environment: &[(String, String)],
         supported: &Supported,
     ) -> Result<(Config, Vec<Warning>), SettingsError> {
+        let (config, mut warnings) = self.read(environment)?;
+        let refused = refusals(&config, supported);
+        if !refused.is_empty() {
+            return Err(SettingsError::Refused(refused));
+        }
+        warnings.extend(cautions(&config, supported));
+        Ok((config, warnings))
+    }
+
+    /// A valid configuration, whether or not this program may start with it.
+    pub fn read(&self, environment: &[(String, String)]) -> Result<(Config, Vec<Warning>), SettingsError> {
         let file = self.config.as_deref().map(read).transpose()?;
         let built_in = if file.is_some() { Vec::new() } else { BuiltIn::default().settings() };
         let inputs = Inputs {
@@ -47,13 +58,7 @@ impl SettingsArgs {
             environment,
             overrides: &self.overrides,
         };
-        let (config, mut warnings) = Config::load(&inputs)?;
-        let refused = refusals(&config, supported);
-        if !refused.is_empty() {
-            return Err(SettingsError::Refused(refused));
-        }
-        warnings.extend(cautions(&config, supported));
-        Ok((config, warnings))
+        Ok(Config::load(&inputs)?)
     }
 }
 

@@ -2,3 +2,6 @@
 
 pub mod clock;
 pub mod network;
+pub mod random;
+pub mod startup;
+pub mod storage;
