@@ -211,7 +211,7 @@ impl Controller {
             ResourceType::Topic if name.is_empty() => invalid("Default topic resources are not allowed."),
             ResourceType::Topic => {
                 check_form(name)?;
-                alter::validate_topic(&self.dynamic_config().effective(), current, new)?;
+                alter::validate_topic(self.config.effective(), current, new)?;
                 if self.image.topics.by_name(name).is_none() {
                     let message = format!("The topic '{name}' does not exist.");
                     return Err(ApiError::new(ErrorCode::UnknownTopicOrPartition, message));
@@ -223,7 +223,7 @@ impl Controller {
             ResourceType::ClientMetrics if name.is_empty() => invalid("Subscription name can't be empty"),
             ResourceType::ClientMetrics => Ok(alter::validate_client_metrics(new)?),
             ResourceType::Group if name.is_empty() => invalid("Default group resources are not allowed."),
-            ResourceType::Group => Ok(alter::validate_group(&self.dynamic_config().effective(), new)?),
+            ResourceType::Group => Ok(alter::validate_group(self.config.effective(), new)?),
         }
     }
 

@@ -1,11 +1,15 @@
 use std::fmt;
 
+use ottla_metadata::image::ResourceType;
 use ottla_metadata::{Changes, MetadataImage, ReplayError};
 use ottla_types::{MonoMs, NodeId, Now, Offset, Uuid};
-use ottla_wire::records::MetadataRecord;
+use ottla_wire::records::{MetadataRecord, NoOpRecord};
 
 use crate::cluster::BrokerSessions;
+use crate::effective_config::EffectiveConfig;
+use crate::elections::MAX_ELECTIONS_AT_ONCE;
 use crate::outcome::{Outcome, Records};
+use crate::periodic::Periodic;
 use crate::settings::ControllerSettings;
 
 /// Where new ids come from: randomness stays outside, so that a run can be repeated.
@@ -25,7 +29,9 @@ impl<F: FnMut() -> u128 + Send> IdSource for F {
 pub struct Controller {
     pub(crate) settings: ControllerSettings,
     pub(crate) image: MetadataImage,
+    pub(crate) config: EffectiveConfig,
     pub(crate) sessions: BrokerSessions,
+    periodic: Periodic,
     ids: Box<dyn IdSource>,
 }
 
@@ -41,7 +47,9 @@ impl Controller {
         for broker in image.brokers.values() {
             sessions.touch(broker.id(), Offset::UNKNOWN, now.mono);
         }
-        Controller { settings, image, sessions, ids }
+        let periodic = Periodic::new(&settings, now.mono);
+        let config = EffectiveConfig::new(&settings.config, settings.node_id, &image);
+        Controller { settings, image, config, sessions, periodic, ids }
     }
 
     /// The metadata with everything that was written.
@@ -53,22 +61,64 @@ impl Controller {
     pub fn replay(&mut self, record: &MetadataRecord, offset: Offset) -> Result<(), ReplayError> {
         self.image.replay(record, &mut Changes::default())?;
         self.image.provenance.last_offset = offset;
-        if let MetadataRecord::UnregisterBroker(record) = record {
-            self.sessions.forget(NodeId(record.broker_id));
+        match record {
+            MetadataRecord::RegisterBroker(record) => {
+                self.sessions.registered(NodeId(record.broker_id), offset)
+            }
+            MetadataRecord::Config(record) if record.resource_type == ResourceType::Broker as i8 => {
+                self.config = EffectiveConfig::new(&self.settings.config, self.settings.node_id, &self.image);
+            }
+            MetadataRecord::UnregisterBroker(record) => self.sessions.forget(NodeId(record.broker_id)),
+            _ => {}
         }
         Ok(())
     }
 
-    /// What is due by now: a broker that was not heard of for a session's time is fenced, one at a time, so that the
-    /// next decision sees the last one's effect.
+    /// One thing that is due by now, or none: to be asked again until there is none, after the records of each were
+    /// replayed, so that the next decision sees the last one's effect. Brokers that were not heard of are fenced,
+    /// leaders elected, and a log that stands still is moved on.
     pub fn tick(&mut self, now: Now) -> Option<Outcome<()>> {
-        self.fence_stale_broker(now)
+        if let Some(fencing) = self.fence_stale_broker(now) {
+            return Some(fencing);
+        }
+        let elections = self.due_elections_of(now);
+        let mut records = self.records();
+        if !elections.is_empty() {
+            records.extend(elections);
+            return Some(records.with(()));
+        }
+        if self.periodic.no_op.is_due(now.mono) {
+            records.push(MetadataRecord::NoOp(NoOpRecord::default()));
+            return Some(records.with(()));
+        }
+        None
+    }
+
+    fn due_elections_of(&mut self, now: Now) -> Vec<MetadataRecord> {
+        if self.periodic.unclean_elections.is_due(now.mono) {
+            let elections = self.unclean_elections();
+            if elections.len() == MAX_ELECTIONS_AT_ONCE {
+                self.periodic.unclean_elections.make_due(now.mono);
+            }
+            if !elections.is_empty() {
+                return elections;
+            }
+        }
+        if !self.periodic.preferred_elections.is_due(now.mono) {
+            return Vec::new();
+        }
+        let elections = self.preferred_elections();
+        if elections.len() == MAX_ELECTIONS_AT_ONCE {
+            self.periodic.preferred_elections.make_due(now.mono);
+        }
+        elections
     }
 
     /// When to [`Controller::tick`] next.
     pub fn next_deadline(&self) -> MonoMs {
-        self.sessions
-            .next_expiry(self.image.brokers.values().filter(|broker| !broker.is_fenced()).map(|b| b.id()))
+        let unfenced =
+            self.image.brokers.values().filter(|broker| !broker.is_fenced()).map(|broker| broker.id());
+        self.sessions.next_expiry(unfenced).min(self.periodic.next())
     }
 
     pub(crate) fn records(&self) -> Records {

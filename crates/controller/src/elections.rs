@@ -1,61 +1,68 @@
-//! ElectLeaders (KIP-183, KIP-460).
+//! Elections that somebody asks for (KIP-183, KIP-460), or that are due from time to time.
 
+use ottla_metadata::image::{PartitionRegistration, TopicImage};
 use ottla_types::NodeId;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::elect_leaders_request::ElectLeadersRequest;
 use ottla_wire::messages::elect_leaders_response::{
     ElectLeadersResponse, PartitionResult, ReplicaElectionResult,
 };
+use ottla_wire::records::MetadataRecord;
 
 use crate::controller::Controller;
-use crate::error::ApiError;
+use crate::error::{ApiError, error_fields};
 use crate::outcome::{Outcome, Records};
-use crate::partition_change::{Election, partition_change};
+use crate::partition_change::Election;
+
+/// Elections that are made at once when they are due; the rest follow in the next batch.
+pub(crate) const MAX_ELECTIONS_AT_ONCE: usize = 1000;
 
 impl Controller {
-    /// Without partitions: elects for all, and answers only where an election was needed.
+    /// Without partitions: elects for all, and does not answer where no election was needed.
     pub fn elect_leaders(&self, request: &ElectLeadersRequest) -> Outcome<ElectLeadersResponse> {
         let election = match request.election_type {
-            0 => Election::Preferred,
-            1 => Election::Unclean,
-            _ => {
-                let error_code = ErrorCode::InvalidRequest.code();
-                return Outcome::answer(ElectLeadersResponse {
-                    error_code,
-                    ..ElectLeadersResponse::default()
-                });
-            }
+            0 => Ok(Election::Preferred),
+            1 => Ok(Election::Unclean),
+            other => Err(ApiError::new(ErrorCode::InvalidRequest, format!("Unknown election type {other}"))),
         };
         let mut records = self.records();
         let asked: Vec<(String, Vec<i32>)> = match &request.topic_partitions {
             Some(topics) => {
                 topics.iter().map(|topic| (topic.topic.clone(), topic.partitions.clone())).collect()
             }
-            None => self
-                .image
-                .topics
-                .iter()
-                .map(|topic| (topic.name.to_string(), topic.partitions.keys().copied().collect()))
-                .collect(),
+            None if election.is_err() => Vec::new(),
+            None => {
+                let all = |topic: &std::sync::Arc<TopicImage>| {
+                    (topic.name.to_string(), topic.partitions.keys().copied().collect())
+                };
+                self.image.topics.iter().map(all).collect()
+            }
         };
         let answers_all = request.topic_partitions.is_some();
+        let is_told = |result: &Result<(), ApiError>| {
+            answers_all || !matches!(result, Err(error) if error.code == ErrorCode::ElectionNotNeeded)
+        };
+        let mut elect =
+            |topic: &str, partition: i32| self.elect(topic, partition, election.clone()?, &mut records);
         let replica_election_results = asked
             .into_iter()
             .map(|(topic, partitions)| ReplicaElectionResult {
                 partition_result: partitions
                     .into_iter()
-                    .map(|partition| (partition, self.elect(&topic, partition, election, &mut records)))
-                    .filter(|(_, result)| {
-                        answers_all || !matches!(result, Err(e) if e.code == ErrorCode::ElectionNotNeeded)
-                    })
-                    .map(|(partition, result)| partition_result(partition, result))
+                    .map(|partition| (partition, elect(&topic, partition)))
+                    .filter(|(_, result)| is_told(result))
+                    .map(|(partition, result)| partition_result(partition, &result))
                     .collect(),
                 topic,
                 ..ReplicaElectionResult::default()
             })
-            .filter(|topic| answers_all || !topic.partition_result.is_empty())
             .collect();
-        records.with(ElectLeadersResponse { replica_election_results, ..ElectLeadersResponse::default() })
+        let error_code = election.err().map_or(ErrorCode::None, |error| error.code).code();
+        records.with(ElectLeadersResponse {
+            error_code,
+            replica_election_results,
+            ..ElectLeadersResponse::default()
+        })
     }
 
     fn elect(
@@ -68,35 +75,73 @@ impl Controller {
         let unknown = |message: String| ApiError::new(ErrorCode::UnknownTopicOrPartition, message);
         let image =
             self.image.topics.by_name(topic).ok_or_else(|| unknown(format!("No such topic as {topic}")))?;
-        let registration = image
+        let current = image
             .partitions
             .get(&partition)
             .ok_or_else(|| unknown(format!("No such partition as {topic}-{partition}")))?;
-        let is_led = registration.leader != NodeId::NONE;
         let is_fine = match election {
-            Election::Preferred => Some(registration.leader) == registration.preferred_leader(),
-            _ => is_led,
+            Election::Preferred => has_preferred_leader(current),
+            Election::Online | Election::Unclean => current.leader != NodeId::NONE,
         };
         if is_fine {
             return Err(ApiError::of(ErrorCode::ElectionNotNeeded));
         }
-        match partition_change(image, partition, registration, election, |id| self.is_active(id)) {
-            Some(change) => {
-                records.push(change);
-                Ok(())
-            }
-            None if election == Election::Preferred => {
-                Err(ApiError::of(ErrorCode::PreferredLeaderNotAvailable))
-            }
-            None => Err(ApiError::of(ErrorCode::EligibleLeadersNotAvailable)),
-        }
+        let change = self.election(image, partition, current, election, "asked for");
+        records.push(change.ok_or_else(|| match election {
+            Election::Preferred => ApiError::of(ErrorCode::PreferredLeaderNotAvailable),
+            Election::Online | Election::Unclean => ApiError::of(ErrorCode::EligibleLeadersNotAvailable),
+        })?);
+        Ok(())
+    }
+
+    fn election(
+        &self,
+        topic: &TopicImage,
+        partition: i32,
+        current: &PartitionRegistration,
+        election: Election,
+        reason: &str,
+    ) -> Option<MetadataRecord> {
+        let mut change = self.change(topic, partition, current);
+        change.election = election;
+        change.build(reason, |id| self.is_active(id))
+    }
+
+    /// Preferred replicas that may lead, and don't (`auto.leader.rebalance.enable`).
+    pub(crate) fn preferred_elections(&self) -> Vec<MetadataRecord> {
+        self.due_elections(Election::Preferred, "preferred leader", |_, partition| {
+            !has_preferred_leader(partition)
+        })
+    }
+
+    /// Leaders for partitions without one, of topics that would rather lose records than wait.
+    pub(crate) fn unclean_elections(&self) -> Vec<MetadataRecord> {
+        let defaults = self.topic_defaults();
+        self.due_elections(Election::Unclean, "no leader", |topic, partition| {
+            partition.leader == NodeId::NONE && defaults.rules(self, topic).is_unclean_election_enabled
+        })
+    }
+
+    fn due_elections(
+        &self,
+        election: Election,
+        reason: &str,
+        is_due: impl Fn(&TopicImage, &PartitionRegistration) -> bool,
+    ) -> Vec<MetadataRecord> {
+        let all =
+            self.image.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |of| (topic, of)));
+        all.filter(|(topic, (_, partition))| is_due(topic, partition))
+            .filter_map(|(topic, (id, partition))| self.election(topic, *id, partition, election, reason))
+            .take(MAX_ELECTIONS_AT_ONCE)
+            .collect()
     }
 }
 
-fn partition_result(partition_id: i32, result: Result<(), ApiError>) -> PartitionResult {
-    let (code, error_message) = match result {
-        Ok(()) => (ErrorCode::None, None),
-        Err(error) => (error.code, error.message),
-    };
-    PartitionResult { partition_id, error_code: code.code(), error_message, ..PartitionResult::default() }
+fn has_preferred_leader(partition: &PartitionRegistration) -> bool {
+    Some(partition.leader) == partition.preferred_leader()
+}
+
+fn partition_result(partition_id: i32, result: &Result<(), ApiError>) -> PartitionResult {
+    let (error_code, error_message) = error_fields(result);
+    PartitionResult { partition_id, error_code, error_message, ..PartitionResult::default() }
 }

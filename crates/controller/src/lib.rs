@@ -8,15 +8,18 @@ mod cluster;
 mod configs;
 mod controller;
 mod controllers;
+mod effective_config;
 mod elections;
 mod error;
 mod features;
 mod outcome;
 mod partition_change;
+mod periodic;
 mod producer_ids;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod topic_rules;
 mod topics;
 
 pub use controller::{Controller, IdSource};

@@ -1,100 +1,331 @@
-//! What becomes of a partition's leader and ISR when brokers come and go.
+//! What becomes of a partition's leader, ISR, eligible leaders and replicas when something around it changes.
+//!
+//! With eligible leader replicas (KIP-966) the ISR may become empty: who left it while it was smaller than
+//! `min.insync.replicas` has all committed records, and may lead when nobody in sync can. Without them the last members
+//! stay in the ISR, so that a clean leader can be found when one of them is back.
 
-use ottla_metadata::image::{LeaderRecoveryState, MetadataImage, PartitionRegistration, TopicImage};
-use ottla_types::NodeId;
+use std::collections::BTreeSet;
+
+use ottla_metadata::image::{LeaderRecoveryState, PartitionRegistration, TopicImage};
+use ottla_types::{NodeId, Uuid};
 use ottla_wire::records::{MetadataRecord, PartitionChangeRecord};
+
+use crate::controller::Controller;
+use crate::topic_rules::TopicRules;
 
 /// How a leader may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Election {
-    /// Only where there is no leader that can lead.
-    IfNeeded,
-    /// The first replica, if it is in sync.
+    /// Only where the leader can't lead any more.
+    Online,
+    /// The first replica, if it may lead.
     Preferred,
     /// Also a replica that may lack records, where no other can lead.
     Unclean,
 }
 
-const NO_CHANGE: i32 = -2;
-const NO_RECOVERY_CHANGE: i8 = -1;
+const NO_CHANGE: i32 = ottla_metadata::image::NO_LEADER_CHANGE;
 
-/// The record that puts a partition right, or none if it is.
-///
-/// `is_eligible` says who may lead or stay in the ISR.
-pub(crate) fn partition_change(
-    topic: &TopicImage,
+/// Until this metadata version brokers rely on a new leader epoch whenever the ISR shrinks.
+const SHRINK_BUMPS_EPOCH_BELOW: i16 = 12;
+
+/// A change that is being put together: the fields are what is to be, where nothing else forces otherwise.
+pub(crate) struct PartitionChange<'a> {
+    controller: &'a Controller,
+    topic: &'a TopicImage,
     partition: i32,
-    registration: &PartitionRegistration,
-    election: Election,
-    is_eligible: impl Fn(NodeId) -> bool,
-) -> Option<MetadataRecord> {
-    let isr = kept_in_sync(registration, &is_eligible);
-    let current = Some(registration.leader).filter(|leader| isr.contains(leader) && is_eligible(*leader));
-    let preferred = registration.preferred_leader().filter(|id| isr.contains(id) && is_eligible(*id));
-    let in_sync = || registration.replicas.iter().find(|id| isr.contains(id) && is_eligible(**id)).copied();
-    let any_alive = || registration.replicas.iter().find(|id| is_eligible(**id)).copied();
-    let (leader, is_unclean) = match election {
-        Election::Preferred => (preferred.or(current).or_else(in_sync), false),
-        Election::IfNeeded => (current.or_else(in_sync), false),
-        Election::Unclean => match current.or_else(in_sync) {
-            Some(leader) => (Some(leader), false),
-            None => (any_alive(), true),
-        },
-    };
-    let leader = leader.unwrap_or(NodeId::NONE);
-    let isr = if is_unclean && leader != NodeId::NONE { vec![leader] } else { isr };
-
-    let mut change = PartitionChangeRecord {
-        partition_id: partition,
-        topic_id: topic.id,
-        leader: NO_CHANGE,
-        leader_recovery_state: NO_RECOVERY_CHANGE,
-        ..PartitionChangeRecord::default()
-    };
-    if leader != registration.leader {
-        change.leader = leader.0;
-    }
-    if isr != registration.isr {
-        change.isr = Some(isr.iter().map(|id| id.0).collect());
-    }
-    if is_unclean && leader != NodeId::NONE {
-        change.leader_recovery_state = LeaderRecoveryState::Recovering as i8;
-    }
-    let changes_something = change.leader != NO_CHANGE || change.isr.is_some();
-    changes_something.then(|| {
-        tracing::info!(topic = %topic.name, partition, from = %registration.leader, to = %leader,
-            epoch = registration.leader_epoch.0, isr_from = ?registration.isr, isr_to = ?isr, ?election,
-            is_unclean, "partition changed");
-        MetadataRecord::PartitionChange(change)
-    })
+    current: &'a PartitionRegistration,
+    rules: TopicRules,
+    pub election: Election,
+    pub isr: Vec<NodeId>,
+    pub replicas: Vec<NodeId>,
+    pub removing: Vec<NodeId>,
+    pub adding: Vec<NodeId>,
+    pub recovery: LeaderRecoveryState,
+    /// Where a replica says that it is.
+    pub directory: Option<(NodeId, Uuid)>,
+    /// Who lost what it had not yet on disk: not eligible any more.
+    pub unclean_shutdown: Option<NodeId>,
+    elr: Vec<NodeId>,
 }
 
-/// The ISR without who may not stay in it; its last members stay, so that a clean leader can be found when one of
-/// them comes back.
-fn kept_in_sync(registration: &PartitionRegistration, is_eligible: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
-    let kept: Vec<_> = registration.isr.iter().copied().filter(|id| is_eligible(*id)).collect();
-    if kept.is_empty() { registration.isr.clone() } else { kept }
+fn ids(nodes: &[NodeId]) -> Vec<i32> {
+    nodes.iter().map(|node| node.0).collect()
 }
 
-/// The changes of all partitions that have a replica on `broker`.
-pub(crate) fn changes_for_broker(
-    image: &MetadataImage,
-    broker: NodeId,
-    is_eligible: impl Fn(NodeId) -> bool,
-) -> Vec<MetadataRecord> {
-    let mut records = Vec::new();
-    for topic in image.topics.iter() {
-        for (partition, registration) in &topic.partitions {
-            if registration.replicas.contains(&broker) {
-                records.extend(partition_change(
-                    topic,
-                    *partition,
-                    registration,
-                    Election::IfNeeded,
-                    &is_eligible,
-                ));
-            }
+impl<'a> PartitionChange<'a> {
+    pub fn new(
+        controller: &'a Controller,
+        topic: &'a TopicImage,
+        partition: i32,
+        current: &'a PartitionRegistration,
+        rules: TopicRules,
+    ) -> PartitionChange<'a> {
+        PartitionChange {
+            controller,
+            topic,
+            partition,
+            current,
+            rules,
+            election: Election::Online,
+            isr: current.isr.clone(),
+            replicas: current.replicas.clone(),
+            removing: current.removing_replicas.clone(),
+            adding: current.adding_replicas.clone(),
+            recovery: current.leader_recovery_state,
+            directory: None,
+            unclean_shutdown: None,
+            elr: current.elr.clone(),
         }
     }
-    records
+
+    /// The record, or none if all is as it should be. `may_lead` says whose brokers are up.
+    pub fn build(mut self, reason: &str, may_lead: impl Fn(NodeId) -> bool) -> Option<MetadataRecord> {
+        let may_lead = |id: NodeId| may_lead(id) && self.has_online_directory(id);
+        let may_lead: BTreeSet<NodeId> = self
+            .replicas
+            .iter()
+            .chain(&self.current.last_known_elr)
+            .copied()
+            .filter(|id| may_lead(*id))
+            .collect();
+        let mut record = PartitionChangeRecord {
+            partition_id: self.partition,
+            topic_id: self.topic.id,
+            ..PartitionChangeRecord::default()
+        };
+        self.complete_reassignment();
+        self.update_elr();
+        let is_unclean = self.elect(&may_lead, &mut record);
+        self.write_isr(is_unclean, &mut record);
+        self.write_last_known_leader(&mut record);
+        self.write_assignment(&mut record);
+        if self.recovery != self.current.leader_recovery_state {
+            record.leader_recovery_state = self.recovery as i8;
+        }
+        if is_no_op(&record) {
+            return None;
+        }
+        self.log(&record, is_unclean, reason);
+        Some(MetadataRecord::PartitionChange(record))
+    }
+
+    fn has_online_directory(&self, id: NodeId) -> bool {
+        let Some(broker) = self.controller.image.brokers.get(&id) else { return false };
+        self.current.directory(id).is_none_or(|directory| broker.has_online_directory(directory))
+    }
+
+    /// A reassignment ends when all that are to be the replicas are in sync.
+    fn complete_reassignment(&mut self) {
+        if self.removing.is_empty() && self.adding.is_empty() {
+            return;
+        }
+        let stays = |id: &NodeId| !self.removing.contains(id);
+        let isr: Vec<_> = self.isr.iter().copied().filter(stays).collect();
+        let replicas: Vec<_> = self.replicas.iter().copied().filter(stays).collect();
+        if isr.is_empty() || replicas.is_empty() || !replicas.iter().all(|id| isr.contains(id)) {
+            return;
+        }
+        (self.isr, self.replicas) = (isr, replicas);
+        self.removing.clear();
+        self.adding.clear();
+    }
+
+    fn update_elr(&mut self) {
+        if !self.rules.has_elr {
+            return;
+        }
+        if self.isr.len() >= self.rules.min_isr {
+            self.elr.clear();
+            return;
+        }
+        let candidates: BTreeSet<NodeId> = self.elr.iter().chain(&self.current.isr).copied().collect();
+        let is_eligible = |id: &NodeId| !self.isr.contains(id) && self.unclean_shutdown != Some(*id);
+        self.elr = candidates.into_iter().filter(is_eligible).collect();
+    }
+
+    /// Returns whether the leader may lack records.
+    fn elect(&mut self, may_lead: &BTreeSet<NodeId>, record: &mut PartitionChangeRecord) -> bool {
+        let (leader, is_unclean) = self.choose_leader(may_lead);
+        if leader == self.current.leader {
+            // Fetchers of replicas that are gone must learn of it through a new epoch.
+            if !self.current.replicas.iter().all(|id| self.replicas.contains(id)) {
+                record.leader = leader.0;
+            }
+            return false;
+        }
+        record.leader = leader.0;
+        if self.elr.contains(&leader) {
+            self.isr = vec![leader];
+            self.elr.retain(|id| *id != leader);
+        }
+        if is_unclean {
+            record.isr = Some(vec![leader.0]);
+            if self.current.leader_recovery_state != LeaderRecoveryState::Recovering {
+                record.leader_recovery_state = LeaderRecoveryState::Recovering as i8;
+            }
+        }
+        is_unclean
+    }
+
+    fn choose_leader(&self, may_lead: &BTreeSet<NodeId>) -> (NodeId, bool) {
+        let has_all = |id: &NodeId| {
+            let list = if self.isr.is_empty() { &self.elr } else { &self.isr };
+            list.contains(id) && may_lead.contains(id)
+        };
+        let current = Some(self.current.leader).filter(has_all);
+        let preferred = self.replicas.first().copied().filter(has_all);
+        let clean = match self.election {
+            Election::Preferred => preferred.or(current),
+            Election::Online | Election::Unclean => current,
+        };
+        let clean = clean.or_else(|| self.replicas.iter().copied().find(has_all));
+        if let Some(leader) = clean {
+            return (leader, false);
+        }
+        let unclean = self.last_known_leader(may_lead).or_else(|| {
+            let any = || self.replicas.iter().copied().find(|id| may_lead.contains(id));
+            (self.election == Election::Unclean).then(any).flatten()
+        });
+        unclean.map_or((NodeId::NONE, false), |leader| (leader, true))
+    }
+
+    /// When nobody has all records for certain, who led last has the most.
+    fn last_known_leader(&self, may_lead: &BTreeSet<NodeId>) -> Option<NodeId> {
+        let nobody_is_eligible = self.rules.has_elr && self.elr.is_empty() && self.isr.is_empty();
+        match self.current.last_known_elr.as_slice() {
+            [leader] if nobody_is_eligible && may_lead.contains(leader) => Some(*leader),
+            _ => None,
+        }
+    }
+
+    fn write_isr(&mut self, is_unclean: bool, record: &mut PartitionChangeRecord) {
+        if is_unclean || !self.rules.has_elr {
+            self.elr.clear();
+        }
+        if self.elr != self.current.elr {
+            record.eligible_leader_replicas = Some(ids(&self.elr));
+        }
+        let may_be_written = !self.isr.is_empty() || self.rules.has_elr;
+        if record.isr.is_none() && may_be_written && self.isr != self.current.isr {
+            record.isr = Some(ids(&self.isr));
+        }
+        let level = self.controller.image.features.metadata_version().level();
+        let shrinks = |isr: &Vec<i32>| !self.current.isr.iter().all(|id| isr.contains(&id.0));
+        if level < SHRINK_BUMPS_EPOCH_BELOW
+            && record.leader == NO_CHANGE
+            && record.isr.as_ref().is_some_and(shrinks)
+        {
+            record.leader = self.current.leader.0;
+        }
+    }
+
+    fn write_last_known_leader(&self, record: &mut PartitionChangeRecord) {
+        if !self.rules.has_elr {
+            return;
+        }
+        let has_last_known = !self.current.last_known_elr.is_empty();
+        if record.leader == NodeId::NONE.0 && !has_last_known {
+            record.last_known_elr = Some(vec![self.current.leader.0]);
+        } else if record.leader >= 0 && has_last_known {
+            record.last_known_elr = Some(Vec::new());
+        }
+    }
+
+    fn write_assignment(&self, record: &mut PartitionChangeRecord) {
+        if self.controller.image.features.metadata_version().is_directory_assignment_supported() {
+            let directories: Vec<Uuid> = self.replicas.iter().map(|id| self.target_directory(*id)).collect();
+            if directories != self.current.directories {
+                record.directories = Some(directories);
+            }
+        }
+        let changed = |new: &[NodeId], old: &[NodeId]| (new != old).then(|| ids(new));
+        record.replicas = changed(&self.replicas, &self.current.replicas);
+        record.removing_replicas = changed(&self.removing, &self.current.removing_replicas);
+        record.adding_replicas = changed(&self.adding, &self.current.adding_replicas);
+    }
+
+    fn target_directory(&self, id: NodeId) -> Uuid {
+        match self.directory {
+            Some((replica, directory)) if replica == id => directory,
+            _ => self.current.directory(id).unwrap_or_else(|| self.controller.default_directory(id)),
+        }
+    }
+
+    fn log(&self, record: &PartitionChangeRecord, is_unclean: bool, reason: &str) {
+        let current = self.current;
+        let leader = if record.leader == NO_CHANGE { current.leader.0 } else { record.leader };
+        tracing::info!(topic = %self.topic.name, partition = self.partition, reason, is_unclean,
+            leader_from = current.leader.0, leader_to = leader, leader_epoch = current.leader_epoch.0,
+            isr_from = ?ids(&current.isr), isr_to = ?record.isr, elr_to = ?record.eligible_leader_replicas,
+            replicas_to = ?record.replicas, "changing a partition");
+    }
+}
+
+fn is_no_op(record: &PartitionChangeRecord) -> bool {
+    let nothing = PartitionChangeRecord {
+        partition_id: record.partition_id,
+        topic_id: record.topic_id,
+        ..PartitionChangeRecord::default()
+    };
+    *record == nothing
+}
+
+/// What happened to a broker, as far as its partitions are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BrokerEvent {
+    /// It leaves ISRs and leads no more.
+    Removed(NodeId),
+    /// It may lead, although the image does not say so yet.
+    Added(NodeId),
+    /// It leaves ISRs, and is not eligible either.
+    UncleanShutdown(NodeId),
+}
+
+impl Controller {
+    pub(crate) fn change<'a>(
+        &'a self,
+        topic: &'a TopicImage,
+        partition: i32,
+        current: &'a PartitionRegistration,
+    ) -> PartitionChange<'a> {
+        let rules = self.topic_defaults().rules(self, topic);
+        PartitionChange::new(self, topic, partition, current, rules)
+    }
+
+    /// The changes that `event` asks for in those of the partitions that are `concerned`.
+    pub(crate) fn changes_for(
+        &self,
+        event: BrokerEvent,
+        reason: &str,
+        concerned: impl Fn(&PartitionRegistration) -> bool,
+    ) -> Vec<MetadataRecord> {
+        let (removed, added) = match event {
+            BrokerEvent::Removed(id) | BrokerEvent::UncleanShutdown(id) => (Some(id), None),
+            BrokerEvent::Added(id) => (None, Some(id)),
+        };
+        let may_lead = |id: NodeId| removed != Some(id) && (added == Some(id) || self.is_active(id));
+        let defaults = self.topic_defaults();
+        let mut records = Vec::new();
+        for topic in self.image.topics.iter() {
+            let mut concerned =
+                topic.partitions.iter().filter(|(_, partition)| concerned(partition)).peekable();
+            if concerned.peek().is_none() {
+                continue;
+            }
+            let rules = defaults.rules(self, topic);
+            for (partition, current) in concerned {
+                let mut change = PartitionChange::new(self, topic, *partition, current, rules);
+                change.isr.retain(|id| removed != Some(*id));
+                if rules.is_unclean_election_enabled {
+                    change.election = Election::Unclean;
+                }
+                if let BrokerEvent::UncleanShutdown(id) = event {
+                    change.unclean_shutdown = Some(id);
+                }
+                records.extend(change.build(reason, may_lead));
+            }
+        }
+        records
+    }
 }

@@ -1,6 +1,9 @@
 //! A controller with brokers: what it answers, and what the records that it yields do to it.
 
+mod brokers;
 mod configs;
+mod consistency;
+mod elections;
 mod features;
 mod topics;
 

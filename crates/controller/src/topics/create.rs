@@ -111,7 +111,7 @@ impl Controller {
         let none = Overrides::new();
         let changes = alter::changes(ResourceKind::Topic, &none, &alterations)?;
         let overrides = alter::applied(&none, &changes);
-        alter::validate_topic(&self.dynamic_config().effective(), &none, &overrides)?;
+        alter::validate_topic(self.config.effective(), &none, &overrides)?;
         Ok(overrides)
     }
 
@@ -215,7 +215,7 @@ impl Controller {
 
     /// The answer, with what settings the topic will have.
     fn created(&self, topic: &request::Topic, new: &NewTopic) -> response::Topic {
-        let mut described = self.dynamic_config().describe_topic(&new.overrides);
+        let mut described = self.config.layers().describe_topic(&new.overrides);
         described.sort_by(|a, b| a.name.cmp(&b.name));
         let configs = described.into_iter().map(|setting| response::Config {
             name: setting.name,

@@ -8,10 +8,7 @@ mod delete;
 pub(crate) mod name;
 mod partitions;
 
-use ottla_config::{DynamicConfig, Overrides};
-use ottla_metadata::image::{
-    ConfigResource, LeaderRecoveryState, PartitionRegistration, ResourceType, directory,
-};
+use ottla_metadata::image::{LeaderRecoveryState, PartitionRegistration, directory};
 use ottla_metadata::placement::{Candidate, place};
 use ottla_types::{LeaderEpoch, NodeId, Uuid};
 use ottla_wire::ErrorCode;
@@ -24,20 +21,6 @@ use crate::error::ApiError;
 pub(crate) const MAX_PER_REQUEST: usize = 10_000;
 
 impl Controller {
-    /// The settings that a topic has of its own.
-    pub(crate) fn overrides(&self, kind: ResourceType, name: &str) -> Overrides {
-        let of = self.image.configs.of(&ConfigResource::new(kind, name));
-        of.map(|overrides| (**overrides).clone()).unwrap_or_default()
-    }
-
-    /// This node's configuration with the dynamic settings over it: it stands for all brokers'.
-    pub(crate) fn dynamic_config(&self) -> DynamicConfig {
-        let mut config = DynamicConfig::new((*self.settings.config).clone());
-        config.set_all_brokers(self.overrides(ResourceType::Broker, ""));
-        config.set_this_broker(self.overrides(ResourceType::Broker, &self.settings.node_id.to_string()));
-        config
-    }
-
     /// Replica lists for new partitions.
     fn place(&mut self, partitions: usize, replication_factor: i16) -> Result<Vec<Vec<NodeId>>, ApiError> {
         let start = self.new_start();

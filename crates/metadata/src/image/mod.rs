@@ -22,7 +22,7 @@ use rpds::RedBlackTreeMapSync;
 use thiserror::Error;
 
 pub use configs::{ConfigResource, ConfigsImage, ResourceType};
-pub use partition::{LeaderRecoveryState, PartitionRegistration};
+pub use partition::{LeaderRecoveryState, NO_LEADER_CHANGE, PartitionRegistration};
 pub use quotas::{QuotaEntity, QuotasImage};
 pub use snapshot::{VersionedRecord, metadata_version_record, record_version};
 pub use topics::{TopicImage, TopicsImage};

@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+
+use ottla_types::{MonoMs, NodeId, Offset};
+
+/// When each broker was last heard of: soft state, which a new controller starts afresh.
+#[derive(Debug)]
+pub(crate) struct BrokerSessions {
+    timeout_ms: i64,
+    brokers: BTreeMap<NodeId, Session>,
+    /// Where each broker's registration is in the log, as far as this controller has written it.
+    registered_at: BTreeMap<NodeId, Offset>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    last_heard: MonoMs,
+    metadata_offset: Offset,
+    /// The end of the log when its controlled shutdown began: it may go when all others have seen that.
+    shutdown_offset: Option<Offset>,
+}
+
+impl BrokerSessions {
+    pub fn new(timeout_ms: i64) -> BrokerSessions {
+        BrokerSessions { timeout_ms, brokers: BTreeMap::new(), registered_at: BTreeMap::new() }
+    }
+
+    pub fn touch(&mut self, broker: NodeId, metadata_offset: Offset, now: MonoMs) {
+        let session = self.brokers.entry(broker).or_insert(Session {
+            last_heard: now,
+            metadata_offset,
+            shutdown_offset: None,
+        });
+        session.last_heard = now;
+        session.metadata_offset = metadata_offset;
+    }
+
+    pub fn forget(&mut self, broker: NodeId) {
+        self.brokers.remove(&broker);
+        self.registered_at.remove(&broker);
+    }
+
+    pub fn registered(&mut self, broker: NodeId, at: Offset) {
+        self.registered_at.insert(broker, at);
+    }
+
+    pub fn registered_at(&self, broker: NodeId) -> Option<Offset> {
+        self.registered_at.get(&broker).copied()
+    }
+
+    pub fn is_alive(&self, broker: NodeId, now: MonoMs) -> bool {
+        self.brokers.get(&broker).is_some_and(|session| session.last_heard.plus_ms(self.timeout_ms) > now)
+    }
+
+    /// When the first of `brokers` runs out of time.
+    pub fn next_expiry(&self, brokers: impl Iterator<Item = NodeId>) -> MonoMs {
+        brokers
+            .filter_map(|broker| self.brokers.get(&broker))
+            .map(|session| session.last_heard.plus_ms(self.timeout_ms))
+            .min()
+            .unwrap_or(MonoMs::NEVER)
+    }
+
+    /// Remembers `end` when it is asked for the first time since the broker was last fenced.
+    pub fn shutdown_offset(&mut self, broker: NodeId, end: Offset) -> Offset {
+        match self.brokers.get_mut(&broker) {
+            Some(session) => *session.shutdown_offset.get_or_insert(end),
+            None => end,
+        }
+    }
+
+    pub fn end_shutdown(&mut self, broker: NodeId) {
+        if let Some(session) = self.brokers.get_mut(&broker) {
+            session.shutdown_offset = None;
+        }
+    }
+
+    /// The offset that all of `brokers` have reached.
+    pub fn lowest_offset(&self, brokers: impl Iterator<Item = NodeId>) -> Offset {
+        let offsets = brokers.filter_map(|broker| self.brokers.get(&broker)).map(|s| s.metadata_offset);
+        offsets.min().unwrap_or(Offset::MAX)
+    }
+}
