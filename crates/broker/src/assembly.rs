@@ -24,7 +24,7 @@ use crate::node::{Hooks, Identity, Node};
 use crate::node_settings;
 use crate::publisher::Publisher;
 use crate::quorum::Quorum;
-use crate::registration::{AdvertisedListener, Registration};
+use crate::registration::{AdvertisedListener, Registration, controller_registration};
 
 /// What a combined node, broker and controller in one, is made of.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct NodeParts {
     /// What an empty metadata log begins with.
     pub bootstrap: Vec<VersionedRecord>,
     pub listeners: Vec<AdvertisedListener>,
+    /// Where other controllers, and tools, reach this one.
+    pub controller_listeners: Vec<AdvertisedListener>,
     /// For all random numbers of the node.
     pub seed: [u8; 32],
     pub hooks: Hooks,
@@ -55,7 +57,8 @@ impl std::fmt::Debug for WakeDriver {
 
 /// The node, and the driver of its metadata: poll the driver until the node is running.
 pub fn assemble(parts: NodeParts, now: Now) -> (Arc<Node>, MetadataDriver) {
-    let NodeParts { identity, config, logs, quorum, bootstrap, listeners, seed, hooks, wake_driver } = parts;
+    let NodeParts { identity, config, logs, quorum, bootstrap, seed, hooks, wake_driver, .. } = parts;
+    let (listeners, controller_listeners) = (parts.listeners, parts.controller_listeners);
     let ids = Arc::new(Ids::from_seed(seed));
     let channel = Arc::new(ControllerChannel::new(wake_driver.0));
     let driver_parts = MetadataDriverParts {
@@ -66,6 +69,7 @@ pub fn assemble(parts: NodeParts, now: Now) -> (Arc<Node>, MetadataDriver) {
         bootstrap,
         channel: Arc::clone(&channel),
         ids: Arc::clone(&ids),
+        registration: controller_registration(identity.node_id, ids.uuid(), &controller_listeners),
     };
     let node = Arc::new(node(identity, config, logs, listeners, channel, ids, hooks, now));
     let driver = MetadataDriver::new(driver_parts, Publisher::new(Arc::clone(&node)));

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_controller::{Controller, ControllerSettings};
+use ottla_controller::{Controller, ControllerSettings, Outcome};
 use ottla_metadata::ReplayError;
 use ottla_metadata::image::{Provenance, VersionedRecord};
 use ottla_metadata::loader::MetadataLoader;
@@ -17,6 +17,7 @@ use ottla_raft::{
 };
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset};
 use ottla_wire::ErrorCode;
+use ottla_wire::messages::ControllerRegistrationRequest;
 use ottla_wire::records::MetadataRecord;
 use thiserror::Error;
 
@@ -51,6 +52,8 @@ pub struct MetadataDriverParts {
     pub bootstrap: Vec<VersionedRecord>,
     pub channel: Arc<ControllerChannel>,
     pub ids: Arc<Ids>,
+    /// What this controller tells of itself.
+    pub registration: ControllerRegistrationRequest,
 }
 
 /// See the module.
@@ -177,14 +180,28 @@ impl MetadataDriver {
         }
         let ids = Arc::clone(&self.parts.ids);
         let next_id = move || ids.next_u128();
-        let image = self.loader.image().clone();
+        let image = self.loader.decided();
         let last_written = image.provenance.last_offset;
         let controller = Controller::new(self.parts.controller.clone(), image, Box::new(next_id), now);
         tracing::info!(epoch = %leader.epoch, at = %last_written, "this node is the active controller");
-        let is_empty = !controller.image().features.has_metadata_version();
-        let records = if is_empty { self.parts.bootstrap.clone() } else { Vec::new() };
+        let activation = controller.activate(&self.parts.bootstrap, self.loader.has_open_transaction());
         self.active =
             Some(Active { epoch: leader.epoch, controller, last_written, waiting: VecDeque::new() });
+        self.write(Written { records: activation.records, release: Box::new(|_| {}) }, now)?;
+        self.register_controller(now)
+    }
+
+    /// The active controller registers itself as every controller does with it (KIP-919).
+    fn register_controller(&mut self, now: Now) -> Result<(), MetadataDriverError> {
+        let Some(active) = &self.active else { return Ok(()) };
+        let request = &self.parts.registration;
+        let image = active.controller.image();
+        let known = image.controllers.get(&NodeId(request.controller_id));
+        let is_supported = image.features.metadata_version().is_controller_registration_supported();
+        if !is_supported || known.is_some_and(|known| known.incarnation_id == request.incarnation_id) {
+            return Ok(());
+        }
+        let Outcome { records, response: _ } = active.controller.register_controller(request);
         self.write(Written { records, release: Box::new(|_| {}) }, now)
     }
 

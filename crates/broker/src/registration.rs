@@ -5,8 +5,10 @@ use std::sync::Arc;
 use ottla_metadata::Feature;
 use ottla_types::{BrokerEpoch, NodeId, Now, Uuid};
 use ottla_wire::ErrorCode;
-use ottla_wire::messages::BrokerRegistrationRequest;
 use ottla_wire::messages::broker_registration_request::{Feature as FeatureRange, Listener};
+use ottla_wire::messages::{
+    BrokerRegistrationRequest, ControllerRegistrationRequest, controller_registration_request,
+};
 
 use crate::lifecycle::ToSend;
 use crate::node::Node;
@@ -41,7 +43,6 @@ impl Registration {
             security_protocol: listener.security_protocol,
             ..Listener::default()
         });
-        // The quorum's own feature is no broker's.
         let features = Feature::all().map(|facts| FeatureRange {
             name: facts.name.to_owned(),
             min_supported_version: facts.min_level,
@@ -59,6 +60,35 @@ impl Registration {
             previous_broker_epoch: -1,
             ..BrokerRegistrationRequest::default()
         }
+    }
+}
+
+/// What a controller tells of itself.
+pub(crate) fn controller_registration(
+    node: NodeId,
+    incarnation_id: Uuid,
+    listeners: &[AdvertisedListener],
+) -> ControllerRegistrationRequest {
+    let listeners = listeners.iter().map(|listener| controller_registration_request::Listener {
+        name: listener.name.clone(),
+        host: listener.host.clone(),
+        port: listener.port,
+        security_protocol: listener.security_protocol,
+        ..controller_registration_request::Listener::default()
+    });
+    let features = Feature::all().map(|facts| controller_registration_request::Feature {
+        name: facts.name.to_owned(),
+        min_supported_version: facts.min_level,
+        max_supported_version: facts.max_level,
+        ..controller_registration_request::Feature::default()
+    });
+    ControllerRegistrationRequest {
+        controller_id: node.value(),
+        incarnation_id,
+        zk_migration_ready: false,
+        listeners: listeners.collect(),
+        features: features.collect(),
+        ..ControllerRegistrationRequest::default()
     }
 }
 

@@ -34,6 +34,17 @@ impl MetadataLoader {
         &self.image
     }
 
+    /// The image without what an open transaction did: what the next controller begins with.
+    pub fn decided(&self) -> MetadataImage {
+        let before = self.transaction.as_ref().map_or(&self.image, |before| &before.0);
+        MetadataImage { provenance: self.image.provenance, ..before.clone() }
+    }
+
+    /// Whether the log has begun a transaction and not ended it: who writes it next must abort it first.
+    pub fn has_open_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
     pub fn published(&self) -> &Arc<MetadataImage> {
         &self.published
     }

@@ -82,6 +82,7 @@ impl SteppedNode {
                 port: 9092,
                 security_protocol: 0,
             }],
+            controller_listeners: Vec::new(),
             seed: [now.mono.0.to_le_bytes(); 4].concat().try_into().expect("32 bytes"),
             hooks: Hooks::default(),
             wake_driver: WakeDriver(Box::new(|| {})),
