@@ -52,6 +52,10 @@ impl LogManager {
     ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
         let _changing = self.changing.lock();
         let Some(log) = logs.write().remove(partition) else { return Ok(None) };
+        if std::ptr::eq(logs, &self.current) {
+            self.cleaner.abort(partition);
+            self.cleaner.forget(&log.log_dir(), partition);
+        }
         self.retire_log(&log, state, unique, now)?;
         self.checkpoint_dir(&log.log_dir());
         Ok(Some(log))
@@ -89,16 +93,30 @@ impl LogManager {
     ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
         let _changing = self.changing.lock();
         let Some(future) = self.future_log(partition) else { return Ok(None) };
+        self.cleaner.abort_and_pause(partition);
+        let replaced = self.replace_current(partition, &future, unique, now);
+        self.cleaner.resume(partition);
+        replaced.map(|()| Some(future))
+    }
+
+    fn replace_current(
+        &self,
+        partition: &TopicPartition,
+        future: &Arc<UnifiedLog>,
+        unique: Uuid,
+        now: Now,
+    ) -> Result<(), StorageError> {
         future.rename_dir(&dir_name(partition))?;
         self.future.write().remove(partition);
-        let old = self.current.write().insert(partition.clone(), Arc::clone(&future));
+        let old = self.current.write().insert(partition.clone(), Arc::clone(future));
         if let Some(old) = old {
             future.update_high_watermark(old.high_watermark());
+            self.cleaner.move_dir(partition, &old.log_dir(), &future.log_dir());
             self.retire_log(&old, DirState::Delete, unique, now)?;
             self.checkpoint_dir(&old.log_dir());
         }
         self.checkpoint_dir(&future.log_dir());
-        Ok(Some(future))
+        Ok(())
     }
 
     pub(super) fn doom(&self, path: PathBuf, now: Now) {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_types::{TopicPartition, Uuid};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{LogManager, Logs};
 use crate::checkpoint::{OffsetCheckpoint, OffsetCheckpointKind};
+use crate::cleaner::CleanerManager;
 use crate::context::LogContext;
 use crate::meta_properties::MetaProperties;
 use crate::unified_log::UnifiedLog;
@@ -31,9 +32,9 @@ pub(super) struct LogDir {
 
 impl LogDir {
     /// A directory that can not be opened is offline from the start, and reported.
-    pub fn open(context: &LogContext, path: &Path) -> LogDir {
+    pub fn open(context: &LogContext, cleaner: &CleanerManager, path: &Path) -> LogDir {
         let checkpoint = |kind| OffsetCheckpoint::new(Arc::clone(&context.disk), path, kind);
-        let opened = open(context, path);
+        let opened = open(context, cleaner, path);
         let is_online = opened.is_ok();
         let id = opened.unwrap_or_else(|error| {
             context.storage_error(path, "opening it", error);
@@ -55,7 +56,7 @@ impl LogDir {
     }
 }
 
-fn open(context: &LogContext, path: &Path) -> io::Result<Option<Uuid>> {
+fn open(context: &LogContext, cleaner: &CleanerManager, path: &Path) -> io::Result<Option<Uuid>> {
     if !context.disk.exists(path)? {
         info!(dir = %path.display(), "making a log directory");
         context.disk.create_dir_all(path)?;
@@ -64,6 +65,10 @@ fn open(context: &LogContext, path: &Path) -> io::Result<Option<Uuid>> {
         }
     }
     context.disk.read_dir(path)?;
+    match cleaner.add_dir(path) {
+        Err(error) if error.is_corrupt() => error!("nothing is compacted in {}: {error}", path.display()),
+        added => added?,
+    }
     let properties = MetaProperties::read(&*context.disk, path).map_err(io::Error::other)?;
     Ok(properties.and_then(|properties| properties.directory_id))
 }
@@ -123,6 +128,7 @@ impl LogManager {
         let dir = self.dirs.iter().find(|dir| dir.path == path)?;
         // One that never was online is news too, the first time.
         dir.is_online.store(false, Ordering::Release);
+        self.cleaner.remove_dir(path);
         let failed = DirFailed {
             dir: path.to_owned(),
             dir_id: dir.id,

@@ -103,14 +103,18 @@ impl LogManager {
 
     /// Removes old segments of the logs that are not compacted; those of the others are the cleaner's. Returns how many.
     pub fn delete_old_segments(&self, now: Now) -> usize {
+        let paused = self.cleaner.pause_not_compacted(&self.logs());
+        let mut future = self.future_logs();
+        future.retain(|log| !log.config().cleanup_policy.compact);
         let mut deleted = 0;
-        for log in self.all_logs() {
-            if !log.config().cleanup_policy.compact {
-                match log.delete_old_segments(now) {
-                    Ok(segments) => deleted += segments,
-                    Err(error) => debug!(partition = %log.partition(), "retention: {error}"),
-                }
+        for log in paused.iter().chain(&future) {
+            match log.delete_old_segments(now) {
+                Ok(segments) => deleted += segments,
+                Err(error) => debug!(partition = %log.partition(), "retention: {error}"),
             }
+        }
+        for log in paused {
+            self.cleaner.resume(log.partition());
         }
         if deleted > 0 {
             info!(segments = deleted, "retention is done");

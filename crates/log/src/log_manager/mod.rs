@@ -5,7 +5,8 @@
 //! runs by itself: the owner of the clock calls [`LogManager::tick`], on a thread where waiting for the disk hurts nobody.
 //! Only loading and closing, which have all the logs to go through, use threads of their own while they last.
 //!
-//! The directories are locked by whoever starts the process ([`crate::dir_lock`]); compaction has a manager of its own.
+//! The directories are locked by whoever starts the process ([`crate::dir_lock`]). Compaction has a manager of its own,
+//! which is told here of all that happens to logs; its workers are the caller's.
 
 mod checkpoints;
 mod delete;
@@ -16,6 +17,7 @@ mod maintenance;
 mod shutdown;
 #[cfg(test)]
 mod tests;
+mod truncate;
 
 pub use dirs::DirFailed;
 pub use get_or_create::CreateLog;
@@ -32,6 +34,7 @@ use parking_lot::{Mutex, RwLock};
 use self::delete::DoomedDir;
 use self::dirs::LogDir;
 use self::maintenance::Schedule;
+use crate::cleaner::CleanerManager;
 use crate::context::LogContext;
 use crate::disk::Disk;
 use crate::log_config::LogConfig;
@@ -94,6 +97,7 @@ pub struct LogManager {
     /// Intervals and delays can be changed at run time.
     config: RwLock<LogManagerConfig>,
     context: Arc<LogContext>,
+    cleaner: CleanerManager,
     /// In the order of the settings; each is online until it fails.
     dirs: Vec<LogDir>,
     current: Logs,
@@ -107,12 +111,14 @@ pub struct LogManager {
 impl LogManager {
     /// Opens the log directories, making those that are missing. None of their logs is loaded yet.
     pub fn new(config: LogManagerConfig, disk: Arc<dyn Disk>, now: Now) -> LogManager {
-        let context = LogContext::new(disk, config.producer_state);
-        let dirs = config.log_dirs.iter().map(|path| LogDir::open(&context, path)).collect();
+        let context = LogContext::new(Arc::clone(&disk), config.producer_state);
+        let cleaner = CleanerManager::new(disk);
+        let dirs = config.log_dirs.iter().map(|path| LogDir::open(&context, &cleaner, path)).collect();
         let schedule = Mutex::new(Schedule::starting(&config, now));
         LogManager {
             config: RwLock::new(config),
             context,
+            cleaner,
             dirs,
             current: Logs::default(),
             future: Logs::default(),
@@ -124,6 +130,11 @@ impl LogManager {
 
     pub fn context(&self) -> &Arc<LogContext> {
         &self.context
+    }
+
+    /// Chooses what to compact, and knows how far each log is compacted.
+    pub fn cleaner(&self) -> &CleanerManager {
+        &self.cleaner
     }
 
     /// Changes intervals and delays from now on. The directories stay.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-use ottla_types::Offset;
+use ottla_types::{Offset, Timestamp};
 use tracing::{info, warn};
 
 use crate::disk::Open;
@@ -20,10 +20,17 @@ use crate::segment::SegmentError;
 /// KRaft's snapshots are not the log's to remove.
 const SNAPSHOT_DELETED: &str = ".checkpoint.deleted";
 
+/// What a directory says of a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FoundFile {
+    pub len: u64,
+    pub modified: Timestamp,
+}
+
 /// The live files of a log.
 #[derive(Debug, Default)]
 pub(super) struct FoundFiles {
-    files: BTreeMap<(Offset, FileKind), u64>,
+    files: BTreeMap<(Offset, FileKind), FoundFile>,
 }
 
 impl FoundFiles {
@@ -31,12 +38,12 @@ impl FoundFiles {
         self.files.contains_key(&(base_offset, kind))
     }
 
-    /// Base offset and length of each file of batches.
-    pub fn logs(&self) -> impl Iterator<Item = (Offset, u64)> {
+    /// Base offset of each file of batches.
+    pub fn logs(&self) -> impl Iterator<Item = (Offset, FoundFile)> {
         self.files
             .iter()
             .filter(|((_, kind), _)| *kind == FileKind::Log)
-            .map(|(&(base_offset, _), &len)| (base_offset, len))
+            .map(|(&(base_offset, _), &found)| (base_offset, found))
     }
 
     pub fn offsets_of(&self, wanted: FileKind) -> Vec<Offset> {
@@ -45,7 +52,7 @@ impl FoundFiles {
 }
 
 struct Listing {
-    files: Vec<(SegmentFile, u64)>,
+    files: Vec<(SegmentFile, FoundFile)>,
     other_deleted: Vec<String>,
 }
 
@@ -60,8 +67,8 @@ pub(super) fn tidy(dir: &Arc<PartitionDir>) -> Result<FoundFiles, SegmentError> 
         list(dir)?
     };
     let mut found = FoundFiles::default();
-    for (file, len) in listing.files {
-        found.files.insert((Offset(file.base_offset), file.kind), len);
+    for (file, of) in listing.files {
+        found.files.insert((Offset(file.base_offset), file.kind), of);
     }
     remove_orphans(dir, &mut found)?;
     Ok(found)
@@ -74,7 +81,9 @@ fn list(dir: &PartitionDir) -> io::Result<Listing> {
             continue;
         }
         match SegmentFile::parse(&entry.name) {
-            Some(file) => listing.files.push((file, entry.len)),
+            Some(file) => {
+                listing.files.push((file, FoundFile { len: entry.len, modified: entry.modified }));
+            }
             None if entry.name.ends_with(FileState::Deleted.suffix())
                 && !entry.name.ends_with(SNAPSHOT_DELETED) =>
             {

@@ -9,10 +9,12 @@
 mod leftovers;
 mod producer_state;
 mod segment;
+mod split;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::producer_state::rebuild_producer_state;
+pub(crate) use self::split::split_overflowed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -21,7 +23,7 @@ use std::sync::Arc;
 use ottla_types::{Now, Offset, TopicPartition};
 use tracing::{info, warn};
 
-use self::leftovers::FoundFiles;
+use self::leftovers::{FoundFile, FoundFiles};
 use crate::checkpoint::EpochEntry;
 use crate::context::LogContext;
 use crate::leader_epoch_cache::LeaderEpochCache;
@@ -102,7 +104,7 @@ enum Indexes {
 impl Loader<'_> {
     fn load_segments(&mut self, found: &FoundFiles) -> Result<(), SegmentError> {
         let mut segments = BTreeMap::new();
-        for (base_offset, len) in found.logs() {
+        for (base_offset, FoundFile { len, modified }) in found.logs() {
             let size = u32::try_from(len).ok().filter(|&size| size <= i32::MAX as u32).ok_or_else(|| {
                 let message = format!("the segment at {base_offset} has {len} bytes, more than any can have");
                 io::Error::new(io::ErrorKind::InvalidData, message)
@@ -115,6 +117,7 @@ impl Loader<'_> {
                 self.params.config,
                 self.now.wall,
             ));
+            segment.note_last_modified(modified);
             segments.insert(base_offset, segment);
         }
         self.segments = segments.into_values().collect();

@@ -9,8 +9,9 @@ use tracing::{info, warn};
 use super::Loader;
 use crate::checkpoint::EpochEntry;
 use crate::index::TimestampOffset;
+use crate::names::FileState;
 use crate::producer_state::{BatchSource, ProducerBatch, ProducerStateManager};
-use crate::recovery::rebuild_producer_state;
+use crate::recovery::{rebuild_producer_state, split_overflowed};
 use crate::scan::{BatchScan, ScanError};
 use crate::segment::{Segment, SegmentError};
 
@@ -27,11 +28,45 @@ impl Loader<'_> {
     ///
     /// True: the segment had not been flushed and was cut off, or what follows does not continue it, so that the log ends
     /// in it; all later segments are removed. What had been flushed is kept, whatever lies before it.
+    ///
+    /// A segment whose offsets are too far apart for its indexes is split first.
     pub(super) fn recover_segment(
         &mut self,
         segment: &Arc<Segment>,
         is_unflushed: bool,
     ) -> Result<bool, SegmentError> {
+        match self.try_to_recover(segment, is_unflushed) {
+            Err(SegmentError::OffsetOverflow { .. }) => {}
+            recovered => return recovered,
+        }
+        let parts = self.split(segment)?;
+        for (n, part) in parts.iter().enumerate() {
+            // Between the parts there may be gaps; what comes after the last one has to continue it.
+            let is_last = n + 1 == parts.len();
+            if self.try_to_recover(part, is_unflushed && is_last)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// As a compaction replaces segments: a crash in between is finished when the log is loaded again.
+    fn split(&mut self, segment: &Arc<Segment>) -> Result<Vec<Arc<Segment>>, SegmentError> {
+        warn!(path = %segment.path().display(), "splitting a segment whose offsets are too far apart");
+        let parts = split_overflowed(self.params.dir, segment, self.params.config, self.now.wall)?;
+        for part in parts.iter().rev() {
+            part.rename(FileState::Swap)?;
+        }
+        segment.delete_files()?;
+        self.segments.remove(segment.base_offset());
+        for part in &parts {
+            part.rename(FileState::Live)?;
+            self.segments.insert(Arc::clone(part));
+        }
+        Ok(parts)
+    }
+
+    fn try_to_recover(&mut self, segment: &Arc<Segment>, is_unflushed: bool) -> Result<bool, SegmentError> {
         info!(path = %segment.path().display(), bytes = segment.size(), "recovering a segment");
         let base_offset = segment.base_offset();
         let log_start_offset = self.params.log_start_offset;
@@ -111,7 +146,13 @@ impl Loader<'_> {
                     break;
                 }
             };
-            let producer_batch = match check(segment, &batch, recovered.next_offset) {
+            if !segment.fits(batch.last_offset()) && batch.check_crc().is_ok() {
+                return Err(SegmentError::OffsetOverflow {
+                    base_offset: segment.base_offset(),
+                    offset: batch.last_offset(),
+                });
+            }
+            let producer_batch = match check(&batch, recovered.next_offset) {
                 Ok(producer_batch) => producer_batch,
                 Err(reason) => {
                     warn!(path = %segment.path().display(), position, "no valid batch: {reason}");
@@ -142,11 +183,7 @@ impl Loader<'_> {
 }
 
 /// Whether a batch is whole and continues the segment; what it says of its producer, if it has one.
-fn check(
-    segment: &Segment,
-    batch: &ottla_record::Batch<'_>,
-    next_offset: Offset,
-) -> Result<Option<ProducerBatch>, String> {
+fn check(batch: &ottla_record::Batch<'_>, next_offset: Offset) -> Result<Option<ProducerBatch>, String> {
     batch.check_crc().map_err(|error| error.to_string())?;
     if batch.base_offset < next_offset || batch.last_offset() < batch.base_offset {
         return Err(format!(
@@ -154,9 +191,6 @@ fn check(
             batch.base_offset,
             batch.last_offset()
         ));
-    }
-    if !segment.fits(batch.last_offset()) {
-        return Err(format!("offset {} is too far from the segment's base", batch.last_offset()));
     }
     if !batch.has_producer_id() {
         return Ok(None);

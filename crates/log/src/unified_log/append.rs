@@ -310,6 +310,10 @@ impl UnifiedLog {
                 .map_err(|error| self.segment_failed("taking back an append", error))?;
             return Err(self.segment_failed("appending to a transaction index", error));
         }
+        if pending.max_timestamp() < Timestamp(0) {
+            // Retention has nothing else to go by.
+            segment.note_last_modified(now.wall);
+        }
         changes.apply(producers);
         let end = pending.last_offset().next();
         producers.set_map_end_offset(end);

@@ -10,6 +10,7 @@ use ottla_types::Now;
 use super::UnifiedLog;
 use crate::error::StorageError;
 use crate::names::FileState;
+use crate::recovery;
 use crate::segment::{Segment, SegmentError};
 
 impl UnifiedLog {
@@ -36,6 +37,13 @@ impl UnifiedLog {
         // Appends need not wait for the disk: what is renamed is in order, durable or not.
         drop(producers);
         self.context.disk.sync_dir(&self.dir()).map_err(|error| self.failed("flushing a directory", error))
+    }
+
+    /// Splits an inactive segment whose offsets are too far apart for its indexes.
+    pub fn split_overflowed_segment(&self, segment: &Arc<Segment>, now: Now) -> Result<(), StorageError> {
+        let parts = recovery::split_overflowed(&self.dir, segment, &self.config(), now.wall)
+            .map_err(|error| self.segment_failed("splitting a segment", error))?;
+        self.replace_segments(parts, std::slice::from_ref(segment), now)
     }
 
     /// After a truncation a segment that was inactive may be gone, or be the active one and shorter than it was.

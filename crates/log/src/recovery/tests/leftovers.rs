@@ -2,7 +2,7 @@
 
 use ottla_types::Offset;
 
-use crate::test_log::{TestLog, small_config};
+use crate::test_log::{TestLog, numbered, small_config};
 
 fn filled() -> TestLog {
     let log = TestLog::new(small_config());
@@ -168,4 +168,19 @@ fn damaged_snapshots_are_passed_over() {
         },
         unchanged,
     );
+}
+
+#[test]
+fn a_segment_whose_offsets_are_too_far_apart_is_split() {
+    let cleanup_policy = crate::CleanupPolicy { delete: false, compact: true };
+    let mut log = TestLog::new(crate::LogConfig { cleanup_policy, ..small_config() });
+    let far = i64::from(i32::MAX) + 10;
+    let batches = [0, 5, far, far + 3].map(|offset| numbered(&[&format!("at {offset}")], offset, 0)).concat();
+    log.close();
+    std::fs::write(log.dir.join("00000000000000000000.log"), batches).unwrap();
+    for _ in 0..2 {
+        log.reopen_with(Offset(0), Offset(0), false);
+        assert_eq!(log.base_offsets(), [0, far]);
+        assert_eq!(log.all().iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [0, 5, far, far + 3]);
+    }
 }
