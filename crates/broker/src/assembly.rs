@@ -22,9 +22,11 @@ use crate::metadata_cache::MetadataCache;
 use crate::metadata_driver::{MetadataDriver, MetadataDriverParts};
 use crate::node::{Hooks, Identity, Node};
 use crate::node_settings;
+use crate::producer_ids::ProducerIds;
 use crate::publisher::Publisher;
 use crate::quorum::Quorum;
 use crate::registration::{AdvertisedListener, Registration, controller_registration};
+use crate::topic_creation::TopicCreation;
 
 /// What a combined node, broker and controller in one, is made of.
 #[derive(Debug)]
@@ -119,6 +121,8 @@ pub(crate) fn node(
         registration,
         lifecycle: Mutex::new(Lifecycle::new(node_settings::lifecycle(&config), now)),
         ids,
+        producer_ids: ProducerIds::default(),
+        topic_creation: TopicCreation::default(),
         config,
         hooks,
     }

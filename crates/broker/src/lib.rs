@@ -15,9 +15,11 @@ pub mod metadata_cache;
 pub mod metadata_driver;
 pub mod node;
 pub mod node_settings;
+mod producer_ids;
 mod publisher;
 pub mod quorum;
 mod registration;
+mod topic_creation;
 pub mod topic_name;
 
 #[cfg(test)]

@@ -24,8 +24,10 @@ use crate::exchange::{Connection, Handler, ReplySlot};
 use crate::ids::Ids;
 use crate::lifecycle::{Lifecycle, LifecycleState};
 use crate::metadata_cache::MetadataCache;
+use crate::producer_ids::ProducerIds;
 use crate::publisher::overrides;
 use crate::registration::Registration;
+use crate::topic_creation::TopicCreation;
 
 /// Who this node is; it never changes.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub struct Node {
     pub(crate) offsets_listener: Arc<OffsetsTopicListener>,
     pub(crate) controller: Arc<ControllerChannel>,
     pub(crate) ids: Arc<Ids>,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) topic_creation: TopicCreation,
     pub(crate) registration: Registration,
     pub(crate) lifecycle: Mutex<Lifecycle>,
     pub(crate) hooks: Hooks,

@@ -35,6 +35,10 @@ const NO_STORAGE_ERROR_UNTIL: i16 = 5;
 pub(super) fn handle(node: &Arc<Node>, call: Call<FetchRequest>) {
     let (context, mut request, answer) = call.into_parts();
     let version = context.version();
+    if context.connection.is_controller_listener {
+        // Nothing but the metadata log is read there, and this is no reader of it.
+        return answer.reply(&error_response(version, ErrorCode::InvalidRequest, request));
+    }
     let reader = match reader(version, &request) {
         Ok(reader) => reader,
         Err(code) => return answer.reply(&error_response(version, code, request)),

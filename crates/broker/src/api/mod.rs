@@ -8,11 +8,28 @@ pub mod dispatch;
 pub mod table;
 
 mod api_versions;
+mod delete_groups;
+mod delete_records;
 mod describe_cluster;
+mod describe_groups;
+mod describe_log_dirs;
+mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
+mod find_coordinator;
+mod groups;
+mod heartbeat;
+mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
+mod offset_for_leader_epoch;
 mod partitions;
 mod produce;
+mod sync_group;
 
 pub use call::{Call, Context};

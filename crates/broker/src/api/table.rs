@@ -6,7 +6,12 @@ use std::sync::Arc;
 use ottla_wire::{ApiFacts, ApiKey, VersionRange};
 
 use super::dispatch::{RawCall, call};
-use super::{api_versions, describe_cluster, describe_topic_partitions, fetch, list_offsets, produce};
+use super::{
+    api_versions, delete_groups, delete_records, describe_cluster, describe_groups, describe_log_dirs,
+    describe_producers, describe_topic_partitions, fetch, find_coordinator, heartbeat, init_producer_id,
+    join_group, leave_group, list_groups, list_offsets, offset_commit, offset_delete, offset_fetch,
+    offset_for_leader_epoch, produce, sync_group,
+};
 use crate::node::Node;
 
 /// One API.
@@ -35,8 +40,24 @@ apis! {
     Produce => produce::handle,
     Fetch => fetch::handle,
     ListOffsets => list_offsets::handle,
+    OffsetCommit => offset_commit::handle,
+    OffsetFetch => offset_fetch::handle,
+    FindCoordinator => find_coordinator::handle,
+    JoinGroup => join_group::handle,
+    Heartbeat => heartbeat::handle,
+    LeaveGroup => leave_group::handle,
+    SyncGroup => sync_group::handle,
+    DescribeGroups => describe_groups::handle,
+    ListGroups => list_groups::handle,
     ApiVersions => api_versions::handle,
+    DeleteRecords => delete_records::handle,
+    InitProducerId => init_producer_id::handle,
+    OffsetForLeaderEpoch => offset_for_leader_epoch::handle,
+    DescribeLogDirs => describe_log_dirs::handle,
+    DeleteGroups => delete_groups::handle,
+    OffsetDelete => offset_delete::handle,
     DescribeCluster => describe_cluster::handle,
+    DescribeProducers => describe_producers::handle,
     DescribeTopicPartitions => describe_topic_partitions::handle,
 }
 

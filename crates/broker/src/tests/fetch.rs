@@ -14,7 +14,11 @@ use crate::exchange::{Part, Reply};
 const LATEST: i16 = 18;
 
 pub(super) fn append(harness: &Harness, index: i32, values: &[&str], ms: u64) {
-    let data = PartitionData { index, records: Some(batch(values)), ..PartitionData::default() };
+    append_batch(harness, index, batch(values), ms);
+}
+
+pub(super) fn append_batch(harness: &Harness, index: i32, records: Bytes, ms: u64) {
+    let data = PartitionData { index, records: Some(records), ..PartitionData::default() };
     let topic = TopicData { topic_id: TOPIC_ID, partition_data: vec![data], ..TopicData::default() };
     let request = ProduceRequest { acks: -1, topic_data: vec![topic], ..ProduceRequest::default() };
     let response = harness.call(13, &request, at(ms));

@@ -1,20 +1,18 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use ottla_config::Config;
 use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
 use ottla_log::disk::{Disk, SimDisk};
-use ottla_log::log_manager::LogManager;
-use ottla_log::producer_state::ProducerStateConfig;
-use ottla_log::{LogConfig, LogContext, OpenError, OpenLog, UnifiedLog};
+use ottla_log::log_manager::{CreateLog, LogManager};
+use ottla_log::{LogConfig, OpenError, UnifiedLog};
 use ottla_metadata::image::{PartitionRegistration, TopicImage};
 use ottla_metadata::{Changes, MetadataImage};
 use ottla_record::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_replica::Assignment;
-use ottla_types::{MonoMs, NodeId, Now, Offset, Timestamp, TopicIdPartition, TopicPartition, Uuid};
+use ottla_types::{MonoMs, NodeId, Now, Timestamp, TopicIdPartition, TopicPartition, Uuid};
 use ottla_wire::records::register_broker_record::EndPoint;
 use ottla_wire::records::{MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord};
 use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
@@ -32,7 +30,7 @@ pub(super) const OTHER: i32 = 2;
 pub(super) const TOPIC_ID: Uuid = Uuid([7; 16]);
 pub(super) const ELSEWHERE_ID: Uuid = Uuid([8; 16]);
 pub(super) const UNKNOWN_ID: Uuid = Uuid([9; 16]);
-const OFFSETS_ID: Uuid = Uuid([10; 16]);
+pub(super) const OFFSETS_ID: Uuid = Uuid([10; 16]);
 
 pub(super) fn at(ms: u64) -> Now {
     Now { wall: Timestamp(1_700_000_000_000 + ms as i64), mono: MonoMs(ms) }
@@ -44,7 +42,6 @@ pub(super) struct Harness {
     pub node: Arc<Node>,
     connection: Arc<Connection>,
     client_id: String,
-    context: Arc<LogContext>,
     answers: Arc<Answers>,
     next_sequence: std::cell::Cell<u64>,
 }
@@ -72,7 +69,6 @@ impl Harness {
 
     pub fn with_settings(settings: &[(&str, &str)]) -> Harness {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
-        let context = LogContext::new(disk, ProducerStateConfig::default());
         let defaults = [("group.initial.rebalance.delay.ms", "0"), ("log.dirs", "/data")];
         let settings = defaults.iter().chain(settings).copied();
         let config = Arc::new(Config::of_pairs(settings).expect("the settings are valid"));
@@ -80,7 +76,7 @@ impl Harness {
         let node = assembly::node(
             Identity { node_id: NodeId(LOCAL), cluster_id: "cluster".to_owned() },
             config,
-            Arc::new(LogManager::new(log_manager, Arc::clone(&context.disk), at(0))),
+            Arc::new(LogManager::new(log_manager, disk, at(0))),
             Vec::new(),
             Arc::new(ControllerChannel::new(Box::new(|| {}))),
             Arc::new(Ids::from_seed([1; 32])),
@@ -92,7 +88,6 @@ impl Harness {
             node: Arc::new(node),
             connection: connection(),
             client_id: "client".to_owned(),
-            context,
             answers: Arc::default(),
             next_sequence: 0.into(),
         };
@@ -110,7 +105,7 @@ impl Harness {
                     continue;
                 }
                 let assignment = assignment(topic, *partition, registration);
-                let open = || open(&self.context, topic, *partition);
+                let open = || open(&self.node.logs, topic, *partition);
                 let replica = self.node.replicas.assign(assignment, open, at(0)).expect("the log opens");
                 if *topic.name == *CONSUMER_OFFSETS_TOPIC {
                     replica.set_listener(Some(Arc::clone(&self.node.offsets_listener) as _));
@@ -121,6 +116,18 @@ impl Harness {
         while let Some(mut load) = self.node.groups.next_load() {
             while !matches!(load.step(at(0)), ottla_coordinator::runtime::LoadProgress::Done) {}
         }
+    }
+
+    /// Answers what the node has asked of the controller: that there is none.
+    pub fn refuse_controller_requests(&self) {
+        for job in self.node.controller.take() {
+            assert!(job(None, at(0)).is_none());
+        }
+    }
+
+    /// How many requests to the controller wait.
+    pub fn controller_requests(&self) -> usize {
+        self.node.controller.take().len()
     }
 
     /// Asks as a client of another id.
@@ -271,20 +278,15 @@ fn assignment(topic: &TopicImage, partition: i32, registration: &PartitionRegist
     }
 }
 
-fn open(context: &Arc<LogContext>, topic: &TopicImage, partition: i32) -> Result<Arc<UnifiedLog>, OpenError> {
-    let dir = PathBuf::from(format!("/data/{}-{partition}", topic.name));
-    context.disk.create_dir_all(&dir).expect("a directory can be made");
-    let params = OpenLog {
+fn open(logs: &LogManager, topic: &TopicImage, partition: i32) -> Result<Arc<UnifiedLog>, OpenError> {
+    let create = CreateLog {
         partition: TopicPartition { topic: Arc::clone(&topic.name), partition },
-        dir,
-        context: Arc::clone(context),
-        config: Arc::new(LogConfig::default()),
-        log_start_offset: Offset::ZERO,
-        recovery_point: Offset::ZERO,
-        had_clean_shutdown: false,
         topic_id: Some(topic.id),
+        config: Arc::new(LogConfig::default()),
+        is_new: true,
+        dir: None,
     };
-    UnifiedLog::open(params, at(0))
+    logs.get_or_create(&create, at(0))
 }
 
 /// A batch with these values, as a producer sends it.

@@ -2,6 +2,8 @@
 
 mod every_version;
 mod fetch;
+mod groups;
 mod harness;
 mod list_offsets;
+mod partitions;
 mod produce;
