@@ -79,6 +79,10 @@ impl<'a> PartitionChange<'a> {
         }
     }
 
+    pub fn is_unclean_election_enabled(&self) -> bool {
+        self.rules.is_unclean_election_enabled
+    }
+
     /// The record, or none if all is as it should be. `may_lead` says whose brokers are up.
     pub fn build(mut self, reason: &str, may_lead: impl Fn(NodeId) -> bool) -> Option<MetadataRecord> {
         let may_lead = |id: NodeId| may_lead(id) && self.has_online_directory(id);

@@ -5,6 +5,7 @@ mod configs;
 mod consistency;
 mod elections;
 mod features;
+mod replicas;
 mod topics;
 
 use std::fmt::Write as _;
