@@ -90,7 +90,11 @@ pub(crate) fn node(
     hooks: Hooks,
     now: Now,
 ) -> Node {
-    let replicas = Arc::new(ReplicaManager::new(identity.node_id, node_settings::replicas(&config)));
+    let replicas = Arc::new(ReplicaManager::new(
+        identity.node_id,
+        node_settings::replicas(&config),
+        Arc::clone(&hooks.wake_at),
+    ));
     let storage =
         Arc::new(CoordinatorStorage::new(Arc::clone(&replicas), node_settings::offsets_compression(&config)));
     let groups = Arc::new(GroupCoordinator::new(

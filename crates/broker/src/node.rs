@@ -61,13 +61,17 @@ pub struct Node {
     pub(crate) hooks: Hooks,
 }
 
+/// Takes a time at which something is due.
+pub type WakeAt = Arc<dyn Fn(MonoMs) + Send + Sync>;
+
 /// Takes the configuration that is in force from now on.
 pub type ConfigChanged = Box<dyn Fn(&Arc<Config>) + Send + Sync>;
 
 /// What a node asks of whoever runs it.
 pub struct Hooks {
-    /// [`Node::next_deadline`] may be earlier than it was.
-    pub wake: Box<dyn Fn() + Send + Sync>,
+    /// There is something for [`Node::tick`] to do at this time, which may be earlier than
+    /// [`Node::next_deadline`] last said. Called for every answer that has to wait: it must be cheap.
+    pub wake_at: WakeAt,
     /// The effective configuration has changed.
     pub config_changed: ConfigChanged,
     /// There are logs for [`Node::load_next_shard`] to read.
@@ -77,7 +81,7 @@ pub struct Hooks {
 impl Default for Hooks {
     /// For a node that is stepped by hand.
     fn default() -> Hooks {
-        Hooks { wake: Box::new(|| {}), config_changed: Box::new(|_| {}), shards_to_load: Box::new(|| {}) }
+        Hooks { wake_at: Arc::new(|_| {}), config_changed: Box::new(|_| {}), shards_to_load: Box::new(|| {}) }
     }
 }
 
@@ -113,7 +117,7 @@ impl Node {
     /// Asks the controller to move this broker's leaderships away; [`LifecycleState::MayStop`] follows.
     pub fn begin_shutdown(&self, now: Now) {
         self.lifecycle.lock().begin_shutdown(now);
-        (self.hooks.wake)();
+        (self.hooks.wake_at)(now.mono);
     }
 
     /// Does what is due: answers that have waited long enough, timers of groups, the broker's heartbeat.
@@ -129,12 +133,17 @@ impl Node {
         groups_and_replicas.min(self.lifecycle.lock().next_deadline())
     }
 
+    /// To be called after whatever may have set timers of groups.
+    pub(crate) fn groups_have_worked(&self) {
+        (self.hooks.wake_at)(self.groups.next_deadline());
+    }
+
     /// Reads one coordinator's log back, on the caller's thread, which may have to wait for the disk. False if there
     /// was none to read.
     pub fn load_next_shard(&self, now: impl Fn() -> Now) -> bool {
         let Some(mut load) = self.groups.next_load() else { return false };
         while load.step(now()) == LoadProgress::More {}
-        (self.hooks.wake)();
+        self.groups_have_worked();
         true
     }
 
@@ -163,7 +172,7 @@ impl Node {
     pub(crate) fn published(&self, publication: &Publication, now: Now) {
         self.publish_to_groups(publication, now);
         self.lifecycle.lock().metadata_is_ready(now);
-        (self.hooks.wake)();
+        (self.hooks.wake_at)(now.mono);
     }
 
     fn publish_to_groups(&self, publication: &Publication, now: Now) {

@@ -116,7 +116,7 @@ impl Node {
                             Ok(_) | Err(_) => lifecycle.failed(now),
                         }
                         drop(lifecycle);
-                        (node.hooks.wake)();
+                        (node.hooks.wake_at)(now.mono);
                     },
                 );
             }
@@ -143,7 +143,7 @@ impl Node {
                     Err(_) => lifecycle.failed(now),
                 }
                 drop(lifecycle);
-                (node.hooks.wake)();
+                (node.hooks.wake_at)(now.mono);
             },
         );
     }

@@ -57,8 +57,9 @@ impl ReplicaManager {
         let watchers: Vec<_> = fetch.watched.iter().map(|watched| Arc::clone(&watched.partition)).collect();
         let deadline = now.mono.plus_ms(i64::from(params.max_wait_ms));
         let lists = watchers.iter().map(|partition| &partition.fetches);
-        if let Some(complete) = self.fetch_purgatory.watch(fetch, deadline, lists) {
-            complete.complete(now);
+        match self.fetch_purgatory.watch(fetch, deadline, lists) {
+            Some(complete) => complete.complete(now),
+            None => self.will_be_due(deadline),
         }
     }
 }

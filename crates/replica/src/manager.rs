@@ -1,6 +1,7 @@
 //! The partitions of this node, and the operations that wait for them.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use ottla_log::{StorageError, UnifiedLog};
@@ -22,14 +23,17 @@ pub struct ReplicaSettings {
 }
 
 /// All partitions with a replica on this node.
-#[derive(Debug)]
 pub struct ReplicaManager {
     local: NodeId,
     topics: RwLock<Topics>,
     pub(crate) produce_purgatory: Purgatory<DelayedProduce>,
     pub(crate) fetch_purgatory: Purgatory<DelayedFetch>,
     delete_purgatory: Purgatory<DelayedDelete>,
+    wake_at: WakeAt,
 }
+
+/// Called when something begins to wait that is due before everything else that waits.
+type WakeAt = Arc<dyn Fn(MonoMs) + Send + Sync>;
 
 #[derive(Debug, Default)]
 struct Topics {
@@ -38,13 +42,16 @@ struct Topics {
 }
 
 impl ReplicaManager {
-    pub fn new(local: NodeId, settings: ReplicaSettings) -> ReplicaManager {
+    /// `wake_at` is told when [`ReplicaManager::tick`] has something to do earlier than
+    /// [`ReplicaManager::next_deadline`] last said.
+    pub fn new(local: NodeId, settings: ReplicaSettings, wake_at: WakeAt) -> ReplicaManager {
         ReplicaManager {
             local,
             topics: RwLock::default(),
             produce_purgatory: Purgatory::new(settings.producer_purgatory_purge_interval),
             fetch_purgatory: Purgatory::new(settings.fetch_purgatory_purge_interval),
             delete_purgatory: Purgatory::new(settings.delete_records_purgatory_purge_interval),
+            wake_at,
         }
     }
 
@@ -141,8 +148,9 @@ impl ReplicaManager {
         }
         let deadline = now.mono.plus_ms(i64::from(timeout_ms));
         let lists = partitions.iter().map(|partition| &partition.deletes);
-        if let Some(complete) = self.delete_purgatory.watch(delete, deadline, lists) {
-            complete.complete();
+        match self.delete_purgatory.watch(delete, deadline, lists) {
+            Some(complete) => complete.complete(),
+            None => self.will_be_due(deadline),
         }
     }
 
@@ -162,6 +170,10 @@ impl ReplicaManager {
             .next_deadline()
             .min(self.fetch_purgatory.next_deadline())
             .min(self.delete_purgatory.next_deadline())
+    }
+
+    pub(crate) fn will_be_due(&self, deadline: MonoMs) {
+        (self.wake_at)(deadline);
     }
 
     /// After an append: who waits for records may have them; with the high watermark, who waits for replicas too.
@@ -188,5 +200,11 @@ impl ReplicaManager {
             let partitions = self.partitions();
             purgatory.purge(partitions.iter().map(|partition| list(partition)));
         }
+    }
+}
+
+impl fmt::Debug for ReplicaManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplicaManager").field("local", &self.local).finish_non_exhaustive()
     }
 }

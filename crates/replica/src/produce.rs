@@ -127,8 +127,9 @@ impl ReplicaManager {
         let partitions: Vec<_> =
             produce.waiting.iter().map(|waiting| Arc::clone(&waiting.partition)).collect();
         let watchers = partitions.iter().map(|partition| &partition.produces);
-        if let Some(complete) = self.produce_purgatory.watch(produce, deadline, watchers) {
-            complete.complete();
+        match self.produce_purgatory.watch(produce, deadline, watchers) {
+            Some(complete) => complete.complete(),
+            None => self.will_be_due(deadline),
         }
     }
 }

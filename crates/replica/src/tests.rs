@@ -53,7 +53,7 @@ impl Harness {
             fetch_purgatory_purge_interval: 1000,
             delete_records_purgatory_purge_interval: 1,
         };
-        let manager = ReplicaManager::new(LOCAL, settings);
+        let manager = ReplicaManager::new(LOCAL, settings, Arc::new(|_| {}));
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
         let context = LogContext::new(disk, ProducerStateConfig::default());
         let partition = manager.assign(assignment(isr, 0), || open(&context), at(0)).expect("the log opens");
