@@ -40,6 +40,23 @@ pub fn dispatch(node: &Arc<Node>, connection: &Arc<Connection>, frame: Bytes, no
         return slot.send(Reply::Close(format!("{key} version {version} is not served, {versions} are")));
     }
     (api.handle)(node, RawCall { context, body, slot });
+    if sets_group_timers(key) {
+        node.groups_have_worked();
+    }
+}
+
+/// Requests that the group coordinator may answer later, or follow up by itself.
+fn sets_group_timers(key: ApiKey) -> bool {
+    matches!(
+        key,
+        ApiKey::JoinGroup
+            | ApiKey::SyncGroup
+            | ApiKey::Heartbeat
+            | ApiKey::LeaveGroup
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetDelete
+            | ApiKey::DeleteGroups
+    )
 }
 
 /// Decodes the body and calls the API's handler.
