@@ -23,3 +23,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_snapshot_of_another_past_does_not_come_back() {
+    let mut log = Modelled::new(7);
+    let ops = [
+        Op::Append(1, 1),
+        Op::Append(1, 1),
+        Op::Append(2, 3),
+        Op::Roll,
+        Op::RunDeferred,
+        Op::Flush,
+        Op::Truncate(40),
+        Op::Append(1, 3),
+        Op::Flush,
+        Op::Checkpoint,
+        Op::PowerLossWithNothingWritten,
+    ];
+    for op in &ops {
+        log.run(op);
+    }
+    log.check();
+    assert_eq!(log.log().log_end_offset().0, 5);
+}

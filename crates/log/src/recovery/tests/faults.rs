@@ -94,6 +94,8 @@ fn a_full_disk_refuses_appends_until_there_is_room() {
             Err(AppendError::Storage(StorageError::NoSpace { .. })) => refused += 1,
             Err(other) => panic!("{other}"),
         }
+        let active = log.log().segments().last().unwrap().clone();
+        assert_eq!(active.file().unwrap().len().unwrap(), u64::from(active.size()), "half a write is left");
         log.check();
     }
     assert!(refused > 10, "{refused}");

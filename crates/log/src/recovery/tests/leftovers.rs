@@ -145,6 +145,40 @@ fn stale_indexes_are_not_believed() {
 }
 
 #[test]
+fn index_entries_that_lead_too_far_are_passed_over() {
+    // Entries that end at real batches, but at later ones than they say.
+    let mut log = filled();
+    let expected = log.all();
+    log.close();
+    for base in log.base_offsets() {
+        let path = log.dir.join(format!("{base:020}.index"));
+        let bytes = std::fs::read(&path).unwrap();
+        let last_position = bytes.last_chunk::<4>().copied().unwrap_or_default();
+        std::fs::write(path, [1i32.to_be_bytes(), last_position].concat()).unwrap();
+    }
+    log.reopen_with(Offset(0), log.log.log_end_offset(), true);
+    for (offset, value) in expected {
+        let found = log.consume(offset, 1, crate::FetchIsolation::LogEnd);
+        assert_eq!(found.first(), Some(&(offset, value)));
+    }
+}
+
+#[test]
+fn a_flipped_bit_ends_an_unflushed_log() {
+    let mut log = filled();
+    let segment = log.log.segments().get(Offset(log.base_offsets()[1])).unwrap().clone();
+    let second = segment.locate(Offset(segment.base_offset().0 + 1)).unwrap().unwrap();
+    log.close();
+    let path = segment.path();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[(second.position + second.size_in_bytes - 3) as usize] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    log.reopen_with(Offset(0), Offset(0), false);
+    assert_eq!(log.log.log_end_offset(), second.base_offset);
+    assert_eq!(log.all().len() as i64, second.base_offset.0);
+}
+
+#[test]
 fn a_torn_end_is_cut_off_even_if_the_stop_seemed_clean() {
     check(
         |log, _| {
