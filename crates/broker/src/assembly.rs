@@ -14,8 +14,10 @@ use ottla_replica::fetch_session::FetchSessions;
 use ottla_types::Now;
 use parking_lot::{Mutex, RwLock};
 
+use crate::auto_topic_creation::TopicsInFlight;
 use crate::controller_channel::ControllerChannel;
 use crate::coordinator_storage::{CoordinatorStorage, OffsetsTopicListener};
+use crate::deadlines::Deadlines;
 use crate::ids::Ids;
 use crate::lifecycle::Lifecycle;
 use crate::metadata_cache::MetadataCache;
@@ -26,7 +28,6 @@ use crate::producer_ids::ProducerIds;
 use crate::publisher::Publisher;
 use crate::quorum::Quorum;
 use crate::registration::{AdvertisedListener, Registration, controller_registration};
-use crate::topic_creation::TopicCreation;
 
 /// What a combined node, broker and controller in one, is made of.
 #[derive(Debug)]
@@ -122,11 +123,12 @@ pub(crate) fn node(
         groups,
         offsets_listener,
         controller,
+        topics_in_flight: TopicsInFlight::default(),
+        deadlines: Deadlines::default(),
         registration,
         lifecycle: Mutex::new(Lifecycle::new(node_settings::lifecycle(&config), now)),
         ids,
         producer_ids: ProducerIds::default(),
-        topic_creation: TopicCreation::default(),
         config,
         hooks,
     }

@@ -6,8 +6,11 @@
 
 pub mod api;
 mod assembly;
+mod auto_topic_creation;
 mod controller_channel;
+mod controller_requests;
 mod coordinator_storage;
+mod deadlines;
 pub mod exchange;
 pub mod ids;
 pub mod lifecycle;
@@ -19,7 +22,6 @@ mod producer_ids;
 mod publisher;
 pub mod quorum;
 mod registration;
-mod topic_creation;
 pub mod topic_name;
 
 #[cfg(test)]

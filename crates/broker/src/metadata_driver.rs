@@ -98,10 +98,10 @@ impl MetadataDriver {
         loop {
             self.parts.quorum.poll(now)?;
             self.take_deliveries(now)?;
-            self.release_committed();
             if let Some(publication) = self.loader.publish() {
                 self.publisher.publish(&publication, now).map_err(MetadataDriverError::Publish)?;
             }
+            self.release_committed();
             let wrote = self.run_operations(now)?;
             if !wrote {
                 break;
@@ -214,6 +214,7 @@ impl MetadataDriver {
         }
     }
 
+    /// After the publication, so that whoever is answered finds here what was decided.
     fn release_committed(&mut self) {
         let Some(active) = &mut self.active else { return };
         let committed = self.parts.quorum.core().high_watermark().unwrap_or(Offset::ZERO);

@@ -18,8 +18,10 @@ use ottla_types::{BrokerEpoch, MonoMs, NodeId, Now};
 use parking_lot::{Mutex, RwLock};
 
 use crate::api::dispatch::dispatch;
+use crate::auto_topic_creation::TopicsInFlight;
 use crate::controller_channel::ControllerChannel;
 use crate::coordinator_storage::OffsetsTopicListener;
+use crate::deadlines::Deadlines;
 use crate::exchange::{Connection, Handler, ReplySlot};
 use crate::ids::Ids;
 use crate::lifecycle::{Lifecycle, LifecycleState};
@@ -27,7 +29,6 @@ use crate::metadata_cache::MetadataCache;
 use crate::producer_ids::ProducerIds;
 use crate::publisher::overrides;
 use crate::registration::Registration;
-use crate::topic_creation::TopicCreation;
 
 /// Who this node is; it never changes.
 #[derive(Clone, Debug)]
@@ -53,9 +54,10 @@ pub struct Node {
     pub(crate) groups: Arc<GroupCoordinator>,
     pub(crate) offsets_listener: Arc<OffsetsTopicListener>,
     pub(crate) controller: Arc<ControllerChannel>,
+    pub(crate) topics_in_flight: TopicsInFlight,
+    pub(crate) deadlines: Deadlines,
     pub(crate) ids: Arc<Ids>,
     pub(crate) producer_ids: ProducerIds,
-    pub(crate) topic_creation: TopicCreation,
     pub(crate) registration: Registration,
     pub(crate) lifecycle: Mutex<Lifecycle>,
     pub(crate) hooks: Hooks,
@@ -124,13 +126,14 @@ impl Node {
     pub fn tick(self: &Arc<Self>, now: Now) {
         self.replicas.tick(now);
         self.groups.tick(now);
+        self.deadlines.expire(now.mono);
         self.poll_lifecycle(now);
     }
 
     /// When to [`Node::tick`] next.
     pub fn next_deadline(&self) -> MonoMs {
         let groups_and_replicas = self.replicas.next_deadline().min(self.groups.next_deadline());
-        groups_and_replicas.min(self.lifecycle.lock().next_deadline())
+        groups_and_replicas.min(self.deadlines.next()).min(self.lifecycle.lock().next_deadline())
     }
 
     /// To be called after whatever may have set timers of groups.

@@ -48,7 +48,7 @@ fn group_coordinator(node: &Arc<Node>, context: &Context, group_id: &str) -> Res
     let partition = node.groups.partition_for(group_id).ok_or(unavailable)?;
     let image = node.metadata.image();
     let Some(topic) = image.topics.by_name(CONSUMER_OFFSETS_TOPIC) else {
-        node.create_internal_topic(CONSUMER_OFFSETS_TOPIC);
+        node.create_internal_topic(CONSUMER_OFFSETS_TOPIC, context.now);
         return Err(unavailable);
     };
     let registration = topic.partitions.get(&partition).ok_or(unavailable)?;

@@ -7,10 +7,10 @@ use ottla_wire::{ApiFacts, ApiKey, VersionRange};
 
 use super::dispatch::{RawCall, call};
 use super::{
-    api_versions, delete_groups, delete_records, describe_cluster, describe_groups, describe_log_dirs,
-    describe_producers, describe_topic_partitions, fetch, find_coordinator, heartbeat, init_producer_id,
-    join_group, leave_group, list_groups, list_offsets, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, produce, sync_group,
+    api_versions, create_topics, delete_groups, delete_records, delete_topics, describe_cluster,
+    describe_groups, describe_log_dirs, describe_producers, describe_topic_partitions, fetch,
+    find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets,
+    metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 use crate::node::Node;
 
@@ -40,6 +40,7 @@ apis! {
     Produce => produce::handle,
     Fetch => fetch::handle,
     ListOffsets => list_offsets::handle,
+    Metadata => metadata::handle,
     OffsetCommit => offset_commit::handle,
     OffsetFetch => offset_fetch::handle,
     FindCoordinator => find_coordinator::handle,
@@ -50,6 +51,8 @@ apis! {
     DescribeGroups => describe_groups::handle,
     ListGroups => list_groups::handle,
     ApiVersions => api_versions::handle,
+    CreateTopics => create_topics::handle,
+    DeleteTopics => delete_topics::handle,
     DeleteRecords => delete_records::handle,
     InitProducerId => init_producer_id::handle,
     OffsetForLeaderEpoch => offset_for_leader_epoch::handle,

@@ -5,3 +5,4 @@
 mod data_plane;
 mod harness;
 mod life;
+mod topics;

@@ -1,0 +1,44 @@
+//! Handlers whose answer is the active controller's.
+
+use std::sync::Arc;
+
+use ottla_controller::{Controller, Outcome};
+use ottla_types::{MonoMs, Now};
+use ottla_wire::{ErrorCode, Request};
+
+use super::call::{Call, Context};
+use crate::node::Node;
+
+/// Has the controller do what the request says. `refuse` makes the answer where the controller gives none.
+pub(super) fn forward<R>(
+    node: &Arc<Node>,
+    call: Call<R>,
+    due: MonoMs,
+    operation: impl FnOnce(&mut Controller, &R, Now) -> Outcome<R::Response> + Send + 'static,
+    refuse: impl FnOnce(&R, ErrorCode) -> R::Response + Send + 'static,
+) where
+    R: Request + Send + Sync + 'static,
+    R::Response: Send + 'static,
+{
+    let (_, request, answer) = call.into_parts();
+    let request = Arc::new(request);
+    let asked = Arc::clone(&request);
+    node.ask_controller(
+        due,
+        move |controller, now| operation(controller, &asked, now),
+        move |result| match result {
+            Ok(response) => answer.reply(&response),
+            Err(code) => answer.reply(&refuse(&request, code)),
+        },
+    );
+}
+
+/// When a request that may take `timeout_ms` is too late. A negative time is none at all.
+pub(super) fn due(context: &Context, timeout_ms: i32) -> MonoMs {
+    context.now.mono.plus_ms(timeout_ms.max(0).into())
+}
+
+/// Code and words for a request that the controller did not answer.
+pub(super) fn fields(code: ErrorCode) -> (i16, Option<String>) {
+    (code.code(), Some(code.description().to_owned()))
+}
