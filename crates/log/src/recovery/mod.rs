@@ -148,6 +148,9 @@ impl Loader<'_> {
             warn!(path = %segment.path().display(), "the offset index is missing: the indexes are rebuilt");
             return Ok(Indexes::MustBeRebuilt);
         }
+        if !found.has(base_offset, FileKind::TxnIndex) {
+            return Ok(Indexes::Sound);
+        }
         match segment.txn_index().sanity_check() {
             Err(error) if error.is_corrupt() => {
                 warn!("{error}: the indexes are rebuilt");
