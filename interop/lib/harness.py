@@ -133,11 +133,11 @@ class Broker:
 def alive(pid, process):
     if process:
         return process.poll() is None
+    # Not a child of this process: one that has ended may stay as a zombie until its parent asks for it.
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
 
 
 def tail(path, lines=25):
