@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_log::AppendError;
 use ottla_record::AppendOrigin;
 use ottla_types::{Now, Offset, Timestamp};
 use ottla_wire::ErrorCode;
@@ -149,8 +150,16 @@ fn append_one(
         Err(LeaderAppendError::Log(error)) => {
             let refusal = of_append(&error);
             tracing::debug!(partition = %partition.topic_partition(), %error, "an append was refused");
-            let log_start_offset = partition.log().log_start_offset();
-            (ProduceResult { log_start_offset, ..ProduceResult::of_refusal(refusal) }, None)
+            let mut result = ProduceResult::of_refusal(refusal);
+            // As in Kafka, only what a look at records and producers refuses tells where the log starts.
+            if matches!(
+                error,
+                AppendError::Invalid(_) | AppendError::InvalidBatch(_) | AppendError::Producer(_)
+            ) && !matches!(result.refusal, Some(AppendRefusal { code: ErrorCode::CorruptMessage, .. }))
+            {
+                result.log_start_offset = partition.log().log_start_offset();
+            }
+            (result, None)
         }
     }
 }

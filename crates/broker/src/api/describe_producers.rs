@@ -21,6 +21,8 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<DescribeProducersRequest>) {
 }
 
 fn describe(node: &Node, topic: &AskedTopic) -> Topic {
+    // As in Kafka, what is wrong with a topic is explained, and what is wrong with a partition is not.
+    let is_known = node.metadata.image().topics.by_name(&topic.name).is_some();
     let partition = |partition_index: &i32| {
         let replica = match topic_name::is_valid(&topic.name) {
             true => partitions::by_name(node, &topic.name, *partition_index),
@@ -34,7 +36,7 @@ fn describe(node: &Node, topic: &AskedTopic) -> Topic {
             },
             Err(code) => Partition {
                 error_code: code.code(),
-                error_message: Some(code.description().to_owned()),
+                error_message: (!is_known).then(|| code.description().to_owned()),
                 ..nothing
             },
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
+use ottla_types::Uuid;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::FindCoordinatorRequest;
 use ottla_wire::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
@@ -36,10 +37,21 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<FindCoordinatorRequest>) {
 fn find(node: &Arc<Node>, context: &Context, key_type: i8, key: &str) -> Result<NodeEndpoint, ErrorCode> {
     match key_type {
         GROUP => group_coordinator(node, context, key),
-        SHARE if context.version() < SHARE_SINCE => Err(ErrorCode::InvalidRequest),
+        SHARE if context.version() < SHARE_SINCE || !is_share_partition(key) => {
+            Err(ErrorCode::InvalidRequest)
+        }
         TRANSACTION | SHARE => Err(ErrorCode::CoordinatorNotAvailable),
         _ => Err(ErrorCode::InvalidRequest),
     }
+}
+
+/// Share groups have a coordinator for each partition: `group:topic id:partition` (KIP-932).
+fn is_share_partition(key: &str) -> bool {
+    let mut parts = key.split(':');
+    let mut next = || parts.next().unwrap_or_default();
+    let (group, topic_id, partition) = (next(), next(), next());
+    let is_partition = partition.parse::<i32>().is_ok() && parts.next().is_none();
+    !group.is_empty() && topic_id.parse::<Uuid>().is_ok() && is_partition
 }
 
 /// The leader of the group's partition. The topic is created by the first who asks: there is no coordinator until then.

@@ -25,19 +25,23 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<ListOffsetsRequest>) {
     let version = call.context.version();
     let reader = reader(&call.request);
     let duplicates = duplicates(&call.request);
+    let mut told = HashSet::new();
     let topic = |topic: &ottla_wire::messages::list_offsets_request::Topic| Topic {
         name: topic.name.clone(),
         partitions: topic
             .partitions
             .iter()
-            .map(|asked| {
+            .filter_map(|asked| {
                 let is_duplicate = duplicates.contains(&(topic.name.as_str(), asked.partition_index));
+                if is_duplicate && !told.insert((topic.name.clone(), asked.partition_index)) {
+                    return None;
+                }
                 let found = match reader {
                     _ if is_duplicate => Err(ErrorCode::InvalidRequest),
                     Ok(reader) => look_up(node, version, &topic.name, asked, reader),
                     Err(code) => Err(code),
                 };
-                answer(version, asked.partition_index, found)
+                Some(answer(version, asked.partition_index, found))
             })
             .collect(),
         ..Topic::default()
@@ -58,7 +62,7 @@ fn reader(request: &ListOffsetsRequest) -> Result<ReaderKind, ErrorCode> {
     }
 }
 
-/// The partitions that are asked for more than once.
+/// The partitions that are asked for more than once: each is refused, once.
 fn duplicates(request: &ListOffsetsRequest) -> HashSet<(&str, i32)> {
     let mut seen = HashSet::new();
     let partitions = request

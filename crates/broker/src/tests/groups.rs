@@ -286,13 +286,15 @@ fn a_groups_coordinator_leads_its_partition() {
 #[test]
 fn other_coordinators_are_not_here() {
     let harness = Harness::new();
-    for (version, key_type, expected) in [
-        (6, 1, ErrorCode::CoordinatorNotAvailable),
-        (5, 2, ErrorCode::InvalidRequest),
-        (6, 2, ErrorCode::CoordinatorNotAvailable),
-        (6, 3, ErrorCode::InvalidRequest),
+    let share_partition = format!("g:{TOPIC_ID}:0");
+    for (version, key_type, key, expected) in [
+        (6, 1, "x", ErrorCode::CoordinatorNotAvailable),
+        (5, 2, &share_partition, ErrorCode::InvalidRequest),
+        (6, 2, &share_partition, ErrorCode::CoordinatorNotAvailable),
+        (6, 2, "x", ErrorCode::InvalidRequest),
+        (6, 3, "x", ErrorCode::InvalidRequest),
     ] {
-        let coordinator_keys = vec!["x".to_owned()];
+        let coordinator_keys = vec![key.to_owned()];
         let request =
             FindCoordinatorRequest { key_type, coordinator_keys, ..FindCoordinatorRequest::default() };
         let response = harness.call(version, &request, at(0));

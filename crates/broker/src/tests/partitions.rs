@@ -96,7 +96,10 @@ fn a_partition_tells_of_its_producers() {
     assert_eq!((producer.producer_id, producer.producer_epoch, producer.last_sequence), (70, 2, 1));
     assert_eq!((producer.last_timestamp, producer.current_txn_start_offset), (at(0).wall.0, -1));
     assert_eq!(missing.error_code, ErrorCode::UnknownTopicOrPartition.code());
-    assert_eq!(describe("a/b")[0].error_code, ErrorCode::InvalidTopicException.code());
+    assert_eq!((found.error_message.is_some(), missing.error_message.is_some()), (false, false));
+    let invalid = &describe("a/b")[0];
+    assert_eq!(invalid.error_code, ErrorCode::InvalidTopicException.code());
+    assert!(invalid.error_message.is_some());
 }
 
 #[test]

@@ -105,9 +105,7 @@ impl Partition {
                     diverging: None,
                 }
             }
-            Err(error) => {
-                PartitionRead { log_start_offset, ..PartitionRead::refused(errors::of_read(&error)) }
-            }
+            Err(error) => PartitionRead::refused(errors::of_read(&error)),
         }
     }
 
