@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_log::disk::{Disk, SimDisk};
 use ottla_log::producer_state::ProducerStateConfig;
-use ottla_log::{LogConfig, LogContext, OpenError, OpenLog, UnifiedLog};
+use ottla_log::{
+    EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, LogConfig, LogContext, OpenError, OpenLog, UnifiedLog,
+};
 use ottla_record::{AppendOrigin, BatchBuilder, BatchOptions, NewRecord};
 use ottla_types::{
     LeaderEpoch, MonoMs, NodeId, Now, Offset, Timestamp, TopicIdPartition, TopicPartition, Uuid,
@@ -210,6 +212,27 @@ fn readers_of_another_epoch_are_told_so() {
     assert_eq!(told(6), ErrorCode::UnknownLeaderEpoch);
     assert_eq!(told(5), ErrorCode::None);
     assert_eq!(taken(&harness.fetch(7, 5, ReaderKind::Consumer, 1, at(2)))[0].0, ErrorCode::OffsetOutOfRange);
+}
+
+#[test]
+fn a_new_leader_tells_consumers_no_offset_before_its_epoch_has_caught_up() {
+    let harness = Harness::new(&[LOCAL, OTHER]);
+    harness.produce(1, 100, &["a", "b"], at(1));
+    let ask = |timestamp, reader| {
+        let found = harness.partition.offset_for_timestamp(timestamp, LeaderEpoch::NONE, reader);
+        found.map(|found| found.map(|found| found.offset.0))
+    };
+    let time = at(1).wall;
+    assert_eq!(ask(LATEST_TIMESTAMP, ReaderKind::Consumer), Ok(Some(0)));
+    assert_eq!(ask(time, ReaderKind::Consumer), Ok(None));
+    harness.assign(&[LOCAL, OTHER], 1, at(2));
+    assert_eq!(ask(LATEST_TIMESTAMP, ReaderKind::Consumer), Err(ErrorCode::OffsetNotAvailable));
+    assert_eq!(ask(time, ReaderKind::CommittedConsumer), Err(ErrorCode::OffsetNotAvailable));
+    assert_eq!(ask(EARLIEST_TIMESTAMP, ReaderKind::Consumer), Ok(Some(0)));
+    assert_eq!(ask(LATEST_TIMESTAMP, ReaderKind::Follower), Ok(Some(2)));
+    harness.assign(&[LOCAL], 2, at(3));
+    assert_eq!(ask(LATEST_TIMESTAMP, ReaderKind::Consumer), Ok(Some(2)));
+    assert_eq!(ask(time, ReaderKind::Consumer), Ok(Some(0)));
 }
 
 #[test]

@@ -53,6 +53,8 @@ struct State {
 enum Role {
     Leader {
         followers: BTreeMap<NodeId, FollowerState>,
+        /// Where the log ended when this node began to lead in this epoch.
+        epoch_start_offset: Offset,
     },
     Follower,
     /// The replica has gone from this node, or its directory has failed.
@@ -142,11 +144,17 @@ impl Partition {
                 epoch = %assignment.leader_epoch, isr = ?assignment.isr, leads, "took up a leader epoch");
         }
         state.role = match (&mut state.role, leads) {
-            (Role::Leader { followers }, true) if !is_new_epoch => {
+            (Role::Leader { followers, epoch_start_offset }, true) if !is_new_epoch => {
                 let followers = std::mem::take(followers);
-                Role::Leader { followers: keep_replicas(followers, self.local, &assignment) }
+                Role::Leader {
+                    followers: keep_replicas(followers, self.local, &assignment),
+                    epoch_start_offset: *epoch_start_offset,
+                }
             }
-            (_, true) => Role::Leader { followers: keep_replicas(BTreeMap::new(), self.local, &assignment) },
+            (_, true) => Role::Leader {
+                followers: keep_replicas(BTreeMap::new(), self.local, &assignment),
+                epoch_start_offset: self.log.log_end_offset(),
+            },
             (_, false) => Role::Follower,
         };
         state.assignment = assignment;
@@ -160,7 +168,7 @@ impl Partition {
 
     /// Moves the high watermark to what the ISR has. Only a leader decides it.
     fn advance_high_watermark(&self, state: &State) -> bool {
-        let Role::Leader { followers } = &state.role else { return false };
+        let Role::Leader { followers, .. } = &state.role else { return false };
         let end = self.log.log_end_offset_metadata();
         let Some(replicated) = replicated_up_to(self.local, end, &state.assignment.isr, followers) else {
             return false;

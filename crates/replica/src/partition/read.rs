@@ -6,7 +6,7 @@ use ottla_log::{
 use ottla_types::{LeaderEpoch, Offset, Timestamp};
 use ottla_wire::ErrorCode;
 
-use super::{Partition, State};
+use super::{Partition, Role, State};
 use crate::errors;
 
 /// Who reads, which decides how far.
@@ -116,6 +116,9 @@ impl Partition {
     }
 
     /// ListOffsets of one partition. None: no record is that young.
+    ///
+    /// A new leader may know more committed records than its high watermark says. Until that has reached the start of
+    /// its epoch, a consumer is told OFFSET_NOT_AVAILABLE instead of an offset that goes back (KIP-207).
     pub fn offset_for_timestamp(
         &self,
         timestamp: Timestamp,
@@ -127,7 +130,11 @@ impl Partition {
         check_epoch(&state, client_epoch)?;
         let epoch = state.assignment.leader_epoch;
         let readable_end = self.end_for(reader).message_offset;
+        let is_catching_up = reader != ReaderKind::Follower && self.is_catching_up(&state);
         if timestamp == LATEST_TIMESTAMP {
+            if is_catching_up {
+                return Err(ErrorCode::OffsetNotAvailable);
+            }
             let leader_epoch = Some(epoch);
             return Ok(Some(TimestampAndOffset {
                 timestamp: Timestamp::NONE,
@@ -137,8 +144,18 @@ impl Partition {
         }
         let found = self.log.offset_for_timestamp(timestamp).map_err(|error| errors::of_read(&error))?;
         let is_position = matches!(timestamp, EARLIEST_TIMESTAMP | EARLIEST_LOCAL_TIMESTAMP);
-        // A record that the reader may not see yet is not there for it.
-        Ok(found.filter(|found| is_position || found.offset < readable_end))
+        match found.filter(|found| is_position || found.offset < readable_end) {
+            None if is_catching_up => Err(ErrorCode::OffsetNotAvailable),
+            // A record that the reader may not see yet is not there for it.
+            found => Ok(found),
+        }
+    }
+
+    fn is_catching_up(&self, state: &State) -> bool {
+        match state.role {
+            Role::Leader { epoch_start_offset, .. } => epoch_start_offset > self.log.high_watermark(),
+            Role::Follower | Role::Gone(_) => false,
+        }
     }
 
     /// Where `epoch` ends here, for OffsetForLeaderEpoch.
