@@ -1,4 +1,5 @@
-//! Documentation that must not rot: every relative link of a Markdown page names a file that exists.
+//! Documentation that must not rot: every relative link of a Markdown page names a file that exists, and the code
+//! map of ARCHITECTURE.md has every crate.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,15 +9,42 @@ use crate::ChoreError;
 /// Directories that hold no pages of ours.
 const SKIPPED: &[&str] = &["target", ".git", "node_modules", "ottla-data"];
 
-/// One finding a link that leads nowhere.
+/// One finding a link that leads nowhere, or a crate that is on no map.
 pub fn check(root: &Path) -> Result<Vec<String>, ChoreError> {
+    let mut findings = check_links(root)?;
+    findings.extend(check_code_map(root)?);
+    Ok(findings)
+}
+
+fn check_code_map(root: &Path) -> Result<Vec<String>, ChoreError> {
+    let map = read(&root.join("ARCHITECTURE.md"))?;
+    let crates = root.join("crates");
+    let failed = |source| ChoreError::Io { what: format!("reading {}", crates.display()), source };
+    let mut findings = Vec::new();
+    for entry in fs::read_dir(&crates).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if entry.path().join("Cargo.toml").exists() && !map.contains(&format!("(crates/{name})")) {
+            findings.push(format!("ARCHITECTURE.md: the code map lacks crates/{name}"));
+        }
+    }
+    findings.sort();
+    Ok(findings)
+}
+
+fn read(path: &Path) -> Result<String, ChoreError> {
+    fs::read_to_string(path)
+        .map_err(|source| ChoreError::Io { what: format!("reading {}", path.display()), source })
+}
+
+fn check_links(root: &Path) -> Result<Vec<String>, ChoreError> {
     let mut pages = Vec::new();
     markdown_files(root, &mut pages)?;
     pages.sort();
     let mut findings = Vec::new();
     for page in pages {
-        let text = fs::read_to_string(&page)
-            .map_err(|source| ChoreError::Io { what: format!("reading {}", page.display()), source })?;
+        let text = read(&page)?;
         let directory = page.parent().unwrap_or(root);
         for (line, target) in relative_links(&text) {
             if !directory.join(&target).exists() {

@@ -7,7 +7,7 @@ use ottla_xtask::{ChoreError, docs, layers, verify, workspace_root};
 
 const USAGE: &str = "usage: cargo xtask CHORE
   layers   check that dependencies between the rooms point down only
-  docs     check the links of all Markdown pages
+  docs     check the links of all Markdown pages and that the code map is complete
   verify   everything before a change lands: format, clippy, layers, docs, tests";
 
 fn main() -> ExitCode {
