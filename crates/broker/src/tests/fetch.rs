@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
-use ottla_record::Batches;
-use ottla_types::Uuid;
+use ottla_log::LogConfig;
+use ottla_record::{Batches, Codec, Compression};
+use ottla_types::{TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::FetchRequest;
 use ottla_wire::messages::ProduceRequest;
@@ -240,6 +243,30 @@ fn a_session_remembers_what_is_fetched() {
     (unknown.session_id, unknown.session_epoch) = (77, 1);
     let response = harness.call(LATEST, &unknown, at(5));
     assert_eq!(response.error_code, ErrorCode::FetchSessionIdNotFound.code());
+}
+
+#[test]
+fn topics_compressed_with_zstd_need_version_10() {
+    let harness = Harness::new();
+    append(&harness, 0, &["a"], 0);
+    let log = Arc::clone(harness.node.replicas.partition("t", 0).expect("it is here").log());
+    let compression = Some(Compression::new(Codec::Zstd));
+    log.update_config(Arc::new(LogConfig { compression, ..LogConfig::default() }));
+    for (version, expected) in [(9, ErrorCode::UnsupportedCompressionType), (10, ErrorCode::None)] {
+        let response = harness.call(version, &request(version, ("t", TOPIC_ID), vec![asked(0, 0)]), at(0));
+        assert_eq!(partitions(&response)[0].error_code, expected.code());
+    }
+}
+
+#[test]
+fn who_waits_for_a_directory_that_fails_is_told_as_the_version_can() {
+    for (version, expected) in [(5, ErrorCode::NotLeaderOrFollower), (6, ErrorCode::KafkaStorageError)] {
+        let harness = Harness::new();
+        let sent = harness.send(version, &request(version, ("t", TOPIC_ID), vec![asked(0, 0)]), at(0));
+        harness.node.replicas.remove(&TopicPartition::new("t", 0), ErrorCode::KafkaStorageError, at(1));
+        let response = harness.response(&sent).expect("there is nothing to wait for any more");
+        assert_eq!(partitions(&response)[0].error_code, expected.code());
+    }
 }
 
 #[test]

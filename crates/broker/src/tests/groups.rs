@@ -13,7 +13,7 @@ use ottla_wire::messages::{
 };
 use ottla_wire::records::{MetadataRecord, RemoveTopicRecord};
 
-use super::harness::{Harness, LOCAL, OFFSETS_ID, TOPIC_ID, UNKNOWN_ID, at};
+use super::harness::{Harness, LOCAL, OFFSETS_ID, TOPIC_ID, UNKNOWN_ID, at, partition, topic};
 
 fn join(harness: &Harness, version: i16, member_id: &str) -> JoinGroupResponse {
     let protocol =
@@ -226,6 +226,19 @@ fn offsets_are_fetched_by_name_or_by_id() {
     assert_eq!(fetched(&harness, 10, None), [found]);
     harness.replay(&[remove(TOPIC_ID)]);
     assert_eq!(fetched(&harness, 10, None), []);
+}
+
+#[test]
+fn offsets_do_not_pass_to_a_topic_that_only_has_the_same_name() {
+    let harness = Harness::new();
+    commit(&harness, 9, ("t", TOPIC_ID), &[0], 42);
+    harness.replay(&[remove(TOPIC_ID), topic("t", UNKNOWN_ID), partition(UNKNOWN_ID, 0, LOCAL)]);
+    let anew = fetch::GroupTopic {
+        topic_id: UNKNOWN_ID,
+        partition_indexes: vec![0],
+        ..fetch::GroupTopic::default()
+    };
+    assert_eq!(fetched(&harness, 10, Some(vec![anew])), [(String::new(), UNKNOWN_ID, vec![(-1, 0)])]);
 }
 
 fn remove(topic_id: Uuid) -> MetadataRecord {
