@@ -3,6 +3,7 @@
 //! Exit codes: 0 after a clean stop or a command that did its work, 1 where something was refused or failed, flags
 //! included, with the reason on standard error.
 
+mod logging;
 mod output;
 mod server;
 mod settings;

@@ -3,7 +3,10 @@
 use clap::Args;
 use ottla_config::{Supported, check_report};
 
-use crate::output::{print, tell};
+use ottla_server::process::Ready;
+
+use crate::logging;
+use crate::output::{print, tell, tell_line};
 use crate::settings::{self, SettingsArgs};
 
 #[derive(Args, Debug)]
@@ -27,5 +30,19 @@ pub fn run(args: &ServerArgs) -> Result<bool, String> {
         print(&check_report(&config))?;
         return Ok(true);
     }
-    Err("this build can check a configuration, but not run a node".into())
+    logging::start();
+    ottla_server::process::run(config, tell_ready).map(|()| true).map_err(|error| error.to_string())
+}
+
+/// The one block on standard output; nobody may be left to read it.
+fn tell_ready(ready: &Ready) {
+    let Ready { bootstrap, log_dirs, cluster_id, was_formatted, took } = ready;
+    let cluster = if *was_formatted { "new cluster" } else { "cluster" };
+    tell_line(&format!(
+        "Ottla {} is ready after {} ms.\n  bootstrap  {}\n  data       {}\n  {cluster}  {cluster_id}",
+        env!("CARGO_PKG_VERSION"),
+        took.as_millis(),
+        bootstrap.join(","),
+        log_dirs.join(", "),
+    ));
 }

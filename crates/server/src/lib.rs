@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod network;
+pub mod process;
 pub mod random;
 pub mod startup;
 pub mod storage;
+pub mod threads;

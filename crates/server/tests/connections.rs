@@ -96,7 +96,6 @@ fn serve(options: Options) -> Server {
         address: "127.0.0.1:0".parse().unwrap(),
         is_controller: false,
         socket: SocketSettings { send_buffer_bytes: -1, receive_buffer_bytes: -1, listen_backlog: 50 },
-        connection_rate_max: i32::MAX as u32,
     };
     let listener = Listener::bind(settings).unwrap();
     let address = listener.local_addr().unwrap();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -16,6 +17,10 @@ pub struct ConnectionLimitSettings {
     pub per_ip_overrides: HashMap<IpAddr, usize>,
     /// `listener.name.<name>.max.connections`, by listener name.
     pub per_listener: HashMap<Arc<str>, usize>,
+    /// `max.connection.creation.rate`: connections accepted a second, over all listeners.
+    pub rate: u32,
+    /// `listener.name.<name>.max.connection.creation.rate`, by listener name.
+    pub rate_per_listener: HashMap<Arc<str>, u32>,
 }
 
 impl Default for ConnectionLimitSettings {
@@ -25,6 +30,8 @@ impl Default for ConnectionLimitSettings {
             max_connections_per_ip: usize::MAX,
             per_ip_overrides: HashMap::new(),
             per_listener: HashMap::new(),
+            rate: u32::MAX,
+            rate_per_listener: HashMap::new(),
         }
     }
 }
@@ -43,6 +50,28 @@ struct Counts {
     total: usize,
     per_listener: HashMap<Arc<str>, usize>,
     per_ip: HashMap<IpAddr, usize>,
+    accepted: AcceptedRate,
+    accepted_per_listener: HashMap<Arc<str>, AcceptedRate>,
+}
+
+/// How far accepted connections are ahead of their rate.
+#[derive(Clone, Copy, Debug, Default)]
+struct AcceptedRate {
+    /// When the rate will have caught up with what was accepted.
+    even_at: Option<Instant>,
+}
+
+impl AcceptedRate {
+    /// Counts one connection; returns how long to wait before the next. A second's worth may come in one burst.
+    fn count(&mut self, per_second: u32, now: Instant) -> Duration {
+        if per_second >= i32::MAX as u32 {
+            return Duration::ZERO;
+        }
+        let per_connection = Duration::from_secs(1) / per_second.max(1);
+        let even_at = self.even_at.map_or(now, |at| at.max(now)) + per_connection;
+        self.even_at = Some(even_at);
+        even_at.saturating_duration_since(now + Duration::from_secs(1))
+    }
 }
 
 /// The answer to a new connection.
@@ -100,6 +129,15 @@ impl ConnectionLimits {
         *counts.per_ip.entry(ip).or_default() += 1;
         drop(counts);
         Admission::Admitted(ConnectionPermit { limits: Arc::clone(self), listener: Arc::clone(listener), ip })
+    }
+
+    /// Counts a connection against the rates; returns how long the acceptor is to wait.
+    pub fn count_accepted(&self, listener: &Arc<str>, now: Instant) -> Duration {
+        let mut counts = self.state.lock();
+        let rate = counts.settings.rate;
+        let wait = counts.accepted.count(rate, now);
+        let Some(&rate) = counts.settings.rate_per_listener.get(listener) else { return wait };
+        wait.max(counts.accepted_per_listener.entry(Arc::clone(listener)).or_default().count(rate, now))
     }
 
     /// Open connections over all listeners.
@@ -231,6 +269,24 @@ mod tests {
         drop(first);
         assert!(limits.has_room(&listener));
         assert_eq!(limits.total(), 1);
+    }
+
+    #[test]
+    fn a_rate_lets_a_burst_of_a_second_pass() {
+        let (limits, listener) = limits(ConnectionLimitSettings {
+            rate: 4,
+            rate_per_listener: HashMap::from([(Arc::from("SLOW"), 2)]),
+            ..ConnectionLimitSettings::default()
+        });
+        let now = Instant::now();
+        let waits: Vec<_> = (0..6).map(|_| limits.count_accepted(&listener, now).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 0, 0, 250, 500]);
+        let later = now + Duration::from_secs(10);
+        let slow = Arc::from("SLOW");
+        let waits: Vec<_> = (0..3).map(|_| limits.count_accepted(&slow, later).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 500]);
+        limits.update(ConnectionLimitSettings::default());
+        assert_eq!(limits.count_accepted(&listener, later), Duration::ZERO);
     }
 
     #[test]

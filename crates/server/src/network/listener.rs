@@ -9,7 +9,6 @@ use std::time::Duration;
 use ottla_broker::exchange::{Connection, Handler};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Instant;
 
 use super::connection::{self, ConnectionSettings};
 use super::limits::{Admission, ConnectionLimits, ConnectionPermit};
@@ -30,8 +29,6 @@ pub struct ListenerSettings {
     pub address: SocketAddr,
     pub is_controller: bool,
     pub socket: SocketSettings,
-    /// Connections accepted a second; `max.connection.creation.rate`.
-    pub connection_rate_max: u32,
 }
 
 /// A bound listener. Binding is separate from serving, so that a port that is taken is found before anything starts.
@@ -76,10 +73,8 @@ impl Listener {
         threads: Arc<NetworkThreads>,
     ) -> io::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
-        let mut rate = AcceptRate::new(self.settings.connection_rate_max);
         loop {
             wait_for_room(&limits, &self.settings.name).await;
-            rate.wait().await;
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -87,6 +82,10 @@ impl Listener {
                     continue;
                 }
             };
+            let ahead = limits.count_accepted(&self.settings.name, std::time::Instant::now());
+            if !ahead.is_zero() {
+                tokio::time::sleep(ahead).await;
+            }
             let Some(permit) = admit(&limits, &self.settings.name, peer) else { continue };
             let connection = Arc::new(Connection {
                 id: NEXT_CONNECTION_ID.fetch_add(1, Ordering::Relaxed),
@@ -165,30 +164,4 @@ fn admit(limits: &Arc<ConnectionLimits>, listener: &Arc<str>, peer: SocketAddr) 
 async fn pause_after(listener: &str, error: &io::Error) {
     tracing::warn!(listener, %error, "accepting a connection failed");
     tokio::time::sleep(Duration::from_millis(100)).await;
-}
-
-/// Spreads accepted connections over time, a second's worth at most in one burst.
-#[derive(Debug)]
-struct AcceptRate {
-    per_second: u32,
-    /// When the bucket would be empty of accepted connections again.
-    drained_at: Instant,
-}
-
-impl AcceptRate {
-    fn new(per_second: u32) -> AcceptRate {
-        AcceptRate { per_second, drained_at: Instant::now() }
-    }
-
-    async fn wait(&mut self) {
-        if self.per_second >= i32::MAX as u32 {
-            return;
-        }
-        let per_connection = Duration::from_secs(1) / self.per_second.max(1);
-        let now = Instant::now();
-        self.drained_at = self.drained_at.max(now) + per_connection;
-        if let Some(ahead) = self.drained_at.checked_duration_since(now + Duration::from_secs(1)) {
-            tokio::time::sleep(ahead).await;
-        }
-    }
 }

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod limits;
 pub mod listener;
 pub mod outbox;
+mod settings;
 pub mod threads;
 
 pub use limits::{ConnectionLimits, RequestMemory};

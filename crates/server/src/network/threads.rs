@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -13,7 +14,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A pool of threads that run connection tasks; dropping it ends the tasks and waits for the threads.
 #[derive(Debug)]
 pub struct NetworkThreads {
-    threads: Vec<NetworkThread>,
+    threads: RwLock<Vec<NetworkThread>>,
     next: AtomicUsize,
 }
 
@@ -26,14 +27,28 @@ struct NetworkThread {
 
 impl NetworkThreads {
     pub fn start(count: usize) -> io::Result<NetworkThreads> {
-        let threads = (0..count.max(1)).map(NetworkThread::start).collect::<io::Result<_>>()?;
-        Ok(NetworkThreads { threads, next: AtomicUsize::new(0) })
+        let threads = NetworkThreads { threads: RwLock::default(), next: AtomicUsize::new(0) };
+        threads.resize(count)?;
+        Ok(threads)
+    }
+
+    /// Changes the number of threads (`num.network.threads`). The connections of those that go are closed.
+    pub fn resize(&self, count: usize) -> io::Result<()> {
+        let mut threads = self.threads.write();
+        let kept = count.max(1).min(threads.len());
+        let removed: Vec<_> = threads.drain(kept..).collect();
+        let added = (kept..count.max(1)).map(NetworkThread::start).collect::<io::Result<Vec<_>>>();
+        let added = added.map(|added| threads.extend(added));
+        drop(threads);
+        end(removed);
+        added
     }
 
     /// Runs `task` on the next thread in turn, for as long as it lives or the pool does.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len();
-        if let Some(thread) = self.threads.get(turn) {
+        let threads = self.threads.read();
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % threads.len().max(1);
+        if let Some(thread) = threads.get(turn) {
             // The thread ends only with the pool.
             let _ = thread.tasks.send(Box::pin(task));
         }
@@ -42,15 +57,19 @@ impl NetworkThreads {
 
 impl Drop for NetworkThreads {
     fn drop(&mut self) {
-        for thread in &mut self.threads {
-            drop(thread.stop.take());
-        }
-        for thread in &mut self.threads {
-            if let Some(join) = thread.join.take()
-                && join.join().is_err()
-            {
-                tracing::error!("a network thread had panicked");
-            }
+        end(std::mem::take(self.threads.get_mut()));
+    }
+}
+
+fn end(mut threads: Vec<NetworkThread>) {
+    for thread in &mut threads {
+        drop(thread.stop.take());
+    }
+    for thread in &mut threads {
+        if let Some(join) = thread.join.take()
+            && join.join().is_err()
+        {
+            tracing::error!("a network thread had panicked");
         }
     }
 }

@@ -1,3 +1,8 @@
-//! From a configuration to a node that serves.
+//! From a configuration to a node that is about to serve.
 
+pub mod directories;
+mod error;
 pub mod listeners;
+pub mod quorum;
+
+pub use error::StartError;

@@ -87,6 +87,17 @@ impl FeatureLevels {
         Ok(FeatureLevels { metadata_version, levels })
     }
 
+    /// The newest levels.
+    pub fn latest(has_dynamic_quorum: bool) -> FeatureLevels {
+        let metadata_version = MetadataVersion::LATEST;
+        let level = |feature: Feature| match feature {
+            Feature::KRaftVersion => i16::from(has_dynamic_quorum),
+            other => other.default_level(metadata_version),
+        };
+        let levels = others().map(|facts| (facts.name, level(facts.feature))).collect();
+        FeatureLevels { metadata_version, levels }
+    }
+
     pub fn metadata_version(&self) -> MetadataVersion {
         self.metadata_version
     }

@@ -256,6 +256,9 @@ fn levels_follow_the_release_and_what_is_asked_for() {
         true,
         "Can't parse feature=level string group.version=x: unable to parse x as a short.",
     );
+    for is_dynamic in [false, true] {
+        assert_eq!(FeatureLevels::new(None, &[], is_dynamic), Ok(FeatureLevels::latest(is_dynamic)));
+    }
     assert!(matches!(
         FeatureLevels::new(None, &["kraft.version=0".into()], true),
         Err(FeatureError::StaticKRaftOfDynamicQuorum)

@@ -1,0 +1,117 @@
+//! The life of the process: a node with its threads and sockets, from its configuration to a clean stop.
+
+mod running;
+mod serving;
+
+use std::path::Path;
+use std::time::Duration;
+
+use ottla_broker::lifecycle::LifecycleState;
+use ottla_config::Config;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::startup::StartError;
+use crate::threads::Fatal;
+use running::Running;
+
+/// What the user is told when the node serves.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// Addresses for clients, as `host:port`.
+    pub bootstrap: Vec<String>,
+    pub log_dirs: Vec<String>,
+    pub cluster_id: String,
+    /// The directories were empty: this is a new cluster.
+    pub was_formatted: bool,
+    /// Since the process began with this.
+    pub took: Duration,
+}
+
+/// Why a node did not run to a clean stop.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("no event loop: {0}")]
+    Runtime(#[source] std::io::Error),
+    /// The rest of the process may hang on what failed: it is to be left at once.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Runs a node until it is told to stop (SIGTERM, SIGINT) and has stopped; `tell` is called when it serves. A second signal
+/// ends the process at once.
+pub fn run(config: Config, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
+    let clock = Clock::start();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
+    runtime.block_on(async {
+        let mut signals = Signals::listen().map_err(RunError::Runtime)?;
+        let (fatal, mut heard) = Fatal::channel();
+        let (mut running, bound) = running::start(config, clock, fatal)?;
+        let reason = tokio::select! {
+            biased;
+            reason = heard.heard() => return Err(abandon(running, reason)),
+            () = signals.next() => None,
+            () = is_running(running.states()) => Some(()),
+        };
+        if reason.is_some() {
+            running.serve(bound).map_err(StartError::Thread)?;
+            tell(&running.ready(clock));
+            tokio::select! {
+                biased;
+                reason = heard.heard() => return Err(abandon(running, reason)),
+                () = signals.next() => {}
+            }
+        }
+        tracing::info!("stopping");
+        running.stop_accepting();
+        let stopped = tokio::task::spawn_blocking(move || running.stop());
+        tokio::select! {
+            done = stopped => {
+                tracing::info!("stopped");
+                done.unwrap_or_else(|error| Err(format!("the stop failed: {error}"))).map_err(RunError::Fatal)
+            }
+            () = signals.next() => Err(RunError::Fatal("ended by a second signal, before it had stopped".to_owned())),
+        }
+    })
+}
+
+/// Nothing is closed: what has failed must not be written to, and nobody waits for threads that may be stuck in it.
+fn abandon(running: Running, reason: String) -> RunError {
+    std::mem::forget(running);
+    RunError::Fatal(reason)
+}
+
+async fn is_running(mut states: watch::Receiver<LifecycleState>) {
+    // Without its ticker a node fails in other ways.
+    let _ = states.wait_for(|state| *state == LifecycleState::Running).await;
+}
+
+/// The signals that ask for an end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn path_text(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,238 @@
+//! A node with its threads.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ottla_broker::exchange::Handler;
+use ottla_broker::lifecycle::LifecycleState;
+use ottla_broker::node::{Hooks, Identity, Node, NodeHandler};
+use ottla_broker::{NodeParts, WakeDriver, assemble, node_settings};
+use ottla_config::{Config, keys};
+use ottla_log::disk::{Disk, RealDisk};
+use ottla_log::log_manager::LogManager;
+use ottla_types::{BrokerEpoch, NodeId};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::serving::{Network, Serving};
+use super::{Ready, path_text};
+use crate::clock::Clock;
+use crate::random;
+use crate::startup::directories::{self, Directories};
+use crate::startup::listeners::{self, BoundListeners};
+use crate::startup::{StartError, quorum};
+use crate::threads::{Alarm, Cleaners, Fatal, MetadataThread, Worker, loader, maintenance, metadata, ticker};
+
+/// How long the controller may take to move this broker's leaderships away.
+const CONTROLLED_SHUTDOWN_MAX: Duration = Duration::from_secs(30);
+
+/// A node whose threads run, and which may serve.
+#[derive(Debug)]
+pub struct Running {
+    node: Arc<Node>,
+    config: Arc<Config>,
+    clock: Clock,
+    states: watch::Receiver<LifecycleState>,
+    ticker: Worker,
+    loader: Worker,
+    maintenance: Worker,
+    metadata: MetadataThread,
+    cleaners: Arc<Cleaners>,
+    reactions: Arc<Reactions>,
+    serving: Option<Serving>,
+    bootstrap: Vec<String>,
+    /// Released last.
+    directories: Directories,
+}
+
+/// Who takes part in changes of settings; there only once it is made.
+#[derive(Debug, Default)]
+struct Reactions {
+    cleaners: OnceLock<Arc<Cleaners>>,
+    network: OnceLock<Arc<Network>>,
+}
+
+impl Reactions {
+    fn config_changed(&self, config: &Config) {
+        if let Some(cleaners) = self.cleaners.get()
+            && let Err(error) = cleaners.update(config)
+        {
+            tracing::error!(%error, "the number of cleaner threads could not be changed");
+        }
+        if let Some(network) = self.network.get() {
+            network.update(config);
+        }
+    }
+}
+
+/// Binds, opens and assembles everything, and starts the threads. The node serves nobody yet.
+pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, BoundListeners), StartError> {
+    let config = Arc::new(config);
+    let now = clock.now();
+    let bound = listeners::bind(&config)?;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::with_share_of_process_limit());
+    let directories = directories::open(&config, &bound, &disk, now)?;
+    let logs = Arc::new(LogManager::new(node_settings::log_manager(&config), Arc::clone(&disk), now));
+    let seed = random::bytes::<32>()?;
+    let quorum_seed = u64::from_be_bytes(random::bytes()?);
+    let quorum = quorum::open(&config, &directories, &bound, Arc::clone(logs.context()), quorum_seed, now)?;
+    let advertised = bound.advertised(&config)?;
+    let bootstrap = advertised.iter().map(|at| format!("{}:{}", at.host, at.port)).collect();
+
+    let [ticker_alarm, driver_alarm, loader_alarm] = [(); 3].map(|()| Arc::new(Alarm::default()));
+    let reactions = Arc::new(Reactions::default());
+    let parts = NodeParts {
+        identity: Identity {
+            node_id: NodeId(config.get(keys::NODE_ID)),
+            cluster_id: directories.cluster_id.clone(),
+        },
+        config: Arc::clone(&config),
+        logs,
+        quorum,
+        bootstrap: quorum::bootstrap(&*disk, &directories.metadata_dir)?,
+        listeners: advertised,
+        controller_listeners: listeners::for_registration(bound.advertised_controllers(&config)?),
+        seed,
+        hooks: hooks(&ticker_alarm, &loader_alarm, &reactions),
+        wake_driver: WakeDriver(ringing(&driver_alarm)),
+    };
+    let (node, driver) = assemble(parts, now);
+
+    let hash_secret = (u64::from_be_bytes(random::bytes()?), u64::from_be_bytes(random::bytes()?));
+    let cleaners = Arc::new(Cleaners::new(Arc::clone(&node), &config, hash_secret, clock));
+    let _ = reactions.cleaners.set(Arc::clone(&cleaners));
+
+    let (state_sender, states) = watch::channel(LifecycleState::Starting);
+    let of_thread = Arc::clone(&node);
+    let ticker_worker = Worker::spawn("ticker", ticker_alarm, move |alarm| {
+        ticker(alarm, &of_thread, clock, &state_sender);
+    });
+    let of_thread = Arc::clone(&node);
+    let loader_worker = Worker::spawn("loader", loader_alarm, move |alarm| loader(alarm, &of_thread, clock));
+    let of_thread = Arc::clone(&driver_alarm);
+    let told = fatal.clone();
+    let metadata_worker =
+        Worker::spawn("metadata", driver_alarm, move |_| metadata(&of_thread, driver, clock, &told));
+    let (of_thread, dir) = (Arc::clone(&node), directories.metadata_dir.clone());
+    let maintenance_worker = Worker::spawn("maintenance", Arc::default(), move |alarm| {
+        maintenance(alarm, &of_thread, &dir, clock, &fatal);
+    });
+    let running = Running {
+        ticker: ticker_worker.map_err(StartError::Thread)?,
+        loader: loader_worker.map_err(StartError::Thread)?,
+        maintenance: maintenance_worker.map_err(StartError::Thread)?,
+        metadata: metadata_worker.map_err(StartError::Thread)?,
+        node,
+        config,
+        clock,
+        states,
+        cleaners,
+        reactions,
+        serving: None,
+        bootstrap,
+        directories,
+    };
+    Ok((running, bound))
+}
+
+fn ringing(alarm: &Arc<Alarm>) -> Box<dyn Fn() + Send + Sync> {
+    let alarm = Arc::clone(alarm);
+    Box::new(move || alarm.ring())
+}
+
+fn hooks(ticker: &Arc<Alarm>, loader: &Arc<Alarm>, reactions: &Arc<Reactions>) -> Hooks {
+    let (reactions, ticker) = (Arc::clone(reactions), Arc::clone(ticker));
+    Hooks {
+        wake_at: Arc::new(move |deadline| ticker.ring_before(deadline)),
+        config_changed: Box::new(move |config| reactions.config_changed(config)),
+        shards_to_load: ringing(loader),
+    }
+}
+
+impl Running {
+    pub fn states(&self) -> watch::Receiver<LifecycleState> {
+        self.states.clone()
+    }
+
+    /// Takes clients, and begins to compact.
+    pub fn serve(&mut self, bound: BoundListeners) -> std::io::Result<()> {
+        let config = self.node.effective_config();
+        let handler: Arc<dyn Handler> = Arc::new(NodeHandler(Arc::clone(&self.node)));
+        let serving = Serving::start(bound.listeners, &handler, &config, self.clock)?;
+        let _ = self.reactions.network.set(Arc::clone(&serving.network));
+        self.serving = Some(serving);
+        self.cleaners.update(&config)
+    }
+
+    pub fn ready(&self, clock: Clock) -> Ready {
+        Ready {
+            bootstrap: self.bootstrap.clone(),
+            log_dirs: self.node.logs().online_dirs().iter().map(|dir| path_text(dir)).collect(),
+            cluster_id: self.directories.cluster_id.clone(),
+            was_formatted: self.directories.was_formatted,
+            took: Duration::from_millis(clock.now().mono.0),
+        }
+    }
+
+    pub fn stop_accepting(&self) {
+        if let Some(serving) = &self.serving {
+            serving.stop_accepting();
+        }
+    }
+
+    /// Leaves in good order: hands over leaderships, closes connections, flushes and closes every log, leaves the mark
+    /// of a clean stop, closes the metadata log. To be called where blocking is allowed.
+    pub fn stop(self) -> Result<(), String> {
+        if self.config.get(keys::CONTROLLED_SHUTDOWN_ENABLE) {
+            self.hand_over();
+        }
+        let Running {
+            node,
+            clock,
+            ticker,
+            loader,
+            maintenance,
+            metadata,
+            cleaners,
+            serving,
+            directories,
+            ..
+        } = self;
+        drop(serving);
+        cleaners.stop();
+        loader.stop();
+        maintenance.stop();
+        ticker.stop();
+        let epoch = node.broker_epoch().unwrap_or(BrokerEpoch::NONE);
+        let failed: Vec<PathBuf> = node
+            .logs()
+            .shutdown(epoch, clock.now())
+            .failed_dirs
+            .into_iter()
+            .map(|failed| failed.dir)
+            .collect();
+        if let Some(driver) = metadata.stop().flatten() {
+            driver.close(clock.now()).map_err(|error| format!("the metadata log was not closed: {error}"))?;
+        }
+        drop(directories);
+        match failed.as_slice() {
+            [] => Ok(()),
+            dirs => Err(format!(
+                "not closed cleanly: {}",
+                dirs.iter().map(|dir| path_text(dir)).collect::<Vec<_>>().join(", ")
+            )),
+        }
+    }
+
+    /// Waits until the controller lets this broker go.
+    fn hand_over(&self) {
+        self.node.begin_shutdown(self.clock.now());
+        let mut states = self.states.clone();
+        let let_go = states.wait_for(|state| *state == LifecycleState::MayStop);
+        let in_time = Handle::current().block_on(tokio::time::timeout(CONTROLLED_SHUTDOWN_MAX, let_go));
+        if in_time.is_err() {
+            tracing::warn!("the controller did not let this broker go in time: it stops all the same");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The sockets of a node that serves: acceptors, network threads, limits, and what of them changes at run time.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ottla_broker::exchange::Handler;
+use ottla_config::{Config, keys};
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::network::connection::ConnectionSettings;
+use crate::network::limits::ConnectionLimitSettings;
+use crate::network::{ConnectionLimits, Listener, NetworkThreads, RequestMemory};
+use crate::startup::listeners::resolve;
+
+/// Open for clients.
+#[derive(Debug)]
+pub struct Serving {
+    acceptors: Vec<JoinHandle<()>>,
+    pub network: Arc<Network>,
+}
+
+/// What a change of settings reaches.
+#[derive(Debug)]
+pub struct Network {
+    limits: Arc<ConnectionLimits>,
+    /// By listener.
+    threads: HashMap<Arc<str>, Arc<NetworkThreads>>,
+    hosts: HashMap<String, IpAddr>,
+}
+
+impl Serving {
+    /// Serves `listeners`, from a task of the current runtime each.
+    pub fn start(
+        listeners: Vec<Listener>,
+        handler: &Arc<dyn Handler>,
+        config: &Config,
+        clock: Clock,
+    ) -> io::Result<Serving> {
+        let names: Vec<_> = listeners.iter().map(|listener| Arc::clone(listener.name())).collect();
+        let hosts = addresses(config);
+        let settings = limits(config, &names, &hosts);
+        let limits = Arc::new(ConnectionLimits::new(settings));
+        let memory = Arc::new(RequestMemory::from_config(config));
+        let mut network = Network { limits, threads: HashMap::new(), hosts };
+        let mut acceptors = Vec::new();
+        for listener in listeners {
+            let own = config.for_listener(listener.name());
+            let threads = Arc::new(NetworkThreads::start(thread_count(&own, listener.name()))?);
+            network.threads.insert(Arc::clone(listener.name()), Arc::clone(&threads));
+            let connections = Arc::new(ConnectionSettings::from_config(&own, Arc::clone(&memory), clock));
+            let name = Arc::clone(listener.name());
+            let task = listener.serve(Arc::clone(handler), connections, Arc::clone(&network.limits), threads);
+            acceptors.push(tokio::spawn(async move {
+                if let Err(error) = task.await {
+                    tracing::error!(listener = %name, %error, "the listener accepts no more connections");
+                }
+            }));
+        }
+        Ok(Serving { acceptors, network: Arc::new(network) })
+    }
+
+    /// New connections are refused from now on.
+    pub fn stop_accepting(&self) {
+        self.acceptors.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Network {
+    /// Takes what may change while the node runs: limits of connections, numbers of threads.
+    pub fn update(&self, config: &Config) {
+        let names: Vec<_> = self.threads.keys().cloned().collect();
+        self.limits.update(limits(config, &names, &self.hosts));
+        for (name, threads) in &self.threads {
+            if let Err(error) = threads.resize(thread_count(&config.for_listener(name), name)) {
+                tracing::error!(listener = %name, %error, "the number of network threads could not be changed");
+            }
+        }
+    }
+}
+
+/// Controllers talk to few others: one thread does.
+fn thread_count(config: &Config, listener: &str) -> usize {
+    if config.controller_listener_names().iter().any(|name| name == listener) {
+        return 1;
+    }
+    usize::try_from(config.get(keys::NUM_NETWORK_THREADS)).unwrap_or(1)
+}
+
+fn limits(
+    config: &Config,
+    listeners: &[Arc<str>],
+    hosts: &HashMap<String, IpAddr>,
+) -> ConnectionLimitSettings {
+    ConnectionLimitSettings::from_config(config, listeners, |host| {
+        hosts.get(host).copied().or_else(|| resolve(host, 0).ok().map(|address| address.ip()))
+    })
+}
+
+/// Of the hosts with limits of their own: names are resolved once.
+fn addresses(config: &Config) -> HashMap<String, IpAddr> {
+    let overrides = config.max_connections_per_ip_overrides().unwrap_or_default();
+    let found = overrides.into_keys().map(|host| {
+        let address = resolve(&host, 0);
+        if let Err(reason) = &address {
+            tracing::warn!(host, reason, "max.connections.per.ip.overrides names a host without an address");
+        }
+        (host, address)
+    });
+    found.filter_map(|(host, address)| Some((host, address.ok()?.ip()))).collect()
+}

@@ -1,0 +1,93 @@
+//! Why a node does not start: each says what is wrong, where, and how to mend it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ottla_broker::metadata_driver::MetadataDriverError;
+use ottla_config::ConfigError;
+use ottla_log::dir_lock::DirLockError;
+use ottla_log::meta_properties::MetaPropertiesError;
+use ottla_metadata::MetadataVersion;
+use ottla_raft::{LogError, RaftDriverError};
+use thiserror::Error;
+
+use crate::random::RandomError;
+use crate::storage::{FormatError, LogDirsError};
+
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error(
+        "listener {listener}: {address} is in use: another program, or another node, listens there. Stop it, or give the \
+         listener another port (listeners=...)"
+    )]
+    PortTaken { listener: String, address: SocketAddr },
+    #[error("listener {listener}: can't listen on {address}: {source}")]
+    Bind { listener: String, address: SocketAddr, source: io::Error },
+    #[error(
+        "listener {listener}: the host {host} has no address here ({reason}): write one of this machine's in listeners, or \
+         none for all of them"
+    )]
+    Resolve { listener: String, host: String, reason: String },
+    #[error(
+        "max.connections.per.ip.overrides: the host {host} has no address ({reason}): write an address, or a name that can \
+         be resolved"
+    )]
+    ResolveOverride { host: String, reason: String },
+    #[error(
+        "{} is not a directory, but log.dirs names it as one: move the file away, or name another directory",
+        dir.display()
+    )]
+    NotADirectory { dir: PathBuf },
+    #[error("the log directory {} can't be used: {source}", dir.display())]
+    Directory { dir: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Lock(#[from] DirLockError),
+    #[error(transparent)]
+    MetaProperties(#[from] MetaPropertiesError),
+    #[error("{}/meta.properties has no {what}: take the line from another log directory of this node", dir.display())]
+    Incomplete { dir: PathBuf, what: &'static str },
+    #[error(transparent)]
+    LogDirs(#[from] LogDirsError),
+    #[error(
+        "{} is not formatted, while other log directories of this node are. If a disk is missing there, mount it; if the \
+         directory is new, run: ottla storage format --ignore-formatted with this configuration and --cluster-id {cluster_id}",
+        dir.display()
+    )]
+    NotFormatted { dir: PathBuf, cluster_id: String },
+    #[error(
+        "{} has no meta.properties but is not empty ({found} is in it): only an empty directory is formatted. Name another \
+         directory in log.dirs, move away what is in this one, or bring meta.properties back",
+        dir.display()
+    )]
+    HasData { dir: PathBuf, found: String },
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(
+        "found the metadata log in {}, but this node's metadata directory is {}: set metadata.log.dir to where it is",
+        dir.display(), metadata_dir.display()
+    )]
+    StrayMetadata { dir: PathBuf, metadata_dir: PathBuf },
+    #[error(
+        "{} can't be read: {source}. If the file is damaged, restore it from a copy, or remove it: a cluster that has been \
+         running before does not need it any more",
+        path.display()
+    )]
+    Bootstrap { path: PathBuf, source: LogError },
+    #[error(
+        "{}: the directory was formatted for metadata.version {level}, which is newer than this program knows (up to \
+         {latest} = {name}): start a newer version",
+        path.display(), latest = MetadataVersion::LATEST.level(), name = MetadataVersion::LATEST.name()
+    )]
+    FutureMetadataVersion { path: PathBuf, level: i16 },
+    #[error("the metadata log in {} can't be opened: {source}", dir.display())]
+    Quorum { dir: PathBuf, source: RaftDriverError },
+    #[error(transparent)]
+    Metadata(#[from] MetadataDriverError),
+    #[error("a thread could not be started: {0}")]
+    Thread(#[source] io::Error),
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}

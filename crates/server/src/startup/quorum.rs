@@ -1,0 +1,78 @@
+//! What the metadata quorum of a node starts from.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_broker::node_settings;
+use ottla_broker::quorum::{BOOTSTRAP_CHECKPOINT, Quorum, open_quorum, read_bootstrap};
+use ottla_config::{Config, keys};
+use ottla_log::LogContext;
+use ottla_log::disk::Disk;
+use ottla_metadata::image::VersionedRecord;
+use ottla_metadata::{Feature, MetadataVersion};
+use ottla_raft::{Endpoints, HostPort, LocalReplica, LogError, Node, QuorumSettings, ReplicaKey, VoterSet};
+use ottla_types::{NodeId, Now};
+use ottla_wire::records::MetadataRecord;
+
+use super::StartError;
+use super::directories::Directories;
+use super::listeners::BoundListeners;
+use crate::storage::FeatureLevels;
+
+/// Opens the quorum's replica in the metadata directory.
+pub fn open(
+    config: &Config,
+    directories: &Directories,
+    bound: &BoundListeners,
+    context: Arc<LogContext>,
+    seed: u64,
+    now: Now,
+) -> Result<Quorum, StartError> {
+    let raft = node_settings::raft(config, &directories.cluster_id);
+    let mut listeners = Endpoints::new();
+    for endpoint in bound.advertised_controllers(config)? {
+        listeners.insert(&endpoint.listener, HostPort::new(endpoint.host, endpoint.port));
+    }
+    let node_id = NodeId(config.get(keys::NODE_ID));
+    let voters = config.quorum_voters().into_iter();
+    let voters = voters.map(|voter| (NodeId(voter.id), HostPort::new(voter.host, voter.port)));
+    let bootstrap_servers = config.quorum_bootstrap_servers().into_iter().zip(2..);
+    let settings = QuorumSettings {
+        static_voters: VoterSet::from_addresses(&raft.controller_listener, voters),
+        config: raft,
+        local: LocalReplica {
+            key: ReplicaKey::new(node_id, directories.metadata_dir_id),
+            listeners,
+            supported_kraft_version: (0, 1),
+        },
+        // Their node ids are not known: negative ones stand for them.
+        bootstrap_servers: bootstrap_servers
+            .map(|(at, number)| Node { id: NodeId(-number), address: HostPort::new(at.host, at.port) })
+            .collect(),
+        seed,
+    };
+    let dir = directories.metadata_dir.as_path();
+    open_quorum(settings, context, dir, node_settings::metadata_log(config), now)
+        .map_err(|source| StartError::Quorum { dir: dir.to_owned(), source })
+}
+
+/// What an empty metadata log begins with: what formatting has left for it, or else the levels of this version.
+pub fn bootstrap(disk: &dyn Disk, dir: &Path) -> Result<Vec<VersionedRecord>, StartError> {
+    let path = dir.join(BOOTSTRAP_CHECKPOINT);
+    let unreadable = |source| StartError::Bootstrap { path: path.clone(), source };
+    let Some(values) = read_bootstrap(disk, dir).map_err(unreadable)? else {
+        let records = FeatureLevels::latest(true).records();
+        return Ok(records.into_iter().map(|record| (record, 0)).collect());
+    };
+    let decode = |value| MetadataRecord::decode(value).map_err(|error| LogError::Corrupt(error.to_string()));
+    let records: Vec<_> = values.into_iter().map(decode).collect::<Result<_, _>>().map_err(unreadable)?;
+    for (record, _) in &records {
+        if let MetadataRecord::FeatureLevel(level) = record
+            && Feature::from_name(&level.name) == Some(Feature::MetadataVersion)
+            && level.feature_level > MetadataVersion::LATEST.level()
+        {
+            return Err(StartError::FutureMetadataVersion { path, level: level.feature_level });
+        }
+    }
+    Ok(records)
+}
