@@ -15,7 +15,7 @@ use crate::unknown::close_key;
 /// Where settings come from, weakest first; keys that none of them sets have their defaults.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Inputs<'a> {
-    /// Normally [`built_in`](crate::built_in)'s, and only where there is no file.
+    /// Normally those of Kafka's shipped single-node file, and only where there is no file.
     pub built_in: &'a [(String, String)],
     /// A `.properties` file: its path, for messages, and its bytes.
     pub file: Option<(&'a str, &'a [u8])>,
