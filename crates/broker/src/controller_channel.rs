@@ -6,7 +6,8 @@ use std::fmt;
 
 use ottla_controller::{Controller, Outcome};
 use ottla_metadata::image::VersionedRecord;
-use ottla_types::Now;
+use ottla_raft::QuorumInfo;
+use ottla_types::{NodeId, Now};
 use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 
@@ -16,12 +17,28 @@ const QUEUED_MAX: usize = 10_000;
 /// Operations on their way to the controller.
 pub struct ControllerChannel {
     queue: Mutex<VecDeque<Job>>,
-    /// Called when the queue stops being empty.
+    questions: Mutex<Vec<QuorumQuestion>>,
+    /// Called when a queue stops being empty.
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
 /// An operation: given the controller if this node leads the quorum.
 type Job = Box<dyn FnOnce(Option<&mut Controller>, Now) -> Option<Written> + Send>;
+
+/// What a node knows of the quorum.
+#[derive(Clone, Debug)]
+pub struct QuorumView {
+    /// -1 where no leader is known.
+    pub leader: NodeId,
+    /// What the leader knows: nothing unless this node leads.
+    pub info: Option<QuorumInfo>,
+}
+
+impl QuorumView {
+    pub(crate) const UNKNOWN: QuorumView = QuorumView { leader: NodeId::NONE, info: None };
+}
+
+type QuorumQuestion = Box<dyn FnOnce(QuorumView) + Send>;
 
 /// What an operation leaves to be done.
 pub(crate) struct Written {
@@ -36,7 +53,7 @@ pub(crate) type Release = Box<dyn FnOnce(Result<(), ErrorCode>) + Send>;
 impl ControllerChannel {
     /// `wake` lets the driver of the quorum know that there is work.
     pub fn new(wake: Box<dyn Fn() + Send + Sync>) -> ControllerChannel {
-        ControllerChannel { queue: Mutex::default(), wake }
+        ControllerChannel { queue: Mutex::default(), questions: Mutex::default(), wake }
     }
 
     /// Has `operation` run by the active controller, and calls `done` with its response when its records are
@@ -71,7 +88,26 @@ impl ControllerChannel {
         }
     }
 
-    /// What has come in since the last call.
+    /// Tells `done` of the quorum, from whatever thread drives it.
+    pub fn describe_quorum(&self, done: impl FnOnce(QuorumView) + Send + 'static) {
+        let mut questions = self.questions.lock();
+        if questions.len() >= QUEUED_MAX {
+            drop(questions);
+            return done(QuorumView::UNKNOWN);
+        }
+        questions.push(Box::new(done));
+        let is_first = questions.len() == 1;
+        drop(questions);
+        if is_first {
+            (self.wake)();
+        }
+    }
+
+    pub(crate) fn take_questions(&self) -> Vec<QuorumQuestion> {
+        std::mem::take(&mut self.questions.lock())
+    }
+
+    /// The operations that have come in since the last call.
     pub(crate) fn take(&self) -> VecDeque<Job> {
         std::mem::take(&mut self.queue.lock())
     }

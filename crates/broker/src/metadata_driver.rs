@@ -21,7 +21,7 @@ use ottla_wire::messages::ControllerRegistrationRequest;
 use ottla_wire::records::MetadataRecord;
 use thiserror::Error;
 
-use crate::controller_channel::{ControllerChannel, Release, Written};
+use crate::controller_channel::{ControllerChannel, QuorumView, Release, Written};
 use crate::ids::Ids;
 use crate::publisher::Publisher;
 use crate::quorum::{Quorum, SnapshotBatch, begin_snapshot, committed_batches, complete_snapshot};
@@ -107,6 +107,10 @@ impl MetadataDriver {
                 break;
             }
         }
+        for question in self.parts.channel.take_questions() {
+            let leader = self.parts.quorum.core().leader_and_epoch().leader_id.unwrap_or(NodeId::NONE);
+            question(QuorumView { leader, info: self.parts.quorum.describe(now) });
+        }
         self.snapshot_if_due(now)
     }
 
@@ -126,6 +130,9 @@ impl MetadataDriver {
         self.deactivate();
         for job in self.parts.channel.take() {
             job(None, now);
+        }
+        for question in self.parts.channel.take_questions() {
+            question(QuorumView::UNKNOWN);
         }
         self.parts.quorum.log().close(now)?;
         Ok(())

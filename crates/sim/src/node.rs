@@ -240,6 +240,10 @@ pub fn connection(id: u64) -> Arc<Connection> {
 
 fn config(settings: &[(&str, &str)]) -> Arc<Config> {
     let mut all = BTreeMap::from([
+        ("process.roles", "broker,controller"),
+        ("node.id", "1"),
+        ("listeners", "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093"),
+        ("controller.listener.names", "CONTROLLER"),
         ("log.dirs", DIR),
         ("controller.quorum.voters", "1@localhost:9093"),
         ("offsets.topic.replication.factor", "1"),

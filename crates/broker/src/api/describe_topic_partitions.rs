@@ -13,6 +13,7 @@ use ottla_wire::messages::describe_topic_partitions_response::{
     DescribeTopicPartitionsResponse, NextCursor, Partition, Topic,
 };
 
+use super::authorized_operations::ON_TOPIC;
 use super::call::Call;
 use crate::metadata_cache::{PartitionView, partitions, raw_ids};
 use crate::node::Node;
@@ -92,6 +93,7 @@ fn described(topic: &TopicImage, partitions: Vec<Partition>) -> Topic {
         topic_id: topic.id,
         is_internal: is_internal_topic(&topic.name),
         partitions,
+        topic_authorized_operations: ON_TOPIC,
         ..Topic::default()
     }
 }

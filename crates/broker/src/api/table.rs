@@ -7,10 +7,13 @@ use ottla_wire::{ApiFacts, ApiKey, VersionRange};
 
 use super::dispatch::{RawCall, call};
 use super::{
-    api_versions, create_topics, delete_groups, delete_records, delete_topics, describe_cluster,
-    describe_groups, describe_log_dirs, describe_producers, describe_topic_partitions, fetch,
-    find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets,
-    metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    alter_configs, alter_partition_reassignments, api_versions, create_partitions, create_topics,
+    delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups,
+    describe_log_dirs, describe_producers, describe_quorum, describe_topic_partitions, elect_leaders, fetch,
+    find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group, leave_group,
+    list_config_resources, list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit,
+    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group, unregister_broker,
+    update_features,
 };
 use crate::node::Node;
 
@@ -56,11 +59,22 @@ apis! {
     DeleteRecords => delete_records::handle,
     InitProducerId => init_producer_id::handle,
     OffsetForLeaderEpoch => offset_for_leader_epoch::handle,
+    DescribeConfigs => describe_configs::handle,
+    AlterConfigs => alter_configs::handle,
     DescribeLogDirs => describe_log_dirs::handle,
+    CreatePartitions => create_partitions::handle,
     DeleteGroups => delete_groups::handle,
+    ElectLeaders => elect_leaders::handle,
+    IncrementalAlterConfigs => incremental_alter_configs::handle,
+    AlterPartitionReassignments => alter_partition_reassignments::handle,
+    ListPartitionReassignments => list_partition_reassignments::handle,
     OffsetDelete => offset_delete::handle,
+    DescribeQuorum => describe_quorum::handle,
+    UpdateFeatures => update_features::handle,
     DescribeCluster => describe_cluster::handle,
     DescribeProducers => describe_producers::handle,
+    UnregisterBroker => unregister_broker::handle,
+    ListConfigResources => list_config_resources::handle,
     DescribeTopicPartitions => describe_topic_partitions::handle,
 }
 

@@ -18,7 +18,7 @@ use ottla_wire::records::{MetadataRecord, PartitionRecord, RegisterBrokerRecord,
 use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
 use parking_lot::Mutex;
 
-use crate::controller_channel::ControllerChannel;
+use crate::controller_channel::{ControllerChannel, QuorumView};
 use crate::exchange::{Connection, Handler, Part, Reply, ReplySink, ReplySlot, ResponseFrame};
 use crate::ids::Ids;
 use crate::node::{Hooks, Identity, Node, NodeHandler};
@@ -122,6 +122,9 @@ impl Harness {
     pub fn refuse_controller_requests(&self) {
         for job in self.node.controller.take() {
             assert!(job(None, at(0)).is_none());
+        }
+        for question in self.node.controller.take_questions() {
+            question(QuorumView::UNKNOWN);
         }
     }
 

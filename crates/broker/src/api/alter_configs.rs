@@ -1,0 +1,61 @@
+//! AlterConfigs (KIP-133): what a request says of a resource replaces all that is set for it.
+
+use std::sync::Arc;
+
+use ottla_types::MonoMs;
+use ottla_wire::messages::alter_configs_request::{AlterConfigsRequest, Resource};
+use ottla_wire::messages::alter_configs_response::{AlterConfigsResponse, Response};
+
+use super::call::Call;
+use super::config_changes::{Judged, Wanted, complete, judge};
+use crate::node::Node;
+
+/// The number that IncrementalAlterConfigs has for it.
+const SET: i8 = 0;
+
+pub(super) fn handle(node: &Arc<Node>, call: Call<AlterConfigsRequest>) {
+    let (context, mut request, answer) = call.into_parts();
+    let wanted: Vec<Wanted<'_>> = request.resources.iter().map(wanted).collect();
+    let mut judged = judge(node, &context, &wanted);
+    let mut open = judged.iter().map(Judged::is_open);
+    request.resources.retain(|_| open.next() == Some(true));
+    if request.resources.is_empty() {
+        return answer.reply(&response(&judged));
+    }
+    node.ask_controller(
+        MonoMs::NEVER,
+        move |controller, _| controller.alter_configs(&request),
+        move |result| {
+            let answers = result.map(|answered| {
+                let responses = answered.responses.into_iter();
+                responses.map(|r| (r.resource_type, r.resource_name, r.error_code, r.error_message)).collect()
+            });
+            complete(&mut judged, answers);
+            answer.reply(&response(&judged));
+        },
+    );
+}
+
+fn wanted(resource: &Resource) -> Wanted<'_> {
+    let keys = resource.configs.iter();
+    Wanted {
+        resource_type: resource.resource_type,
+        resource_name: &resource.resource_name,
+        keys: keys.map(|config| (config.name.as_str(), SET, config.value.as_deref())).collect(),
+        replaces: true,
+    }
+}
+
+fn response(judged: &[Judged]) -> AlterConfigsResponse {
+    let of = |resource: &Judged| {
+        let (error_code, error_message) = resource.error();
+        Response {
+            error_code,
+            error_message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            ..Response::default()
+        }
+    };
+    AlterConfigsResponse { responses: judged.iter().map(of).collect(), ..AlterConfigsResponse::default() }
+}
