@@ -1,11 +1,15 @@
 //! Settings change while the node runs, act at once, and stay.
 
+use bytes::Bytes;
+use ottla_record::{BatchBuilder, BatchOptions, NewRecord};
+use ottla_types::Uuid;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::alter_configs_request::{self, AlterConfigsRequest};
 use ottla_wire::messages::describe_configs_request::{self, DescribeConfigsRequest};
 use ottla_wire::messages::describe_configs_response::{Config, Result as Described};
 use ottla_wire::messages::incremental_alter_configs_request::{self, IncrementalAlterConfigsRequest};
 use ottla_wire::messages::list_config_resources_request::ListConfigResourcesRequest;
+use ottla_wire::messages::produce_request::{self, ProduceRequest};
 
 use crate::harness::SteppedNode;
 use crate::topics::create;
@@ -281,4 +285,40 @@ fn only_the_asked_keys_are_described() {
     assert_eq!(names(Some(vec!["log.dirs".into(), "no.such.key".into()])), ["log.dirs"]);
     // As with Apache Kafka, no keys are all keys.
     assert_eq!(names(Some(vec![])), names(None));
+}
+
+/// Writes one record, acknowledged by all replicas in sync.
+fn produce(node: &mut SteppedNode, id: Uuid) -> ErrorCode {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let value: Option<&[u8]> = Some(&[1; 100]);
+    builder.append(&NewRecord { timestamp: node.now().wall, key: None, value, headers: &[] }).unwrap();
+    let partition = produce_request::PartitionData {
+        index: 0,
+        records: Some(Bytes::from(builder.build().unwrap())),
+        ..Default::default()
+    };
+    let topic =
+        produce_request::TopicData { topic_id: id, partition_data: vec![partition], ..Default::default() };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![topic], ..ProduceRequest::default() };
+    let response = node.ask(&request, 13);
+    ErrorCode::from_code(response.responses[0].partition_responses[0].error_code).unwrap()
+}
+
+#[test]
+fn settings_decide_on_the_next_write() {
+    let mut node = SteppedNode::start(&[]);
+    let id = create(&mut node, "a", 1, &[]);
+    assert_eq!(produce(&mut node, id), ErrorCode::None);
+    alter_well(&mut node, TOPIC, "a", &[("max.message.bytes", Some("50"))]);
+    assert_eq!(produce(&mut node, id), ErrorCode::MessageTooLarge);
+    alter_well(&mut node, BROKER, "", &[("message.max.bytes", Some("60"))]);
+    alter_well(&mut node, TOPIC, "a", &[("max.message.bytes", None)]);
+    assert_eq!(produce(&mut node, id), ErrorCode::MessageTooLarge);
+    alter_well(&mut node, BROKER, "1", &[("message.max.bytes", Some("5000"))]);
+    assert_eq!(produce(&mut node, id), ErrorCode::None);
+    // No more replicas can be asked for than a partition has.
+    alter_well(&mut node, TOPIC, "a", &[("min.insync.replicas", Some("2"))]);
+    assert_eq!(value(&mut node, TOPIC, "a", "min.insync.replicas"), ("2".into(), 1));
+    assert_eq!(produce(&mut node, id), ErrorCode::None);
 }

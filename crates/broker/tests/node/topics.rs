@@ -1,14 +1,17 @@
 //! Topics come, are found, and go.
 
+use std::sync::Arc;
+
+use ottla_broker::exchange::{Reply, ReplySink, ReplySlot};
 use ottla_types::Uuid;
-use ottla_wire::ErrorCode;
 use ottla_wire::messages::create_topics_request::{self, CreateTopicsRequest};
 use ottla_wire::messages::create_topics_response::CreateTopicsResponse;
 use ottla_wire::messages::delete_topics_request::{self, DeleteTopicsRequest};
 use ottla_wire::messages::metadata_request::{self, MetadataRequest};
 use ottla_wire::messages::metadata_response::MetadataResponse;
+use ottla_wire::{ErrorCode, FRAME_LENGTH_BYTES, encode_request};
 
-use crate::harness::SteppedNode;
+use crate::harness::{self, SteppedNode};
 
 pub fn new_topic(name: &str, partitions: i32, configs: &[(&str, &str)]) -> CreateTopicsRequest {
     let config = |(name, value): &(&str, &str)| create_topics_request::Config {
@@ -201,4 +204,27 @@ fn metadata_names_all_topics_and_finds_them_by_id() {
     let found = node.ask(&request, 12);
     assert_eq!(names(&found), [Some("a".into()), None]);
     assert_eq!(found.topics[1].error_code, ErrorCode::UnknownTopicId.code());
+}
+
+/// Looks at the node in the moment of the answer.
+struct Witness {
+    node: Arc<ottla_broker::node::Node>,
+    logs: parking_lot::Mutex<Option<usize>>,
+}
+
+impl ReplySink for Witness {
+    fn reply(&self, _: u64, _: Reply) {
+        *self.logs.lock() = Some(self.node.logs().logs().len());
+    }
+}
+
+#[test]
+fn what_was_created_is_published_before_it_is_answered() {
+    let mut node = SteppedNode::start(&[]);
+    let witness = Arc::new(Witness { node: Arc::clone(&node.node), logs: parking_lot::Mutex::default() });
+    let frame = encode_request(1, None, &new_topic("a", 2, &[]), 7).unwrap().bytes;
+    let slot = ReplySlot::new(Arc::clone(&witness) as _, 0);
+    node.deliver(&harness::connection(2), frame.slice(FRAME_LENGTH_BYTES..), slot);
+    node.step();
+    assert_eq!(*witness.logs.lock(), Some(2));
 }

@@ -1,0 +1,54 @@
+//! Requests for the controller, where the controller is slow or gone.
+
+use ottla_wire::ErrorCode;
+use ottla_wire::messages::create_topics_request::{CreateTopicsRequest, Topic};
+use ottla_wire::messages::metadata_request::{self, MetadataRequest};
+
+use super::harness::{Harness, at};
+
+fn request() -> CreateTopicsRequest {
+    let topic = Topic { name: "a".into(), num_partitions: 1, replication_factor: 1, ..Topic::default() };
+    CreateTopicsRequest { topics: vec![topic], timeout_ms: 500, ..CreateTopicsRequest::default() }
+}
+
+#[test]
+fn a_controller_that_is_gone_is_told_of_at_once() {
+    let harness = Harness::new();
+    let sent = harness.send(7, &request(), at(0));
+    assert!(harness.response(&sent).is_none());
+    harness.refuse_controller_requests();
+    let refused = harness.response(&sent).expect("it is answered");
+    assert_eq!(refused.topics[0].error_code, ErrorCode::NotController.code());
+    assert_eq!(harness.node.deadlines.next(), ottla_types::MonoMs::NEVER);
+}
+
+#[test]
+fn a_request_waits_for_the_controller_no_longer_than_it_says() {
+    let harness = Harness::new();
+    let sent = harness.send(7, &request(), at(1000));
+    harness.node.deadlines.expire(at(1499).mono);
+    assert!(harness.response(&sent).is_none());
+    assert_eq!(harness.node.deadlines.next(), at(1500).mono);
+    harness.node.deadlines.expire(at(1500).mono);
+    let late = harness.response(&sent).expect("it is answered");
+    assert_eq!(late.topics[0].error_code, ErrorCode::RequestTimedOut.code());
+    // What the controller says later goes nowhere.
+    harness.refuse_controller_requests();
+    assert!(harness.reply(&sent).is_none());
+}
+
+#[test]
+fn a_missing_topic_is_asked_for_once_at_a_time() {
+    let harness = Harness::new();
+    let topic = metadata_request::Topic { name: Some("missing".into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![topic]), ..MetadataRequest::default() };
+    harness.call(12, &request, at(0));
+    harness.call(12, &request, at(0));
+    assert_eq!(harness.node.controller.take().len(), 1);
+    // The answer to the first was lost with the operation: its time runs out.
+    harness.call(12, &request, at(10));
+    assert_eq!(harness.controller_requests(), 0);
+    harness.node.deadlines.expire(at(100_000).mono);
+    harness.call(12, &request, at(100_000));
+    assert_eq!(harness.controller_requests(), 1);
+}
