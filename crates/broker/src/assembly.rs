@@ -18,6 +18,7 @@ use crate::auto_topic_creation::TopicsInFlight;
 use crate::controller_channel::ControllerChannel;
 use crate::coordinator_storage::{CoordinatorStorage, OffsetsTopicListener};
 use crate::deadlines::Deadlines;
+use crate::directory_assignments::DirectoryAssignments;
 use crate::ids::Ids;
 use crate::lifecycle::Lifecycle;
 use crate::metadata_cache::MetadataCache;
@@ -91,6 +92,8 @@ pub(crate) fn node(
     hooks: Hooks,
     now: Now,
 ) -> Node {
+    let maintain_at = Arc::clone(&hooks.maintain_at);
+    logs.context().on_work(move |due| maintain_at(due));
     let replicas = Arc::new(ReplicaManager::new(
         identity.node_id,
         node_settings::replicas(&config),
@@ -125,6 +128,7 @@ pub(crate) fn node(
         controller,
         topics_in_flight: TopicsInFlight::default(),
         deadlines: Deadlines::default(),
+        directory_assignments: DirectoryAssignments::default(),
         registration,
         lifecycle: Mutex::new(Lifecycle::new(node_settings::lifecycle(&config), now)),
         ids,

@@ -1,7 +1,9 @@
 //! A broker's life with the controller (KIP-631): it registers, keeps its session with heartbeats, is unfenced when it
 //! has caught up, and asks before it leaves.
 
-use ottla_types::{BrokerEpoch, MonoMs, Now, Offset};
+use std::collections::BTreeMap;
+
+use ottla_types::{BrokerEpoch, MonoMs, Now, Offset, Uuid};
 use ottla_wire::messages::BrokerHeartbeatRequest;
 use ottla_wire::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 
@@ -17,6 +19,30 @@ pub struct LifecycleSettings {
     pub session_timeout_ms: i64,
     /// `initial.broker.registration.timeout.ms`
     pub registration_timeout_ms: i64,
+    /// `log.dir.failure.timeout.ms`: so soon the controller must know of a failed log directory.
+    pub dir_failure_timeout_ms: i64,
+}
+
+/// How far the controller knows that a log directory has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DirFailure {
+    Untold {
+        until: MonoMs,
+    },
+    /// The request under way says so.
+    Telling {
+        until: MonoMs,
+    },
+    Told,
+}
+
+impl DirFailure {
+    fn deadline(self) -> MonoMs {
+        match self {
+            DirFailure::Untold { until } | DirFailure::Telling { until } => until,
+            DirFailure::Told => MonoMs::NEVER,
+        }
+    }
 }
 
 /// What is to be sent to the controller. One request is under way at a time.
@@ -50,6 +76,8 @@ pub struct Lifecycle {
     started: MonoMs,
     retry_ms: i64,
     under_way_until: Option<MonoMs>,
+    /// By `directory.id`.
+    failed_dirs: BTreeMap<Uuid, DirFailure>,
 }
 
 impl Lifecycle {
@@ -63,6 +91,7 @@ impl Lifecycle {
             started: now.mono,
             retry_ms: RETRY_MS.0,
             under_way_until: None,
+            failed_dirs: BTreeMap::new(),
         }
     }
 
@@ -96,6 +125,26 @@ impl Lifecycle {
         }
     }
 
+    /// A log directory has failed: the controller is to know at once.
+    pub fn dir_failed(&mut self, dir_id: Uuid, now: Now) {
+        let until = now.mono.plus_ms(self.settings.dir_failure_timeout_ms);
+        self.failed_dirs.entry(dir_id).or_insert(DirFailure::Untold { until });
+        if matches!(self.state, LifecycleState::Fenced | LifecycleState::Running) {
+            self.due = now.mono;
+        }
+    }
+
+    /// When the controller must know of all failed directories.
+    pub fn dir_failure_deadline(&self) -> MonoMs {
+        self.failed_dirs.values().map(|failure| failure.deadline()).min().unwrap_or(MonoMs::NEVER)
+    }
+
+    /// A failed directory that the controller should know of by now, and does not.
+    pub fn dir_failure_not_told(&self, now: Now) -> Option<Uuid> {
+        let late = self.failed_dirs.iter().find(|(_, failure)| failure.deadline() <= now.mono)?;
+        Some(*late.0)
+    }
+
     /// What is due; `metadata_offset` is the last that the broker has applied.
     pub fn poll(&mut self, metadata_offset: Offset, now: Now) -> Option<ToSend> {
         if self.under_way_until.is_some_and(|until| until <= now.mono) {
@@ -112,11 +161,30 @@ impl Lifecycle {
                 current_metadata_offset: metadata_offset.value(),
                 want_fence: false,
                 want_shut_down: self.wants_shutdown,
+                offline_log_dirs: self.failed_dirs_to_tell(),
                 ..BrokerHeartbeatRequest::default()
             }),
         };
         self.under_way_until = Some(now.mono.plus_ms(self.settings.session_timeout_ms));
         Some(request)
+    }
+
+    fn failed_dirs_to_tell(&mut self) -> Vec<Uuid> {
+        for failure in self.failed_dirs.values_mut() {
+            if let DirFailure::Untold { until } = *failure {
+                *failure = DirFailure::Telling { until };
+            }
+        }
+        self.failed_dirs.keys().copied().collect()
+    }
+
+    /// The heartbeat under way was answered, or will not be.
+    fn end_telling(&mut self, is_told: bool) {
+        for failure in self.failed_dirs.values_mut() {
+            if let DirFailure::Telling { until } = *failure {
+                *failure = if is_told { DirFailure::Told } else { DirFailure::Untold { until } };
+            }
+        }
     }
 
     pub fn next_deadline(&self) -> MonoMs {
@@ -150,10 +218,16 @@ impl Lifecycle {
         } else {
             (LifecycleState::Running, now.mono.plus_ms(interval))
         };
+        self.end_telling(true);
+        let is_untold = |failure: &DirFailure| matches!(failure, DirFailure::Untold { .. });
+        if self.state == LifecycleState::Running && self.failed_dirs.values().any(is_untold) {
+            self.due = now.mono;
+        }
     }
 
     /// The request failed, or its answer did not come. A stale epoch makes the broker register again.
     pub fn failed(&mut self, now: Now) {
+        self.end_telling(false);
         self.under_way_until = None;
         self.due = now.mono.plus_ms(self.retry_ms);
         self.retry_ms = (2 * self.retry_ms).min(RETRY_MS.1);
@@ -161,6 +235,7 @@ impl Lifecycle {
 
     /// The controller does not know this registration any more.
     pub fn must_register_again(&mut self, now: Now) {
+        self.end_telling(false);
         self.under_way_until = None;
         if self.wants_shutdown {
             self.state = LifecycleState::MayStop;
@@ -188,6 +263,7 @@ mod tests {
         heartbeat_interval_ms: 2000,
         session_timeout_ms: 9000,
         registration_timeout_ms: 60_000,
+        dir_failure_timeout_ms: 30_000,
     };
 
     fn at(ms: u64) -> Now {
@@ -254,6 +330,30 @@ mod tests {
         assert_eq!(broker.poll(Offset(6), at(11_032)), None);
         assert_eq!(broker.poll(Offset(6), at(11_033)), None);
         assert!(broker.poll(Offset(6), at(11_053)).is_some());
+    }
+
+    #[test]
+    fn the_controller_is_told_of_failed_directories_until_it_knows() {
+        let [first, second] = [Uuid([1; 16]), Uuid([2; 16])];
+        let told = |broker: &mut Lifecycle, ms| match broker.poll(Offset(6), at(ms)) {
+            Some(ToSend::Heartbeat(request)) => request.offline_log_dirs,
+            other => panic!("{other:?}"),
+        };
+        let mut broker = running();
+        broker.dir_failed(first, at(100));
+        assert_eq!(told(&mut broker, 100), [first]);
+        // Too late for the heartbeat under way.
+        broker.dir_failed(second, at(101));
+        broker.heard(&answer(false, false), at(102));
+        assert_eq!(broker.dir_failure_deadline(), MonoMs(30_101));
+        assert_eq!(told(&mut broker, 102), [first, second]);
+        broker.failed(at(103));
+        assert_eq!(broker.dir_failure_not_told(at(30_100)), None);
+        assert_eq!(broker.dir_failure_not_told(at(30_101)), Some(second));
+        assert_eq!(told(&mut broker, 123), [first, second]);
+        broker.heard(&answer(false, false), at(124));
+        assert_eq!((broker.dir_failure_deadline(), broker.next_deadline()), (MonoMs::NEVER, MonoMs(2124)));
+        assert_eq!(told(&mut broker, 2124), [first, second], "a new controller has to hear it too");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::auto_topic_creation::TopicsInFlight;
 use crate::controller_channel::ControllerChannel;
 use crate::coordinator_storage::OffsetsTopicListener;
 use crate::deadlines::Deadlines;
+use crate::directory_assignments::DirectoryAssignments;
 use crate::exchange::{Connection, Handler, ReplySlot};
 use crate::ids::Ids;
 use crate::lifecycle::{Lifecycle, LifecycleState};
@@ -56,6 +57,7 @@ pub struct Node {
     pub(crate) controller: Arc<ControllerChannel>,
     pub(crate) topics_in_flight: TopicsInFlight,
     pub(crate) deadlines: Deadlines,
+    pub(crate) directory_assignments: DirectoryAssignments,
     pub(crate) ids: Arc<Ids>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) registration: Registration,
@@ -74,6 +76,8 @@ pub struct Hooks {
     /// There is something for [`Node::tick`] to do at this time, which may be earlier than
     /// [`Node::next_deadline`] last said. Called for every answer that has to wait: it must be cheap.
     pub wake_at: WakeAt,
+    /// There is something for [`Node::maintain`] to do at this time, likewise.
+    pub maintain_at: WakeAt,
     /// The effective configuration has changed.
     pub config_changed: ConfigChanged,
     /// There are logs for [`Node::load_next_shard`] to read.
@@ -83,7 +87,12 @@ pub struct Hooks {
 impl Default for Hooks {
     /// For a node that is stepped by hand.
     fn default() -> Hooks {
-        Hooks { wake_at: Arc::new(|_| {}), config_changed: Box::new(|_| {}), shards_to_load: Box::new(|| {}) }
+        Hooks {
+            wake_at: Arc::new(|_| {}),
+            maintain_at: Arc::new(|_| {}),
+            config_changed: Box::new(|_| {}),
+            shards_to_load: Box::new(|| {}),
+        }
     }
 }
 
@@ -128,6 +137,7 @@ impl Node {
         self.groups.tick(now);
         self.deadlines.expire(now.mono);
         self.poll_lifecycle(now);
+        self.tell_directories(now);
     }
 
     /// When to [`Node::tick`] next.

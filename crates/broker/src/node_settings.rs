@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use ottla_config::{Config, keys};
 use ottla_coordinator::group::GroupCoordinatorConfig;
+use ottla_log::cleaner::CleanerSettings;
 use ottla_log::log_manager::LogManagerConfig;
 use ottla_log::producer_state::ProducerStateConfig;
 use ottla_raft::RaftConfig;
@@ -31,8 +32,21 @@ pub fn log_manager(config: &Config) -> LogManagerConfig {
         retention_check_ms: config.get(keys::LOG_RETENTION_CHECK_INTERVAL_MS),
         producer_expiration_check_ms: i64::from(config.get(keys::PRODUCER_ID_EXPIRATION_CHECK_INTERVAL_MS)),
         delete_delay_ms: config.get(keys::LOG_SEGMENT_DELETE_DELAY_MS),
+        cleaner: cleaner(config),
         producer_state: producer_state(config),
         ..LogManagerConfig::new(config.log_dirs().iter().map(PathBuf::from).collect())
+    }
+}
+
+fn cleaner(config: &Config) -> CleanerSettings {
+    CleanerSettings {
+        is_enabled: config.get(keys::LOG_CLEANER_ENABLE),
+        threads: size(config.get(keys::LOG_CLEANER_THREADS)),
+        dedupe_buffer_bytes: u64::try_from(config.get(keys::LOG_CLEANER_DEDUPE_BUFFER_SIZE)).unwrap_or(0),
+        dedupe_buffer_load_factor: config.get(keys::LOG_CLEANER_IO_BUFFER_LOAD_FACTOR),
+        io_buffer_bytes: u64::try_from(config.get(keys::LOG_CLEANER_IO_BUFFER_SIZE)).unwrap_or(0),
+        io_max_bytes_per_second: config.get(keys::LOG_CLEANER_IO_MAX_BYTES_PER_SECOND),
+        backoff_ms: config.get(keys::LOG_CLEANER_BACKOFF_MS),
     }
 }
 
@@ -82,6 +96,7 @@ pub fn lifecycle(config: &Config) -> LifecycleSettings {
         heartbeat_interval_ms: i64::from(config.get(keys::BROKER_HEARTBEAT_INTERVAL_MS)),
         session_timeout_ms: i64::from(config.get(keys::BROKER_SESSION_TIMEOUT_MS)),
         registration_timeout_ms: i64::from(config.get(keys::INITIAL_BROKER_REGISTRATION_TIMEOUT_MS)),
+        dir_failure_timeout_ms: config.get(keys::LOG_DIR_FAILURE_TIMEOUT_MS),
     }
 }
 

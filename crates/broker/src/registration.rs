@@ -124,7 +124,8 @@ impl Node {
     }
 
     fn register(self: &Arc<Self>, now: Now) {
-        let request = self.registration.request(self.identity.node_id, &self.identity.cluster_id);
+        let registration = Registration { log_dirs: self.logs.online_dir_ids(), ..self.registration.clone() };
+        let request = registration.request(self.identity.node_id, &self.identity.cluster_id);
         let node = Arc::clone(self);
         self.controller.submit(
             move |controller, now| controller.register_broker(&request, now),

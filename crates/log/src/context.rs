@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use ottla_types::{MonoMs, Now};
@@ -23,16 +23,49 @@ pub struct LogContext {
     pub producer_state: Arc<ArcSwap<ProducerStateConfig>>,
     pub failures: LogDirFailures,
     pub deferred: Deferred,
+    waker: Arc<Waker>,
+}
+
+/// Told when the logs' owner has something to do, maybe earlier than it knows.
+type WakeAt = Box<dyn Fn(MonoMs) + Send + Sync>;
+
+/// Set once by the owner of the clock; nobody needs to be woken before.
+#[derive(Default)]
+struct Waker(OnceLock<WakeAt>);
+
+impl Waker {
+    fn wake_at(&self, due: MonoMs) {
+        if let Some(wake_at) = self.0.get() {
+            wake_at(due);
+        }
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waker")
+    }
 }
 
 impl LogContext {
     pub fn new(disk: Arc<dyn Disk>, producer_state: ProducerStateConfig) -> Arc<LogContext> {
+        let waker = Arc::<Waker>::default();
         Arc::new(LogContext {
             disk,
             producer_state: Arc::new(ArcSwap::from_pointee(producer_state)),
-            failures: LogDirFailures::default(),
-            deferred: Deferred::default(),
+            failures: LogDirFailures { waker: Arc::clone(&waker), ..LogDirFailures::default() },
+            deferred: Deferred { waker: Arc::clone(&waker), ..Deferred::default() },
+            waker,
         })
+    }
+
+    /// Has `wake_at` called with the time when work has come up for whoever does what is due. Only the first call counts.
+    pub fn on_work(&self, wake_at: impl Fn(MonoMs) + Send + Sync + 'static) {
+        let _ = self.waker.0.set(Box::new(wake_at));
+    }
+
+    pub(crate) fn wake_at(&self, due: MonoMs) {
+        self.waker.wake_at(due);
     }
 
     /// Turns an error of the disk into what callers see. Anything but a full disk takes the directory offline.
@@ -62,6 +95,7 @@ pub struct LogDirFailure {
 #[derive(Debug, Default)]
 pub struct LogDirFailures {
     reported: Mutex<Vec<LogDirFailure>>,
+    waker: Arc<Waker>,
 }
 
 impl LogDirFailures {
@@ -70,7 +104,13 @@ impl LogDirFailures {
         if !reported.iter().any(|failure| failure.dir == dir) {
             error!(dir = %dir.display(), doing, "log directory failed: {source}");
             reported.push(LogDirFailure { dir: dir.to_owned(), doing, source });
+            drop(reported);
+            self.waker.wake_at(MonoMs(0));
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.reported.lock().is_empty()
     }
 
     /// The failures that were reported since the last call.
@@ -86,6 +126,7 @@ type Task = Box<dyn FnOnce(Now) + Send>;
 #[derive(Default)]
 pub struct Deferred {
     tasks: Mutex<Tasks>,
+    waker: Arc<Waker>,
 }
 
 #[derive(Default)]
@@ -98,8 +139,11 @@ impl Deferred {
     pub(crate) fn after_ms(&self, now: Now, delay_ms: i64, task: impl FnOnce(Now) + Send + 'static) {
         let mut tasks = self.tasks.lock();
         tasks.added += 1;
-        let key = (now.mono.plus_ms(delay_ms), tasks.added);
+        let due = now.mono.plus_ms(delay_ms);
+        let key = (due, tasks.added);
         tasks.by_due.insert(key, Box::new(task));
+        drop(tasks);
+        self.waker.wake_at(due);
     }
 
     /// Runs what is due, in order; returns how much that was. What it adds waits for the next call.

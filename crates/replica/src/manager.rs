@@ -1,6 +1,6 @@
 //! The partitions of this node, and the operations that wait for them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ type WakeAt = Arc<dyn Fn(MonoMs) + Send + Sync>;
 struct Topics {
     by_name: HashMap<Arc<str>, HashMap<i32, Arc<Partition>>>,
     names: HashMap<Uuid, Arc<str>>,
+    /// Partitions that should be here, and whose log directory has failed.
+    offline: HashSet<TopicPartition>,
 }
 
 impl ReplicaManager {
@@ -101,6 +103,7 @@ impl ReplicaManager {
         let mut topics = self.topics.write();
         let topic = Arc::clone(&partition.topic_partition().topic);
         topics.names.insert(partition.topic_id(), Arc::clone(&topic));
+        topics.offline.remove(partition.topic_partition());
         topics
             .by_name
             .entry(topic)
@@ -112,6 +115,7 @@ impl ReplicaManager {
     /// Lets go of a partition. Who waits for it, and who asks later through an old reference, is told `code`.
     pub fn remove(&self, id: &TopicPartition, code: ErrorCode, now: Now) -> Option<Arc<Partition>> {
         let mut topics = self.topics.write();
+        topics.offline.remove(id);
         let of_topic = topics.by_name.get_mut(&id.topic)?;
         let partition = of_topic.remove(&id.partition)?;
         if of_topic.is_empty() {
@@ -122,6 +126,29 @@ impl ReplicaManager {
         partition.retire(code);
         self.check_all(&partition, now);
         Some(partition)
+    }
+
+    /// The log directory of a partition has failed: it is out of reach until the directory is back.
+    pub fn take_offline(&self, id: &TopicPartition, now: Now) -> Option<Arc<Partition>> {
+        let partition = self.remove(id, ErrorCode::KafkaStorageError, now);
+        self.set_offline(id);
+        partition
+    }
+
+    /// A partition should be here, and its log can't be had.
+    pub fn set_offline(&self, id: &TopicPartition) {
+        self.topics.write().offline.insert(id.clone());
+    }
+
+    /// A partition should not be here any more, nor in a failed directory.
+    pub fn set_gone(&self, id: &TopicPartition) {
+        self.topics.write().offline.remove(id);
+    }
+
+    pub fn is_offline(&self, topic: &Arc<str>, partition: i32) -> bool {
+        let topics = self.topics.read();
+        !topics.offline.is_empty()
+            && topics.offline.contains(&TopicPartition::new(Arc::clone(topic), partition))
     }
 
     /// Moves the log start offsets (KIP-107); -1 stands for the high watermark. Answers with the low watermarks.

@@ -17,7 +17,7 @@ use crate::node::Node;
 pub(super) fn by_name(node: &Node, topic: &str, partition: i32) -> Result<Arc<Partition>, ErrorCode> {
     node.replicas.partition(topic, partition).ok_or_else(|| {
         let image = node.metadata.image();
-        not_here(image.topics.by_name(topic), partition, ErrorCode::UnknownTopicOrPartition)
+        not_here(node, image.topics.by_name(topic), partition, ErrorCode::UnknownTopicOrPartition)
     })
 }
 
@@ -25,13 +25,19 @@ pub(super) fn by_name(node: &Node, topic: &str, partition: i32) -> Result<Arc<Pa
 pub(super) fn by_id(node: &Node, topic: Uuid, partition: i32) -> Result<Arc<Partition>, ErrorCode> {
     node.replicas.partition_by_id(topic, partition).ok_or_else(|| {
         let image = node.metadata.image();
-        not_here(image.topics.by_id(topic), partition, ErrorCode::UnknownTopicId)
+        not_here(node, image.topics.by_id(topic), partition, ErrorCode::UnknownTopicId)
     })
 }
 
-fn not_here(topic: Option<&Arc<TopicImage>>, partition: i32, unknown_topic: ErrorCode) -> ErrorCode {
+fn not_here(
+    node: &Node,
+    topic: Option<&Arc<TopicImage>>,
+    partition: i32,
+    unknown_topic: ErrorCode,
+) -> ErrorCode {
     match topic {
         None => unknown_topic,
+        Some(topic) if node.replicas.is_offline(&topic.name, partition) => ErrorCode::KafkaStorageError,
         Some(topic) if topic.partitions.contains_key(&partition) => ErrorCode::NotLeaderOrFollower,
         Some(_) => ErrorCode::UnknownTopicOrPartition,
     }

@@ -56,6 +56,7 @@ fn assign(
     registration: &PartitionRegistration,
     now: Now,
 ) {
+    let local = node.identity.node_id;
     let config = node.topic_config(&publication.image, &topic.name);
     // What the first image has may have been here before, in a directory that is offline now.
     let is_first_image = publication.previous.provenance.last_offset == Offset::UNKNOWN;
@@ -70,7 +71,7 @@ fn assign(
         replicas: registration.replicas.clone(),
         isr: registration.isr.clone(),
     };
-    let wanted = registration.directory(node.identity.node_id).filter(|dir| !directory::is_reserved(*dir));
+    let wanted = registration.directory(local).filter(|dir| !directory::is_reserved(*dir));
     let open = || -> Result<Arc<UnifiedLog>, OpenError> {
         let create = CreateLog {
             partition: id.clone(),
@@ -87,14 +88,22 @@ fn assign(
                 partition.set_listener(Some(Arc::clone(&node.offsets_listener) as _));
             }
             partition.set_min_insync_replicas(usize::try_from(config.min_insync_replicas).unwrap_or(1));
+            let actual = node.logs.dir_id(&partition.log().log_dir());
+            if let Some(actual) = actual.filter(|dir| registration.directory(local) != Some(*dir)) {
+                node.directory_assignments.add(topic.id, id.partition, actual);
+            }
         }
-        Err(error) => tracing::error!(partition = %id, %error, "the partition is not available"),
+        Err(error) => {
+            tracing::error!(partition = %id, %error, "the partition is not available");
+            node.replicas.set_offline(id);
+        }
     }
 }
 
 fn remove(node: &Node, id: &TopicPartition, topic_id: Uuid, now: Now) {
     let here = node.replicas.partition(&id.topic, id.partition).filter(|p| p.topic_id() == topic_id);
     if here.is_none() {
+        node.replicas.set_gone(id);
         return;
     }
     node.replicas.remove(id, ErrorCode::UnknownTopicOrPartition, now);

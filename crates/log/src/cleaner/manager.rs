@@ -290,6 +290,17 @@ impl CleanerManager {
         }
     }
 
+    /// Forgets the partitions of a directory that are not among `logs`: they went while the cleaner could not see it.
+    pub fn forget_absent(&self, dir: &Path, logs: &BTreeSet<TopicPartition>) {
+        let mut state = self.state.lock();
+        let Some(cleaned) = state.dirs.get_mut(dir) else { return };
+        let known = cleaned.offsets.len();
+        cleaned.offsets.retain(|partition, _| logs.contains(partition));
+        if cleaned.offsets.len() < known {
+            cleaned.write();
+        }
+    }
+
     /// A partition has moved to another log directory (KIP-113).
     pub fn move_dir(&self, partition: &TopicPartition, from: &Path, to: &Path) {
         let mut state = self.state.lock();
@@ -403,9 +414,14 @@ impl State {
             Some(offset) => cleaned.offsets.insert(partition.clone(), offset),
             None => cleaned.offsets.remove(partition),
         };
-        let entries: Vec<_> =
-            cleaned.offsets.iter().map(|(partition, offset)| (partition, *offset)).collect();
-        if let Err(failure) = cleaned.checkpoint.write(entries) {
+        cleaned.write();
+    }
+}
+
+impl CleanedOffsets {
+    fn write(&self) {
+        let entries: Vec<_> = self.offsets.iter().map(|(partition, offset)| (partition, *offset)).collect();
+        if let Err(failure) = self.checkpoint.write(entries) {
             // What is cleaned again is not harmed by it.
             error!("cannot write the cleaner's checkpoint: {failure}");
         }

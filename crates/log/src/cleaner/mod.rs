@@ -8,8 +8,8 @@
 //! it: the active segment is not touched, and readers of replaced segments read on. Memory is bounded by the configured
 //! buffers. No clock is read here: a step says how much I/O it did, and [`IoThrottle`] how long to wait for it.
 //!
-//! A worker thread: [`CleanerManager::grab_filthiest`], then [`CleanerManager::step`] until it is through; then
-//! [`CleanerManager::grab_deletable`] and [`CleanerManager::delete`] for each; if there was nothing to clean, wait.
+//! A thread keeps a [`CleanerWorker`] and calls [`LogManager::clean_step`](crate::log_manager::LogManager::clean_step),
+//! waiting as long as each step says.
 
 mod chunk;
 mod cleanable;
@@ -24,11 +24,13 @@ mod run;
 mod stats;
 mod throttle;
 mod transactions;
+mod worker;
 
 pub use manager::{CleanProgress, CleanerManager, CleanerMetrics, Cleaning, Deletion};
 pub use retention::LastRecord;
 pub use stats::CleanerStats;
 pub use throttle::IoThrottle;
+pub use worker::{CleanerSettings, CleanerWorker};
 
 use std::io;
 use std::path::PathBuf;

@@ -121,6 +121,13 @@ impl LogManager {
 
     pub(super) fn doom(&self, path: PathBuf, now: Now) {
         self.doomed.lock().push(DoomedDir { path, since: now.mono });
+        self.context.wake_at(now.mono.plus_ms(self.config.read().delete_delay_ms));
+    }
+
+    /// When the next directory is to be removed.
+    pub(super) fn next_removal(&self) -> Option<MonoMs> {
+        let delay_ms = self.config.read().delete_delay_ms;
+        self.doomed.lock().iter().map(|dir| dir.since.plus_ms(delay_ms)).min()
     }
 
     /// Removes the directories of partitions that were deleted `log.segment.delete.delay.ms` ago; returns how many.

@@ -120,12 +120,20 @@ impl LogManager {
     /// Takes the directories offline that were reported to have failed, with all that is in them.
     pub fn take_failed_dirs_offline(&self) -> Vec<DirFailed> {
         let failures = self.context.failures.take();
-        failures.iter().filter_map(|failure| self.take_offline(&failure.dir)).collect()
+        failures.iter().map(|failure| self.take_offline(&failure.dir)).collect()
     }
 
-    fn take_offline(&self, path: &Path) -> Option<DirFailed> {
+    fn take_offline(&self, path: &Path) -> DirFailed {
         let _changing = self.changing.lock();
-        let dir = self.dirs.iter().find(|dir| dir.path == path)?;
+        let Some(dir) = self.dirs.iter().find(|dir| dir.path == path) else {
+            // The metadata log's own.
+            return DirFailed {
+                dir: path.to_owned(),
+                dir_id: None,
+                partitions: Vec::new(),
+                future_partitions: Vec::new(),
+            };
+        };
         // One that never was online is news too, the first time.
         dir.is_online.store(false, Ordering::Release);
         self.cleaner.remove_dir(path);
@@ -136,7 +144,7 @@ impl LogManager {
             future_partitions: remove_logs_in(&self.future, path),
         };
         warn!(dir = %path.display(), partitions = failed.partitions.len(), "a log directory is offline");
-        Some(failed)
+        failed
     }
 }
 

@@ -100,6 +100,11 @@ impl LogManager {
         }
         for dir in &to_load {
             dir.dir.is_loaded.store(true, Ordering::Release);
+            let here = |log: &Arc<UnifiedLog>| log.log_dir() == dir.dir.path;
+            let logs = self.logs().into_iter().filter(here).map(|log| log.partition().clone());
+            if self.context.failures.is_empty() {
+                self.cleaner.forget_absent(&dir.dir.path, &logs.collect());
+            }
         }
         info!(logs = progress.loaded(), "loaded all logs");
         Ok(())

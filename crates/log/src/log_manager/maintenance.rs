@@ -87,7 +87,9 @@ impl LogManager {
             schedule.producer_expiration,
         ];
         let deferred = self.context.deferred.next_due();
-        periodic.into_iter().chain(deferred).min().unwrap_or(MonoMs::NEVER)
+        let failures = (!self.context.failures.is_empty()).then_some(MonoMs(0));
+        let others = deferred.into_iter().chain(failures).chain(self.next_removal());
+        periodic.into_iter().chain(others).min().unwrap_or(MonoMs::NEVER)
     }
 
     /// Flushes the logs whose `flush.ms` is over.

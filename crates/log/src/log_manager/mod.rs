@@ -6,9 +6,10 @@
 //! Only loading and closing, which have all the logs to go through, use threads of their own while they last.
 //!
 //! The directories are locked by whoever starts the process ([`crate::dir_lock`]). Compaction has a manager of its own,
-//! which is told here of all that happens to logs; its workers are the caller's.
+//! which is told here of all that happens to logs; its threads are the caller's, who calls [`LogManager::clean_step`].
 
 mod checkpoints;
+mod compaction;
 mod delete;
 mod dirs;
 mod get_or_create;
@@ -34,7 +35,7 @@ use parking_lot::{Mutex, RwLock};
 use self::delete::DoomedDir;
 use self::dirs::LogDir;
 use self::maintenance::Schedule;
-use crate::cleaner::CleanerManager;
+use crate::cleaner::{CleanerManager, CleanerSettings, IoThrottle};
 use crate::context::LogContext;
 use crate::disk::Disk;
 use crate::log_config::LogConfig;
@@ -64,6 +65,7 @@ pub struct LogManagerConfig {
     pub producer_expiration_check_ms: i64,
     /// `log.segment.delete.delay.ms`: how long the directory of a deleted partition stays.
     pub delete_delay_ms: i64,
+    pub cleaner: CleanerSettings,
     pub producer_state: ProducerStateConfig,
 }
 
@@ -81,6 +83,7 @@ impl LogManagerConfig {
             retention_check_ms: 300_000,
             producer_expiration_check_ms: 600_000,
             delete_delay_ms: 60_000,
+            cleaner: CleanerSettings::default(),
             producer_state: ProducerStateConfig::default(),
         }
     }
@@ -98,6 +101,7 @@ pub struct LogManager {
     config: RwLock<LogManagerConfig>,
     context: Arc<LogContext>,
     cleaner: CleanerManager,
+    throttle: Mutex<IoThrottle>,
     /// In the order of the settings; each is online until it fails.
     dirs: Vec<LogDir>,
     current: Logs,
@@ -114,11 +118,13 @@ impl LogManager {
         let context = LogContext::new(Arc::clone(&disk), config.producer_state);
         let cleaner = CleanerManager::new(disk);
         let dirs = config.log_dirs.iter().map(|path| LogDir::open(&context, &cleaner, path)).collect();
+        let throttle = IoThrottle::new(config.cleaner.io_max_bytes_per_second, now.mono);
         let schedule = Mutex::new(Schedule::starting(&config, now));
         LogManager {
             config: RwLock::new(config),
             context,
             cleaner,
+            throttle: Mutex::new(throttle),
             dirs,
             current: Logs::default(),
             future: Logs::default(),
@@ -142,6 +148,7 @@ impl LogManager {
         let mut config = self.config.write();
         change(&mut config);
         self.context.producer_state.store(Arc::new(config.producer_state));
+        self.throttle.lock().set_bytes_per_second(config.cleaner.io_max_bytes_per_second);
     }
 
     /// The log of a partition.
@@ -170,11 +177,15 @@ impl LogManager {
         logs
     }
 
-    /// The logs of a topic act on these settings from now on.
+    /// The logs of a topic act on these settings from now on. What is not compacted any more stops being compacted.
     pub fn update_topic_config(&self, topic: &str, config: &Arc<LogConfig>) {
         for log in self.all_logs() {
-            if &*log.partition().topic == topic {
-                log.update_config(Arc::clone(config));
+            if &*log.partition().topic != topic {
+                continue;
+            }
+            let old = log.update_config(Arc::clone(config));
+            if old.cleanup_policy.compact && !config.cleanup_policy.compact {
+                self.cleaner.abort(log.partition());
             }
         }
     }

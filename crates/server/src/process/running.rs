@@ -56,7 +56,7 @@ struct Reactions {
 impl Reactions {
     fn config_changed(&self, config: &Config) {
         if let Some(cleaners) = self.cleaners.get()
-            && let Err(error) = cleaners.update(config)
+            && let Err(error) = cleaners.update()
         {
             tracing::error!(%error, "the number of cleaner threads could not be changed");
         }
@@ -80,7 +80,8 @@ pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, Bou
     let advertised = bound.advertised(&config)?;
     let bootstrap = advertised.iter().map(|at| format!("{}:{}", at.host, at.port)).collect();
 
-    let [ticker_alarm, driver_alarm, loader_alarm] = [(); 3].map(|()| Arc::new(Alarm::default()));
+    let [ticker_alarm, driver_alarm, loader_alarm, maintenance_alarm] =
+        [(); 4].map(|()| Arc::new(Alarm::default()));
     let reactions = Arc::new(Reactions::default());
     let parts = NodeParts {
         identity: Identity {
@@ -94,13 +95,12 @@ pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, Bou
         listeners: advertised,
         controller_listeners: listeners::for_registration(bound.advertised_controllers(&config)?),
         seed,
-        hooks: hooks(&ticker_alarm, &loader_alarm, &reactions),
+        hooks: hooks(&ticker_alarm, &maintenance_alarm, &loader_alarm, &reactions),
         wake_driver: WakeDriver(ringing(&driver_alarm)),
     };
     let (node, driver) = assemble(parts, now);
 
-    let hash_secret = (u64::from_be_bytes(random::bytes()?), u64::from_be_bytes(random::bytes()?));
-    let cleaners = Arc::new(Cleaners::new(Arc::clone(&node), &config, hash_secret, clock));
+    let cleaners = Arc::new(Cleaners::new(Arc::clone(&node), clock));
     let _ = reactions.cleaners.set(Arc::clone(&cleaners));
 
     let (state_sender, states) = watch::channel(LifecycleState::Starting);
@@ -114,9 +114,9 @@ pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, Bou
     let told = fatal.clone();
     let metadata_worker =
         Worker::spawn("metadata", driver_alarm, move |_| metadata(&of_thread, driver, clock, &told));
-    let (of_thread, dir) = (Arc::clone(&node), directories.metadata_dir.clone());
-    let maintenance_worker = Worker::spawn("maintenance", Arc::default(), move |alarm| {
-        maintenance(alarm, &of_thread, &dir, clock, &fatal);
+    let of_thread = Arc::clone(&node);
+    let maintenance_worker = Worker::spawn("maintenance", maintenance_alarm, move |alarm| {
+        maintenance(alarm, &of_thread, clock, &fatal);
     });
     let running = Running {
         ticker: ticker_worker.map_err(StartError::Thread)?,
@@ -141,10 +141,17 @@ fn ringing(alarm: &Arc<Alarm>) -> Box<dyn Fn() + Send + Sync> {
     Box::new(move || alarm.ring())
 }
 
-fn hooks(ticker: &Arc<Alarm>, loader: &Arc<Alarm>, reactions: &Arc<Reactions>) -> Hooks {
-    let (reactions, ticker) = (Arc::clone(reactions), Arc::clone(ticker));
+fn hooks(
+    ticker: &Arc<Alarm>,
+    maintenance: &Arc<Alarm>,
+    loader: &Arc<Alarm>,
+    reactions: &Arc<Reactions>,
+) -> Hooks {
+    let (reactions, ticker, maintenance) =
+        (Arc::clone(reactions), Arc::clone(ticker), Arc::clone(maintenance));
     Hooks {
         wake_at: Arc::new(move |deadline| ticker.ring_before(deadline)),
+        maintain_at: Arc::new(move |deadline| maintenance.ring_before(deadline)),
         config_changed: Box::new(move |config| reactions.config_changed(config)),
         shards_to_load: ringing(loader),
     }
@@ -162,7 +169,7 @@ impl Running {
         let serving = Serving::start(bound.listeners, &handler, &config, self.clock)?;
         let _ = self.reactions.network.set(Arc::clone(&serving.network));
         self.serving = Some(serving);
-        self.cleaners.update(&config)
+        self.cleaners.update()
     }
 
     pub fn ready(&self, clock: Clock) -> Ready {

@@ -1,0 +1,92 @@
+//! What has to be done with the logs from time to time, by threads that may wait for the disk: flushing, checkpoints,
+//! retention and deletion by one, compaction by as many as `log.cleaner.threads` says.
+//!
+//! A log directory that fails goes offline with its partitions and nothing else; the controller hears of it with the
+//! next heartbeat and has others lead. A node ends without its metadata directory, without any log directory, and if the
+//! controller can't be told in time.
+
+use std::path::{Path, PathBuf};
+
+use ottla_log::cleaner::CleanerWorker;
+use ottla_log::log_manager::DirFailed;
+use ottla_types::{MonoMs, Now, Uuid};
+use thiserror::Error;
+
+use crate::node::Node;
+
+/// Why a node may not go on.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Halt {
+    #[error(
+        "the directory of the metadata log, {}, has failed: mend the disk, or start this node again as a new one",
+        dir.display()
+    )]
+    MetadataDirFailed { dir: PathBuf },
+    #[error("all log directories have failed: mend the disks and start again")]
+    NoDirLeft,
+    /// `log.dir.failure.timeout.ms` is over. Partitions that this node can't serve would stay with it.
+    #[error("the controller could not be told in time that log directory {dir_id} has failed")]
+    DirFailureNotTold { dir_id: Uuid },
+}
+
+impl Node {
+    /// Does what is due with the logs. It waits for the disk. After an error the process has to end, without a clean stop.
+    pub fn maintain(&self, now: Now) -> Result<(), Halt> {
+        let failed = self.logs.tick(now).failed_dirs;
+        for dir in &failed {
+            self.dir_failed(dir, now);
+        }
+        self.may_go_on(&failed, now)
+    }
+
+    /// When to [`Node::maintain`] next. The hook `maintain_at` tells of what is due earlier.
+    pub fn next_maintenance(&self) -> MonoMs {
+        self.logs.next_tick().min(self.lifecycle.lock().dir_failure_deadline())
+    }
+
+    fn dir_failed(&self, failed: &DirFailed, now: Now) {
+        for partition in &failed.partitions {
+            self.replicas.take_offline(partition, now);
+        }
+        if let Some(id) = failed.dir_id {
+            self.lifecycle.lock().dir_failed(id, now);
+            (self.hooks.wake_at)(now.mono);
+        }
+    }
+
+    fn may_go_on(&self, failed: &[DirFailed], now: Now) -> Result<(), Halt> {
+        let metadata_dir = Path::new(self.config.metadata_log_dir());
+        let has_failed = failed.iter().any(|failed| failed.dir == metadata_dir)
+            || self.logs.offline_dirs().iter().any(|dir| dir == metadata_dir);
+        if has_failed {
+            return Err(Halt::MetadataDirFailed { dir: metadata_dir.to_owned() });
+        }
+        if !self.logs.has_online_dir() {
+            return Err(Halt::NoDirLeft);
+        }
+        match self.lifecycle.lock().dir_failure_not_told(now) {
+            Some(dir_id) => Err(Halt::DirFailureNotTold { dir_id }),
+            None => Ok(()),
+        }
+    }
+
+    /// How many threads are to compact logs now; it changes with the configuration.
+    pub fn cleaner_threads(&self) -> usize {
+        self.logs.cleaner_settings().workers()
+    }
+
+    /// What one cleaner thread keeps between [`Node::clean_step`]s.
+    pub fn cleaner_worker(&self) -> CleanerWorker {
+        CleanerWorker::new((self.ids.next_u64(), self.ids.next_u64()))
+    }
+
+    /// Does the next piece of a cleaner thread's work; returns the milliseconds to wait before the next one.
+    pub fn clean_step(&self, worker: &mut CleanerWorker, now: Now) -> u64 {
+        self.logs.clean_step(worker, now)
+    }
+
+    /// A cleaner thread ends; what it has begun is given up.
+    pub fn stop_cleaning(&self, worker: CleanerWorker) {
+        self.logs.stop_cleaning(worker);
+    }
+}
