@@ -69,7 +69,8 @@ fn asked_topics(image: &MetadataImage, context: &Context, request: &MetadataRequ
 }
 
 fn asked(image: &MetadataImage, topic: &metadata_request::Topic) -> Asked {
-    let Some(name) = topic.name.as_deref() else {
+    // Java's client sends an empty name, not null, beside an id.
+    let Some(name) = topic.name.as_deref().filter(|_| topic.topic_id.is_zero()) else {
         return match image.topics.by_id(topic.topic_id) {
             Some(known) => Asked::Known(Arc::clone(known)),
             None => Asked::UnknownId(topic.topic_id),

@@ -198,7 +198,8 @@ fn metadata_names_all_topics_and_finds_them_by_id() {
     let empty = MetadataRequest { topics: Some(vec![]), ..MetadataRequest::default() };
     assert_eq!(names(&node.ask(&empty, 12)), []);
     assert_eq!(names(&node.ask(&empty, 0)), [Some("a".into()), Some("b".into())]);
-    let by_id = |topic_id| metadata_request::Topic { topic_id, name: None, ..Default::default() };
+    let by_id =
+        |topic_id| metadata_request::Topic { topic_id, name: Some(String::new()), ..Default::default() };
     let request =
         MetadataRequest { topics: Some(vec![by_id(id), by_id(Uuid([3; 16]))]), ..MetadataRequest::default() };
     let found = node.ask(&request, 12);
