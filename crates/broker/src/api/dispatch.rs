@@ -59,13 +59,12 @@ fn sets_group_timers(key: ApiKey) -> bool {
     )
 }
 
-/// Decodes the body and calls the API's handler.
+/// Decodes the body and calls the API's handler. What is behind the body is ignored, as Kafka does: librdkafka's request
+/// for the metadata of all topics has three bytes more than it says.
 pub(super) fn call<R: Request>(node: &Arc<Node>, raw: RawCall, handler: impl FnOnce(&Arc<Node>, Call<R>)) {
     let RawCall { context, mut body, slot } = raw;
     let RequestHeader { api_key, api_version, .. } = context.header;
-    let decoded =
-        R::decode(&mut body, api_version).and_then(|request| body.finish(R::NAME).map(|()| request));
-    match decoded {
+    match R::decode(&mut body, api_version) {
         Ok(request) => handler(node, Call::new(context, request, slot)),
         Err(error) => {
             let reason = format!("a malformed {api_key} request of version {api_version}: {error}");

@@ -5,14 +5,16 @@ use super::harness::{Harness, at};
 use crate::api::table::Api;
 use crate::exchange::Reply;
 
-/// A request with nothing in it, of each API and version that is served, is answered and does not end its connection.
+/// A request with nothing in it, of each API and version that is served, is answered and does not end its connection, also
+/// if there are bytes behind it.
 #[test]
 fn an_empty_request_of_every_version_is_answered() {
     for api in Api::all() {
         let versions = api.served(false).expect("the table has what brokers serve");
         for version in versions.iter() {
             let harness = Harness::new();
-            let sent = harness.send_frame::<()>((api.empty_request)(version), version, at(0));
+            let frame = [&(api.empty_request)(version)[..], &[0; 3]].concat();
+            let sent = harness.send_frame::<()>(Bytes::from(frame), version, at(0));
             harness.refuse_controller_requests();
             harness.node.replicas.tick(at(1_000_000));
             harness.node.groups.tick(at(1_000_000));
