@@ -1,1 +1,7 @@
 //! Helpers that several rooms' tests share.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod ottla;
+
+pub use ottla::{Ended, Launch, Ottla, free_port};

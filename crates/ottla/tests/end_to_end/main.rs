@@ -1,0 +1,23 @@
+//! The real program, as its users meet it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod clients;
+mod crash;
+mod startup;
+mod storage;
+
+use std::path::Path;
+
+use ottla_testkit::Launch;
+
+fn launch(dir: &Path) -> Launch {
+    Launch::new(env!("CARGO_BIN_EXE_ottla"), dir)
+}
+
+/// Without a node's settings: for commands.
+fn command(dir: &Path, arguments: &[&str]) -> Launch {
+    arguments
+        .iter()
+        .fold(Launch::bare(env!("CARGO_BIN_EXE_ottla"), dir), |launch, argument| launch.argument(argument))
+}
