@@ -41,7 +41,7 @@ pub fn read_all(ottla: &Ottla, topic: &str) -> Vec<String> {
 }
 
 /// The next record. The client also returns from waiting when something else happened.
-fn next(consumer: &BaseConsumer) -> BorrowedMessage<'_> {
+pub fn next(consumer: &BaseConsumer) -> BorrowedMessage<'_> {
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
         match consumer.poll(Duration::from_secs(1)) {

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod administering;
 mod clients;
 mod crash;
+mod deliveries;
+mod groups;
+mod producing;
 mod startup;
 mod storage;
 
