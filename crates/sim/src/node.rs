@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 
 /// The node's id.
 pub const NODE: NodeId = NodeId(1);
-/// Its only log directory.
+/// Its first log directory, which holds the metadata; `log.dirs` may add others.
 pub const DIR: &str = "/data";
 const CLUSTER: &str = "cluster";
 const DIR_ID: Uuid = Uuid([5; 16]);
@@ -68,7 +68,14 @@ impl SteppedNode {
         let config = config(settings);
         disk.set_now(now.wall);
         let on: Arc<dyn Disk> = Arc::clone(&disk) as _;
-        format_if_empty(&*on).map_err(|error| Died(format!("formatting: {error}")))?;
+        for (number, dir) in (0..).zip(config.log_dirs()) {
+            let id = Uuid([DIR_ID.0[0] + number; 16]);
+            // One that can't be formatted is offline.
+            let formatted = format_if_empty(&*on, Path::new(dir), id);
+            formatted
+                .or_else(|error| if number == 0 { Err(error) } else { Ok(()) })
+                .map_err(|error| Died(format!("formatting: {error}")))?;
+        }
         let logs = Arc::new(LogManager::new(node_settings::log_manager(&config), on, now));
         let quorum = open_quorum(
             quorum_settings(&config),
@@ -126,9 +133,20 @@ impl SteppedNode {
     /// The work on logs that a thread of its own does: retention, checkpoints, what was left for later. A node whose
     /// only directory failed ends, as Kafka does.
     pub fn maintain(&mut self) -> Result<(), Died> {
-        match self.node.logs().tick(self.now).failed_dirs.first() {
-            None => Ok(()),
-            Some(failed) => Err(Died(format!("{failed:?}"))),
+        self.node.maintain(self.now).map_err(|halt| Died(halt.to_string()))
+    }
+
+    /// What a cleaner thread does until it has nothing to do; returns for how many milliseconds it paused meanwhile.
+    pub fn clean(&mut self) -> u64 {
+        let mut worker = self.node.cleaner_worker();
+        let mut paused_ms = 0;
+        loop {
+            let wait_ms = self.node.clean_step(&mut worker, self.now);
+            if wait_ms > 0 && !worker.is_busy() {
+                return paused_ms;
+            }
+            paused_ms += wait_ms;
+            self.move_clock(wait_ms);
         }
     }
 
@@ -257,13 +275,12 @@ fn config(settings: &[(&str, &str)]) -> Arc<Config> {
 }
 
 /// As `ottla storage format` does.
-fn format_if_empty(disk: &dyn Disk) -> std::io::Result<()> {
-    let dir = Path::new(DIR);
+fn format_if_empty(disk: &dyn Disk, dir: &Path, id: Uuid) -> std::io::Result<()> {
     if MetaProperties::read(disk, dir).map_err(std::io::Error::other)?.is_some() {
         return Ok(());
     }
     disk.create_dir_all(dir)?;
-    let properties = MetaProperties::new(CLUSTER, NODE, DIR_ID);
+    let properties = MetaProperties::new(CLUSTER, NODE, id);
     properties.write(disk, dir).map_err(std::io::Error::other)?;
     disk.sync_dir(Path::new("/"))
 }

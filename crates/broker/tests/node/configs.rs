@@ -14,14 +14,14 @@ use ottla_wire::messages::produce_request::{self, ProduceRequest};
 use crate::harness::SteppedNode;
 use crate::topics::create;
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const BROKER_LOGGER: i8 = 8;
+pub const TOPIC: i8 = 2;
+pub const BROKER: i8 = 4;
+pub const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 
 /// A key and what it is set to; `None` deletes.
-type Change<'a> = (&'a str, Option<&'a str>);
+pub type Change<'a> = (&'a str, Option<&'a str>);
 
 fn alteration(kind: i8, name: &str, changes: &[Change<'_>]) -> IncrementalAlterConfigsRequest {
     let config = |(name, value): &Change<'_>| incremental_alter_configs_request::Config {
@@ -50,7 +50,7 @@ fn alter(node: &mut SteppedNode, kind: i8, name: &str, changes: &[Change<'_>]) -
     (code, answer.error_message.unwrap_or_default())
 }
 
-fn alter_well(node: &mut SteppedNode, kind: i8, name: &str, changes: &[Change<'_>]) {
+pub fn alter_well(node: &mut SteppedNode, kind: i8, name: &str, changes: &[Change<'_>]) {
     assert_eq!(alter(node, kind, name, changes), (ErrorCode::None, String::new()));
 }
 

@@ -7,4 +7,6 @@ mod configs;
 mod data_plane;
 mod harness;
 mod life;
+mod log_dirs;
+mod log_settings;
 mod topics;
