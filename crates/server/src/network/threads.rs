@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A pool of threads that run connection tasks; dropping it ends the tasks and waits for the threads.
+/// A pool of threads that run connection tasks; dropping or stopping it ends the tasks and waits for the threads.
 #[derive(Debug)]
 pub struct NetworkThreads {
-    threads: RwLock<Vec<NetworkThread>>,
+    /// None once they are stopped.
+    threads: RwLock<Option<Vec<NetworkThread>>>,
     next: AtomicUsize,
 }
 
@@ -27,26 +28,36 @@ struct NetworkThread {
 
 impl NetworkThreads {
     pub fn start(count: usize) -> io::Result<NetworkThreads> {
-        let threads = NetworkThreads { threads: RwLock::default(), next: AtomicUsize::new(0) };
+        let threads = NetworkThreads { threads: RwLock::new(Some(Vec::new())), next: AtomicUsize::new(0) };
         threads.resize(count)?;
         Ok(threads)
     }
 
-    /// Changes the number of threads (`num.network.threads`). The connections of those that go are closed.
+    /// Changes the number of threads (`num.network.threads`). The connections of those that go are closed. Threads that
+    /// were stopped stay so.
     pub fn resize(&self, count: usize) -> io::Result<()> {
-        let mut threads = self.threads.write();
+        let mut held = self.threads.write();
+        let Some(threads) = held.as_mut() else { return Ok(()) };
         let kept = count.max(1).min(threads.len());
         let removed: Vec<_> = threads.drain(kept..).collect();
         let added = (kept..count.max(1)).map(NetworkThread::start).collect::<io::Result<Vec<_>>>();
         let added = added.map(|added| threads.extend(added));
-        drop(threads);
+        drop(held);
         end(removed);
         added
     }
 
+    /// Closes all connections and ends the threads: whoever else holds the pool, no request is handled any more when this
+    /// returns.
+    pub fn stop(&self) {
+        let threads = self.threads.write().take();
+        end(threads.unwrap_or_default());
+    }
+
     /// Runs `task` on the next thread in turn, for as long as it lives or the pool does.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let threads = self.threads.read();
+        let held = self.threads.read();
+        let Some(threads) = held.as_ref() else { return };
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % threads.len().max(1);
         if let Some(thread) = threads.get(turn) {
             // The thread ends only with the pool.
@@ -57,7 +68,7 @@ impl NetworkThreads {
 
 impl Drop for NetworkThreads {
     fn drop(&mut self) {
-        end(std::mem::take(self.threads.get_mut()));
+        self.stop();
     }
 }
 

@@ -47,7 +47,7 @@ pub fn run(config: Config, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let clock = Clock::start();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(RunError::Runtime)?;
         let (fatal, mut heard) = Fatal::channel();
         let (mut running, bound) = running::start(config, clock, fatal)?;
@@ -76,7 +76,10 @@ pub fn run(config: Config, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
             }
             () = signals.next() => Err(RunError::Fatal("ended by a second signal, before it had stopped".to_owned())),
         }
-    })
+    });
+    // Dropped, it would wait for a stop that hangs.
+    runtime.shutdown_background();
+    result
 }
 
 /// Nothing is closed: what has failed must not be written to, and nobody waits for threads that may be stuck in it.

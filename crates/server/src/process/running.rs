@@ -104,18 +104,25 @@ pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, Bou
     let _ = reactions.cleaners.set(Arc::clone(&cleaners));
 
     let (state_sender, states) = watch::channel(LifecycleState::Starting);
-    let of_thread = Arc::clone(&node);
+    let (of_thread, guard) = (Arc::clone(&node), fatal.on_panic("ticker"));
     let ticker_worker = Worker::spawn("ticker", ticker_alarm, move |alarm| {
+        let _guard = guard;
         ticker(alarm, &of_thread, clock, &state_sender);
     });
-    let of_thread = Arc::clone(&node);
-    let loader_worker = Worker::spawn("loader", loader_alarm, move |alarm| loader(alarm, &of_thread, clock));
-    let of_thread = Arc::clone(&driver_alarm);
+    let (of_thread, guard) = (Arc::clone(&node), fatal.on_panic("loader"));
+    let loader_worker = Worker::spawn("loader", loader_alarm, move |alarm| {
+        let _guard = guard;
+        loader(alarm, &of_thread, clock);
+    });
+    let (of_thread, guard) = (Arc::clone(&driver_alarm), fatal.on_panic("metadata"));
     let told = fatal.clone();
-    let metadata_worker =
-        Worker::spawn("metadata", driver_alarm, move |_| metadata(&of_thread, driver, clock, &told));
-    let of_thread = Arc::clone(&node);
+    let metadata_worker = Worker::spawn("metadata", driver_alarm, move |_| {
+        let _guard = guard;
+        metadata(&of_thread, driver, clock, &told)
+    });
+    let (of_thread, guard) = (Arc::clone(&node), fatal.on_panic("maintenance"));
     let maintenance_worker = Worker::spawn("maintenance", maintenance_alarm, move |alarm| {
+        let _guard = guard;
         maintenance(alarm, &of_thread, clock, &fatal);
     });
     let running = Running {
@@ -206,7 +213,11 @@ impl Running {
             directories,
             ..
         } = self;
-        drop(serving);
+        if let Some(serving) = serving {
+            serving.stop();
+        }
+        // Before all else: an image that is published makes and deletes logs, and changes the numbers of threads.
+        let driver = metadata.stop().flatten();
         cleaners.stop();
         loader.stop();
         maintenance.stop();
@@ -219,7 +230,7 @@ impl Running {
             .into_iter()
             .map(|failed| failed.dir)
             .collect();
-        if let Some(driver) = metadata.stop().flatten() {
+        if let Some(driver) = driver {
             driver.close(clock.now()).map_err(|error| format!("the metadata log was not closed: {error}"))?;
         }
         drop(directories);

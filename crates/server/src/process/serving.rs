@@ -66,6 +66,12 @@ impl Serving {
     pub fn stop_accepting(&self) {
         self.acceptors.iter().for_each(JoinHandle::abort);
     }
+
+    /// Closes all connections: no request is handled any more when this returns.
+    pub fn stop(self) {
+        self.stop_accepting();
+        self.network.threads.values().for_each(|threads| threads.stop());
+    }
 }
 
 impl Network {
