@@ -237,6 +237,46 @@ fn requests_in_flight_are_bounded() {
 }
 
 #[test]
+fn a_client_is_not_read_from_while_it_has_as_many_requests_in_flight_as_it_may() {
+    let server = serve(Options { in_flight_max: 1, ..Options::default() });
+    let mut client = server.connect();
+    client.send(PRODUCE, HOLD, b"");
+    server.await_handled(1);
+    client.0.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    // Far more than what the sockets' buffers take.
+    let requests = Client::request(PRODUCE, HOLD, &[0; 1024 * 1024 - 3]);
+    let taken = (0..64).take_while(|_| client.0.write_all(&requests).is_ok()).count();
+    assert!(taken < 64, "the server keeps what it can't handle");
+}
+
+#[test]
+fn what_was_answered_before_a_close_is_sent() {
+    let server = serve(Options::default());
+    let (mut client, mut other) = (server.connect(), server.connect());
+    client.send(PRODUCE, HOLD, b"1");
+    client.send(PRODUCE, FORGET, b"2");
+    server.await_handled(2);
+    other.send(PRODUCE, RELEASE, b"");
+    assert_eq!(client.receive(), b"1");
+    client.assert_closed();
+}
+
+#[test]
+fn threads_that_are_stopped_close_their_connections_whoever_still_has_them() {
+    let server = serve(Options::default());
+    let mut client = server.connect();
+    client.send(METADATA, HOLD, b"1");
+    server.await_handled(1);
+    let elsewhere = Arc::clone(&server._threads);
+    server._threads.stop();
+    client.assert_closed();
+    assert_eq!(server.handler.closed.load(Ordering::SeqCst), 1, "before the stop is over");
+    elsewhere.resize(2).unwrap();
+    elsewhere.spawn(async { panic!("nothing runs any more") });
+    elsewhere.stop();
+}
+
+#[test]
 fn a_request_without_an_answer_does_not_hold_up_the_next() {
     let server = serve(Options::default());
     let mut client = server.connect();

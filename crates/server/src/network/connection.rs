@@ -136,7 +136,7 @@ impl Task<'_> {
             if self.handle_frames()? > 0 {
                 continue;
             }
-            let wants_bytes = !self.input.has_frame_waiting() && self.outbox.len_bytes() < UNSENT_BYTES_MAX;
+            let wants_bytes = !self.input.has_frame_waiting() && self.may_handle_more();
             if self.input.buffer.is_empty() {
                 self.input.release();
             }
@@ -180,7 +180,11 @@ impl Task<'_> {
             match reply {
                 Reply::Send(frame) => self.outbox.push(frame.parts),
                 Reply::Nothing => {}
-                Reply::Close(reason) => return Err(Closed::Protocol(reason)),
+                Reply::Close(reason) => {
+                    // The requests before this one were answered: as far as the socket takes it, the client learns that.
+                    let _ = self.send();
+                    return Err(Closed::Protocol(reason));
+                }
             }
         }
         if self.replies.in_flight() == 0 {
@@ -204,9 +208,7 @@ impl Task<'_> {
     /// Handles the frames that are there, as far as order and limits allow; returns how many.
     fn handle_frames(&mut self) -> Result<usize, Closed> {
         let mut handled = 0;
-        while self.outbox.len_bytes() < UNSENT_BYTES_MAX
-            && self.replies.in_flight() < self.settings.requests_in_flight_max
-        {
+        while self.may_handle_more() {
             if !self.input.is_next_complete(self.settings)? || !self.may_take_next() {
                 break;
             }
@@ -217,6 +219,12 @@ impl Task<'_> {
             drop(memory);
         }
         Ok(handled)
+    }
+
+    /// Otherwise nothing is read either: what can't be handled stays with the client.
+    fn may_handle_more(&self) -> bool {
+        self.outbox.len_bytes() < UNSENT_BYTES_MAX
+            && self.replies.in_flight() < self.settings.requests_in_flight_max
     }
 
     fn may_take_next(&self) -> bool {
