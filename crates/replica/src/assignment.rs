@@ -11,4 +11,6 @@ pub struct Assignment {
     pub partition_epoch: i32,
     pub replicas: Vec<NodeId>,
     pub isr: Vec<NodeId>,
+    /// The topic's `min.insync.replicas`.
+    pub min_insync_replicas: usize,
 }

@@ -36,6 +36,7 @@ fn assignment(isr: &[NodeId], epochs: i32) -> Assignment {
         partition_epoch: epochs,
         replicas: vec![LOCAL, OTHER],
         isr: isr.to_vec(),
+        min_insync_replicas: 1,
     }
 }
 
@@ -164,6 +165,16 @@ fn a_smaller_isr_lets_the_waiting_go() {
     assert_eq!(outcome(&answers), [(None, 0)]);
     let found = taken(&consumer);
     assert!(matches!(found[..], [(ErrorCode::None, 1.., 1)]), "{found:?}");
+}
+
+#[test]
+fn a_replica_that_begins_to_lead_asks_for_as_many_as_its_topic_from_the_first_append_on() {
+    let harness = Harness::new(&[OTHER, LOCAL]);
+    let leads = Assignment { min_insync_replicas: 2, ..assignment(&[LOCAL], 1) };
+    harness.manager.assign(leads, || open(&harness.context), at(1)).expect("the log is open");
+    let answers = harness.produce(-1, 1000, &["a"], at(2));
+    assert_eq!(outcome(&answers), [(Some(ErrorCode::NotEnoughReplicas), -1)]);
+    assert_eq!(harness.partition.log().log_end_offset(), Offset::ZERO);
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn assign(
         partition_epoch: registration.partition_epoch,
         replicas: registration.replicas.clone(),
         isr: registration.isr.clone(),
+        min_insync_replicas: usize::try_from(config.min_insync_replicas).unwrap_or(1),
     };
     let wanted = registration.directory(local).filter(|dir| !directory::is_reserved(*dir));
     let open = || -> Result<Arc<UnifiedLog>, OpenError> {
@@ -87,7 +88,6 @@ fn assign(
             if *id.topic == *CONSUMER_OFFSETS_TOPIC {
                 partition.set_listener(Some(Arc::clone(&node.offsets_listener) as _));
             }
-            partition.set_min_insync_replicas(usize::try_from(config.min_insync_replicas).unwrap_or(1));
             let actual = node.logs.dir_id(&partition.log().log_dir());
             if let Some(actual) = actual.filter(|dir| registration.directory(local) != Some(*dir)) {
                 node.directory_assignments.add(topic.id, id.partition, actual);

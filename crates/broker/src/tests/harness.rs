@@ -278,6 +278,7 @@ fn assignment(topic: &TopicImage, partition: i32, registration: &PartitionRegist
         partition_epoch: registration.partition_epoch,
         replicas: registration.replicas.clone(),
         isr: registration.isr.clone(),
+        min_insync_replicas: 1,
     }
 }
 

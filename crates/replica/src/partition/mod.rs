@@ -74,9 +74,9 @@ impl Partition {
             local,
             id: assignment.partition.clone(),
             log,
+            min_insync_replicas: AtomicUsize::new(assignment.min_insync_replicas),
             state: RwLock::new(State { assignment, role: Role::Follower }),
             listener: Mutex::new(None),
-            min_insync_replicas: AtomicUsize::new(1),
             produces: Watchers::default(),
             fetches: Watchers::default(),
             deletes: Watchers::default(),
@@ -132,6 +132,7 @@ impl Partition {
         if assignment.partition_epoch < state.assignment.partition_epoch {
             return Ok(false);
         }
+        self.set_min_insync_replicas(assignment.min_insync_replicas);
         let is_new_epoch = assignment.leader_epoch > state.assignment.leader_epoch;
         let was_leader = matches!(state.role, Role::Leader { .. });
         let leads = assignment.leader == self.local;
