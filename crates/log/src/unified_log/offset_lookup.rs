@@ -94,12 +94,11 @@ fn first_record_at(
         if segment.largest_timestamp()? >= timestamp {
             let known = segment.time_index().lookup(timestamp.0)?;
             let from = Offset(known.offset).max(start);
-            return first_record(
-                segment,
-                from,
-                |found, offset| found >= timestamp && offset >= start,
-                timestamp,
-            );
+            let fits = |found: Timestamp, offset: Offset| found >= timestamp && offset >= start;
+            // What the segment is known for may lie before the log's start: a later one has the answer then.
+            if let Some(found) = first_record(segment, from, fits, timestamp)? {
+                return Ok(Some(found));
+            }
         }
     }
     Ok(None)

@@ -54,6 +54,11 @@ impl UnifiedLog {
         let config = self.config();
         let rolling = |error| self.segment_failed("rolling a segment", error);
         active.on_become_inactive(&config).map_err(rolling)?;
+        if self.recovery_point() >= base_offset {
+            // No flush is to come that would make the time index entry durable which closes the segment, and recovery
+            // would not look at it.
+            active.flush().map_err(rolling)?;
+        }
         let segment = self.new_segment(base_offset, now)?;
         self.publish_segments(|segments| segments.insert(Arc::clone(&segment)));
         self.move_log_end_to(&segment);
