@@ -1,3 +1,15 @@
 //! One node with its clients in one thread, on virtual time and over a disk that loses and fails, from a seed.
+//!
+//! What always holds: the same seed gives the same run, event for event. The node is the one that ships; the clients
+//! speak the protocol to it; what must hold is checked from what they are told and from the files themselves.
 
+pub mod clients;
+pub mod event;
+pub mod log_files;
+pub mod network;
 pub mod node;
+pub mod properties;
+pub mod rng;
+pub mod simulation;
+
+pub use simulation::{Report, Simulation, run, run_printing};

@@ -203,6 +203,11 @@ impl SteppedNode {
         self.handler.handle(connection, frame, self.now, slot);
     }
 
+    /// Tells the node that a connection is gone.
+    pub fn closed(&self, connection: &Connection) {
+        self.handler.closed(connection);
+    }
+
     /// Stops as a node should; returns its disk.
     pub fn stop(mut self) -> (Arc<SimDisk>, Now) {
         self.node.begin_shutdown(self.now);

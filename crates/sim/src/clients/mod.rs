@@ -1,0 +1,116 @@
+//! Clients as small state machines: they send real requests, and believe what they are answered.
+//!
+//! What a client is told becomes an [`Event`]; it judges nothing itself. After a lost connection it connects anew and
+//! asks again, as real clients do.
+
+mod admin;
+mod consumer;
+mod member;
+mod producer;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use ottla_types::{MonoMs, Now, TopicPartition, Uuid};
+use ottla_wire::ErrorCode;
+
+pub use admin::Admin;
+pub use consumer::Consumer;
+pub use member::Member;
+pub use producer::{Producer, ProducerSettings};
+
+use crate::event::Event;
+use crate::network::Link;
+use crate::rng::Rng;
+
+/// What a client may use while it is stepped.
+#[derive(Debug)]
+pub struct World<'a> {
+    pub rng: &'a mut Rng,
+    pub now: Now,
+    pub events: &'a mut Vec<Event>,
+    pub topics: &'a mut Topics,
+    /// The node takes connections.
+    pub is_up: bool,
+    pub next_connection_id: &'a mut u64,
+}
+
+impl World<'_> {
+    /// Connects if the node is there; whether there is a connection.
+    pub fn connect(&mut self, link: &mut Link) -> bool {
+        if !link.is_open() && self.is_up {
+            *self.next_connection_id += 1;
+            link.connect(*self.next_connection_id);
+        }
+        link.is_open()
+    }
+
+    pub fn mono(&self) -> MonoMs {
+        self.now.mono
+    }
+
+    pub fn unexpected(&mut self, client: &str, what: &str, code: i16) {
+        let code = ErrorCode::from_code(code).map_or("a code that there is not", ErrorCode::name);
+        self.events.push(Event::Unexpected { what: format!("{client}: {what}: {code}") });
+    }
+}
+
+/// The topics that last for the whole run, once they are created.
+#[derive(Debug, Default)]
+pub struct Topics {
+    pub lasting: BTreeMap<String, (Uuid, i32)>,
+}
+
+impl Topics {
+    pub fn partitions(&self) -> Vec<TopicPartition> {
+        let of = |(name, (_, count)): (&String, &(Uuid, i32))| {
+            let name = name.clone();
+            (0..*count).map(move |partition| TopicPartition::new(name.clone(), partition))
+        };
+        self.lasting.iter().flat_map(of).collect()
+    }
+
+    pub fn id(&self, name: &str) -> Uuid {
+        self.lasting.get(name).map_or(Uuid::ZERO, |(id, _)| *id)
+    }
+}
+
+/// A client.
+pub trait Client: Debug {
+    /// Hears what has come and sends what is next.
+    fn step(&mut self, link: &mut Link, world: &mut World<'_>);
+
+    /// From now on it only ends what it has begun.
+    fn finish(&mut self) {}
+
+    /// Whether nothing that it began is left.
+    fn is_finished(&self, topics: &Topics) -> bool;
+
+    /// For a run that does not come to an end: what it waits for.
+    fn describe(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+/// Whether a client asks again after such an answer: nothing is wrong with the request.
+pub(crate) fn is_retriable(code: i16) -> bool {
+    use ErrorCode::*;
+    ErrorCode::from_code(code).is_some_and(|code| {
+        matches!(
+            code,
+            LeaderNotAvailable
+                | NotLeaderOrFollower
+                | RequestTimedOut
+                | UnknownTopicOrPartition
+                | UnknownTopicId
+                | KafkaStorageError
+                | NotEnoughReplicas
+                | NotEnoughReplicasAfterAppend
+                | CoordinatorNotAvailable
+                | CoordinatorLoadInProgress
+                | NotCoordinator
+                | NotController
+                | OffsetNotAvailable
+        )
+    })
+}

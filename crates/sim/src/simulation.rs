@@ -1,0 +1,531 @@
+//! A run: a node, its clients and what goes wrong, all decided by a seed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use ottla_broker::lifecycle::LifecycleState;
+use ottla_log::disk::sim::{Call, Loss};
+use ottla_log::disk::{Disk, SimDisk};
+use ottla_record::Codec;
+use ottla_types::{MonoMs, Now, Timestamp};
+use ottla_wire::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
+
+use crate::clients::{Admin, Client, Consumer, Member, Producer, ProducerSettings, Topics, World};
+use crate::event::{Ending, Event, TopicSeen};
+use crate::log_files::{self, LogFiles};
+use crate::network::Link;
+use crate::node::{DIR, SteppedNode};
+use crate::properties::{self, Promises, Property};
+use crate::rng::Rng;
+
+/// Rounds with faults; a round is some milliseconds of virtual time.
+const ROUNDS: u32 = 1_500;
+/// Rounds that the clients have to come to an end when nothing fails any more.
+const ROUNDS_TO_FINISH_MAX: u32 = 6_000;
+const LATENCY_MS: u64 = 15;
+
+/// What came of a run that kept all its promises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub seed: u64,
+    /// Of all that happened: equal runs have equal ones.
+    pub trace: u64,
+    /// How often what happened: faults, and work that was done.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+/// A promise that was not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub seed: u64,
+    pub at_ms: u64,
+    pub property: String,
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { seed, at_ms, property, what } = self;
+        writeln!(f, "seed {seed}, {at_ms} ms into the run: not so: {property}: {what}")?;
+        write!(f, "to replay it: SIM_SEED={seed} cargo test -p ottla-sim --test seeds")
+    }
+}
+
+/// Runs a seed and prints what happens.
+pub fn run_printing(seed: u64) -> Result<Report, Box<Failure>> {
+    let mut simulation = Simulation::new(seed);
+    simulation.prints = true;
+    simulation.run()
+}
+
+/// Runs a seed.
+pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
+    Simulation::new(seed).run()
+}
+
+#[derive(Debug)]
+enum Process {
+    Down { until: MonoMs },
+    Starting { node: Box<SteppedNode>, since: MonoMs },
+    Up(Box<SteppedNode>),
+}
+
+#[derive(Debug)]
+struct Actor {
+    link: Link,
+    client: Box<dyn Client>,
+    paused_until: MonoMs,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Simulation {
+    seed: u64,
+    rng: Rng,
+    now: Now,
+    started: MonoMs,
+    disk: Arc<SimDisk>,
+    settings: Vec<(&'static str, &'static str)>,
+    process: Option<Process>,
+    /// Set after a failed flush: the page cache can't be told from the device by then.
+    must_lose_power: bool,
+    actors: Vec<Actor>,
+    topics: Topics,
+    next_connection_id: u64,
+    events: Vec<Event>,
+    properties: Vec<Box<dyn Property>>,
+    counts: BTreeMap<&'static str, u64>,
+    trace: u64,
+    has_faults: bool,
+    prints: bool,
+}
+
+impl Simulation {
+    pub fn new(seed: u64) -> Simulation {
+        let mut rng = Rng::new(seed);
+        let now = Now { wall: Timestamp(1_700_000_000_000), mono: MonoMs(1_000) };
+        let flushes_always = rng.one_in(2);
+        let mut settings = vec![
+            ("log.index.interval.bytes", "64"),
+            ("log.roll.ms", "3000"),
+            ("log.initial.task.delay.ms", "500"),
+            ("log.flush.offset.checkpoint.interval.ms", "2000"),
+            ("log.flush.start.offset.checkpoint.interval.ms", "2000"),
+            ("log.segment.delete.delay.ms", "1000"),
+        ];
+        if flushes_always {
+            settings.push(("log.flush.interval.messages", "1"));
+        } else if rng.one_in(2) {
+            settings.extend([("log.flush.interval.ms", "300"), ("log.flush.scheduler.interval.ms", "100")]);
+        }
+        let actors = actors(&mut rng);
+        let promises = Promises { flushes_always };
+        Simulation {
+            seed,
+            disk: Arc::new(SimDisk::new(rng.bits())),
+            rng,
+            now,
+            started: now.mono,
+            settings,
+            process: Some(Process::Down { until: now.mono }),
+            must_lose_power: false,
+            actors,
+            topics: Topics::default(),
+            next_connection_id: 0,
+            events: Vec::new(),
+            properties: properties::all(promises),
+            counts: BTreeMap::new(),
+            trace: 0,
+            has_faults: true,
+            prints: false,
+        }
+    }
+
+    /// Runs to the end: with faults, and then without until everybody is done.
+    pub fn run(mut self) -> Result<Report, Box<Failure>> {
+        for _ in 0..ROUNDS {
+            self.round()?;
+        }
+        self.has_faults = false;
+        self.disk.heal();
+        self.disk.set_capacity_bytes(None);
+        self.actors.iter_mut().for_each(|actor| actor.client.finish());
+        let mut rounds = 0;
+        while !self.is_finished() {
+            self.round()?;
+            rounds += 1;
+            if rounds > ROUNDS_TO_FINISH_MAX {
+                let waiting = self.actors.iter().filter(|actor| !actor.client.is_finished(&self.topics));
+                let waiting: Vec<_> = waiting.map(|actor| actor.client.describe()).collect();
+                let what = format!("unfinished: {}", waiting.join("\n"));
+                return Err(self.failure("everybody comes to an end when faults stop", what));
+            }
+        }
+        // What all was done is what the files hold.
+        self.end_process(Ending::Stopped)?;
+        while !matches!(self.process, Some(Process::Up(_))) {
+            self.round()?;
+        }
+        Ok(Report { seed: self.seed, trace: self.trace, counts: self.counts })
+    }
+
+    fn is_finished(&self) -> bool {
+        matches!(self.process, Some(Process::Up(_)))
+            && self.actors.iter().all(|actor| actor.client.is_finished(&self.topics))
+    }
+
+    fn failure(&self, property: &str, what: String) -> Box<Failure> {
+        let at_ms = self.now.mono.since_ms(self.started);
+        Box::new(Failure { seed: self.seed, at_ms, property: property.to_owned(), what })
+    }
+
+    fn count(&mut self, what: &'static str) {
+        self.count_many(what, 1);
+    }
+
+    fn count_many(&mut self, what: &'static str, times: u64) {
+        *self.counts.entry(what).or_default() += times;
+    }
+
+    fn round(&mut self) -> Result<(), Box<Failure>> {
+        self.pass_time();
+        self.run_node()?;
+        if self.has_faults && self.rng.per_myriad(30) {
+            // Answers that were given and did not leave.
+            self.crash()?;
+        }
+        self.collect_answers();
+        self.step_clients();
+        self.judge()?;
+        if self.has_faults { self.do_harm() } else { Ok(()) }
+    }
+
+    fn pass_time(&mut self) {
+        let mut ms = self.rng.between(1, 20);
+        if self.has_faults && matches!(self.process, Some(Process::Up(_))) && self.rng.per_myriad(25) {
+            self.count("machine stood still");
+            ms = self.rng.between(1_000, 9_000);
+        }
+        self.now.mono = MonoMs(self.now.mono.0 + ms);
+        self.now.wall = Timestamp(self.now.wall.0 + ms as i64);
+        if let Some(Process::Up(node) | Process::Starting { node, .. }) = &mut self.process {
+            node.move_clock(ms);
+        }
+    }
+
+    fn run_node(&mut self) -> Result<(), Box<Failure>> {
+        self.process = match self.process.take() {
+            Some(Process::Down { until }) if until <= self.now.mono => Some(self.start()),
+            Some(Process::Starting { mut node, since }) => {
+                if let Err(died) = node.try_step().and_then(|()| node.maintain()) {
+                    self.process = Some(Process::Starting { node, since });
+                    return self.died(&died.0);
+                }
+                if node.node.lifecycle_state() == LifecycleState::Running {
+                    self.is_up(&mut node, since)?;
+                    Some(Process::Up(node))
+                } else {
+                    Some(Process::Starting { node, since })
+                }
+            }
+            Some(Process::Up(mut node)) => {
+                for actor in &mut self.actors {
+                    actor.link.tell_abandoned(&node);
+                    actor.link.deliver(&node, self.now.mono);
+                }
+                let result = node.try_step().and_then(|()| node.maintain());
+                self.process = Some(Process::Up(node));
+                return match result {
+                    Ok(()) => Ok(()),
+                    Err(died) => self.died(&died.0),
+                };
+            }
+            other => other,
+        };
+        Ok(())
+    }
+
+    fn start(&mut self) -> Process {
+        if self.has_faults && self.rng.one_in(6) {
+            self.count("i/o error at the start");
+            let calls = self.rng.between(1, 300);
+            self.disk.fail_nth(None, calls);
+            self.must_lose_power = true;
+        }
+        match SteppedNode::try_start(Arc::clone(&self.disk), &self.settings, self.now) {
+            Ok(node) => Process::Starting { node: Box::new(node), since: self.now.mono },
+            Err(_) => {
+                self.count("start failed");
+                self.disk.heal();
+                if std::mem::take(&mut self.must_lose_power) {
+                    self.disk.crash(Loss::Seeded);
+                    self.events.push(Event::Down { ending: Ending::PowerLost, logs: Vec::new() });
+                }
+                Process::Down { until: self.now.mono.plus_ms(100) }
+            }
+        }
+    }
+
+    /// The node serves: what it holds is looked through.
+    fn is_up(&mut self, node: &mut SteppedNode, since: MonoMs) -> Result<(), Box<Failure>> {
+        let after_ms = self.now.mono.since_ms(since);
+        self.disk.heal();
+        self.disk.set_capacity_bytes(None);
+        let logs = log_files::read_all(&self.disk, node.node.logs());
+        properties::reads::check(node.node.logs(), &logs, &mut self.rng)
+            .map_err(|what| self.failure("the indexes agree with the log", what))?;
+        let topics = topics(node);
+        self.now = node.now();
+        self.events.push(Event::Up { after_ms, logs, topics });
+        Ok(())
+    }
+
+    fn collect_answers(&mut self) {
+        let Some(Process::Up(node)) = &self.process else { return };
+        for actor in &mut self.actors {
+            actor.link.collect(node, self.now.mono, &mut self.rng);
+            let refusals = std::mem::take(&mut actor.link.refusals);
+            let name = actor.link.name();
+            // All that the node can do about a produce without acknowledgement is to hang up.
+            let refusals = refusals.into_iter().filter(|_| !name.contains("acks 0"));
+            self.events.extend(
+                refusals.map(|reason| Event::Unexpected { what: format!("{name} was hung up on: {reason}") }),
+            );
+        }
+    }
+
+    fn step_clients(&mut self) {
+        let is_up = matches!(self.process, Some(Process::Up(_)));
+        for actor in &mut self.actors {
+            if actor.paused_until > self.now.mono {
+                continue;
+            }
+            let mut world = World {
+                rng: &mut self.rng,
+                now: self.now,
+                events: &mut self.events,
+                topics: &mut self.topics,
+                is_up,
+                next_connection_id: &mut self.next_connection_id,
+            };
+            actor.client.step(&mut actor.link, &mut world);
+        }
+    }
+
+    fn judge(&mut self) -> Result<(), Box<Failure>> {
+        for event in std::mem::take(&mut self.events) {
+            self.trace = trace(self.trace, &event);
+            self.print(&event);
+            self.count_work(&event);
+            for i in 0..self.properties.len() {
+                if let Err(what) = self.properties[i].on(&event) {
+                    let name = self.properties[i].name();
+                    return Err(self.failure(name, what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn print(&self, event: &Event) {
+        if !self.prints {
+            return;
+        }
+        let at = self.now.mono.since_ms(self.started);
+        match event {
+            Event::Down { ending, logs } => eprintln!("{at}: {ending:?}: {}", ends(logs)),
+            Event::Up { after_ms, logs, .. } => eprintln!("{at}: up after {after_ms}: {}", ends(logs)),
+            other => eprintln!("{at}: {other:?}"),
+        }
+    }
+
+    fn count_work(&mut self, event: &Event) {
+        match event {
+            Event::Acknowledged { count, .. } => self.count_many("records acknowledged", *count),
+            Event::Fetched { records, .. } => self.count_many("records fetched", records.len() as u64),
+            Event::OffsetCommitted { .. } => self.count("offsets committed"),
+            Event::OffsetSeen { .. } => self.count("partitions taken over"),
+            Event::TopicCreated { .. } => self.count("topics created"),
+            Event::TopicDeleted { .. } => self.count("topics deleted"),
+            Event::RecordsDeleted { .. } => self.count("records deleted"),
+            Event::SequenceBroken { .. } => self.count("sequences broken"),
+            Event::OutOfRange { .. } => self.count("offsets out of range"),
+            Event::ConfigSet { .. } => self.count("settings changed"),
+            Event::Down { ending: Ending::Stopped, .. } => self.count("stops"),
+            Event::Down { ending: Ending::Killed, .. } => self.count("kills"),
+            Event::Down { ending: Ending::PowerLost, .. } => self.count("losses of power"),
+            _ => {}
+        }
+    }
+
+    fn do_harm(&mut self) -> Result<(), Box<Failure>> {
+        if self.rng.per_myriad(60) {
+            let victim = self.rng.below(self.actors.len() as u64) as usize;
+            let had_unanswered = self.actors[victim].link.has_unanswered();
+            self.cut(victim);
+            self.count(if had_unanswered { "answers lost" } else { "connections cut" });
+        }
+        if self.rng.per_myriad(40) {
+            let victim = self.rng.below(self.actors.len() as u64) as usize;
+            self.actors[victim].paused_until = self.now.mono.plus_ms(self.rng.between(500, 12_000) as i64);
+            self.count("clients paused");
+        }
+        if self.rng.per_myriad(15) {
+            self.count("i/o errors");
+            let call = self.rng.pick(&[
+                None,
+                Some(Call::Write),
+                Some(Call::Write),
+                Some(Call::Sync),
+                Some(Call::Read),
+                Some(Call::Rename),
+            ]);
+            self.must_lose_power |= matches!(call, None | Some(Call::Sync));
+            let calls = self.rng.between(1, 20);
+            self.disk.fail_nth(call, calls);
+        }
+        if self.rng.per_myriad(12) {
+            self.count("disk full");
+            let space = self.disk.space(DIR.as_ref()).expect("space is told");
+            let more = self.rng.below(3_000);
+            let used = space.total_bytes - space.usable_bytes;
+            self.disk.set_capacity_bytes(Some(used + more));
+        } else if self.rng.per_myriad(200) {
+            self.disk.set_capacity_bytes(None);
+        }
+        if self.rng.per_myriad(40) { self.crash() } else { Ok(()) }
+    }
+
+    fn cut(&mut self, victim: usize) {
+        let node = match &self.process {
+            Some(Process::Up(node)) => Some(&**node),
+            _ => None,
+        };
+        self.actors[victim].link.cut(node, self.now.mono);
+    }
+
+    fn crash(&mut self) -> Result<(), Box<Failure>> {
+        let ending = match self.rng.below(5) {
+            _ if self.must_lose_power => Ending::PowerLost,
+            0 if matches!(self.process, Some(Process::Up(_))) => Ending::Stopped,
+            0..=2 => Ending::Killed,
+            _ => Ending::PowerLost,
+        };
+        self.end_process(ending)
+    }
+
+    /// The node could not go on.
+    fn died(&mut self, why: &str) -> Result<(), Box<Failure>> {
+        if !self.has_faults {
+            return Err(self.failure("a node goes on while nothing fails", why.to_owned()));
+        }
+        self.count("node died of its disk");
+        let ending =
+            if self.must_lose_power || self.rng.one_in(2) { Ending::PowerLost } else { Ending::Killed };
+        self.end_process(ending)
+    }
+
+    fn end_process(&mut self, ending: Ending) -> Result<(), Box<Failure>> {
+        let mut node = match self.process.take() {
+            Some(Process::Up(node) | Process::Starting { node, .. }) => node,
+            other => {
+                self.process = other;
+                return Ok(());
+            }
+        };
+        self.disk.heal();
+        self.disk.set_capacity_bytes(None);
+        for actor in &mut self.actors {
+            actor.link.cut(Some(&node), self.now.mono);
+        }
+        if ending == Ending::Stopped {
+            self.stop(&mut node)?;
+        }
+        let logs = log_files::read_all(&self.disk, node.node.logs());
+        self.events.push(Event::Down { ending, logs });
+        match ending {
+            Ending::Stopped => {
+                node.close().map_err(|died| self.failure("a stop is clean", died.0))?;
+            }
+            Ending::Killed => drop(node.kill()),
+            Ending::PowerLost => {
+                let loss = self.rng.pick(&[Loss::Everything, Loss::Nothing, Loss::Seeded, Loss::Seeded]);
+                drop(node.lose_power(loss));
+                self.must_lose_power = false;
+            }
+        }
+        let down_ms = self.rng.between(10, 2_000) as i64;
+        self.process = Some(Process::Down { until: self.now.mono.plus_ms(down_ms) });
+        Ok(())
+    }
+
+    fn stop(&mut self, node: &mut SteppedNode) -> Result<(), Box<Failure>> {
+        node.node.begin_shutdown(self.now);
+        for _ in 0..500 {
+            node.try_step().map_err(|died| self.failure("a stop is clean", died.0))?;
+            if node.node.lifecycle_state() == LifecycleState::MayStop {
+                self.now = node.now();
+                return Ok(());
+            }
+            node.move_clock(10);
+        }
+        Err(self.failure("a node stops within seconds", "it did not".to_owned()))
+    }
+}
+
+fn actors(rng: &mut Rng) -> Vec<Actor> {
+    let mut actors: Vec<(String, Box<dyn Client>)> = Vec::new();
+    let lasting = [("t0", 3), ("t1", 1)];
+    actors.push(("administrator".to_owned(), Box::new(Admin::new(&lasting))));
+    for id in 0..5 {
+        let is_idempotent = id < 3;
+        let acks = if is_idempotent { -1 } else { rng.pick(&[0, 1, -1]) };
+        let settings = ProducerSettings {
+            id,
+            acks,
+            is_idempotent,
+            in_flight_max: if is_idempotent { rng.between(1, 5) as usize } else { 1 },
+            codec: rng.pick(&[Codec::None, Codec::None, Codec::Lz4, Codec::Gzip, Codec::Snappy, Codec::Zstd]),
+            version: rng.pick(&[9, 11, 12, 13]),
+        };
+        let name = format!("producer {id} with acks {acks}");
+        actors.push((name, Box::new(Producer::new(settings))));
+    }
+    for id in 0..2 {
+        let consumer = Consumer::new(id, rng.pick(&[11, 12, 13, 17]), id as i8);
+        actors.push((format!("consumer {id}"), Box::new(consumer)));
+    }
+    for id in 0..3 {
+        let name = format!("member {id}");
+        actors.push((name.clone(), Box::new(Member::new("group", &name))));
+    }
+    let actor = |(name, client)| Actor { link: Link::new(name, LATENCY_MS), client, paused_until: MonoMs(0) };
+    actors.into_iter().map(actor).collect()
+}
+
+fn topics(node: &mut SteppedNode) -> Vec<TopicSeen> {
+    let request = DescribeTopicPartitionsRequest {
+        response_partition_limit: 2_000,
+        ..DescribeTopicPartitionsRequest::default()
+    };
+    let response: DescribeTopicPartitionsResponse = node.ask(&request, 0);
+    let seen = |topic: &ottla_wire::messages::describe_topic_partitions_response::Topic| TopicSeen {
+        name: topic.name.clone().unwrap_or_default(),
+        id: topic.topic_id,
+        partitions: topic.partitions.len() as i32,
+    };
+    response.topics.iter().map(seen).collect()
+}
+
+/// Where each log begins, to where it is flushed, and where it ends.
+fn ends(logs: &[LogFiles]) -> String {
+    let end = |log: &LogFiles| format!("{} {}-{}-{}", log.partition, log.log_start, log.flushed, log.log_end);
+    logs.iter().map(end).collect::<Vec<_>>().join(", ")
+}
+
+fn trace(before: u64, event: &Event) -> u64 {
+    let text = format!("{event:?}");
+    text.bytes()
+        .fold(before ^ 0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
+}

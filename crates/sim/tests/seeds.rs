@@ -1,0 +1,82 @@
+//! Runs of the simulator: some seeds that are always the same, some that never are.
+//!
+//! `SIM_SEED=n` replays one and prints what happens in it, `SIM_RUNS=n` runs so many random ones.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ottla_sim::{run, run_printing};
+
+const FIXED: std::ops::Range<u64> = 0..8;
+const RANDOM: u64 = 2;
+/// A run ends with so many failures.
+const FAILURES_MAX: usize = 10;
+
+/// What a number of seeds together must have seen, and how often at least in each ten of them.
+const EXPECTED: &[(&str, u64)] = &[
+    ("kills", 5),
+    ("losses of power", 5),
+    ("stops", 10),
+    ("machine stood still", 5),
+    ("answers lost", 10),
+    ("clients paused", 10),
+    ("i/o errors", 5),
+    ("i/o error at the start", 2),
+    ("disk full", 3),
+    ("node died of its disk", 2),
+    ("records acknowledged", 1_000),
+    ("records fetched", 1_000),
+    ("offsets committed", 100),
+    ("partitions taken over", 30),
+    ("topics created", 20),
+    ("topics deleted", 5),
+    ("records deleted", 5),
+];
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn promises_are_kept() {
+    let seeds: Vec<u64> = match number("SIM_SEED") {
+        Some(seed) => vec![seed],
+        None => {
+            let nanos = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
+            let first = nanos % 1_000_000_000_000;
+            let random = number("SIM_RUNS").unwrap_or(RANDOM);
+            FIXED.chain(first..first + random).collect()
+        }
+    };
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut failures = Vec::new();
+    for seed in &seeds {
+        let result = if number("SIM_SEED").is_some() { run_printing(*seed) } else { run(*seed) };
+        match result {
+            Ok(report) => {
+                for (what, times) in report.counts {
+                    *counts.entry(what).or_default() += times;
+                }
+            }
+            Err(failure) => failures.push(failure.to_string()),
+        }
+        if failures.len() == FAILURES_MAX {
+            break;
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    println!("{} seeds: {counts:#?}", seeds.len());
+    if seeds.len() < 10 {
+        return;
+    }
+    for (what, least) in EXPECTED {
+        let times = counts.get(what).copied().unwrap_or(0);
+        let least = least * seeds.len() as u64 / 10;
+        assert!(times >= least, "{what}: {times} times in {} seeds, {least} were expected", seeds.len());
+    }
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    assert_eq!(run(3), run(3));
+}
