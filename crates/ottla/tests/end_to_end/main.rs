@@ -7,6 +7,8 @@ mod clients;
 mod crash;
 mod deliveries;
 mod groups;
+mod life;
+mod network;
 mod producing;
 mod startup;
 mod storage;

@@ -165,3 +165,39 @@ async fn pause_after(listener: &str, error: &io::Error) {
     tracing::warn!(listener, %error, "accepting a connection failed");
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    fn bound(socket: SocketSettings) -> Listener {
+        let address = "127.0.0.1:0".parse().unwrap();
+        Listener::bind(ListenerSettings { name: "L".into(), address, is_controller: false, socket }).unwrap()
+    }
+
+    #[test]
+    fn buffers_have_the_sizes_that_are_set() {
+        let settings = |bytes| SocketSettings {
+            send_buffer_bytes: bytes,
+            receive_buffer_bytes: bytes,
+            listen_backlog: 50,
+        };
+        let received = |listener: &Listener| SockRef::from(&listener.listener).recv_buffer_size().unwrap();
+        let (default, small) = (bound(settings(-1)), bound(settings(20_000)));
+        // Linux reserves as much again for its own use.
+        assert_eq!(received(&small), 40_000);
+        assert_ne!(received(&default), 40_000);
+
+        let sent = |settings| {
+            let listener = bound(settings);
+            let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let stream = prepare(stream, settings).unwrap();
+            assert!(stream.nodelay().unwrap());
+            SockRef::from(&stream).send_buffer_size().unwrap()
+        };
+        assert_eq!(sent(settings(20_000)), 40_000);
+        assert_ne!(sent(settings(-1)), 40_000);
+    }
+}

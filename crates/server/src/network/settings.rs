@@ -90,3 +90,6 @@ impl ConnectionLimitSettings {
 fn rate(config: &Config) -> u32 {
     u32::try_from(config.get(keys::MAX_CONNECTION_CREATION_RATE)).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

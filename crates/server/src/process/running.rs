@@ -175,6 +175,8 @@ impl Running {
         let handler: Arc<dyn Handler> = Arc::new(NodeHandler(Arc::clone(&self.node)));
         let serving = Serving::start(bound.listeners, &handler, &config, self.clock)?;
         let _ = self.reactions.network.set(Arc::clone(&serving.network));
+        // What changed before that was not heard.
+        serving.network.update(&self.node.effective_config());
         self.serving = Some(serving);
         self.cleaners.update()
     }

@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use ottla_broker::metadata_driver::MetadataDriverError;
 use ottla_config::ConfigError;
 use ottla_log::dir_lock::DirLockError;
 use ottla_log::meta_properties::MetaPropertiesError;
@@ -84,8 +83,18 @@ pub enum StartError {
     FutureMetadataVersion { path: PathBuf, level: i16 },
     #[error("the metadata log in {} can't be opened: {source}", dir.display())]
     Quorum { dir: PathBuf, source: RaftDriverError },
-    #[error(transparent)]
-    Metadata(#[from] MetadataDriverError),
+    #[error(
+        "the metadata log in {} names no voters: its directory was formatted for a static quorum. Set \
+         controller.quorum.voters={voter}",
+        dir.display()
+    )]
+    NoVoters { dir: PathBuf, voter: String },
+    #[error(
+        "the voters of the metadata quorum in {} are {voters}, but this node is {local}, and runs alone so far: start it \
+         with the node.id and the directory of the only voter",
+        dir.display()
+    )]
+    OtherVoters { dir: PathBuf, voters: String, local: String },
     #[error("a thread could not be started: {0}")]
     Thread(#[source] io::Error),
     #[error(transparent)]

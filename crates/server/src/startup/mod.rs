@@ -6,3 +6,6 @@ pub mod listeners;
 pub mod quorum;
 
 pub use error::StartError;
+
+#[cfg(test)]
+mod tests;

@@ -52,8 +52,26 @@ pub fn open(
         seed,
     };
     let dir = directories.metadata_dir.as_path();
-    open_quorum(settings, context, dir, node_settings::metadata_log(config), now)
-        .map_err(|source| StartError::Quorum { dir: dir.to_owned(), source })
+    let local = settings.local.clone();
+    let quorum = open_quorum(settings, context, dir, node_settings::metadata_log(config), now)
+        .map_err(|source| StartError::Quorum { dir: dir.to_owned(), source })?;
+    check_voters(quorum.core().voters().latest(), &local, dir)?;
+    Ok(quorum)
+}
+
+/// A node that stands alone can only lead a quorum of itself: it would wait for others in vain.
+pub(super) fn check_voters(voters: &VoterSet, local: &LocalReplica, dir: &Path) -> Result<(), StartError> {
+    let dir = dir.to_owned();
+    if voters.is_empty() {
+        let own = local.listeners.iter().next();
+        let address = own.map_or_else(String::new, |(_, at)| format!("{}:{}", at.host, at.port));
+        return Err(StartError::NoVoters { dir, voter: format!("{}@{address}", local.id()) });
+    }
+    if voters.is_only_voter(&local.key) {
+        return Ok(());
+    }
+    let voters: Vec<_> = voters.iter().map(|voter| voter.key.to_string()).collect();
+    Err(StartError::OtherVoters { dir, voters: voters.join(", "), local: local.key.to_string() })
 }
 
 /// What an empty metadata log begins with: what formatting has left for it, or else the levels of this version.

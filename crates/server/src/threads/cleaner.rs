@@ -15,7 +15,14 @@ use crate::clock::Clock;
 pub struct Cleaners {
     node: Arc<Node>,
     clock: Clock,
-    workers: Mutex<Vec<Worker>>,
+    workers: Mutex<Workers>,
+}
+
+#[derive(Debug, Default)]
+struct Workers {
+    running: Vec<Worker>,
+    /// No more are to come.
+    is_stopped: bool,
 }
 
 impl Cleaners {
@@ -27,16 +34,21 @@ impl Cleaners {
     /// Runs as many threads as the node wants now. Those that wait look at the new settings; a cleaning that is under
     /// way goes on with its buffers.
     pub fn update(&self) -> io::Result<()> {
-        self.resize(self.node.cleaner_threads())
+        self.resize(self.node.cleaner_threads(), false)
     }
 
     pub fn stop(&self) {
         // Stopping none can't fail.
-        let _ = self.resize(0);
+        let _ = self.resize(0, true);
     }
 
-    fn resize(&self, threads: usize) -> io::Result<()> {
+    fn resize(&self, threads: usize, is_last: bool) -> io::Result<()> {
         let mut workers = self.workers.lock();
+        if workers.is_stopped {
+            return Ok(());
+        }
+        workers.is_stopped = is_last;
+        let workers = &mut workers.running;
         let kept = threads.min(workers.len());
         for removed in workers.drain(kept..).collect::<Vec<_>>() {
             removed.stop();

@@ -17,7 +17,6 @@ impl Fatal {
     }
 
     pub fn tell(&self, reason: String) {
-        tracing::error!("{reason}");
         // Without a receiver the process is ending already.
         let _ = self.0.send(reason);
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use ottla_broker::metadata_driver::MetadataDriver;
+use ottla_broker::metadata_driver::{MetadataDriver, MetadataDriverError};
+use ottla_metadata::ReplayError;
+use ottla_raft::{LogError, RaftDriverError};
 
 use super::{Alarm, Fatal, Woken};
 use crate::clock::Clock;
@@ -20,7 +22,7 @@ pub fn metadata(
     loop {
         let now = clock.now();
         if let Err(error) = driver.poll(now) {
-            fatal.tell(format!("the metadata of the cluster failed: {error}"));
+            fatal.tell(explain(&error));
             return None;
         }
         // A quorum of one has nobody to talk to.
@@ -29,4 +31,25 @@ pub fn metadata(
             return Some(driver);
         }
     }
+}
+
+/// What has failed, and what can be done about it.
+fn explain(error: &MetadataDriverError) -> String {
+    use MetadataDriverError::{Log, Publish, Quorum, Replay, Undecodable};
+    let mend = match error {
+        // It says so itself.
+        Publish(_) => "",
+        Replay { source: ReplayError::UnsupportedFeature { .. }, .. } => {
+            ". Start a version that knows this level; the data has not been touched"
+        }
+        Quorum(RaftDriverError::Log(LogError::Corrupt(_)))
+        | Log(LogError::Corrupt(_))
+        | Undecodable { .. }
+        | Replay { .. } => {
+            ". Restore the file from a copy; if it is a snapshot (.checkpoint) and an older one lies beside it, moving it \
+             away may be enough"
+        }
+        Quorum(_) | Log(_) => ". Look at the disk and the rights of the files, then start again",
+    };
+    format!("the metadata of the cluster failed: {error}{mend}")
 }
