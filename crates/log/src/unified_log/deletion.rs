@@ -167,8 +167,12 @@ impl UnifiedLog {
     /// Leaves the directory as a clean stop leaves it: everything flushed, a producer snapshot at the end. Nothing can be
     /// appended any more.
     pub fn close(&self, now: Now) -> Result<(), StorageError> {
+        // Most of it while appends go on, and what they bring meanwhile when no more can come.
         self.flush(now)?;
         let mut producers = self.lock_writer()?;
+        if self.recovery_point() < self.log_end_offset() {
+            self.flush_locked(now)?;
+        }
         producers.take_snapshot(true).map_err(|error| self.failed("writing a producer snapshot", error))?;
         let config = self.config();
         for segment in self.segments().iter() {
