@@ -114,6 +114,7 @@ pub(crate) fn node(
         listeners,
         rack: config.get(keys::BROKER_RACK).map(str::to_owned),
         log_dirs: logs.online_dir_ids(),
+        previous_epoch: logs.clean_shutdown_epoch(),
     };
     Node {
         identity,

@@ -32,6 +32,8 @@ pub struct Registration {
     pub rack: Option<String>,
     /// `directory.id` of each log directory that is online.
     pub log_dirs: Vec<Uuid>,
+    /// Of the process before this one, if its stop was clean.
+    pub previous_epoch: Option<BrokerEpoch>,
 }
 
 impl Registration {
@@ -57,7 +59,7 @@ impl Registration {
             features: features.collect(),
             rack: self.rack.clone(),
             log_dirs: self.log_dirs.clone(),
-            previous_broker_epoch: -1,
+            previous_broker_epoch: self.previous_epoch.unwrap_or(BrokerEpoch::NONE).value(),
             ..BrokerRegistrationRequest::default()
         }
     }

@@ -14,6 +14,18 @@ use crate::clean_shutdown;
 use crate::unified_log::UnifiedLog;
 
 impl LogManager {
+    /// The broker epoch of the last process, if it left all directories that are online clean: to be asked for before the
+    /// logs are loaded, which takes the marks away. The controller then knows that no replica here has lost anything
+    /// (KIP-966).
+    pub fn clean_shutdown_epoch(&self) -> Option<BrokerEpoch> {
+        let mut epochs = self.dirs.iter().filter(|dir| dir.is_online()).map(|dir| {
+            let mark = clean_shutdown::read(&*self.context.disk, &dir.path).ok().flatten();
+            mark.and_then(|mark| mark.broker_epoch)
+        });
+        let first = epochs.next().flatten()?;
+        epochs.all(|other| other == Some(first)).then_some(first)
+    }
+
     /// Flushes and closes all logs, several at once, writes the checkpoints, and leaves the mark of a clean stop in each
     /// directory where all went well. Nothing can be appended any more.
     pub fn shutdown(&self, broker_epoch: BrokerEpoch, now: Now) -> LogManagerEvents {

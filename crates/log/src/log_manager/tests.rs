@@ -131,9 +131,24 @@ fn a_clean_stop_is_marked_in_each_directory() {
         assert_eq!(found.unwrap().broker_epoch, Some(EPOCH));
         assert!(broker.names(dir).iter().any(|name| name == names::RECOVERY_POINT_CHECKPOINT));
     }
+    assert_eq!(broker.logs.clean_shutdown_epoch(), Some(EPOCH));
     broker.restart(false);
     let log = broker.logs.log(&partition(0)).unwrap();
     assert_eq!(log.recovery_point(), Offset(1), "it was not recovered");
+    assert_eq!(broker.logs.clean_shutdown_epoch(), None);
+}
+
+#[test]
+fn directories_that_were_not_left_by_one_clean_stop_have_no_epoch() {
+    let broker = Broker::with_dirs(2);
+    broker.logs.shutdown(EPOCH, broker.now);
+    let disk = &*broker.logs.context().disk;
+    crate::clean_shutdown::write(disk, &broker.dirs[1], BrokerEpoch(18)).unwrap();
+    assert_eq!(broker.logs.clean_shutdown_epoch(), None);
+    crate::clean_shutdown::remove(disk, &broker.dirs[1]).unwrap();
+    assert_eq!(broker.logs.clean_shutdown_epoch(), None);
+    crate::clean_shutdown::write(disk, &broker.dirs[1], EPOCH).unwrap();
+    assert_eq!(broker.logs.clean_shutdown_epoch(), Some(EPOCH));
 }
 
 #[test]
