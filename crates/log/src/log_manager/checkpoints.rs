@@ -30,7 +30,7 @@ impl LogManager {
     /// After something was taken from, or moved in, one directory.
     pub(super) fn checkpoint_dir(&self, path: &Path) {
         let logs: Vec<_> = self.all_logs().into_iter().filter(|log| log.log_dir() == path).collect();
-        if let Some(dir) = self.online(path) {
+        if let Some(dir) = self.online(path).filter(|dir| dir.takes_checkpoints()) {
             let logs = by_partition(&logs);
             self.report(dir, write_recovery_points(dir, &logs));
             self.report(dir, write_log_start_offsets(dir, &logs));
@@ -42,7 +42,7 @@ impl LogManager {
         logs: &[Arc<UnifiedLog>],
         write: impl Fn(&LogDir, &LogsOfDir) -> Result<(), CheckpointError>,
     ) {
-        for dir in self.dirs.iter().filter(|dir| dir.is_online()) {
+        for dir in self.dirs.iter().filter(|dir| dir.takes_checkpoints()) {
             let in_dir: Vec<_> =
                 logs.iter().filter(|log| log.log_dir() == dir.path).map(Arc::clone).collect();
             self.report(dir, write(dir, &by_partition(&in_dir)));

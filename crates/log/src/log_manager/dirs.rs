@@ -23,7 +23,7 @@ pub(super) struct LogDir {
     /// From `meta.properties` (KIP-858).
     pub id: Option<Uuid>,
     is_online: AtomicBool,
-    /// Its logs have all been loaded: closing them again leaves it clean.
+    /// Its logs have all been loaded: closing them again leaves it clean, and a checkpoint leaves none of them out.
     pub is_loaded: AtomicBool,
     pub recovery_points: OffsetCheckpoint,
     pub log_start_offsets: OffsetCheckpoint,
@@ -53,6 +53,11 @@ impl LogDir {
 
     pub fn is_online(&self) -> bool {
         self.is_online.load(Ordering::Acquire)
+    }
+
+    /// Until its logs are loaded, what its checkpoints say of them is known from the files alone.
+    pub fn takes_checkpoints(&self) -> bool {
+        self.is_online() && self.is_loaded.load(Ordering::Acquire)
     }
 }
 

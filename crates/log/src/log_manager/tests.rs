@@ -205,6 +205,30 @@ fn checkpoints_are_written_in_time_and_deletion_updates_them() {
 }
 
 #[test]
+fn checkpoints_are_kept_while_logs_are_loaded() {
+    let mut broker = Broker::with_dirs(1);
+    let log = broker.create(0);
+    for n in 0..40 {
+        append(&log, &format!("value-{n}"));
+    }
+    log.flush(broker.now).unwrap();
+    log.maybe_increment_log_start_offset(Offset(3), "test").unwrap();
+    broker.tick(5000);
+    let names = [
+        names::RECOVERY_POINT_CHECKPOINT,
+        names::LOG_START_OFFSET_CHECKPOINT,
+        names::REPLICATION_OFFSET_CHECKPOINT,
+    ];
+    let read = |broker: &Broker| names.map(|name| std::fs::read(broker.dirs[0].join(name)).unwrap());
+    let before = read(&broker);
+    broker.logs = LogManager::new(config(&broker.dirs), Arc::new(RealDisk::new(200)), broker.now);
+    broker.tick(1_000_000);
+    assert_eq!(read(&broker), before);
+    broker.load();
+    assert_eq!(broker.logs.log(&partition(0)).unwrap().log_start_offset(), Offset(3));
+}
+
+#[test]
 fn a_damaged_checkpoint_costs_time_and_nothing_else() {
     let mut broker = Broker::with_dirs(1);
     let log = broker.create(0);
