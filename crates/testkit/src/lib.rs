@@ -1,6 +1,6 @@
 //! Helpers that several rooms' tests share.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod ottla;
 

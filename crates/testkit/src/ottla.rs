@@ -1,17 +1,21 @@
 //! The real program as a child process.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than anything that goes well takes, also on a busy machine: a test that hangs ends with an explanation.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Of a program whose test failed.
+const LOG_LINES_SHOWN: usize = 200;
 
 /// How to start the program: in a directory of its own, where its data and its log go, on ports that the system chooses.
 #[derive(Clone, Debug)]
@@ -22,7 +26,7 @@ pub struct Launch {
     environment: Vec<(String, String)>,
 }
 
-/// A node that serves; it is killed when this is dropped.
+/// A node that serves; it is killed when this is dropped, and its log is shown where a test has failed.
 #[derive(Debug)]
 pub struct Ottla {
     child: Child,
@@ -94,11 +98,8 @@ impl Launch {
 
     /// Starts the node and waits until it serves.
     pub fn start(&self) -> Ottla {
-        let log = self.dir.join("ottla.log");
-        let stderr = File::options().create(true).append(true).open(&log).expect("the log can be written");
-        let mut child =
-            self.command().stdout(Stdio::piped()).stderr(stderr).spawn().expect("the program starts");
-        let stdout = child.stdout.take().expect("it is piped");
+        let mut ottla = self.spawn();
+        let stdout = ottla.child.stdout.take().expect("it is piped");
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             // Read on to the end, so that the child never waits for a reader.
@@ -106,25 +107,65 @@ impl Launch {
                 let _ = sender.send(line);
             }
         });
-        let mut ottla = Ottla { child, bootstrap: String::new(), log };
         while let Ok(line) = lines.recv_timeout(PATIENCE) {
             if let Some(bootstrap) = line.trim().strip_prefix("bootstrap ") {
                 ottla.bootstrap = bootstrap.trim().to_owned();
                 return ottla;
             }
         }
-        panic!("it does not serve; its log:\n{}", ottla.log());
+        panic!("it does not serve");
+    }
+
+    /// Starts the node and kills it after this time, whatever it has got to.
+    pub fn start_and_kill(&self, after: Duration) {
+        let ottla = self.spawn();
+        std::thread::sleep(after);
+        ottla.kill();
+    }
+
+    fn spawn(&self) -> Ottla {
+        let log = self.dir.join("ottla.log");
+        let stderr = File::options().create(true).append(true).open(&log).expect("the log can be written");
+        let child = self.command().stdout(Stdio::piped()).stderr(stderr).spawn().expect("the program starts");
+        Ottla { child, bootstrap: String::new(), log }
     }
 
     /// Runs it until it ends by itself: for commands, and for starts that are refused.
     pub fn run(&self) -> Ended {
-        let output = self.command().output().expect("the program starts");
-        Ended {
-            status: output.status,
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        let mut child =
+            self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let stdout = read_beside(child.stdout.take().expect("it is piped"));
+        let stderr = read_beside(child.stderr.take().expect("it is piped"));
+        let status = end_of(&mut child);
+        if status.is_none() {
+            // Its output ends with it.
+            let _ = child.kill();
+            let _ = child.wait();
         }
+        let [stdout, stderr] = [stdout, stderr].map(|read| read.join().expect("it can be read"));
+        let status = status.unwrap_or_else(|| panic!("it does not end by itself:\n{stdout}{stderr}"));
+        Ended { status, stdout, stderr }
     }
+}
+
+fn read_beside(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).expect("it can be read");
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// None if it does not come.
+fn end_of(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().expect("it is a child of this process") {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
 }
 
 impl Ottla {
@@ -171,14 +212,7 @@ impl Ottla {
 
     /// Waits until it has ended by itself.
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = std::time::Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it is a child of this process") {
-                return status;
-            }
-            assert!(std::time::Instant::now() < deadline, "it does not end; its log:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        end_of(&mut self.child).expect("it ends")
     }
 }
 
@@ -187,5 +221,11 @@ impl Drop for Ottla {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+            eprintln!("the end of the program's log:\n{}", last.join("\n"));
+        }
     }
 }

@@ -184,7 +184,10 @@ fn check_committed(ottla: &Ottla, acknowledged: &Offsets) {
 #[test]
 fn what_was_acknowledged_survives_kills() {
     let crashes = std::env::var(CRASHES).map_or(CRASHES_BY_DEFAULT, |text| text.parse().expect("a number"));
-    let dir = tempfile::tempdir().unwrap();
+    let mut dir = tempfile::tempdir().unwrap();
+    // A failure leaves the data behind, to be looked at.
+    dir.disable_cleanup(true);
+    println!("data: {}", dir.path().display());
     let launch = node(dir.path());
     let mut ottla = launch.start();
 
@@ -228,6 +231,10 @@ fn what_was_acknowledged_survives_kills() {
         // Each kill comes at another moment of the work.
         wait_for_progress(&ottla, 1000 + 137 * (crash % 11));
         ottla.kill();
+        // Recovery may be cut off as well.
+        if crash % 3 == 1 {
+            launch.start_and_kill(Duration::from_millis(u64::try_from(crash % 16).unwrap() * 10));
+        }
         ottla = launch.start();
     }
     wait_for_progress(&ottla, 1000);
@@ -246,4 +253,5 @@ fn what_was_acknowledged_survives_kills() {
     check_stored(&ottla, sent);
     check_committed(&ottla, &acknowledged);
     assert!(ottla.stop().success());
+    dir.disable_cleanup(false);
 }
