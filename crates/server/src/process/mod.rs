@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ottla_broker::lifecycle::LifecycleState;
 use ottla_config::Config;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -45,6 +46,7 @@ pub enum RunError {
 /// ends the process at once.
 pub fn run(config: Config, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let clock = Clock::start();
+    raise_open_files_limit();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
     let result = runtime.block_on(async {
@@ -80,6 +82,17 @@ pub fn run(config: Config, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
     // Dropped, it would wait for a stop that hangs.
     runtime.shutdown_background();
     result
+}
+
+/// Files and connections may be as many as the system lets this process have, as the JVM does it.
+fn raise_open_files_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(%error, ?limit, "the limit of open files stays as it is");
+    }
 }
 
 /// Nothing is closed: what has failed must not be written to, and nobody waits for threads that may be stuck in it.
