@@ -7,9 +7,11 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 )
 
-const startMs = 1_700_000_000_000
+// startMs is an hour ago: within any retention.
+var startMs = time.Now().Unix()*1000 - 3_600_000
 
 // record is what both clients can say about one.
 type record struct {

@@ -54,6 +54,7 @@ import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
 /** Every operation of the admin client that a single broker without security and transactions can serve. */
 final class Administering {
+    private static final long START = System.currentTimeMillis() - 3_600_000; // within any retention
     private final Cluster cluster;
     private final Admin admin;
 
@@ -267,7 +268,7 @@ final class Administering {
     private void fill(String topic, int count) throws Exception {
         try (Producer<byte[], byte[]> producer = cluster.producer()) {
             for (int i = 0; i < count; i++) {
-                producer.send(new ProducerRecord<>(topic, 0, 1_000_000_000_000L + i, null, String.valueOf(i).getBytes(StandardCharsets.UTF_8)));
+                producer.send(new ProducerRecord<>(topic, 0, START + i, null, String.valueOf(i).getBytes(StandardCharsets.UTF_8)));
             }
         }
     }
@@ -295,8 +296,8 @@ final class Administering {
         Suite.equal(offset(partition, OffsetSpec.earliest()), 0L);
         Suite.equal(offset(partition, OffsetSpec.latest()), 10L);
         Suite.equal(offset(partition, OffsetSpec.maxTimestamp()), 9L);
-        Suite.equal(offset(partition, OffsetSpec.forTimestamp(1_000_000_000_003L)), 3L);
-        Suite.equal(offset(partition, OffsetSpec.forTimestamp(2_000_000_000_000L)), -1L);
+        Suite.equal(offset(partition, OffsetSpec.forTimestamp(START + 3)), 3L);
+        Suite.equal(offset(partition, OffsetSpec.forTimestamp(START + 3_600_000)), -1L);
         Suite.equal(offset(partition, OffsetSpec.earliestLocal()), 0L);
         Suite.equal(offset(partition, OffsetSpec.latestTiered()), -1L);
         Suite.equal(get(admin.listOffsets(Map.of(partition, OffsetSpec.latest())).partitionResult(partition)).leaderEpoch(), Optional.of(0));

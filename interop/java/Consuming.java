@@ -18,7 +18,7 @@ import org.apache.kafka.common.errors.TimeoutException;
 
 /** Positions, offsets by time, flow control and committed offsets of a consumer without rivals. */
 final class Consuming {
-    private static final long START = 1_700_000_000_000L;
+    private static final long START = System.currentTimeMillis() - 3_600_000; // within any retention
     private final Cluster cluster;
 
     Consuming(Cluster cluster) {

@@ -170,7 +170,7 @@ final class Producing {
     }
 
     private void timestamps() throws Exception {
-        String topic = cluster.topic("p-time", 1);
+        String topic = cluster.topic("p-time", 1, Map.of("retention.ms", "-1"));
         long[] times = {1_000_000_000_000L, 5, 0, 999_999_999_999L, 1_000_000_000_000L};
         try (Producer<byte[], byte[]> producer = cluster.producer("linger.ms", 50)) {
             for (long time : times) {

@@ -28,7 +28,7 @@ START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 60
 
 # What a suite would otherwise wait for.
-QUICK = {"group.initial.rebalance.delay.ms": "0", "log.initial.task.delay.ms": "1000"}
+QUICK = {"group.initial.rebalance.delay.ms": "0"}
 
 
 def free_port():
