@@ -54,6 +54,8 @@ pub type Decoded<T> = Result<T, DecodeError>;
 /// Memory that a frame may be blown up to: bytes a byte of the frame, and bytes on top.
 const BUDGET_PER_BYTE: usize = 16;
 const BUDGET_BASE: usize = 1 << 20;
+/// A larger frame gets no more than this for what is not `bytes` or `records`, or its own size if that is more.
+const BUDGET_MAX: usize = 256 << 20;
 
 /// Strings are this long at most, in bytes, with compact lengths too.
 pub(crate) const STRING_LEN_MAX: usize = i16::MAX as usize;
@@ -79,9 +81,10 @@ macro_rules! fixed {
 }
 
 impl Decoder {
-    /// May allocate 16 times the frame's size, plus one MiB.
+    /// May allocate 16 times the frame's size, plus one MiB; of a large frame 256 MiB, or its size.
     pub fn new(frame: Bytes) -> Decoder {
-        let budget = frame.len().saturating_mul(BUDGET_PER_BYTE).saturating_add(BUDGET_BASE);
+        let scaled = frame.len().saturating_mul(BUDGET_PER_BYTE).saturating_add(BUDGET_BASE);
+        let budget = scaled.min(BUDGET_MAX.max(frame.len()));
         Decoder::with_budget(frame, budget)
     }
 

@@ -46,6 +46,18 @@ fn memory_is_bounded_by_the_frame() {
     }
     for_each_api!(check);
     dense_arrays_are_refused();
+    large_frames_get_less_than_that();
+}
+
+/// Topics of six bytes that take a dozen times that in memory: what a small frame may have, and a large one may not.
+fn large_frames_get_less_than_that() {
+    let topics = |count: i32| {
+        let head = [&(-1i16).to_be_bytes()[..], &[0; 6], &count.to_be_bytes()].concat();
+        let body = std::iter::repeat_n(0, 6 * count as usize);
+        ProduceRequest::decode(&mut Decoder::new(head.into_iter().chain(body).collect()), 3)
+    };
+    assert_eq!(topics(1000).unwrap().topic_data.len(), 1000);
+    assert_eq!(topics(4_500_000).unwrap_err().kind, DecodeErrorKind::OverBudget);
 }
 
 /// Elements of three bytes that take 72 in memory, more of them than the budget has room for.
