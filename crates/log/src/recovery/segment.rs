@@ -146,12 +146,6 @@ impl Loader<'_> {
                     break;
                 }
             };
-            if !segment.fits(batch.last_offset()) && batch.check_crc().is_ok() {
-                return Err(SegmentError::OffsetOverflow {
-                    base_offset: segment.base_offset(),
-                    offset: batch.last_offset(),
-                });
-            }
             let producer_batch = match check(&batch, recovered.next_offset) {
                 Ok(producer_batch) => producer_batch,
                 Err(reason) => {
@@ -159,6 +153,14 @@ impl Loader<'_> {
                     break;
                 }
             };
+            // Only of a batch that continues the others: the checksum does not cover the base offset, and a torn write may
+            // have left zeros in its place.
+            if !segment.fits(batch.last_offset()) {
+                return Err(SegmentError::OffsetOverflow {
+                    base_offset: segment.base_offset(),
+                    offset: batch.last_offset(),
+                });
+            }
             let (last_offset, max_timestamp) = (batch.last_offset(), batch.max_timestamp);
             if max_timestamp.0 > recovered.largest.timestamp {
                 recovered.largest = TimestampOffset { timestamp: max_timestamp.0, offset: last_offset.0 };
