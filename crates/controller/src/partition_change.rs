@@ -259,7 +259,12 @@ impl<'a> PartitionChange<'a> {
     fn log(&self, record: &PartitionChangeRecord, is_unclean: bool, reason: &str) {
         let current = self.current;
         let leader = if record.leader == NO_CHANGE { current.leader.0 } else { record.leader };
-        tracing::info!(topic = %self.topic.name, partition = self.partition, reason, is_unclean,
+        if is_unclean {
+            tracing::warn!(topic = %self.topic.name, partition = self.partition, leader,
+                "electing a leader that may lack records (unclean.leader.election.enable)");
+        }
+        // One line a partition would flood the log whenever a broker comes or goes.
+        tracing::debug!(topic = %self.topic.name, partition = self.partition, reason, is_unclean,
             leader_from = current.leader.0, leader_to = leader, leader_epoch = current.leader_epoch.0,
             isr_from = ?ids(&current.isr), isr_to = ?record.isr, elr_to = ?record.eligible_leader_replicas,
             replicas_to = ?record.replicas, "changing a partition");

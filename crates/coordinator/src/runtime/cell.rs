@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, TopicPartition};
 use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
-use tracing::info;
+use tracing::debug;
 
 use super::Shard;
 use super::active::{Active, Answer};
@@ -217,7 +217,7 @@ impl<S: Shard> Cell<S> {
         ));
         active.run(held.now, |shard, turn| shard.loaded(turn));
         held.phase = Phase::Active(active);
-        info!(partition = %self.partition, epoch = %self.epoch(), "coordinator loaded");
+        debug!(partition = %self.partition, epoch = %self.epoch(), "coordinator loaded");
     }
 
     fn leave(&self, held: &mut Held<S>, next: Phase<S>) {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use ottla_types::{LeaderEpoch, Offset};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::Loader;
 use crate::checkpoint::EpochEntry;
@@ -67,7 +67,7 @@ impl Loader<'_> {
     }
 
     fn try_to_recover(&mut self, segment: &Arc<Segment>, is_unflushed: bool) -> Result<bool, SegmentError> {
-        info!(path = %segment.path().display(), bytes = segment.size(), "recovering a segment");
+        debug!(path = %segment.path().display(), bytes = segment.size(), "recovering a segment");
         let base_offset = segment.base_offset();
         let log_start_offset = self.params.log_start_offset;
         rebuild_producer_state(
