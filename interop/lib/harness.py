@@ -100,7 +100,7 @@ class Broker:
         self.pid = self.process.pid
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            if listening(self.port):
                 return
             time.sleep(0.02)
         raise RuntimeError(f"Ottla did not start:\n{tail(self.log)}")
@@ -119,7 +119,8 @@ class Broker:
             return
         os.kill(pid, how)
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        while alive(pid, self.process):
+        # The first thread of a killed process may be gone while the others still hold its sockets.
+        while alive(pid, self.process) or listening(self.port):
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
                 raise RuntimeError(f"the {self.kind} broker did not end within {STOP_TIMEOUT_S} s:\n{tail(self.log)}")
@@ -128,6 +129,12 @@ class Broker:
         self.process = None
         if how == signal.SIGTERM and code not in (0, -signal.SIGTERM):
             raise RuntimeError(f"the {self.kind} broker ended with {code}:\n{tail(self.log)}")
+
+
+def listening(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def alive(pid, process):

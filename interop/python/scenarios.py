@@ -95,7 +95,13 @@ def wait_for_shares(count, *members):
 
 
 def wait_for_records(count, *members):
-    eventually(lambda: equal(len(set().union(*(member.received for member in members))), count, "records"), POLLS_TIMEOUT_S)
+    def records():
+        for member in members:
+            if member.failure:
+                raise member.failure
+        equal(len(set().union(*(member.received for member in members))), count, "records")
+
+    eventually(records, POLLS_TIMEOUT_S)
 
 
 def all_of(client):
