@@ -58,7 +58,7 @@ impl CleanerSettings {
     }
 }
 
-/// One cleaner thread's work. It may not just be dropped: see [`CleanerWorker::stop`].
+/// One cleaner thread's work. It may not just be dropped: see [`LogManager::stop_cleaning`](crate::log_manager::LogManager::stop_cleaning).
 #[derive(Debug)]
 pub struct CleanerWorker {
     pub(crate) hash_secret: (u64, u64),
