@@ -316,7 +316,7 @@ fn metadata_of_a_newer_version_is_refused_and_kept() {
     refuses(
         &launch,
         expect![[r#"
-            error: the metadata of the cluster failed: the metadata log can't be replayed at offset _: the metadata log sets metadata.version to level 99; this version supports 7 to 30. Start a version that knows this level; the data has not been touched
+            error: the metadata of the cluster failed: the metadata log can't be replayed at offset _: the metadata log sets metadata.version to level 99; this version supports 7 to 30. Start a version that knows this level; nothing has been lost
         "#]],
     );
     assert!(std::fs::read(&log).unwrap().starts_with(&before));

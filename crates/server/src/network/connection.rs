@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::buffers::{self, READ_BYTES};
 use super::limits::{ConnectionPermit, MemoryPermit, RequestMemory};
-use super::outbox::{Outbox, Replies};
+use super::outbox::{Outbox, Replies, Sent};
 use crate::clock::Clock;
 
 /// A client that reads nothing is read from no more once this much waits for it.
@@ -132,8 +132,13 @@ impl Task<'_> {
         let mut last_active = Instant::now();
         loop {
             self.collect_replies()?;
-            let is_blocked = self.send()?;
+            let sent = self.send()?;
             if self.handle_frames()? > 0 {
+                continue;
+            }
+            if sent == Sent::Turn {
+                last_active = Instant::now();
+                tokio::task::yield_now().await;
                 continue;
             }
             let wants_bytes = !self.input.has_frame_waiting() && self.may_handle_more();
@@ -151,7 +156,7 @@ impl Task<'_> {
                     readable?;
                     self.read_once().await?;
                 }
-                writable = self.writer.writable(), if is_blocked => writable?,
+                writable = self.writer.writable(), if sent == Sent::Blocked => writable?,
                 () = self.replies.arrived.notified(), if wants_reply => {}
                 () = memory.until_available(), if self.input.is_starved => self.input.is_starved = false,
                 () = at(idle.as_mut()), if self.settings.idle_max.is_some() => {
@@ -193,16 +198,8 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// Whether the socket takes no more.
-    fn send(&mut self) -> Result<bool, Closed> {
-        if self.outbox.is_empty() {
-            return Ok(false);
-        }
-        match self.outbox.send(self.writer.as_ref()) {
-            Ok(()) => Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-            Err(error) => Err(error.into()),
-        }
+    fn send(&mut self) -> Result<Sent, Closed> {
+        if self.outbox.is_empty() { Ok(Sent::All) } else { Ok(self.outbox.send(self.writer.as_ref())?) }
     }
 
     /// Handles the frames that are there, as far as order and limits allow; returns how many.

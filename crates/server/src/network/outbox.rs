@@ -83,6 +83,19 @@ impl ReplySink for Replies {
     }
 }
 
+/// What one turn of a connection sends at most, about: a large answer to a fast reader lets other connections in between.
+const TURN_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How far [`Outbox::send`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    All,
+    /// The socket takes no more.
+    Blocked,
+    /// There is more, after others have had their turn.
+    Turn,
+}
+
 /// Parts that are ready to leave, and how much of the first has left.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -110,19 +123,25 @@ impl Outbox {
         self.bytes
     }
 
-    /// Sends until all has left or the socket takes no more (`WouldBlock`).
-    pub fn send(&mut self, stream: &TcpStream) -> io::Result<()> {
+    /// Sends until all has left, the socket takes no more, or the thread's other connections should have their turn.
+    pub fn send(&mut self, stream: &TcpStream) -> io::Result<Sent> {
+        let left_after_turn = self.bytes.saturating_sub(TURN_BYTES);
         while let Some(first) = self.parts.front() {
             let sent = match first {
-                Part::Bytes(_) => self.send_bytes(stream)?,
-                Part::File(part) => send_file(stream, part)?,
+                Part::Bytes(_) => self.send_bytes(stream),
+                Part::File(part) => send_file(stream, part),
             };
-            if sent == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+            match sent {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => self.advance(sent as u64),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Sent::Blocked),
+                Err(error) => return Err(error),
             }
-            self.advance(sent as u64);
+            if self.bytes <= left_after_turn && self.bytes > 0 {
+                return Ok(Sent::Turn);
+            }
         }
-        Ok(())
+        Ok(Sent::All)
     }
 
     fn send_bytes(&self, stream: &TcpStream) -> io::Result<usize> {
@@ -249,6 +268,39 @@ mod tests {
         assert_eq!(text(replies.take_next()), "Some(Nothing)");
         assert!(text(replies.take_next()).contains("\"3\""));
         assert_eq!(replies.in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_leaves_in_turns() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut reader, _) = listener.accept().unwrap();
+        let reading = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()).unwrap());
+        let mut outbox = Outbox::default();
+        // More than the socket's buffer holds, so that a turn ends with the reader's help alone.
+        let total = 3 * TURN_BYTES + 1;
+        let chunk = Bytes::from(vec![0; TURN_BYTES as usize / 8]);
+        let mut left = total;
+        while left > 0 {
+            let len = left.min(chunk.len() as u64);
+            outbox.push(vec![Part::Bytes(chunk.slice(..len as usize))]);
+            left -= len;
+        }
+        let mut sent_in_turn = 0;
+        loop {
+            let before = outbox.len_bytes();
+            let sent = outbox.send(&stream).unwrap();
+            sent_in_turn = (before - outbox.len_bytes()).max(sent_in_turn);
+            match sent {
+                Sent::All => break,
+                Sent::Blocked => stream.writable().await.unwrap(),
+                Sent::Turn => assert!(before - outbox.len_bytes() >= TURN_BYTES),
+            }
+        }
+        // One system call may go beyond the turn.
+        assert!(sent_in_turn < total, "{sent_in_turn}");
+        drop(stream);
+        assert_eq!(reading.join().unwrap(), total);
     }
 
     #[test]

@@ -52,7 +52,12 @@ pub fn run(config: Config, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let result = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(RunError::Runtime)?;
         let (fatal, mut heard) = Fatal::channel();
-        let (mut running, bound) = running::start(config, clock, fatal)?;
+        let starting = tokio::task::spawn_blocking(move || running::start(config, clock, fatal));
+        let (mut running, bound) = tokio::select! {
+            started = starting => started.map_err(|error| RunError::Fatal(format!("the start failed: {error}")))??,
+            // No log of a partition is open yet: there is nothing to close.
+            () = signals.next() => return Ok(()),
+        };
         let reason = tokio::select! {
             biased;
             reason = heard.heard() => return Err(abandon(running, reason)),
@@ -76,6 +81,7 @@ pub fn run(config: Config, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
                 tracing::info!("stopped");
                 done.unwrap_or_else(|error| Err(format!("the stop failed: {error}"))).map_err(RunError::Fatal)
             }
+            reason = heard.heard() => Err(RunError::Fatal(reason)),
             () = signals.next() => Err(RunError::Fatal("ended by a second signal, before it had stopped".to_owned())),
         }
     });

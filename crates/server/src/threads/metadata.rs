@@ -40,7 +40,7 @@ fn explain(error: &MetadataDriverError) -> String {
         // It says so itself.
         Publish(_) => "",
         Replay { source: ReplayError::UnsupportedFeature { .. }, .. } => {
-            ". Start a version that knows this level; the data has not been touched"
+            ". Start a version that knows this level; nothing has been lost"
         }
         Quorum(RaftDriverError::Log(LogError::Corrupt(_)))
         | Log(LogError::Corrupt(_))
