@@ -1,6 +1,7 @@
 //! The published image, and the questions that request handlers ask of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI16, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use ottla_metadata::MetadataImage;
@@ -12,6 +13,8 @@ use ottla_wire::ErrorCode;
 #[derive(Debug, Default)]
 pub struct MetadataCache {
     image: ArcSwap<MetadataImage>,
+    /// Stands in the quorum's control records, not in the image.
+    kraft_version: AtomicI16,
 }
 
 impl MetadataCache {
@@ -21,6 +24,15 @@ impl MetadataCache {
 
     pub fn publish(&self, image: Arc<MetadataImage>) {
         self.image.store(image);
+    }
+
+    /// The finalized level of `kraft.version`; 0 is a quorum of static voters.
+    pub fn kraft_version(&self) -> i16 {
+        self.kraft_version.load(Ordering::Relaxed)
+    }
+
+    pub fn publish_kraft_version(&self, level: i16) {
+        self.kraft_version.store(level, Ordering::Relaxed);
     }
 }
 

@@ -98,6 +98,7 @@ impl MetadataDriver {
         loop {
             self.parts.quorum.poll(now)?;
             self.take_deliveries(now)?;
+            self.publisher.publish_kraft_version(self.parts.quorum.core().voters().latest_kraft_version());
             if let Some(publication) = self.loader.publish() {
                 self.publisher.publish(&publication, now).map_err(MetadataDriverError::Publish)?;
             }

@@ -29,7 +29,7 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<ApiVersionsRequest>) {
         api_keys: api_keys(context.connection.is_controller_listener),
         supported_features: supported_features(context.version()),
         finalized_features_epoch: image.provenance.last_offset.value(),
-        finalized_features: finalized_features(&image),
+        finalized_features: finalized_features(&image, node.metadata.kraft_version()),
         ..ApiVersionsResponse::default()
     });
 }
@@ -76,10 +76,13 @@ fn supported_features(version: i16) -> Vec<SupportedFeature> {
         .collect()
 }
 
-fn finalized_features(image: &MetadataImage) -> Vec<FinalizedFeature> {
+/// Level 0 is the same as not finalized, and left out.
+fn finalized_features(image: &MetadataImage, kraft_version: i16) -> Vec<FinalizedFeature> {
+    let kraft_version = (kraft_version > 0).then_some((Feature::KRaftVersion.name(), kraft_version));
     image
         .features
         .finalized()
+        .chain(kraft_version)
         .map(|(name, level)| FinalizedFeature {
             name: name.to_owned(),
             max_version_level: level,
@@ -100,6 +103,20 @@ fn is_valid(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_quorum_s_own_level_is_among_the_finalized_ones() {
+        let image = MetadataImage::default();
+        let levels = |kraft_version| {
+            let finalized = finalized_features(&image, kraft_version);
+            finalized
+                .into_iter()
+                .map(|f| (f.name, f.min_version_level, f.max_version_level))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(levels(0), []);
+        assert_eq!(levels(1), [("kraft.version".to_owned(), 1, 1)]);
+    }
 
     #[test]
     fn software_names_are_checked_as_kafka_does() {

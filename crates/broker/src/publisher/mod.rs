@@ -30,6 +30,10 @@ impl Publisher {
         Publisher { node, has_loaded_logs: false }
     }
 
+    pub(crate) fn publish_kraft_version(&self, level: i16) {
+        self.node.metadata.publish_kraft_version(level);
+    }
+
     /// Fails only if the logs can't be loaded, which a node can't do without.
     pub(crate) fn publish(&mut self, publication: &Publication, now: Now) -> Result<(), String> {
         let node = Arc::clone(&self.node);
