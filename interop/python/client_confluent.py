@@ -15,6 +15,7 @@ def result(futures):
 
 class Confluent:
     name = "confluent-kafka"
+    attempts = 1
     sends_null_headers = True
     codecs = (None, "gzip", "snappy", "lz4", "zstd")
 
