@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -100,9 +101,9 @@ class Broker:
         self.pid = self.process.pid
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self.process.poll() is None:
-            if listening(self.port):
+            if answers(self.port):
                 return
-            time.sleep(0.02)
+            time.sleep(0.005)
         raise RuntimeError(f"Ottla did not start:\n{tail(self.log)}")
 
     def stop(self):
@@ -134,6 +135,15 @@ class Broker:
 def listening(port):
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
+    return False
+
+
+def answers(port):
+    """Whether a node serves there: its port is bound before its logs are open, and whoever connects by then waits."""
+    api_versions = struct.pack(">ihhih", 10, 18, 0, 1, -1)
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=START_TIMEOUT_S) as client:
+        client.sendall(api_versions)
+        return client.recv(4) != b""
     return False
 
 
