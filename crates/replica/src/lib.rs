@@ -13,6 +13,7 @@ mod manager;
 mod partition;
 mod produce;
 pub mod purgatory;
+pub mod share;
 #[cfg(test)]
 mod tests;
 

@@ -30,10 +30,10 @@ use ottla_wire::messages::{
 use super::config::GroupCoordinatorConfig;
 use super::context::RequestContext;
 use super::errors;
-use super::gather::Gather;
 use super::listing::ListFilter;
 use super::offsets::fetch_offsets;
 use super::shard::{GroupShard, GroupTurn};
+use crate::gather::Gather;
 use crate::runtime::{
     LoadProgress, LoadTask, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
 };
