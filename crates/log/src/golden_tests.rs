@@ -152,7 +152,8 @@ fn epochs_and_topic_ids() {
         let pair = Pair::new(partition);
         let kafka = LeaderEpochCache::open(Arc::clone(&pair.kafka)).unwrap();
         let ours = LeaderEpochCache::open(Arc::clone(&pair.ours)).unwrap();
-        ours.assign_all(&kafka.entries()).unwrap();
+        ours.assign_all(&kafka.entries());
+        ours.flush().unwrap();
         pair.check_same(names::LEADER_EPOCH_CHECKPOINT);
         for base_offset in pair.base_offsets(FileKind::Log) {
             let log = std::fs::read(pair.kafka.file(&Pair::name(base_offset, FileKind::Log))).unwrap();

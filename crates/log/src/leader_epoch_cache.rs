@@ -1,7 +1,9 @@
 //! Which leader epoch starts where in a log (KIP-101): how replicas find the point where they diverge.
 //!
 //! What always holds: epochs and their start offsets both grow from entry to entry. An entry that is added is on disk
-//! before the call returns; one that is removed may come back from disk after a crash, and is then removed again when
+//! before the log's recovery point passes its start: what lies behind that point is read after a crash, and its epochs
+//! are found in it. So taking up a leadership costs no wait for the disk, and an epoch that nothing was written in is
+//! never written either. An entry that is removed may come back from disk after a crash, and is then removed again when
 //! the log is loaded and its end and start are known.
 
 use std::sync::Arc;
@@ -31,8 +33,8 @@ impl EpochEndOffset {
 pub struct LeaderEpochCache {
     checkpoint: LeaderEpochCheckpoint,
     epochs: RwLock<Vec<EpochEntry>>,
-    /// Held while the file is written, so that a later state is never replaced by an earlier one.
-    writing: Mutex<()>,
+    /// What the file says. Locked while it is written, so that a later state is never replaced by an earlier one.
+    on_disk: Mutex<Vec<EpochEntry>>,
 }
 
 impl LeaderEpochCache {
@@ -43,43 +45,21 @@ impl LeaderEpochCache {
         for entry in checkpoint.read()? {
             assign(&mut epochs, entry);
         }
-        Ok(LeaderEpochCache { checkpoint, epochs: RwLock::new(epochs), writing: Mutex::new(()) })
-    }
-
-    /// As if the checkpoint were missing: for one that is corrupt and whose log is read again anyway.
-    pub fn empty(dir: Arc<PartitionDir>) -> LeaderEpochCache {
-        LeaderEpochCache {
-            checkpoint: LeaderEpochCheckpoint::new(dir),
-            epochs: RwLock::default(),
-            writing: Mutex::new(()),
-        }
+        Ok(LeaderEpochCache { checkpoint, on_disk: Mutex::new(epochs.clone()), epochs: RwLock::new(epochs) })
     }
 
     /// An epoch starts at an offset. No-op if it is the latest one already; entries that contradict are removed, and so
-    /// is a negative epoch or offset ignored. Durable when the call returns.
-    pub fn assign(&self, epoch: LeaderEpoch, start_offset: Offset) -> Result<(), CheckpointError> {
+    /// is a negative epoch or offset ignored. In memory alone: whoever makes the log durable up to there flushes this too.
+    pub fn assign(&self, epoch: LeaderEpoch, start_offset: Offset) {
         let entry = EpochEntry { epoch, start_offset };
         // Every append asks: nothing is locked exclusively for the epoch that goes on.
-        if !is_news(&self.epochs.read(), entry) {
-            return Ok(());
+        if is_news(&self.epochs.read(), entry) {
+            assign(&mut self.epochs.write(), entry);
         }
-        if assign(&mut self.epochs.write(), entry) { self.flush() } else { Ok(()) }
     }
 
-    /// As [`LeaderEpochCache::assign`] for each, written once.
-    pub fn assign_all(&self, entries: &[EpochEntry]) -> Result<(), CheckpointError> {
-        {
-            let mut epochs = self.epochs.write();
-            for &entry in entries {
-                assign(&mut epochs, entry);
-            }
-        }
-        if entries.is_empty() { Ok(()) } else { self.flush() }
-    }
-
-    /// As [`LeaderEpochCache::assign`] for each, in memory alone: what the log itself says while it is recovered. The
-    /// caller flushes if the entries have changed in the end.
-    pub(crate) fn restore(&self, entries: &[EpochEntry]) {
+    /// As [`LeaderEpochCache::assign`] for each.
+    pub fn assign_all(&self, entries: &[EpochEntry]) {
         let mut epochs = self.epochs.write();
         for &entry in entries {
             assign(&mut epochs, entry);
@@ -188,11 +168,15 @@ impl LeaderEpochCache {
         self.flush()
     }
 
-    /// Writes the entries as they are now.
+    /// Makes the entries durable as they are now, unless the file says so already.
     pub fn flush(&self) -> Result<(), CheckpointError> {
-        let _turn = self.writing.lock();
+        let mut on_disk = self.on_disk.lock();
         let entries = self.entries();
-        self.checkpoint.write(&entries)
+        if entries != *on_disk {
+            self.checkpoint.write(&entries)?;
+            *on_disk = entries;
+        }
+        Ok(())
     }
 }
 
@@ -234,8 +218,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let cache = reopened(&root);
         for &(epoch, start) in entries {
-            cache.assign(LeaderEpoch(epoch), Offset(start)).unwrap();
+            cache.assign(LeaderEpoch(epoch), Offset(start));
         }
+        cache.flush().unwrap();
         (root, cache)
     }
 
@@ -244,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn assignments_stay_monotonic_and_are_on_disk() {
+    fn assignments_stay_monotonic() {
         let check = |assigned: &[(i32, i64)], expected: &[(i32, i64)]| {
             let (root, cache) = cache(assigned);
             check_entries(&cache, expected);
@@ -258,6 +243,18 @@ mod tests {
         check(&[(0, 0), (5, 10), (6, 20), (4, 15)], &[(0, 0), (4, 15)]);
         check(&[(0, 0), (5, 10), (6, 20), (7, 8)], &[(0, 0), (7, 8)]);
         check(&[(-1, 0), (1, -1)], &[]);
+    }
+
+    #[test]
+    fn the_file_is_written_by_a_flush_that_has_news() {
+        let (root, cache) = cache(&[(2, 5)]);
+        cache.assign(LeaderEpoch(3), Offset(9));
+        check_entries(&reopened(&root), &[(2, 5)]);
+        cache.flush().unwrap();
+        check_entries(&reopened(&root), &[(2, 5), (3, 9)]);
+        std::fs::remove_file(root.path().join("leader-epoch-checkpoint")).unwrap();
+        cache.flush().unwrap();
+        check_entries(&reopened(&root), &[]);
     }
 
     #[test]

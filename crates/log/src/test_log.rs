@@ -34,6 +34,8 @@ pub(crate) struct TestLog {
     pub context: Arc<LogContext>,
     pub log: Arc<UnifiedLog>,
     pub now: Now,
+    /// In which it leads.
+    pub epoch: LeaderEpoch,
 }
 
 impl TestLog {
@@ -53,7 +55,7 @@ impl TestLog {
         let log =
             UnifiedLog::open(open_params(&context, &dir, &config, Offset::ZERO, Offset::ZERO, false), now)
                 .unwrap();
-        TestLog { _root: None, disk, dir, config, context, log, now }
+        TestLog { _root: None, disk, dir, config, context, log, now, epoch: LeaderEpoch(0) }
     }
 
     pub fn close(&self) {
@@ -84,7 +86,7 @@ impl TestLog {
     }
 
     pub fn append_from(&self, batch: &Bytes, origin: AppendOrigin) -> Result<LogAppendInfo, AppendError> {
-        let append = LeaderAppend::new(LeaderEpoch(0), origin);
+        let append = LeaderAppend::new(self.epoch, origin);
         let appended = self.log.append_as_leader(batch, &append, self.now)?;
         self.log.update_high_watermark(Offset::MAX);
         Ok(appended)

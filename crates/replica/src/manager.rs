@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use ottla_log::{StorageError, UnifiedLog};
+use ottla_log::UnifiedLog;
 use ottla_types::{MonoMs, NodeId, Now, Offset, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 use parking_lot::RwLock;
@@ -78,7 +78,7 @@ impl ReplicaManager {
     }
 
     /// Takes up an assignment: of a partition that is here already, or of a new one, whose log `open` gives.
-    pub fn assign<E: From<StorageError>>(
+    pub fn assign<E>(
         &self,
         assignment: Assignment,
         open: impl FnOnce() -> Result<Arc<UnifiedLog>, E>,
@@ -90,7 +90,7 @@ impl ReplicaManager {
             Some(known) => known,
             None => self.insert(Arc::new(Partition::new(self.local, assignment.clone(), open()?))),
         };
-        let has_advanced = partition.assign(assignment)?;
+        let has_advanced = partition.assign(assignment);
         // A change of leader or ISR may be what somebody waits for.
         self.check_all(&partition, now);
         if has_advanced {

@@ -6,11 +6,14 @@ mod log_config;
 mod settings;
 mod topics;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use ottla_log::LogConfig;
 use ottla_log::log_manager::LoadProgress;
 use ottla_metadata::loader::Publication;
 use ottla_types::Now;
+use parking_lot::Mutex;
 
 pub use log_config::log_config;
 pub(crate) use settings::overrides;
@@ -49,7 +52,17 @@ impl Publisher {
 
     fn load_logs(&mut self, publication: &Publication, now: Now) -> Result<(), String> {
         let node = &self.node;
-        let config_of = |topic: &str| Arc::new(log_config(&node.topic_config(&publication.image, topic)));
+        // Several threads ask, once for each log.
+        let configs = Mutex::new(HashMap::<String, Arc<LogConfig>>::new());
+        let config_of = |topic: &str| -> Arc<LogConfig> {
+            let mut configs = configs.lock();
+            if let Some(known) = configs.get(topic) {
+                return Arc::clone(known);
+            }
+            let config = Arc::new(log_config(&node.topic_config(&publication.image, topic)));
+            configs.insert(topic.to_owned(), Arc::clone(&config));
+            config
+        };
         node.logs
             .load(&config_of, &LoadProgress::default(), now)
             .map_err(|error| format!("the logs could not be loaded: {error}"))?;

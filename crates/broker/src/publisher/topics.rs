@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
 use ottla_log::log_manager::CreateLog;
-use ottla_log::{OpenError, UnifiedLog};
+use ottla_log::{LogConfig, OpenError, UnifiedLog};
 use ottla_metadata::MetadataImage;
 use ottla_metadata::image::{PartitionRegistration, TopicImage, directory};
 use ottla_metadata::loader::Publication;
@@ -34,6 +34,7 @@ pub(super) fn apply(node: &Node, publication: &Publication, now: Now) {
 
 fn apply_topic(node: &Node, publication: &Publication, topic: &TopicImage, now: Now) {
     let local = node.identity.node_id;
+    let mut settings = None;
     for (number, registration) in &topic.partitions {
         let id = TopicPartition::new(Arc::clone(&topic.name), *number);
         let previous = publication.previous.topics.partition(topic.id, *number);
@@ -43,7 +44,25 @@ fn apply_topic(node: &Node, publication: &Publication, topic: &TopicImage, now: 
                 remove(node, &id, topic.id, now);
             }
         } else if previous.is_none_or(|previous| !Arc::ptr_eq(previous, registration)) || !was_here {
-            assign(node, publication, topic, &id, registration, now);
+            let settings =
+                settings.get_or_insert_with(|| TopicSettings::new(node, &publication.image, &topic.name));
+            assign(node, publication, topic, settings, &id, registration, now);
+        }
+    }
+}
+
+/// What the partitions of a topic have in common.
+struct TopicSettings {
+    log: Arc<LogConfig>,
+    min_insync_replicas: usize,
+}
+
+impl TopicSettings {
+    fn new(node: &Node, image: &MetadataImage, topic: &str) -> TopicSettings {
+        let config = node.topic_config(image, topic);
+        TopicSettings {
+            log: Arc::new(log_config(&config)),
+            min_insync_replicas: usize::try_from(config.min_insync_replicas).unwrap_or(1),
         }
     }
 }
@@ -52,12 +71,12 @@ fn assign(
     node: &Node,
     publication: &Publication,
     topic: &TopicImage,
+    settings: &TopicSettings,
     id: &TopicPartition,
     registration: &PartitionRegistration,
     now: Now,
 ) {
     let local = node.identity.node_id;
-    let config = node.topic_config(&publication.image, &topic.name);
     // What the first image has may have been here before, in a directory that is offline now.
     let is_first_image = publication.previous.provenance.last_offset == Offset::UNKNOWN;
     let is_new = !is_first_image
@@ -70,14 +89,14 @@ fn assign(
         partition_epoch: registration.partition_epoch,
         replicas: registration.replicas.clone(),
         isr: registration.isr.clone(),
-        min_insync_replicas: usize::try_from(config.min_insync_replicas).unwrap_or(1),
+        min_insync_replicas: settings.min_insync_replicas,
     };
     let wanted = registration.directory(local).filter(|dir| !directory::is_reserved(*dir));
     let open = || -> Result<Arc<UnifiedLog>, OpenError> {
         let create = CreateLog {
             partition: id.clone(),
             topic_id: Some(topic.id),
-            config: Arc::new(log_config(&config)),
+            config: Arc::clone(&settings.log),
             is_new,
             dir: wanted.and_then(|dir| node.logs.dir_of_id(dir)),
         };

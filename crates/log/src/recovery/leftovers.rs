@@ -46,6 +46,18 @@ impl FoundFiles {
             .map(|(&(base_offset, _), &found)| (base_offset, found))
     }
 
+    /// The base offsets of segments whose batches and indexes are there and empty.
+    pub fn blank_segments(&self) -> BTreeSet<Offset> {
+        let mut blank: BTreeSet<Offset> = self.logs().map(|(base_offset, _)| base_offset).collect();
+        blank.retain(|&base_offset| self.has(base_offset, FileKind::OffsetIndex));
+        for ((base_offset, kind), found) in &self.files {
+            if found.len > 0 && *kind != FileKind::ProducerSnapshot {
+                blank.remove(base_offset);
+            }
+        }
+        blank
+    }
+
     pub fn offsets_of(&self, wanted: FileKind) -> Vec<Offset> {
         self.files.keys().filter(|(_, kind)| *kind == wanted).map(|&(offset, _)| offset).collect()
     }

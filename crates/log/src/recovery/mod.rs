@@ -24,7 +24,6 @@ use ottla_types::{Now, Offset, TopicPartition};
 use tracing::{info, warn};
 
 use self::leftovers::{FoundFile, FoundFiles};
-use crate::checkpoint::EpochEntry;
 use crate::context::LogContext;
 use crate::leader_epoch_cache::LeaderEpochCache;
 use crate::log_config::LogConfig;
@@ -67,15 +66,16 @@ pub(crate) fn load(params: &LoadParams<'_>, now: Now) -> Result<Loaded, SegmentE
         found.offsets_of(FileKind::ProducerSnapshot),
     );
     let leader_epochs = LeaderEpochCache::open(Arc::clone(params.dir)).map_err(io::Error::from)?;
-    let epochs_on_disk = leader_epochs.entries();
     let mut loader = Loader {
         params,
         now,
         leader_epochs,
         producers,
         segments: Segments::default(),
-        epochs_on_disk,
         recovered_from: None,
+        found_epochs_in_flushed: false,
+        has_recovered: false,
+        blank: found.blank_segments(),
     };
     loader.load_segments(&found)?;
     let log_end_offset = loader.find_log_end()?;
@@ -88,10 +88,13 @@ struct Loader<'a> {
     leader_epochs: LeaderEpochCache,
     producers: ProducerStateManager,
     segments: Segments,
-    /// What the checkpoint says.
-    epochs_on_disk: Vec<EpochEntry>,
     /// The first segment that had not been flushed.
     recovered_from: Option<Offset>,
+    /// Epochs were read from batches that no later recovery reads. All others are found again as they were now.
+    found_epochs_in_flushed: bool,
+    has_recovered: bool,
+    /// Segments without a byte in any of their files: there is nothing to check.
+    blank: BTreeSet<Offset>,
 }
 
 /// What a look at a segment's files says about its indexes.
@@ -200,10 +203,9 @@ impl Loader<'_> {
     fn finish(mut self, log_end_offset: Offset) -> Result<Loaded, SegmentError> {
         let first_base_offset = self.segments.first().map_or(Offset::ZERO, |first| first.base_offset());
         let log_start_offset = self.params.log_start_offset.max(first_base_offset);
-        // Compared at the end: what is taken away from the log's end is found again when the log is read.
         let _ = self.leader_epochs.truncate_from_end(log_end_offset);
         let _ = self.leader_epochs.truncate_from_start(self.params.log_start_offset);
-        if self.leader_epochs.entries() != self.epochs_on_disk {
+        if self.found_epochs_in_flushed {
             self.leader_epochs.flush().map_err(io::Error::from)?;
         }
         let base_offsets: BTreeSet<Offset> =
@@ -227,6 +229,7 @@ impl Loader<'_> {
             Some(base_offset) => self.params.recovery_point.min(base_offset),
             None => self.params.recovery_point.min(log_end_offset),
         };
+        self.free_files()?;
         let (base_offset, size) =
             self.segments.last().map_or((Offset::ZERO, 0), |active| (active.base_offset(), active.size()));
         Ok(Loaded {
@@ -237,6 +240,15 @@ impl Loader<'_> {
             leader_epochs: self.leader_epochs,
             producers: self.producers,
         })
+    }
+
+    /// A log that was only looked at costs no open files until it is used. What was recovered keeps them: its next flush
+    /// goes by what is open.
+    fn free_files(&self) -> Result<(), SegmentError> {
+        if self.params.had_clean_shutdown && !self.has_recovered {
+            self.segments.iter().try_for_each(|segment| segment.close(self.params.config))?;
+        }
+        Ok(())
     }
 
     /// Removes segments and their snapshots, the last ones first, so that what a crash leaves is still a prefix.

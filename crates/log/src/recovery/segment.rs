@@ -68,6 +68,8 @@ impl Loader<'_> {
 
     fn try_to_recover(&mut self, segment: &Arc<Segment>, is_unflushed: bool) -> Result<bool, SegmentError> {
         debug!(path = %segment.path().display(), bytes = segment.size(), "recovering a segment");
+        self.has_recovered = true;
+        self.found_epochs_in_flushed |= !is_unflushed;
         let base_offset = segment.base_offset();
         let log_start_offset = self.params.log_start_offset;
         rebuild_producer_state(
@@ -92,6 +94,21 @@ impl Loader<'_> {
             // Before the cut: without it, recovery after a crash sees the damage again, and removes the rest.
             self.remove_from_end(self.segments.after(base_offset).to_vec())?;
         }
+        if !self.blank.contains(&base_offset) {
+            self.take_over(segment, &recovered)?;
+        }
+        if is_cut_off || !is_unflushed {
+            // What was cut off must not come back behind what is appended; and no later flush reaches below the
+            // recovery point.
+            segment.flush()?;
+        }
+        self.leader_epochs.assign_all(&recovered.epochs);
+        self.producers.set_map_end_offset(recovered.next_offset);
+        tolerate_full_disk(self.producers.take_snapshot(false).map(drop))?;
+        Ok(ends_here)
+    }
+
+    fn take_over(&self, segment: &Segment, recovered: &Recovered) -> Result<(), SegmentError> {
         segment.set_recovered(recovered.size, recovered.largest)?;
         let max_bytes = self.params.config.segment_index_bytes;
         let closing_entry = segment.time_index().maybe_append(
@@ -100,16 +117,7 @@ impl Loader<'_> {
             max_bytes,
             true,
         );
-        tolerate_full_disk(closing_entry.map_err(io::Error::from))?;
-        if is_cut_off || !is_unflushed {
-            // What was cut off must not come back behind what is appended; and no later flush reaches below the
-            // recovery point.
-            segment.flush()?;
-        }
-        self.leader_epochs.restore(&recovered.epochs);
-        self.producers.set_map_end_offset(recovered.next_offset);
-        tolerate_full_disk(self.producers.take_snapshot(false).map(drop))?;
-        Ok(ends_here)
+        Ok(tolerate_full_disk(closing_entry.map_err(io::Error::from))?)
     }
 
     /// Whether the next segment does not continue this one: records are missing that had not been flushed, and what
@@ -123,17 +131,20 @@ impl Loader<'_> {
     }
 
     fn read_segment(&mut self, segment: &Segment) -> Result<Recovered, SegmentError> {
-        segment.offset_index().reset()?;
-        segment.time_index().reset()?;
-        segment.txn_index().reset()?;
-        let file = segment.file()?;
-        let mut scan = BatchScan::new(&*file, 0, segment.size());
         let mut recovered = Recovered {
             size: 0,
             next_offset: segment.base_offset(),
             largest: TimestampOffset { timestamp: -1, offset: segment.base_offset().0 },
             epochs: Vec::new(),
         };
+        if self.blank.contains(&segment.base_offset()) {
+            return Ok(recovered);
+        }
+        segment.offset_index().reset()?;
+        segment.time_index().reset()?;
+        segment.txn_index().reset()?;
+        let file = segment.file()?;
+        let mut scan = BatchScan::new(&*file, 0, segment.size());
         let mut latest_epoch = self.leader_epochs.latest_epoch();
         let mut indexed_size = 0;
         loop {

@@ -278,7 +278,7 @@ impl UnifiedLog {
     fn assign_epochs(&self, pending: &Pending<'_>) -> Result<(), StorageError> {
         for header in pending.headers {
             if !header.is_legacy() {
-                self.assign_epoch_start_offset(header.partition_leader_epoch, header.base_offset)?;
+                self.assign_epoch_start_offset(header.partition_leader_epoch, header.base_offset);
             } else if !self.leader_epochs().is_empty() {
                 self.leader_epochs()
                     .clear()

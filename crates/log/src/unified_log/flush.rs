@@ -54,7 +54,8 @@ impl UnifiedLog {
         if unflushed.iter().any(|segment| segment.base_offset() >= recovery_point) {
             self.context.disk.sync_dir(&self.dir())?;
         }
-        Ok(())
+        // The recovery point passes the epochs' starts next: nobody would look for them in the log then.
+        self.leader_epochs.flush().map_err(|error| SegmentError::Io(error.into()))
     }
 
     /// By the writer: the log may have been truncated since the flush was asked for.

@@ -241,10 +241,8 @@ impl UnifiedLog {
     }
 
     /// A leader's epoch starts at `offset`, before anything is written in it.
-    pub fn assign_epoch_start_offset(&self, epoch: LeaderEpoch, offset: Offset) -> Result<(), StorageError> {
-        self.leader_epochs
-            .assign(epoch, offset)
-            .map_err(|error| self.failed("writing the leader epoch checkpoint", error.into()))
+    pub fn assign_epoch_start_offset(&self, epoch: LeaderEpoch, offset: Offset) {
+        self.leader_epochs.assign(epoch, offset);
     }
 
     /// The settings and what else is common to the broker's logs.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ottla_log::{OffsetMetadata, StorageError, UnifiedLog};
+use ottla_log::{OffsetMetadata, UnifiedLog};
 use ottla_types::{LeaderEpoch, NodeId, Offset, TopicIdPartition, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 use parking_lot::{Mutex, RwLock};
@@ -127,10 +127,10 @@ impl Partition {
     }
 
     /// Takes up a newer assignment. Returns whether the high watermark moved.
-    pub(crate) fn assign(&self, assignment: Assignment) -> Result<bool, StorageError> {
+    pub(crate) fn assign(&self, assignment: Assignment) -> bool {
         let mut state = self.state.write();
         if assignment.partition_epoch < state.assignment.partition_epoch {
-            return Ok(false);
+            return false;
         }
         self.set_min_insync_replicas(assignment.min_insync_replicas);
         let is_new_epoch = assignment.leader_epoch > state.assignment.leader_epoch;
@@ -138,7 +138,7 @@ impl Partition {
         let leads = assignment.leader == self.local;
         if leads && (!was_leader || is_new_epoch) {
             // The epoch starts where the log ends: followers and consumers find their common past by it (KIP-101).
-            self.log.assign_epoch_start_offset(assignment.leader_epoch, self.log.log_end_offset())?;
+            self.log.assign_epoch_start_offset(assignment.leader_epoch, self.log.log_end_offset());
         }
         if was_leader != leads || is_new_epoch {
             tracing::debug!(partition = %self.id.topic_partition, leader = %assignment.leader,
@@ -159,7 +159,7 @@ impl Partition {
             (_, false) => Role::Follower,
         };
         state.assignment = assignment;
-        Ok(self.advance_high_watermark(&state))
+        self.advance_high_watermark(&state)
     }
 
     /// The replica leaves this node, or can't be used: whoever asks is told `code` from now on.

@@ -52,7 +52,7 @@ fn a_snapshot_of_another_past_does_not_come_back() {
 /// the checksum too, is right.
 #[test]
 fn a_batch_that_lost_its_base_offset_is_cut_off() {
-    let mut log = Modelled::new(4243010184806345159);
+    let mut log = Modelled::new(25);
     let appends = |records: &[usize]| records.iter().map(|n| Op::Append(1, *n)).collect::<Vec<_>>();
     let mut ops =
         vec![Op::Append(1, 1), Op::PowerLoss, Op::Append(1, 2), Op::PowerLoss, Op::PowerLoss, Op::Roll];

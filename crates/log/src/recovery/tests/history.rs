@@ -21,6 +21,8 @@ type History = BTreeMap<i64, (String, i64, i32)>;
 pub(super) enum Op {
     /// By this producer, so many records.
     Append(i64, usize),
+    /// This replica begins to lead in the next epoch.
+    Lead,
     Roll,
     Flush,
     /// What the log manager does now and then.
@@ -40,6 +42,7 @@ pub(super) enum Op {
 pub(super) fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         20 => (1..4i64, 1..4usize).prop_map(|(producer, records)| Op::Append(producer, records)),
+        2 => Just(Op::Lead),
         2 => Just(Op::Roll),
         3 => Just(Op::Flush),
         2 => Just(Op::Checkpoint),
@@ -60,6 +63,8 @@ pub(super) struct Modelled {
     pub test: TestLog,
     /// All records, those below the log's start too.
     history: History,
+    /// In which each record was written.
+    epochs: BTreeMap<i64, LeaderEpoch>,
     /// All before it must survive.
     durable: i64,
     /// What the checkpoints say: log start and recovery point.
@@ -89,6 +94,7 @@ impl Modelled {
             disk,
             test,
             history: History::new(),
+            epochs: BTreeMap::new(),
             durable: 0,
             checkpoint: (Offset::ZERO, Offset::ZERO),
             sequences: BTreeMap::new(),
@@ -106,6 +112,10 @@ impl Modelled {
     pub fn run(&mut self, op: &Op) {
         match op {
             Op::Append(producer, records) => self.append(*producer, *records).unwrap(),
+            Op::Lead => {
+                self.test.epoch = LeaderEpoch(self.test.epoch.0 + 1);
+                self.log().assign_epoch_start_offset(self.test.epoch, self.log().log_end_offset());
+            }
             Op::Roll => self.log().roll(self.test.now).unwrap(),
             Op::Flush => self.flush(),
             Op::Checkpoint => self.checkpoint = (self.log().log_start_offset(), self.log().recovery_point()),
@@ -147,6 +157,7 @@ impl Modelled {
         self.batch_starts.insert(first);
         for (n, value) in values.iter().enumerate() {
             self.history.insert(first + n as i64, ((*value).to_owned(), producer, sequence + n as i32));
+            self.epochs.insert(first + n as i64, self.test.epoch);
         }
         self.sequences.insert(producer, sequence + records as i32);
         Ok(())
@@ -266,7 +277,8 @@ impl Modelled {
             assert!((first.base_offset.0..=first.last_offset().0).contains(&from), "read from {from}");
             // A log start that was not in the checkpoint is lost, and what was known of the epochs below it.
             let known_from = self.log().leader_epochs().earliest().map_or(i64::MAX, |e| e.start_offset.0);
-            assert_eq!(self.epoch_of(from), (from >= known_from).then_some(LeaderEpoch(0)));
+            let written_in = self.epochs.get(&from).copied();
+            assert_eq!(self.epoch_of(from), written_in.filter(|_| from >= known_from), "epoch of {from}");
         }
         self.check_segments();
     }
