@@ -178,6 +178,8 @@ impl Node {
         drop(layers);
         self.effective_config.store(Arc::clone(&effective));
         self.logs.update_config(|config| *config = crate::node_settings::log_manager(&effective));
+        let interval_ms = effective.get(keys::GROUP_CONSUMER_ASSIGNMENT_INTERVAL_MS);
+        self.groups.set_consumer_assignment_interval_ms(interval_ms);
         (self.hooks.config_changed)(&effective);
     }
 
@@ -189,6 +191,8 @@ impl Node {
     }
 
     fn publish_to_groups(&self, publication: &Publication, now: Now) {
+        let Publication { previous, image, changes } = publication;
+        self.groups.on_new_image(previous, image, changes, now);
         let deleted: Vec<_> =
             publication.changes.deleted_topics.iter().map(|(id, name)| (name.to_string(), *id)).collect();
         if !deleted.is_empty() {

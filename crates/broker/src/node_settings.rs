@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use ottla_config::{Config, keys};
-use ottla_coordinator::group::GroupCoordinatorConfig;
+use ottla_coordinator::group::consumer::assignor::Assignor;
+use ottla_coordinator::group::{Bounded, ConsumerGroupConfig, GroupCoordinatorConfig, MigrationPolicy};
 use ottla_log::cleaner::CleanerSettings;
 use ottla_log::log_manager::LogManagerConfig;
 use ottla_log::producer_state::ProducerStateConfig;
@@ -123,6 +124,33 @@ pub fn groups(config: &Config) -> GroupCoordinatorConfig {
         group_max_session_timeout_ms: config.get(keys::GROUP_MAX_SESSION_TIMEOUT_MS),
         group_initial_rebalance_delay_ms: config.get(keys::GROUP_INITIAL_REBALANCE_DELAY_MS),
         group_max_size: size(config.get(keys::GROUP_MAX_SIZE)),
+        consumer: consumer_groups(config),
+    }
+}
+
+fn consumer_groups(config: &Config) -> ConsumerGroupConfig {
+    let assignors = config.get(keys::GROUP_CONSUMER_ASSIGNORS);
+    let policy = MigrationPolicy::from_name(config.get(keys::GROUP_CONSUMER_MIGRATION_POLICY));
+    ConsumerGroupConfig {
+        session_timeout_ms: Bounded {
+            default: config.get(keys::GROUP_CONSUMER_SESSION_TIMEOUT_MS),
+            min: config.get(keys::GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS),
+            max: config.get(keys::GROUP_CONSUMER_MAX_SESSION_TIMEOUT_MS),
+        },
+        heartbeat_interval_ms: Bounded {
+            default: config.get(keys::GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS),
+            min: config.get(keys::GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS),
+            max: config.get(keys::GROUP_CONSUMER_MAX_HEARTBEAT_INTERVAL_MS),
+        },
+        assignment_interval_ms: Bounded {
+            default: config.get(keys::GROUP_CONSUMER_ASSIGNMENT_INTERVAL_MS),
+            min: config.get(keys::GROUP_CONSUMER_MIN_ASSIGNMENT_INTERVAL_MS),
+            max: config.get(keys::GROUP_CONSUMER_MAX_ASSIGNMENT_INTERVAL_MS),
+        },
+        max_size: size(config.get(keys::GROUP_CONSUMER_MAX_SIZE)),
+        assignors: assignors.iter().filter_map(|name| Assignor::from_name(name)).collect(),
+        migration_policy: policy.unwrap_or(MigrationPolicy::Bidirectional),
+        regex_refresh_interval_ms: i64::from(config.get(keys::GROUP_CONSUMER_REGEX_REFRESH_INTERVAL_MS)),
     }
 }
 

@@ -98,7 +98,8 @@ impl Harness {
     /// Opens a log for each partition that the image places here.
     fn take_up_image(&self) {
         self.node.groups.start(1);
-        let image = self.node.metadata.image();
+        let image = Arc::clone(&self.node.metadata.image());
+        self.node.groups.on_new_image(&MetadataImage::default(), &image, &Changes::default(), at(0));
         for topic in image.topics.iter() {
             for (partition, registration) in &topic.partitions {
                 if !registration.replicas.contains(&NodeId(LOCAL)) {

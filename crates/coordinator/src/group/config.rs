@@ -1,3 +1,5 @@
+use super::consumer::ConsumerGroupConfig;
+
 /// The settings of the group coordinator, as Kafka names them in `server.properties`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupCoordinatorConfig {
@@ -21,6 +23,7 @@ pub struct GroupCoordinatorConfig {
     pub group_initial_rebalance_delay_ms: i32,
     /// `group.max.size`
     pub group_max_size: usize,
+    pub consumer: ConsumerGroupConfig,
 }
 
 impl Default for GroupCoordinatorConfig {
@@ -36,6 +39,7 @@ impl Default for GroupCoordinatorConfig {
             group_max_session_timeout_ms: 1_800_000,
             group_initial_rebalance_delay_ms: 3_000,
             group_max_size: i32::MAX as usize,
+            consumer: ConsumerGroupConfig::default(),
         }
     }
 }

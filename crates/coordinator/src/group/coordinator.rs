@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use ottla_metadata::{Changes, MetadataImage};
 use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, Uuid, java_string_hash};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::delete_groups_response::Result as DeletedGroup;
@@ -31,6 +32,7 @@ use super::config::GroupCoordinatorConfig;
 use super::context::RequestContext;
 use super::errors;
 use super::listing::ListFilter;
+use super::metadata::{ChangedTopics, SharedMetadata};
 use super::offsets::fetch_offsets;
 use super::shard::{GroupShard, GroupTurn};
 use crate::gather::Gather;
@@ -45,7 +47,8 @@ pub const CONSUMER_OFFSETS_TOPIC: &str = "__consumer_offsets";
 ///
 /// Callbacks are called on whichever thread brings their answer about, never while a shard is held.
 pub struct GroupCoordinator {
-    config: Arc<GroupCoordinatorConfig>,
+    pub(super) config: Arc<GroupCoordinatorConfig>,
+    pub(super) metadata: Arc<SharedMetadata>,
     pub(super) runtime: Runtime<GroupShard>,
     /// 0 until the coordinator is started.
     partitions: AtomicI32,
@@ -80,10 +83,14 @@ impl GroupCoordinator {
             append_linger_ms: config.append_linger_ms,
             load_buffer_bytes: config.offsets_load_buffer_size,
         };
-        let shard_config = Arc::clone(&config);
-        let new_shard = move |_: &ottla_types::TopicPartition| GroupShard::new(Arc::clone(&shard_config));
+        let metadata = Arc::new(SharedMetadata::new(config.consumer.assignment_interval_ms.default));
+        let of_shard = (Arc::clone(&config), Arc::clone(&metadata));
+        let new_shard = move |_: &ottla_types::TopicPartition| {
+            let (config, metadata) = &of_shard;
+            GroupShard::new(Arc::clone(config), Arc::clone(metadata))
+        };
         let runtime = Runtime::new(CONSUMER_OFFSETS_TOPIC, runtime_config, writer, reader, new_shard);
-        GroupCoordinator { config, runtime, partitions: AtomicI32::new(0) }
+        GroupCoordinator { config, metadata, runtime, partitions: AtomicI32::new(0) }
     }
 
     /// Begins to serve, with this many partitions of `__consumer_offsets`: those that the topic has, or else
@@ -141,6 +148,26 @@ impl GroupCoordinator {
                     turn.reply(done, ());
                 },
             );
+        }
+    }
+
+    /// The metadata is this from now on. Before the first image no topic exists.
+    pub fn on_new_image(
+        &self,
+        previous: &MetadataImage,
+        image: &Arc<MetadataImage>,
+        changes: &Changes,
+        now: Now,
+    ) {
+        self.metadata.set_image(Arc::clone(image));
+        let changed = ChangedTopics::new(image, previous, changes);
+        for partition in self.runtime.partitions() {
+            let (image, changed) = (Arc::clone(image), changed.clone());
+            let nobody = Responder::new(|_: Result<(), ErrorCode>| {});
+            self.runtime.submit(partition, now, nobody, move |shard, turn, done| {
+                shard.new_image(turn, image, &changed);
+                turn.reply_at_once(done, Ok(()));
+            });
         }
     }
 
@@ -439,7 +466,7 @@ impl GroupCoordinator {
     }
 
     /// Asks each shard for its part of the groups, and answers when all have answered.
-    fn for_groups<T: Send + 'static>(
+    pub(super) fn for_groups<T: Send + 'static>(
         &self,
         context: &RequestContext,
         group_ids: Vec<String>,
@@ -476,7 +503,7 @@ impl GroupCoordinator {
     }
 
     /// The partition of a group that must have a name: one whose members the coordinator manages.
-    fn partition_of_named(&self, group_id: &str) -> Result<i32, ErrorCode> {
+    pub(super) fn partition_of_named(&self, group_id: &str) -> Result<i32, ErrorCode> {
         let partition = self.partition_for(group_id).ok_or(ErrorCode::CoordinatorNotAvailable)?;
         if group_id.is_empty() { Err(ErrorCode::InvalidGroupId) } else { Ok(partition) }
     }
@@ -487,7 +514,7 @@ fn partition_for(group_id: &str, partitions: i32) -> i32 {
     java_string_hash(group_id).checked_abs().unwrap_or(0) % partitions
 }
 
-fn responder<R: Send + 'static>(
+pub(super) fn responder<R: Send + 'static>(
     reply: impl FnOnce(R) + Send + 'static,
     error: impl FnOnce(ErrorCode) -> R + Send + 'static,
 ) -> Responder<R> {

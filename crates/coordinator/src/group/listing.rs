@@ -44,18 +44,19 @@ impl GroupShard {
                 (_, StoredGroup::Foreign(group)) => {
                     let state =
                         if group.members.is_empty() { ClassicState::Empty } else { ClassicState::Stable };
-                    (group.kind.name(), state, group.kind.name())
+                    (group.kind.name(), state.name(), group.kind.name())
                 }
-                (Some(group), _) => (protocol_type(group), group.state(), "classic"),
+                (_, StoredGroup::Consumer(group)) => ("consumer", group.state().name(), "consumer"),
+                (Some(group), _) => (protocol_type(group), group.state().name(), "classic"),
                 (None, StoredGroup::Classic(stored)) => {
-                    (stored.protocol_type.as_str(), ClassicState::Empty, "classic")
+                    (stored.protocol_type.as_str(), ClassicState::Empty.name(), "classic")
                 }
-                (None, StoredGroup::Simple) => ("", ClassicState::Empty, "classic"),
+                (None, StoredGroup::Simple) => ("", ClassicState::Empty.name(), "classic"),
             };
             ListedGroup {
                 group_id: group_id.to_string(),
                 protocol_type: protocol_type.to_owned(),
-                group_state: state.name().to_owned(),
+                group_state: state.to_owned(),
                 group_type: group_type.to_owned(),
                 ..ListedGroup::default()
             }
@@ -75,7 +76,7 @@ impl GroupShard {
     fn describe_group(&self, turn: &GroupTurn<'_>, group_id: String, api_version: i16) -> DescribedGroup {
         match turn.committed.groups.get(group_id.as_str()) {
             None => not_found(api_version, format!("Group {group_id} not found."), group_id),
-            Some(StoredGroup::Foreign(_)) => {
+            Some(StoredGroup::Foreign(_) | StoredGroup::Consumer(_)) => {
                 not_found(api_version, format!("Group {group_id} is not a classic group."), group_id)
             }
             Some(stored) => match (self.live.get(group_id.as_str()), stored) {

@@ -4,7 +4,7 @@
 //! What always holds:
 //! - A committed offset is answered as such only when it lies below the high watermark.
 //! - All members of a stable generation have exactly what their leader assigned, and that is in the log.
-//! - Nothing of groups of other kinds is ever written or taken back here.
+//! - Nothing of share and streams groups is ever written or taken back here.
 
 mod classic;
 mod config;
@@ -13,6 +13,8 @@ mod context;
 mod coordinator;
 pub(crate) mod errors;
 mod listing;
+mod metadata;
+pub mod modern;
 mod offsets;
 mod record;
 mod shard;
@@ -22,5 +24,6 @@ mod state;
 mod tests;
 
 pub use config::GroupCoordinatorConfig;
+pub use consumer::{Bounded, ConsumerGroupConfig, MigrationPolicy};
 pub use context::RequestContext;
 pub use coordinator::{CONSUMER_OFFSETS_TOPIC, GroupCoordinator, GroupLoad};

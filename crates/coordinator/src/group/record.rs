@@ -8,6 +8,7 @@ use ottla_wire::records::{GroupMetadataKey, GroupMetadataValue, OffsetCommitKey,
 use ottla_wire::{Decoder, ErrorCode, Message};
 use tracing::warn;
 
+use super::consumer::record::{self as consumer, ConsumerRecord};
 use crate::runtime::{DecodeError, EncodedRecord};
 
 const LEGACY_OFFSET_COMMIT: i16 = 0;
@@ -21,6 +22,7 @@ const GROUP_METADATA_VALUE_VERSION: i16 = 3;
 pub(crate) enum GroupRecord {
     OffsetCommit { key: OffsetCommitKey, value: Option<OffsetCommitValue> },
     GroupMetadata { group_id: String, value: Option<GroupMetadataValue> },
+    Consumer(ConsumerRecord),
     Foreign(ForeignRecord),
 }
 
@@ -35,7 +37,6 @@ pub(crate) struct ForeignRecord {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ForeignKind {
-    Consumer,
     Share,
     Streams,
 }
@@ -52,7 +53,6 @@ impl ForeignKind {
     /// As ListGroups calls the type of such groups; their protocol type has the same name.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            ForeignKind::Consumer => "consumer",
             ForeignKind::Share => "share",
             ForeignKind::Streams => "streams",
         }
@@ -60,7 +60,6 @@ impl ForeignKind {
 
     fn of_record_type(record_type: i16) -> Option<ForeignKind> {
         match record_type {
-            3..=8 | 16 => Some(ForeignKind::Consumer),
             9..=15 => Some(ForeignKind::Share),
             17..=23 => Some(ForeignKind::Streams),
             _ => None,
@@ -81,13 +80,14 @@ pub(crate) fn encode(record: &GroupRecord) -> Result<EncodedRecord, ErrorCode> {
             let value = value.as_ref().map(|value| prefixed(version, value, version));
             (prefixed(GROUP_METADATA, &key, 0)?, value)
         }
+        GroupRecord::Consumer(record) => return consumer::encode(record),
         // Other kinds of groups are only read.
         GroupRecord::Foreign(_) => return Err(ErrorCode::UnknownServerError),
     };
     Ok(EncodedRecord { key, value: value.transpose()? })
 }
 
-fn prefixed<M: Message>(prefix: i16, message: &M, version: i16) -> Result<Bytes, ErrorCode> {
+pub(crate) fn prefixed<M: Message>(prefix: i16, message: &M, version: i16) -> Result<Bytes, ErrorCode> {
     let body = message.to_bytes(version).map_err(|error| {
         warn!(%error, "a record can't be encoded");
         ErrorCode::UnknownServerError
@@ -110,6 +110,9 @@ pub(crate) fn decode(key: Bytes, value: Option<Bytes>) -> Result<Option<GroupRec
             let key: GroupMetadataKey = message(record_type, reader, 0)?;
             GroupRecord::GroupMetadata { group_id: key.group, value: versioned(record_type, value)? }
         }
+        _ if consumer::is_consumer_record(record_type) => {
+            GroupRecord::Consumer(consumer::decode(record_type, reader, value)?)
+        }
         _ => {
             let Some(kind) = ForeignKind::of_record_type(record_type) else {
                 warn!(record_type, "a record of an unknown type is left alone");
@@ -121,11 +124,18 @@ pub(crate) fn decode(key: Bytes, value: Option<Bytes>) -> Result<Option<GroupRec
     Ok(Some(record))
 }
 
-fn message<M: Message>(record_type: i16, mut reader: Decoder, version: i16) -> Result<M, DecodeError> {
+pub(crate) fn message<M: Message>(
+    record_type: i16,
+    mut reader: Decoder,
+    version: i16,
+) -> Result<M, DecodeError> {
     M::decode(&mut reader, version).map_err(|error| failed(record_type, &error))
 }
 
-fn versioned<M: Message>(record_type: i16, value: Option<Bytes>) -> Result<Option<M>, DecodeError> {
+pub(crate) fn versioned<M: Message>(
+    record_type: i16,
+    value: Option<Bytes>,
+) -> Result<Option<M>, DecodeError> {
     let Some(value) = value else { return Ok(None) };
     let mut reader = Decoder::new(value);
     let version = reader.i16("value version").map_err(|error| failed(record_type, &error))?;
@@ -142,8 +152,8 @@ fn foreign(
     let mut string = || reader.string(false, "key").map_err(|error| failed(record_type, &error));
     let group_id = Arc::from(string()?);
     let subject = match record_type {
-        3 | 11 | 17 => ForeignSubject::Group,
-        5 | 10 | 19 => ForeignSubject::Member(Arc::from(string()?)),
+        11 | 17 => ForeignSubject::Group,
+        10 | 19 => ForeignSubject::Member(Arc::from(string()?)),
         _ => ForeignSubject::Other,
     };
     Ok(ForeignRecord { group_id, kind, subject, is_tombstone })

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_metadata::MetadataImage;
 use ottla_types::Offset;
 use ottla_wire::ErrorCode;
 
 use super::classic::{ClassicGroup, StaticReplacement};
 use super::config::GroupCoordinatorConfig;
+use super::consumer::{ConsumerGroup, ConsumerTimer};
+use super::metadata::SharedMetadata;
+use super::modern::freshness::Freshness;
+use super::modern::topics::{TopicHashes, Topics};
 use super::record::{self, GroupRecord};
 use super::state::{GroupState, StoredGroup};
 use crate::runtime::{DecodeError, EncodedRecord, Producer, Shard, Turn};
@@ -19,6 +24,14 @@ pub(crate) struct GroupShard {
     pub(super) config: Arc<GroupCoordinatorConfig>,
     /// Classic groups with members, or with somebody about to be one.
     pub(super) live: BTreeMap<Arc<str>, ClassicGroup>,
+    /// The metadata as this shard was last told it.
+    pub(super) image: Arc<MetadataImage>,
+    /// What shards of the coordinator are told next.
+    pub(super) shared: Arc<SharedMetadata>,
+    /// The image that topics last came or went with.
+    pub(super) topics_changed_at: Offset,
+    pub(super) freshness: Freshness,
+    pub(super) topic_hashes: TopicHashes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +44,8 @@ pub(crate) enum GroupTimer {
     Sync(Arc<str>),
     /// Nothing was heard of the member for too long.
     Session(Arc<str>, String),
+    /// A member of a consumer group takes too long.
+    Consumer(ConsumerTimer, Arc<str>, Arc<str>),
 }
 
 pub(crate) enum GroupCompletion {
@@ -49,6 +64,12 @@ pub(crate) enum GroupCompletion {
         group_id: Arc<str>,
     },
     StaticMemberReplaced(Box<StaticReplacement>),
+    /// The removal of a member of a consumer group that took too long.
+    ConsumerRemoved(GroupTimer),
+    /// The change of a group's kind.
+    Converted {
+        group_id: Arc<str>,
+    },
 }
 
 /// A group as requests find it.
@@ -56,13 +77,26 @@ pub(crate) enum Found<'a> {
     Live(&'a mut ClassicGroup),
     /// A classic group without members.
     Idle,
+    Consumer(&'a Arc<ConsumerGroup>),
     Foreign(&'a super::state::ForeignGroup),
     Nothing,
 }
 
 impl GroupShard {
-    pub(crate) fn new(config: Arc<GroupCoordinatorConfig>) -> GroupShard {
-        GroupShard { config, live: BTreeMap::new() }
+    pub(crate) fn new(config: Arc<GroupCoordinatorConfig>, shared: Arc<SharedMetadata>) -> GroupShard {
+        GroupShard {
+            config,
+            live: BTreeMap::new(),
+            image: Arc::default(),
+            shared,
+            topics_changed_at: Offset::UNKNOWN,
+            freshness: Freshness::default(),
+            topic_hashes: TopicHashes::default(),
+        }
+    }
+
+    pub(crate) fn topics(&self) -> Topics<'_> {
+        Topics(&self.image)
     }
 
     pub(crate) fn find<'a>(&'a mut self, state: &'a GroupState, group_id: &str) -> Found<'a> {
@@ -70,6 +104,7 @@ impl GroupShard {
             return Found::Live(group);
         }
         match state.groups.get(group_id) {
+            Some(StoredGroup::Consumer(group)) => Found::Consumer(group),
             Some(StoredGroup::Foreign(group)) => Found::Foreign(group),
             Some(_) => Found::Idle,
             None => Found::Nothing,
@@ -108,7 +143,10 @@ impl Shard for GroupShard {
 
     fn loaded(&mut self, turn: &mut GroupTurn<'_>) {
         turn.schedule(GroupTimer::Expiry, self.config.offsets_retention_check_interval_ms);
+        self.image = self.shared.image();
+        self.topics_changed_at = self.image.provenance.last_offset;
         self.revive_groups(turn);
+        self.revive_consumer_groups(turn);
     }
 
     fn timer_fired(&mut self, turn: &mut GroupTurn<'_>, timer: GroupTimer) {
@@ -117,6 +155,9 @@ impl Shard for GroupShard {
             GroupTimer::Join(group_id) => self.join_phase_over(turn, &group_id),
             GroupTimer::Sync(group_id) => self.sync_phase_over(turn, &group_id),
             GroupTimer::Session(group_id, member_id) => self.session_expired(turn, &group_id, &member_id),
+            GroupTimer::Consumer(timer, group_id, member_id) => {
+                self.consumer_timer_fired(turn, timer, &group_id, &member_id);
+            }
         }
     }
 
@@ -135,6 +176,12 @@ impl Shard for GroupShard {
             GroupCompletion::StaticMemberReplaced(replacement) => {
                 self.static_member_replaced(turn, *replacement, result);
             }
+            GroupCompletion::ConsumerRemoved(timer) => {
+                if result.is_err() {
+                    Self::consumer_removal_failed(turn, timer);
+                }
+            }
+            GroupCompletion::Converted { group_id } => self.converted(turn, &group_id, result),
         }
     }
 }

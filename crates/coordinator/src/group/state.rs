@@ -7,6 +7,7 @@ use ottla_types::Offset;
 use ottla_wire::records::GroupMetadataValue;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use super::consumer::{ConsumerGroup, ConsumerRecord};
 use super::offsets::Offsets;
 use super::record::{ForeignKind, ForeignRecord, ForeignSubject, GroupRecord};
 use crate::runtime::Producer;
@@ -22,6 +23,7 @@ pub(crate) enum StoredGroup {
     /// Known only by its offsets: nobody ever joined it.
     Simple,
     Classic(Arc<GroupMetadataValue>),
+    Consumer(Arc<ConsumerGroup>),
     Foreign(ForeignGroup),
 }
 
@@ -46,11 +48,36 @@ impl GroupState {
                 Some(value) => {
                     self.groups.insert_mut(Arc::from(group_id), StoredGroup::Classic(Arc::new(value)));
                 }
-                None => {
+                // What remains in the log of a group that is of another kind by now takes nothing from that.
+                None if matches!(
+                    self.groups.get(group_id.as_str()),
+                    Some(StoredGroup::Simple | StoredGroup::Classic(_))
+                ) =>
+                {
                     self.groups.remove_mut(group_id.as_str());
                 }
+                None => {}
             },
+            GroupRecord::Consumer(record) => self.replay_consumer(record),
             GroupRecord::Foreign(record) => self.replay_foreign(record),
+        }
+    }
+
+    fn replay_consumer(&mut self, record: ConsumerRecord) {
+        let ConsumerRecord { group_id, content } = record;
+        let is_gone = content.is_tombstone_of_group();
+        match self.groups.get_mut(&group_id) {
+            Some(StoredGroup::Consumer(_)) if is_gone => {
+                self.groups.remove_mut(&group_id);
+            }
+            Some(StoredGroup::Consumer(group)) => Arc::make_mut(group).replay(content),
+            // It is of another kind by now, or gone.
+            _ if content.is_tombstone() => {}
+            _ => {
+                let mut group = ConsumerGroup::default();
+                group.replay(content);
+                self.groups.insert_mut(group_id, StoredGroup::Consumer(Arc::new(group)));
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use super::responder::Reply;
 use super::shards::RuntimeConfig;
 use super::storage::{BATCH_HEADER_BYTES, EncodedRecord, PartitionWriter, Producer, WriteBatch};
 use super::timers::Timers;
-use super::turn::{Effects, Turn};
+use super::turn::{Effects, TimerChange, Turn};
 
 /// Something to run when the shard is no longer held: answers to clients.
 pub(crate) type Answer = Box<dyn FnOnce() + Send>;
@@ -178,10 +178,11 @@ impl<S: Shard> Active<S> {
     }
 
     fn apply(&mut self, effects: Effects<S>, now: Now) {
-        for (timer, deadline) in effects.timers {
-            match deadline {
-                Some(deadline) => self.timers.set(timer, deadline),
-                None => self.timers.cancel(&timer),
+        for (timer, change) in effects.timers {
+            match change {
+                TimerChange::Set(deadline) => self.timers.set(timer, deadline),
+                TimerChange::SetIfAbsent(deadline) => self.timers.set_if_absent(timer, deadline),
+                TimerChange::Cancel => self.timers.cancel(&timer),
             }
         }
         self.answers.extend(effects.immediate);
@@ -213,10 +214,12 @@ impl<S: Shard> Active<S> {
         }
         let encoded = records.iter().map(S::encode).collect::<Result<Vec<EncodedRecord>, ErrorCode>>()?;
         let max_bytes = self.writer.max_batch_bytes(&self.partition);
-        let in_one_batch = !may_split || producer.is_some();
+        let bytes = encoded.iter().map(EncodedRecord::max_bytes).sum::<usize>();
+        let in_one_batch = !may_split || producer.is_some() || BATCH_HEADER_BYTES + bytes <= max_bytes;
         if in_one_batch {
-            let bytes = encoded.iter().map(EncodedRecord::max_bytes).sum::<usize>();
             self.make_room(bytes, max_bytes, producer, now)?;
+        } else if encoded.iter().any(|record| BATCH_HEADER_BYTES + record.max_bytes() > max_bytes) {
+            return Err(ErrorCode::MessageTooLarge);
         }
         for (record, encoded) in records.into_iter().zip(encoded) {
             if !in_one_batch {

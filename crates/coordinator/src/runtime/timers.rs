@@ -24,6 +24,12 @@ impl<K: Clone + Ord + Hash> Timers<K> {
         self.by_deadline.insert((deadline, key));
     }
 
+    pub(crate) fn set_if_absent(&mut self, key: K, deadline: MonoMs) {
+        if !self.deadline_of.contains_key(&key) {
+            self.set(key, deadline);
+        }
+    }
+
     pub(crate) fn cancel(&mut self, key: &K) {
         if let Some((key, deadline)) = self.deadline_of.remove_entry(key) {
             self.by_deadline.remove(&(deadline, key));
@@ -58,6 +64,8 @@ mod tests {
         assert_eq!(timers.next_deadline(), MonoMs(3));
         assert_eq!(timers.pop_due(MonoMs(2)), None);
         assert_eq!(timers.pop_due(MonoMs(9)), Some("a"));
+        timers.set_if_absent("b", MonoMs(1));
+        assert_eq!(timers.next_deadline(), MonoMs(5));
         timers.cancel(&"b");
         assert_eq!(timers.pop_due(MonoMs(9)), None);
         assert_eq!(timers.next_deadline(), MonoMs::NEVER);

@@ -30,8 +30,8 @@ impl<S: Shard> Turn<'_, S> {
         self.effects.records.push(record);
     }
 
-    /// Lets the records of this operation go into several batches where one is too small. For clean-ups, whose
-    /// records don't depend on each other.
+    /// Lets the records of this operation go into several batches where one is too small for them. For records that
+    /// make sense up to whichever of them comes last.
     pub fn allow_split(&mut self) {
         self.effects.may_split = true;
     }
@@ -64,11 +64,17 @@ impl<S: Shard> Turn<'_, S> {
     /// Calls [`Shard::timer_fired`] in `delay_ms` (negative counts as zero), instead of when this timer was to fire.
     pub fn schedule(&mut self, timer: S::Timer, delay_ms: i64) {
         let deadline = self.now.mono.plus_ms(delay_ms);
-        self.effects.timers.push((timer, Some(deadline)));
+        self.effects.timers.push((timer, TimerChange::Set(deadline)));
+    }
+
+    /// The same, but leaves the timer as it is if it is set already.
+    pub fn schedule_if_absent(&mut self, timer: S::Timer, delay_ms: i64) {
+        let deadline = self.now.mono.plus_ms(delay_ms);
+        self.effects.timers.push((timer, TimerChange::SetIfAbsent(deadline)));
     }
 
     pub fn cancel(&mut self, timer: S::Timer) {
-        self.effects.timers.push((timer, None));
+        self.effects.timers.push((timer, TimerChange::Cancel));
     }
 
     /// Records asked for so far in this operation.
@@ -84,8 +90,14 @@ pub(crate) struct Effects<S: Shard> {
     pub(crate) replies: Vec<Reply>,
     pub(crate) immediate: Vec<Box<dyn FnOnce() + Send>>,
     pub(crate) completions: Vec<S::Completion>,
-    /// `None` cancels.
-    pub(crate) timers: Vec<(S::Timer, Option<MonoMs>)>,
+    pub(crate) timers: Vec<(S::Timer, TimerChange)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimerChange {
+    Set(MonoMs),
+    SetIfAbsent(MonoMs),
+    Cancel,
 }
 
 impl<S: Shard> Default for Effects<S> {

@@ -121,6 +121,25 @@ impl ClassicGroup {
         group
     }
 
+    /// A stable group of members that have their assignments.
+    pub(crate) fn stable(
+        group_id: Arc<str>,
+        protocol_type: &str,
+        generation_id: i32,
+        members: Vec<Member>,
+        now: Timestamp,
+    ) -> ClassicGroup {
+        let mut group = ClassicGroup::new(group_id, now);
+        group.leader = members.first().map(|member| member.member_id.clone());
+        members.into_iter().for_each(|member| group.insert(member));
+        group.state = ClassicState::Stable;
+        group.protocol_type = Some(protocol_type.to_owned());
+        group.generation_id = generation_id;
+        group.protocol_name = group.select_protocol();
+        group.subscribed_topics = group.compute_subscribed_topics();
+        group
+    }
+
     /// The record of the group with these assignments; members without one get an empty assignment.
     pub(crate) fn to_stored(&self, assignments: &BTreeMap<String, Bytes>) -> GroupMetadataValue {
         let protocol = self.protocol_name.as_deref();

@@ -3,7 +3,7 @@ use ottla_wire::messages::{HeartbeatRequest, HeartbeatResponse};
 
 use super::group::{ClassicGroup, ClassicState};
 use super::rebalance::keep_alive;
-use crate::group::shard::{GroupShard, GroupTurn};
+use crate::group::shard::{Found, GroupShard, GroupTurn};
 use crate::runtime::Responder;
 
 impl GroupShard {
@@ -13,6 +13,13 @@ impl GroupShard {
         request: HeartbeatRequest,
         responder: Responder<HeartbeatResponse>,
     ) {
+        if let Found::Consumer(_) = self.find(turn.state, &request.group_id) {
+            match self.heartbeat_to_consumer_group(turn, &request) {
+                Ok(response) => turn.reply(responder, response),
+                Err(code) => turn.reply_at_once(responder, Err(code)),
+            }
+            return;
+        }
         let result = match self.live.get(request.group_id.as_str()) {
             Some(group) => heartbeat(group, turn, &request),
             None => Err(ErrorCode::UnknownMemberId),

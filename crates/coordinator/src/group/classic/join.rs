@@ -18,7 +18,7 @@ use crate::runtime::Responder;
 
 /// Since this version a member without an id is given one and must come back with it, so that a client that gives up
 /// early leaves nothing behind (KIP-394).
-const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
+pub(crate) const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
 
 impl GroupShard {
     pub(crate) fn join(
@@ -32,17 +32,23 @@ impl GroupShard {
         let mut named = BTreeSet::new();
         request.protocols.retain(|protocol| named.insert(protocol.name.clone()));
         let exists = match self.find(turn.state, &request.group_id) {
+            Found::Consumer(group) if !group.is_empty() => {
+                self.join_consumer_group(turn, context, request, responder);
+                return;
+            }
+            // An empty one becomes a classic group, if somebody new comes.
+            Found::Consumer(_) => false,
             Found::Foreign(_) => {
                 turn.reply(responder, errors::join(ErrorCode::InconsistentGroupProtocol, ""));
                 return;
             }
             Found::Live(_) | Found::Idle => true,
-            Found::Nothing if request.member_id.is_empty() => false,
-            Found::Nothing => {
-                turn.reply(responder, errors::join(ErrorCode::UnknownMemberId, &request.member_id));
-                return;
-            }
+            Found::Nothing => false,
         };
+        if !exists && !request.member_id.is_empty() {
+            turn.reply(responder, errors::join(ErrorCode::UnknownMemberId, &request.member_id));
+            return;
+        }
         let group_id = request.group_id.clone();
         let max_size = self.config.group_max_size;
         let config = Arc::clone(&self.config);
@@ -56,6 +62,7 @@ impl GroupShard {
             joiner.join_known_member(responder);
         }
         if !exists && !turn.has_records() {
+            self.remove_empty_consumer_group(turn, &group_id);
             let stored = ClassicGroup::new(Arc::from(group_id.as_str()), turn.now.wall);
             let value = Some(stored.to_stored(&Default::default()));
             turn.record(GroupRecord::GroupMetadata { group_id: group_id.clone(), value });

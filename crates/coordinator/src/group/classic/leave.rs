@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::group::{ClassicGroup, ClassicState};
 use super::rebalance::{complete_join_if_all_joined, prepare, remove_member};
-use crate::group::shard::{GroupShard, GroupTimer, GroupTurn};
+use crate::group::shard::{Found, GroupShard, GroupTimer, GroupTurn};
 use crate::runtime::Responder;
 
 impl GroupShard {
@@ -18,6 +18,10 @@ impl GroupShard {
         request: LeaveGroupRequest,
         responder: Responder<LeaveGroupResponse>,
     ) {
+        if let Found::Consumer(_) = self.find(turn.state, &request.group_id) {
+            self.leave_consumer_group(turn, request, responder);
+            return;
+        }
         let group_id = request.group_id.as_str();
         let Some(group) = self.live.get_mut(group_id) else {
             turn.reply_at_once(responder, Err(ErrorCode::UnknownMemberId));

@@ -16,8 +16,9 @@ mod static_member;
 mod sync;
 
 pub(crate) use group::{ClassicGroup, ClassicState};
+pub(crate) use join::MEMBER_ID_REQUIRED_SINCE;
 pub(crate) use member::Member;
-pub(crate) use rebalance::keep_alive;
+pub(crate) use rebalance::{keep_alive, prepare};
 pub(crate) use static_member::StaticReplacement;
 
 /// How long a new member may take to be part of its first generation, whatever its session timeout, in milliseconds

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{JoinGroupResponse, SyncGroupResponse};
+use ottla_wire::records::GroupMetadataValue;
 use tracing::{debug, info, warn};
 
 use super::group::{ClassicGroup, ClassicState, JoinPhase};
@@ -18,22 +19,31 @@ use crate::group::state::StoredGroup;
 impl GroupShard {
     /// Brings the groups that had members back to life, each member with a full session before it.
     pub(crate) fn revive_groups(&mut self, turn: &mut GroupTurn<'_>) {
-        let config = Arc::clone(&self.config);
         for (group_id, stored) in &turn.state.groups {
-            let StoredGroup::Classic(stored) = stored else { continue };
-            if stored.members.is_empty() {
-                continue;
+            if let StoredGroup::Classic(stored) = stored {
+                self.revive_group(turn, group_id, stored);
             }
-            let mut group = ClassicGroup::from_stored(Arc::clone(group_id), stored);
-            for member in group.members() {
-                let timer = GroupTimer::Session(Arc::clone(group_id), member.member_id.clone());
-                turn.schedule(timer, i64::from(member.session_timeout_ms));
-            }
-            if group.members().len() > config.group_max_size {
-                prepare(&mut group, &config, turn, "the loaded group is over its size");
-            }
-            self.live.insert(Arc::clone(group_id), group);
         }
+    }
+
+    pub(crate) fn revive_group(
+        &mut self,
+        turn: &mut GroupTurn<'_>,
+        group_id: &Arc<str>,
+        stored: &GroupMetadataValue,
+    ) {
+        if stored.members.is_empty() {
+            return;
+        }
+        let mut group = ClassicGroup::from_stored(Arc::clone(group_id), stored);
+        for member in group.members() {
+            let timer = GroupTimer::Session(Arc::clone(group_id), member.member_id.clone());
+            turn.schedule(timer, i64::from(member.session_timeout_ms));
+        }
+        if group.members().len() > self.config.group_max_size {
+            prepare(&mut group, &self.config, turn, "the loaded group is over its size");
+        }
+        self.live.insert(Arc::clone(group_id), group);
     }
 
     pub(crate) fn join_phase_over(&mut self, turn: &mut GroupTurn<'_>, group_id: &str) {

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::group::{ClassicGroup, ClassicState};
 use super::rebalance::{answer_syncs, prepare, reset_assignments, write};
 use crate::group::errors;
-use crate::group::shard::{GroupCompletion, GroupShard, GroupTimer, GroupTurn};
+use crate::group::shard::{Found, GroupCompletion, GroupShard, GroupTimer, GroupTurn};
 use crate::runtime::Responder;
 
 impl GroupShard {
@@ -19,6 +19,10 @@ impl GroupShard {
         request: SyncGroupRequest,
         responder: Responder<SyncGroupResponse>,
     ) {
+        if let Found::Consumer(_) = self.find(turn.state, &request.group_id) {
+            self.sync_with_consumer_group(turn, request, responder);
+            return;
+        }
         let Some(group) = self.live.get_mut(request.group_id.as_str()) else {
             turn.reply(responder, errors::sync(ErrorCode::UnknownMemberId));
             return;

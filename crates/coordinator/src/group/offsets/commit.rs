@@ -8,6 +8,7 @@ use tracing::info;
 
 use super::offset_key;
 use crate::group::classic::{ClassicGroup, ClassicState, keep_alive};
+use crate::group::consumer::Committer;
 use crate::group::context::RequestContext;
 use crate::group::record::{ForeignKind, GroupRecord};
 use crate::group::shard::{Found, GroupShard, GroupTurn};
@@ -84,6 +85,18 @@ impl GroupShard {
                 }
                 Ok(())
             }
+            Found::Consumer(group) => {
+                let by = Committer {
+                    member_id: &request.member_id,
+                    instance_id: request.group_instance_id.as_deref(),
+                    epoch: generation_id,
+                    offset_commit_version: Some(context.api_version),
+                };
+                let partitions = request.topics.iter().flat_map(|topic| {
+                    topic.partitions.iter().map(|partition| (topic.topic_id, partition.partition_index))
+                });
+                group.validate_commit(by, partitions)
+            }
             Found::Foreign(group) => validate_foreign_commit(group, request),
             Found::Idle if generation_id < 0 => Ok(()),
             Found::Idle => Err(ErrorCode::UnknownMemberId),
@@ -133,7 +146,7 @@ fn validate_member_commit(group: &ClassicGroup, request: &OffsetCommitRequest) -
 fn validate_foreign_commit(group: &ForeignGroup, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
     match group.kind {
         ForeignKind::Share => Err(ErrorCode::GroupIdNotFound),
-        ForeignKind::Consumer | ForeignKind::Streams => {
+        ForeignKind::Streams => {
             if request.generation_id_or_member_epoch < 0 && group.members.is_empty() {
                 Ok(())
             } else {

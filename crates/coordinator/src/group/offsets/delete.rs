@@ -11,8 +11,10 @@ use tracing::info;
 
 use super::{Offsets, tombstone};
 use crate::group::classic::ClassicState;
+use crate::group::consumer::removal;
 use crate::group::record::GroupRecord;
 use crate::group::shard::{Found, GroupShard, GroupTimer, GroupTurn};
+use crate::group::state::StoredGroup;
 use crate::runtime::Responder;
 
 impl GroupShard {
@@ -22,24 +24,25 @@ impl GroupShard {
         request: OffsetDeleteRequest,
         responder: Responder<OffsetDeleteResponse>,
     ) {
-        let group = match self.find(turn.state, &request.group_id) {
-            Found::Live(group) => Some(group),
-            Found::Idle => None,
-            Found::Foreign(_) | Found::Nothing => {
-                turn.reply_at_once(responder, Err(ErrorCode::GroupIdNotFound));
-                return;
+        let group = self.find(turn.state, &request.group_id);
+        let refusal = match &group {
+            Found::Live(group) if !group.is_in(ClassicState::Empty) && !group.uses_consumer_protocol() => {
+                Some(ErrorCode::NonEmptyGroup)
             }
+            Found::Foreign(_) | Found::Nothing => Some(ErrorCode::GroupIdNotFound),
+            Found::Live(_) | Found::Idle | Found::Consumer(_) => None,
         };
-        if let Some(group) = &group
-            && !group.is_in(ClassicState::Empty)
-            && !group.uses_consumer_protocol()
-        {
-            turn.reply_at_once(responder, Err(ErrorCode::NonEmptyGroup));
+        if let Some(code) = refusal {
+            turn.reply_at_once(responder, Err(code));
             return;
         }
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
-            let is_subscribed = group.as_ref().is_some_and(|group| group.is_subscribed_to(&topic.name));
+            let is_subscribed = match &group {
+                Found::Live(group) => group.is_subscribed_to(&topic.name),
+                Found::Consumer(group) => group.subscribed().contains(&topic.name),
+                _ => false,
+            };
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for partition in topic.partitions {
                 let index = partition.partition_index;
@@ -88,13 +91,19 @@ impl GroupShard {
                 }
             }
             Found::Idle => {}
+            Found::Consumer(group) if !group.is_empty() => return Err(ErrorCode::NonEmptyGroup),
+            Found::Consumer(_) => {}
             Found::Foreign(_) | Found::Nothing => return Err(ErrorCode::GroupIdNotFound),
         }
         info!(group = group_id, "a group is deleted");
         for partition in turn.state.offsets.all_partitions(group_id) {
             turn.record(tombstone(group_id, &partition));
         }
-        turn.record(GroupRecord::GroupMetadata { group_id: group_id.to_owned(), value: None });
+        if let Some(StoredGroup::Consumer(group)) = turn.state.groups.get(group_id) {
+            removal(group_id, group).finish(turn);
+        } else {
+            turn.record(GroupRecord::GroupMetadata { group_id: group_id.to_owned(), value: None });
+        }
         self.forget_if_idle(group_id);
         Ok(())
     }

@@ -7,6 +7,7 @@ use tracing::info;
 
 use super::{CommittedOffset, tombstone};
 use crate::group::classic::{ClassicGroup, ClassicState};
+use crate::group::consumer::removal;
 use crate::group::record::GroupRecord;
 use crate::group::shard::{GroupShard, GroupTimer, GroupTurn};
 use crate::group::state::StoredGroup;
@@ -47,7 +48,7 @@ impl GroupShard {
         let live = self.live.get(group_id);
         let retention = match (live, stored) {
             (Some(group), _) => of_live(group),
-            (None, StoredGroup::Simple) => Retention::SinceCommit,
+            (None, StoredGroup::Simple | StoredGroup::Consumer(_)) => Retention::SinceCommit,
             (None, StoredGroup::Classic(stored)) if stored.protocol_type.is_empty() => Retention::SinceCommit,
             (None, StoredGroup::Classic(stored)) => since(Timestamp(stored.current_state_timestamp)),
             // What its members subscribe to is not known here.
@@ -56,7 +57,12 @@ impl GroupShard {
         let offsets = &turn.state.offsets;
         let mut all_expired = true;
         for (partition, committed) in offsets.of_group(group_id).into_iter().flatten() {
-            let is_expired = !live.is_some_and(|group| group.is_subscribed_to(&partition.topic))
+            let is_subscribed = match (live, stored) {
+                (Some(group), _) => group.is_subscribed_to(&partition.topic),
+                (None, StoredGroup::Consumer(group)) => group.subscribed().contains(&partition.topic),
+                (None, _) => false,
+            };
+            let is_expired = !is_subscribed
                 && self.is_expired(retention, committed, turn.now.wall)
                 && !offsets.has_pending(group_id, partition);
             if is_expired {
@@ -64,8 +70,16 @@ impl GroupShard {
             }
             all_expired &= is_expired;
         }
-        let is_unused = live.is_none_or(ClassicGroup::is_idle);
-        if all_expired && is_unused && !offsets.has_open_transactions(group_id) {
+        let is_unused = match stored {
+            StoredGroup::Consumer(group) => group.is_empty(),
+            _ => live.is_none_or(ClassicGroup::is_idle),
+        };
+        if !all_expired || !is_unused || offsets.has_open_transactions(group_id) {
+            return;
+        }
+        if let StoredGroup::Consumer(group) = stored {
+            tombstones.extend(removal(group_id, group).into_records());
+        } else {
             tombstones.push(GroupRecord::GroupMetadata { group_id: group_id.to_string(), value: None });
         }
     }

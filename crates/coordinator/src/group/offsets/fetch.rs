@@ -20,6 +20,9 @@ pub(crate) fn fetch_offsets(
     let mut is_readable = true;
     match state.groups.get(group_id.as_str()) {
         Some(StoredGroup::Foreign(group)) if group.kind == ForeignKind::Share => is_readable = false,
+        Some(StoredGroup::Consumer(group)) => {
+            group.validate_fetch(request.member_id.as_deref(), request.member_epoch)?;
+        }
         // Members of such groups are known to those alone who serve them.
         Some(StoredGroup::Foreign(_)) if request.member_id.is_some() || request.member_epoch >= 0 => {
             return Err(ErrorCode::UnknownMemberId);

@@ -1,10 +1,16 @@
 //! A log that Apache Kafka wrote.
 
 use ottla_record::{BatchMut, Batches, Compression};
+use ottla_wire::messages::ConsumerGroupHeartbeatRequest;
+use ottla_wire::records::{MetadataRecord, PartitionRecord, TopicRecord};
 
 use super::listing::{ids, list};
 use super::offsets::fetch;
 use super::*;
+use crate::group::consumer::ConsumerRecord;
+use crate::group::consumer::record::ConsumerContent;
+use crate::group::modern::topics::TopicHashes;
+use crate::group::record::GroupRecord;
 use crate::runtime::{EncodedRecord, StoredBatch, StoredContent, WriteBatch};
 
 const KAFKAS_LOG: &[u8] = include_bytes!("data/consumer_offsets.log");
@@ -70,9 +76,6 @@ fn it_is_written_as_kafka_wrote_it() {
         for record in records {
             let (key, value) = (record.key.unwrap(), record.value);
             let decoded = super::record::decode(key.clone(), value.clone()).unwrap().unwrap();
-            if let super::record::GroupRecord::Foreign(_) = decoded {
-                continue;
-            }
             assert_eq!(
                 super::record::encode(&decoded),
                 Ok(EncodedRecord { key: key.clone(), value: value.clone() })
@@ -91,14 +94,58 @@ fn it_is_written_as_kafka_wrote_it() {
         assert_eq!(bytes, batch.bytes());
         compared += 1;
     }
-    assert_eq!(compared, 9);
+    assert_eq!(compared, 11);
 }
 
 #[test]
-fn a_group_of_kafkas_newer_protocol_is_not_taken_over() {
+fn a_group_of_kafkas_newer_protocol_goes_on() {
     let rig = adopted();
-    let request = JoinGroupRequest { group_id: "modern".into(), ..join_request() };
-    let refused = rig.send_join(JOIN_VERSION, request).now();
-    assert_eq!(error(refused.error_code), ErrorCode::InconsistentGroupProtocol);
     assert_eq!(ids(list(&rig, &[], &["consumer"])), ["modern"]);
+    let request = ConsumerGroupHeartbeatRequest {
+        group_id: "modern".into(),
+        member_id: "member".into(),
+        rebalance_timeout_ms: 1_000,
+        subscribed_topic_names: Some(vec!["t".into()]),
+        topic_partitions: Some(Vec::new()),
+        ..ConsumerGroupHeartbeatRequest::default()
+    };
+    let context = rig.context(1);
+    let joined = Answer::of(|reply| rig.coordinator.consumer_group_heartbeat(context, request, reply)).now();
+    assert_eq!((joined.error_code, joined.member_epoch), (0, 4));
+}
+
+/// What Kafka found the hash of `t` and its two partitions to be is what it is here.
+#[test]
+fn the_hash_of_topics_is_kafkas() {
+    let records = batches().into_iter().flat_map(|batch| match batch.content {
+        StoredContent::Records(records) => records,
+        _ => Vec::new(),
+    });
+    let (mut hash, mut topic_id) = (0, Uuid::ZERO);
+    for record in records {
+        match super::record::decode(record.key.unwrap(), record.value).unwrap().unwrap() {
+            GroupRecord::Consumer(ConsumerRecord {
+                content: ConsumerContent::Group(Some(value)), ..
+            }) if value.metadata_hash != 0 => {
+                hash = value.metadata_hash;
+            }
+            GroupRecord::Consumer(ConsumerRecord {
+                content: ConsumerContent::TargetOf(_, Some(value)),
+                ..
+            }) => topic_id = value.topic_partitions[0].topic_id,
+            _ => {}
+        }
+    }
+    assert!(hash != 0 && !topic_id.is_zero());
+    let mut image = MetadataImage::default();
+    let topic = TopicRecord { name: "t".to_owned(), topic_id, ..TopicRecord::default() };
+    let partitions = (0..2).map(|partition_id| {
+        let partition =
+            PartitionRecord { partition_id, topic_id, replicas: vec![1], ..PartitionRecord::default() };
+        MetadataRecord::Partition(partition)
+    });
+    for record in std::iter::once(MetadataRecord::Topic(topic)).chain(partitions) {
+        image.replay(&record, &mut Changes::default()).unwrap();
+    }
+    assert_eq!(TopicHashes::default().of_group(&image, [&Arc::from("t")]), hash);
 }

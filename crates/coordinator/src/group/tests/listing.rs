@@ -45,7 +45,6 @@ fn groups_of_all_kinds_are_listed() {
         (id.to_owned(), kind.to_owned(), protocol.to_owned(), state.to_owned())
     };
     let expected = [
-        row("c", "consumer", "consumer", "Stable"),
         row("group", "classic", "consumer", "Stable"),
         row("s", "share", "share", "Empty"),
         row("simple", "classic", "", "Empty"),
@@ -97,7 +96,7 @@ fn members_say_what_they_said_once_the_group_is_stable() {
 #[test]
 fn groups_that_are_not_there() {
     let rig = rig_of_all_kinds();
-    for (group_id, message) in [("x", "Group x not found."), ("c", "Group c is not a classic group.")] {
+    for (group_id, message) in [("x", "Group x not found."), ("s", "Group s is not a classic group.")] {
         let group = describe(&rig, 6, group_id);
         assert_eq!(error(group.error_code), ErrorCode::GroupIdNotFound);
         assert_eq!((group.group_state.as_str(), group.error_message.as_deref()), ("Dead", Some(message)));
@@ -117,7 +116,7 @@ fn delete(rig: &Rig, groups: &[&str]) -> Vec<(String, ErrorCode)> {
 #[test]
 fn groups_without_members_are_deleted_with_their_offsets() {
     let rig = rig_of_all_kinds();
-    let results = delete(&rig, &["simple", "group", "x", "c", "s", "simple"]);
+    let results = delete(&rig, &["simple", "group", "x", "st", "s", "simple"]);
     let codes: Vec<ErrorCode> = results.iter().map(|(_, code)| *code).collect();
     let not_found = ErrorCode::GroupIdNotFound;
     assert_eq!(
@@ -125,7 +124,7 @@ fn groups_without_members_are_deleted_with_their_offsets() {
         [ErrorCode::None, ErrorCode::NonEmptyGroup, not_found, not_found, not_found, not_found]
     );
     for rig in [&rig, &rig.taken_over()] {
-        assert_eq!(ids(list(rig, &[], &[])), ["c", "group", "s", "st"]);
+        assert_eq!(ids(list(rig, &[], &[])), ["group", "s", "st"]);
         assert_eq!(offsets::fetch(rig, "simple", 0), -1);
     }
 }
@@ -142,15 +141,15 @@ fn a_deletion_that_cant_be_written_deletes_nothing() {
 fn groups_of_other_kinds_are_left_alone() {
     let rig = rig_of_all_kinds();
     let end = rig.logs.log(0).end();
-    for group_id in ["c", "s", "st"] {
+    for group_id in ["s", "st"] {
         let request = JoinGroupRequest { group_id: group_id.into(), ..join_request() };
         let answer = rig.send_join(9, request).now();
         assert_eq!(error(answer.error_code), ErrorCode::InconsistentGroupProtocol);
     }
     rig.pass(7 * 24 * 3_600_000);
     rig.pass(600_000);
-    assert_eq!(ids(list(&rig, &[], &["consumer", "share", "streams"])), ["c", "s", "st"]);
+    assert_eq!(ids(list(&rig, &[], &["consumer", "share", "streams"])), ["s", "st"]);
     let written = rig.logs.log(0).batches.into_iter().filter(|batch| batch.base_offset >= end);
     let records: Vec<_> = written.map(|batch| format!("{batch:?}")).collect();
-    assert!(!records.iter().any(|record| record.contains("\\x01c\"")));
+    assert!(!records.iter().any(|record| record.contains("\\x01s\"")));
 }

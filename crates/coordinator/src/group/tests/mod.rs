@@ -1,6 +1,7 @@
 //! The coordinator through its facade, over a log in memory.
 
 mod adopted;
+mod consumer;
 mod expiry;
 mod join;
 mod leave;
@@ -12,10 +13,11 @@ mod static_members;
 mod sync;
 mod takeover;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_metadata::{Changes, MetadataImage};
 use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, Timestamp, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::join_group_request::Protocol;
@@ -41,6 +43,7 @@ struct Rig {
     coordinator: Arc<GroupCoordinator>,
     now_ms: Cell<u64>,
     last_id: Cell<u128>,
+    image: RefCell<Arc<MetadataImage>>,
 }
 
 /// A response, once it has come.
@@ -104,12 +107,23 @@ impl Rig {
         }));
         coordinator.start(1);
         coordinator.on_partition_leader(0, LeaderEpoch(0));
-        Rig { logs, coordinator, now_ms: Cell::new(1_000_000), last_id: Cell::new(0) }
+        Rig {
+            logs,
+            coordinator,
+            now_ms: Cell::new(1_000_000),
+            last_id: Cell::new(0),
+            image: RefCell::default(),
+        }
     }
 
     fn load(&self) {
         let mut load = self.coordinator.next_load().expect("something to load");
         while load.step(self.now()) == LoadProgress::More {}
+    }
+
+    fn publish(&self, image: Arc<MetadataImage>, changes: &Changes) {
+        let previous = self.image.replace(Arc::clone(&image));
+        self.coordinator.on_new_image(&previous, &image, changes, self.now());
     }
 
     /// Writes wait for [`Rig::commit`] from now on.
@@ -242,6 +256,7 @@ impl Rig {
         let rig = Rig::loading(config(), self.logs.log(0).truncated(end));
         rig.now_ms.set(self.now_ms.get());
         rig.last_id.set(self.last_id.get() + 1_000_000);
+        rig.publish(Arc::clone(&self.image.borrow()), &Changes::default());
         rig.load();
         rig
     }

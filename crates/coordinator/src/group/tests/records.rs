@@ -35,24 +35,20 @@ pub(super) fn offset_record(group_id: &str, partition: i32, offset: i64) -> Enco
     EncodedRecord { key: Bytes::from(key), value: Some(Bytes::from(value)) }
 }
 
-/// A consumer group `c` with a member, a share group `s` whose member has left, a streams group `st`, a consumer group
-/// that is gone, and a record of a kind that is yet to be invented.
+/// A share group `s` whose member has left, a streams group `st`, a share group that is gone, and a record of a kind that
+/// is yet to be invented.
 pub(super) fn foreign_records() -> Vec<EncodedRecord> {
     let some = || Some(Bytes::from_static(&[0, 0, 1, 2, 3]));
     let record = |key: Bytes, value: Option<Bytes>| EncodedRecord { key, value };
     vec![
-        record(key(3, &["c"]), some()),
-        record(key(5, &["c", "member"]), some()),
-        record(key(8, &["c", "member"]), some()),
         record(key(11, &["s"]), some()),
         record(key(10, &["s", "member"]), some()),
         record(key(10, &["s", "member"]), None),
         record(key(17, &["st"]), some()),
-        record(key(3, &["gone"]), some()),
-        record(key(5, &["gone", "member"]), some()),
-        record(key(5, &["gone", "member"]), None),
-        record(key(3, &["gone"]), None),
-        record(key(16, &["gone", ".*"]), None),
+        record(key(11, &["gone"]), some()),
+        record(key(10, &["gone", "member"]), some()),
+        record(key(10, &["gone", "member"]), None),
+        record(key(11, &["gone"]), None),
         record(key(99, &["future"]), some()),
     ]
 }

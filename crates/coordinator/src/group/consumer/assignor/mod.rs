@@ -9,31 +9,10 @@ mod uniform;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use ottla_types::Uuid;
-
-/// Partitions by topic. No topic is without partitions.
-pub type Assignment = BTreeMap<Uuid, BTreeSet<i32>>;
-
-/// A member as an assignor sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MemberSpec {
-    /// Set for a static member, whose id changes with each of its lives while this does not.
-    pub instance_id: Option<String>,
-    pub subscribed: BTreeSet<Uuid>,
-    /// What the member is to have so far.
-    pub assigned: Assignment,
-}
-
-/// A group as an assignor sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GroupSpec {
-    /// By member id.
-    pub members: BTreeMap<String, MemberSpec>,
-    /// How many partitions each topic has. A topic that is not here does not exist.
-    pub partitions: BTreeMap<Uuid, i32>,
-}
+pub use crate::group::modern::assignor::{Assignment, GroupSpec, MemberSpec};
 
 /// The assignors that `group.consumer.assignors` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +39,7 @@ impl Assignor {
     }
 
     /// What each member shall have; members that get nothing are there with nothing.
-    pub fn assign(self, group: &GroupSpec) -> BTreeMap<String, Assignment> {
+    pub fn assign(self, group: &GroupSpec) -> BTreeMap<Arc<str>, Assignment> {
         match self {
             Assignor::Uniform => uniform::assign(group),
             Assignor::Range => range::assign(group),

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ottla_types::Uuid;
 
@@ -11,9 +12,9 @@ struct Remaining {
     next: i32,
 }
 
-pub(super) fn assign(group: &GroupSpec) -> BTreeMap<String, Assignment> {
+pub(super) fn assign(group: &GroupSpec) -> BTreeMap<Arc<str>, Assignment> {
     let mut topics: BTreeMap<Uuid, Remaining> = BTreeMap::new();
-    for topic_id in group.members.values().flat_map(|member| &member.subscribed) {
+    for topic_id in group.members.values().flat_map(|member| &*member.subscribed) {
         let Some(&partitions) = group.partitions.get(topic_id) else { continue };
         let topic = topics.entry(*topic_id).or_insert(Remaining { partitions, subscribers: 0, next: 0 });
         topic.subscribers += 1;
@@ -21,7 +22,7 @@ pub(super) fn assign(group: &GroupSpec) -> BTreeMap<String, Assignment> {
     let mut assignments = BTreeMap::new();
     for (member_id, member) in in_order(group) {
         let mut assignment = Assignment::new();
-        for topic_id in &member.subscribed {
+        for topic_id in &*member.subscribed {
             let run = topics.get_mut(topic_id).map_or(0..0, Remaining::take_run);
             if !run.is_empty() {
                 assignment.insert(*topic_id, run.collect());
@@ -45,7 +46,7 @@ impl Remaining {
 }
 
 /// Static members first, by instance id, so that they get the same runs in their next life; then the others by id.
-fn in_order(group: &GroupSpec) -> Vec<(&String, &MemberSpec)> {
+fn in_order(group: &GroupSpec) -> Vec<(&Arc<str>, &MemberSpec)> {
     let mut members: Vec<_> = group.members.iter().collect();
     members
         .sort_by_key(|(member_id, member)| (member.instance_id.is_none(), &member.instance_id, *member_id));

@@ -1,3 +1,6 @@
+use std::collections::BTreeSet;
+
+use ottla_types::Uuid;
 use proptest::prelude::*;
 
 use super::*;
@@ -8,11 +11,11 @@ fn topic(n: u8) -> Uuid {
 
 fn group(partitions: &[(u8, i32)], members: &[(&str, &[u8])]) -> GroupSpec {
     let member = |subscribed: &[u8]| MemberSpec {
-        subscribed: subscribed.iter().map(|n| topic(*n)).collect(),
+        subscribed: Arc::new(subscribed.iter().map(|n| topic(*n)).collect()),
         ..MemberSpec::default()
     };
     GroupSpec {
-        members: members.iter().map(|(id, subscribed)| ((*id).to_owned(), member(subscribed))).collect(),
+        members: members.iter().map(|(id, subscribed)| (Arc::from(*id), member(subscribed))).collect(),
         partitions: partitions.iter().map(|(n, count)| (topic(*n), *count)).collect(),
     }
 }
@@ -20,13 +23,13 @@ fn group(partitions: &[(u8, i32)], members: &[(&str, &[u8])]) -> GroupSpec {
 /// Assigns, and lets the members have it.
 fn settle(assignor: Assignor, group: &mut GroupSpec) {
     for (member_id, assignment) in assignor.assign(group) {
-        group.members.get_mut(&member_id).unwrap().assigned = assignment;
+        group.members.get_mut(&member_id).unwrap().assigned = Arc::new(assignment);
     }
 }
 
 /// `member: topic:partitions ...` a line.
-fn show(assignments: &BTreeMap<String, Assignment>) -> String {
-    let line = |(member_id, assignment): (&String, &Assignment)| {
+fn show(assignments: &BTreeMap<Arc<str>, Assignment>) -> String {
+    let line = |(member_id, assignment): (&Arc<str>, &Assignment)| {
         let topics = assignment.iter().map(|(id, partitions)| {
             let partitions: Vec<String> = partitions.iter().map(i32::to_string).collect();
             format!(" {}:{}", id.0[0], partitions.join(","))
@@ -75,7 +78,8 @@ fn uniform_moves_no_more_than_it_must() {
     let mut spec = group(&[(1, 6)], &[("a", &[1]), ("b", &[1])]);
     settle(Assignor::Uniform, &mut spec);
     check(Assignor::Uniform, &spec, &["a: 1:0,2,4", "b: 1:1,3,5"]);
-    spec.members.insert("c".into(), MemberSpec { subscribed: [topic(1)].into(), ..MemberSpec::default() });
+    spec.members
+        .insert("c".into(), MemberSpec { subscribed: Arc::new([topic(1)].into()), ..MemberSpec::default() });
     check(Assignor::Uniform, &spec, &["a: 1:0,2", "b: 1:1,3", "c: 1:4,5"]);
     settle(Assignor::Uniform, &mut spec);
     spec.members.remove("a");
@@ -94,7 +98,8 @@ fn who_has_little_choice_is_served_first() {
 #[test]
 fn topics_that_are_gone_are_left_out() {
     let mut spec = group(&[(1, 2)], &[("a", &[1, 9])]);
-    spec.members.get_mut("a").unwrap().assigned = [(topic(9), [0].into()), (topic(1), [5].into())].into();
+    spec.members.get_mut("a").unwrap().assigned =
+        Arc::new([(topic(9), [0].into()), (topic(1), [5].into())].into());
     for assignor in Assignor::ALL {
         check(assignor, &spec, &["a: 1:0,1"]);
         assert_eq!(Assignor::from_name(assignor.name()), Some(assignor));
@@ -109,9 +114,12 @@ fn histories() -> impl Strategy<Value = (Assignor, Vec<GroupSpec>)> {
     let members = prop::collection::btree_map("[a-h]", subscribed, 0..8);
     let partitions = prop::collection::btree_map((0..4u8).prop_map(topic), 0..12i32, 0..5);
     let round = (members, partitions).prop_map(|(members, partitions)| {
-        let member = |subscribed| MemberSpec { subscribed, ..MemberSpec::default() };
+        let member = |subscribed| MemberSpec { subscribed: Arc::new(subscribed), ..MemberSpec::default() };
         GroupSpec {
-            members: members.into_iter().map(|(id, subscribed)| (id, member(subscribed))).collect(),
+            members: members
+                .into_iter()
+                .map(|(id, subscribed)| (Arc::from(id), member(subscribed)))
+                .collect(),
             partitions,
         }
     });
@@ -123,7 +131,7 @@ fn load(assignment: &Assignment) -> usize {
 }
 
 /// How many of these partitions have another owner than before.
-fn moved(before: &GroupSpec, after: &BTreeMap<String, Assignment>) -> usize {
+fn moved(before: &GroupSpec, after: &BTreeMap<Arc<str>, Assignment>) -> usize {
     let mut moved = 0;
     for (member_id, assignment) in after {
         for (topic_id, partitions) in assignment {
@@ -139,10 +147,10 @@ fn moved(before: &GroupSpec, after: &BTreeMap<String, Assignment>) -> usize {
 proptest! {
     #[test]
     fn what_always_holds((assignor, rounds) in histories()) {
-        let mut had: BTreeMap<String, Assignment> = BTreeMap::new();
+        let mut had: BTreeMap<Arc<str>, Assignment> = BTreeMap::new();
         for mut spec in rounds {
             for (member_id, member) in &mut spec.members {
-                member.assigned = had.get(member_id).cloned().unwrap_or_default();
+                member.assigned = Arc::new(had.get(member_id).cloned().unwrap_or_default());
             }
             let assignments = assignor.assign(&spec);
             prop_assert!(assignments.keys().eq(spec.members.keys()));
@@ -157,7 +165,7 @@ proptest! {
                 }
             }
             let subscribed: BTreeSet<Uuid> =
-                spec.members.values().flat_map(|member| member.subscribed.clone()).collect();
+                spec.members.values().flat_map(|member| (*member.subscribed).clone()).collect();
             let wanted = spec.partitions.iter().filter(|(id, _)| subscribed.contains(id));
             let wanted: Vec<_> = wanted.flat_map(|(id, count)| (0..*count).map(|p| ((*id, p), 1))).collect();
             prop_assert!(owners.into_iter().eq(wanted), "each partition has one owner");
@@ -170,8 +178,11 @@ proptest! {
     }
 }
 
-fn check_uniform(spec: &GroupSpec, assignments: &BTreeMap<String, Assignment>) -> Result<(), TestCaseError> {
-    let subscription = |member_id: &String| {
+fn check_uniform(
+    spec: &GroupSpec,
+    assignments: &BTreeMap<Arc<str>, Assignment>,
+) -> Result<(), TestCaseError> {
+    let subscription = |member_id: &Arc<str>| {
         let subscribed = &spec.members[member_id].subscribed;
         subscribed.iter().filter(|id| spec.partitions.contains_key(id)).collect::<Vec<_>>()
     };
@@ -184,7 +195,7 @@ fn check_uniform(spec: &GroupSpec, assignments: &BTreeMap<String, Assignment>) -
     }
     let mut settled = spec.clone();
     for (member_id, assignment) in assignments {
-        settled.members.get_mut(member_id).unwrap().assigned = assignment.clone();
+        settled.members.get_mut(member_id).unwrap().assigned = Arc::new(assignment.clone());
     }
     prop_assert_eq!(&uniform::assign(&settled), assignments, "nothing changed, but something moves");
 
@@ -203,10 +214,10 @@ fn check_uniform(spec: &GroupSpec, assignments: &BTreeMap<String, Assignment>) -
     Ok(())
 }
 
-fn still_wanted(spec: &GroupSpec, member_id: &String) -> Assignment {
+fn still_wanted(spec: &GroupSpec, member_id: &Arc<str>) -> Assignment {
     let member = &spec.members[member_id];
     let mut wanted = Assignment::new();
-    for (topic_id, partitions) in &member.assigned {
+    for (topic_id, partitions) in &*member.assigned {
         let count = spec.partitions.get(topic_id).copied().unwrap_or(0);
         let left: BTreeSet<i32> = partitions.range(..count).copied().collect();
         if member.subscribed.contains(topic_id) && !left.is_empty() {

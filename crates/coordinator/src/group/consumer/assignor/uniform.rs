@@ -3,6 +3,7 @@
 //! no assignment moves fewer partitions and is as even.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ottla_types::Uuid;
 
@@ -41,7 +42,7 @@ impl Held {
     }
 }
 
-pub(super) fn assign(group: &GroupSpec) -> BTreeMap<String, Assignment> {
+pub(super) fn assign(group: &GroupSpec) -> BTreeMap<Arc<str>, Assignment> {
     let mut topic_groups = topic_groups(group);
     let mut loads = vec![0; group.members.len()];
     for topics in &topic_groups {
@@ -152,7 +153,7 @@ fn add(loads: &mut [usize], member: usize, change: isize) {
     }
 }
 
-fn collect(group: &GroupSpec, topic_groups: Vec<TopicGroup>) -> BTreeMap<String, Assignment> {
+fn collect(group: &GroupSpec, topic_groups: Vec<TopicGroup>) -> BTreeMap<Arc<str>, Assignment> {
     let mut by_index = vec![Assignment::new(); group.members.len()];
     for topics in topic_groups {
         for (member, held) in topics.held {
