@@ -9,9 +9,9 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use ottla_types::{MonoMs, Now};
 use parking_lot::Mutex;
-use tracing::error;
+use tracing::{error, warn};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, is_out_of_files};
 use crate::error::StorageError;
 use crate::producer_state::ProducerStateConfig;
 
@@ -68,18 +68,26 @@ impl LogContext {
         self.waker.wake_at(due);
     }
 
-    /// Turns an error of the disk into what callers see. Anything but a full disk takes the directory offline.
+    /// Turns an error of the disk into what callers see. Anything but a full disk and a lack of descriptors takes the
+    /// directory offline.
     pub(crate) fn storage_error(&self, dir: &Path, doing: &'static str, source: io::Error) -> StorageError {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 StorageError::NoSpace { dir: dir.to_owned() }
             }
-            _ => {
-                let source = Arc::new(source);
-                self.failures.report(dir, doing, Arc::clone(&source));
-                StorageError::DirFailed { dir: dir.to_owned(), doing, source }
+            _ if is_out_of_files(&source) => {
+                warn!(dir = %dir.display(), doing, "the limit of open files is used up: {source}");
+                StorageError::OutOfFiles { dir: dir.to_owned() }
             }
+            _ => self.dir_failed(dir, doing, source),
         }
+    }
+
+    /// Takes the directory offline, whatever the error: for what a directory can't be used without.
+    pub(crate) fn dir_failed(&self, dir: &Path, doing: &'static str, source: io::Error) -> StorageError {
+        let source = Arc::new(source);
+        self.failures.report(dir, doing, Arc::clone(&source));
+        StorageError::DirFailed { dir: dir.to_owned(), doing, source }
     }
 }
 

@@ -15,6 +15,10 @@ pub enum StorageError {
     /// The volume is full. Nothing of the refused operation is left in the log, which works again when there is room.
     #[error("no space left in log directory {}", dir.display())]
     NoSpace { dir: PathBuf },
+    /// The process has as many files open as it may. Nothing of the refused operation is left in the log, which works again
+    /// when some are closed.
+    #[error("no more files can be opened in log directory {}: the limit of open files is used up", dir.display())]
+    OutOfFiles { dir: PathBuf },
     /// The log directory must be taken offline; its failure has been reported to the log manager.
     #[error("log directory {} failed while {doing}: {source}", dir.display())]
     DirFailed { dir: PathBuf, doing: &'static str, source: Arc<io::Error> },

@@ -8,6 +8,7 @@ use ottla_wire::ErrorCode;
 pub fn of_storage(error: &StorageError) -> ErrorCode {
     match error {
         StorageError::NoSpace { .. }
+        | StorageError::OutOfFiles { .. }
         | StorageError::DirFailed { .. }
         | StorageError::Closed { .. }
         | StorageError::Superseded { .. } => ErrorCode::KafkaStorageError,

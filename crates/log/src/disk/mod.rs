@@ -8,6 +8,7 @@ pub mod sim;
 pub use real::RealDisk;
 pub use sim::SimDisk;
 
+use std::error::Error;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
@@ -56,6 +57,27 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Total and usable bytes of the volume that holds `path`.
     fn space(&self, path: &Path) -> io::Result<Space>;
+}
+
+/// Whether a call failed because the process, or the system, has as many files open as it may: that is no fault of the
+/// disk, and passes.
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    if let Some(number) = error.raw_os_error() {
+        return number == EMFILE || number == ENFILE;
+    }
+    // Errors of checkpoints and the like carry that of the disk.
+    let mut cause = error.get_ref().and_then(|inner| {
+        inner.downcast_ref::<io::Error>().map(|inner| inner as &dyn Error).or_else(|| inner.source())
+    });
+    while let Some(error) = cause {
+        if let Some(inner) = error.downcast_ref::<io::Error>() {
+            return is_out_of_files(inner);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Total and usable bytes of a volume (KIP-827).

@@ -5,6 +5,9 @@
 //! the ones that were not used since the last sweep are closed first (second chance), and a handle opens its file again
 //! when it is next used. An operation on an open descriptor takes no lock.
 //!
+//! Where the process may open no more files nevertheless, because others hold the descriptors, handles that are not in use
+//! give theirs up, and the call is tried again.
+//!
 //! What always holds: a handle names one file. Renaming the file through its handle, or renaming its directory through
 //! [`Disk::rename`], is followed by the handle; a directory made later under the old name is another directory.
 
@@ -23,7 +26,10 @@ use ottla_types::Timestamp;
 use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 
-use super::{DirEntry, Disk, DiskFile, Open, Space};
+use super::{DirEntry, Disk, DiskFile, Open, Space, is_out_of_files};
+
+/// This part of the descriptors is given up when there are too few.
+const GIVEN_UP_AT_ONCE: usize = 8;
 
 /// Buffers of one `pwritev` call (`IOV_MAX`).
 const BUFFERS_PER_CALL_MAX: usize = 1024;
@@ -53,6 +59,12 @@ impl RealDisk {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let limit = usize::try_from(limit.unwrap_or(1 << 20)).unwrap_or(1 << 20);
         RealDisk::new(limit / 3 * 2)
+    }
+
+    /// Closes descriptors that are only kept for later, at least one if there is any, for others who need some: the
+    /// handles open their files again when they are used.
+    pub fn give_up_descriptors(&self) {
+        self.shared.give_up_some();
     }
 
     /// Descriptors that are open behind handles.
@@ -119,6 +131,29 @@ impl Shared {
         }
     }
 
+    /// Closes a part of the descriptors; false if there was none to close.
+    fn give_up_some(&self) -> bool {
+        let mut ring = self.ring.lock();
+        let before = self.descriptors.load(Ordering::Relaxed);
+        self.sweep(&mut ring, before.div_ceil(GIVEN_UP_AT_ONCE));
+        self.descriptors.load(Ordering::Relaxed) < before
+    }
+
+    /// Opens a file or directory, if need be with the descriptors of others.
+    fn open_descriptor(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        self.with_descriptors(|| open_descriptor(path, flags))
+    }
+
+    /// Runs a call that opens something, again and again while it lacks descriptors that handles can give up.
+    fn with_descriptors<T>(&self, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match call() {
+                Err(error) if is_out_of_files(&error) && self.give_up_some() => {}
+                result => return result,
+            }
+        }
+    }
+
     /// Closes `excess` descriptors: those that were not used since the last visit, or, where all were, the eldest.
     fn sweep(&self, ring: &mut VecDeque<Weak<RealFile>>, mut excess: usize) {
         let mut visits = 2 * ring.len();
@@ -154,7 +189,7 @@ impl RealFile {
         how: Open,
     ) -> io::Result<Arc<RealFile>> {
         let path = directory.path.lock().join(&name);
-        let descriptor = open_descriptor(&path, flags(how))?;
+        let descriptor = shared.open_descriptor(&path, flags(how))?;
         let file = Arc::new_cyclic(|me| RealFile {
             descriptor: ArcSwapOption::from_pointee(descriptor),
             used: AtomicBool::new(true),
@@ -187,7 +222,7 @@ impl RealFile {
         }
         let directory = self.directory.path.lock();
         let how = if self.writable { Open::ReadWrite } else { Open::Read };
-        let descriptor = Arc::new(open_descriptor(&directory.join(&*name), flags(how))?);
+        let descriptor = Arc::new(self.shared.open_descriptor(&directory.join(&*name), flags(how))?);
         drop(directory);
         self.descriptor.store(Some(Arc::clone(&descriptor)));
         drop(name);
@@ -370,7 +405,7 @@ impl Disk for RealDisk {
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let mut entries = Vec::new();
-        for entry in std::fs::read_dir(path)? {
+        for entry in self.shared.with_descriptors(|| std::fs::read_dir(path))? {
             let entry = entry?;
             // Nothing that Kafka names is other than ASCII: a stranger's name need not survive the way to a string.
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -420,13 +455,13 @@ impl Disk for RealDisk {
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_dir_all(path)?;
+        self.shared.with_descriptors(|| std::fs::remove_dir_all(path))?;
         Shared::forget_directories(&mut self.shared.directories.lock(), path);
         Ok(())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let descriptor = open_descriptor(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let descriptor = self.shared.open_descriptor(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         Ok(rustix::fs::fsync(descriptor.as_fd())?)
     }
 

@@ -157,3 +157,41 @@ fn modification_times_are_kept() {
         assert_eq!(modified(), time);
     }
 }
+
+#[test]
+fn descriptors_are_given_up_where_others_need_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RealDisk::new(100);
+    let files: Vec<_> =
+        (0..20).map(|i| disk.open(&dir.path().join(i.to_string()), Open::Create).unwrap()).collect();
+    let out_of_files = || io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+    let mut missing = 5;
+    let call = || {
+        missing -= 1;
+        if missing > 0 { Err(out_of_files()) } else { Ok(()) }
+    };
+    disk.shared.with_descriptors(call).unwrap();
+    let left = disk.open_descriptors();
+    assert!(left < 20, "{left}");
+    for file in &files {
+        write(&**file, "still usable");
+    }
+    // Where there is nothing to give up, the error is told.
+    let error = disk.shared.with_descriptors(|| Err::<(), _>(out_of_files())).unwrap_err();
+    assert!(is_out_of_files(&error));
+    assert_eq!(disk.open_descriptors(), 0);
+}
+
+#[test]
+fn a_lack_of_descriptors_is_known_through_the_errors_that_carry_it() {
+    let number = |errno: rustix::io::Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+    let wrap = |source| -> io::Error {
+        crate::checkpoint::CheckpointError::Io { path: "checkpoint".into(), source }.into()
+    };
+    for error in [number(rustix::io::Errno::MFILE), number(rustix::io::Errno::NFILE)] {
+        assert!(is_out_of_files(&error));
+        assert!(is_out_of_files(&wrap(error)));
+    }
+    assert!(!is_out_of_files(&wrap(number(rustix::io::Errno::IO))));
+    assert!(!is_out_of_files(&io::Error::other("something else")));
+}

@@ -141,17 +141,22 @@ impl LogManager {
             due
         };
         for dir in &due {
-            self.remove_doomed(dir);
+            self.remove_doomed(dir, now);
         }
         due.len()
     }
 
-    fn remove_doomed(&self, doomed: &DoomedDir) {
+    fn remove_doomed(&self, doomed: &DoomedDir, now: Now) {
         let path = &doomed.path;
         let Some(log_dir) = path.parent().and_then(|parent| self.online(parent)) else { return };
         match self.context.disk.remove_dir_all(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                self.context.storage_error(&log_dir.path, "deleting a partition's directory", error);
+                let doing = "deleting a partition's directory";
+                if let StorageError::OutOfFiles { .. } =
+                    self.context.storage_error(&log_dir.path, doing, error)
+                {
+                    self.doom(path.clone(), now);
+                }
             }
             _ => info!(dir = %path.display(), "a deleted log is removed"),
         }

@@ -37,7 +37,7 @@ impl LogDir {
         let opened = open(context, cleaner, path);
         let is_online = opened.is_ok();
         let id = opened.unwrap_or_else(|error| {
-            context.storage_error(path, "opening it", error);
+            context.dir_failed(path, "opening it", error);
             None
         });
         LogDir {

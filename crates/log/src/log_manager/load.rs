@@ -21,6 +21,8 @@ use crate::unified_log::{OpenLog, UnifiedLog};
 
 /// The metadata log's directory belongs to Raft.
 const METADATA_TOPIC: &str = "__cluster_metadata";
+/// What fails where a log of the directory can't be loaded.
+const LOADING: &str = "loading its logs";
 /// Progress is told after so many logs.
 const LOGS_PER_MESSAGE: usize = 1000;
 
@@ -80,7 +82,7 @@ impl LogManager {
         for dir in self.dirs.iter().filter(|dir| dir.is_online()) {
             match self.look_into(dir, now) {
                 Ok(found) => to_load.push(found?),
-                Err(error) => drop(self.context.storage_error(&dir.path, "loading its logs", error)),
+                Err(error) => drop(self.context.dir_failed(&dir.path, LOADING, error)),
             }
         }
         progress.logs.store(to_load.iter().map(|dir| dir.logs.len()).sum(), Ordering::Relaxed);
@@ -158,9 +160,10 @@ impl LogManager {
         while let Some(log) = dir.logs.get(next.fetch_add(1, Ordering::Relaxed)) {
             match self.load_log(dir, log, configs, now) {
                 Ok(()) => {}
-                // Reported, and this directory's alone.
+                // This directory's alone: without one of its logs it can't be used.
                 Err(OpenError::Storage(error)) => {
                     debug!(dir = %log.path.display(), "not loaded: {error}");
+                    self.context.dir_failed(&dir.dir.path, LOADING, io::Error::other(error));
                     return;
                 }
                 Err(error) => {

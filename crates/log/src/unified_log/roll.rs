@@ -7,6 +7,7 @@ use ottla_types::{Now, Offset};
 use tracing::{debug, warn};
 
 use super::UnifiedLog;
+use crate::disk::is_out_of_files;
 use crate::error::StorageError;
 use crate::names::FileState;
 use crate::offset_metadata::OffsetMetadata;
@@ -118,11 +119,11 @@ impl UnifiedLog {
         }
     }
 
-    /// Without room for a snapshot the log goes on: the next start replays a little more of it.
+    /// Without room or a descriptor for a snapshot the log goes on: the next start replays a little more of it.
     fn snapshot_at_roll(&self, producers: &mut ProducerStateManager) -> Result<Option<Offset>, StorageError> {
         match producers.take_snapshot(false) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                warn!(partition = %self.partition, "no space for a producer snapshot");
+            Err(error) if error.kind() == io::ErrorKind::StorageFull || is_out_of_files(&error) => {
+                warn!(partition = %self.partition, "no producer snapshot: {error}");
                 Ok(None)
             }
             taken => taken.map_err(|error| self.failed("writing a producer snapshot", error)),

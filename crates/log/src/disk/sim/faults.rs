@@ -26,9 +26,15 @@ pub enum Call {
 
 impl Call {
     const KINDS: usize = 14;
+
+    /// Whether the call opens a file, or may have to open one again that a handle stands for.
+    fn may_open(self) -> bool {
+        !matches!(self, Call::Exists | Call::CreateDir | Call::Rename | Call::Remove | Call::Space)
+    }
 }
 
 const EIO: i32 = 5;
+const EMFILE: i32 = 24;
 const ENOSPC: i32 = 28;
 
 pub(super) fn no_space() -> io::Error {
@@ -40,6 +46,8 @@ pub(super) struct Faults {
     counts: [u64; Call::KINDS],
     /// Calls until one fails, of a kind or of any.
     fail_in: Vec<(Option<Call>, u64)>,
+    /// Calls until those fail that may need a descriptor.
+    out_of_files_in: Option<u64>,
     /// In a million calls.
     errors_per_million: u64,
     failing_dirs: Vec<PathBuf>,
@@ -59,6 +67,10 @@ impl Faults {
         self.fail_in.push((call, n));
     }
 
+    pub(super) fn run_out_of_files_at_nth(&mut self, n: u64) {
+        self.out_of_files_in = Some(n);
+    }
+
     pub(super) fn set_errors_per_million(&mut self, errors: u64) {
         self.errors_per_million = errors;
     }
@@ -70,6 +82,7 @@ impl Faults {
     /// All that was asked for to fail, but for the capacity.
     pub(super) fn heal(&mut self) {
         self.fail_in.clear();
+        self.out_of_files_in = None;
         self.failing_dirs.clear();
         self.errors_per_million = 0;
     }
@@ -90,6 +103,15 @@ impl Faults {
         });
         fails |= self.errors_per_million > 0 && rng.below(1_000_000) < self.errors_per_million;
         fails |= self.failing_dirs.iter().any(|dir| path.starts_with(dir));
-        if fails { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+        if fails {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        if let Some(calls) = self.out_of_files_in.as_mut().filter(|_| call.may_open()) {
+            *calls = calls.saturating_sub(1);
+            if *calls == 0 {
+                return Err(io::Error::from_raw_os_error(EMFILE));
+            }
+        }
+        Ok(())
     }
 }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use ottla_types::Timestamp;
 use parking_lot::Mutex;
 
-use super::{DirEntry, Disk, DiskFile, Open, Space};
+use super::{DirEntry, Disk, DiskFile, Open, Space, is_out_of_files};
 use faults::Faults;
 use rng::Rng;
 use tree::{Kind, NodeId, Tree};
@@ -78,6 +78,11 @@ impl SimDisk {
     /// The `n`-th call from now on, of one kind or of any, fails with EIO: 1 is the next one.
     pub fn fail_nth(&self, call: Option<Call>, n: u64) {
         self.state.lock().faults.fail_nth(call, n);
+    }
+
+    /// From the `n`-th call on that may need a descriptor these fail with EMFILE: 1 is the next one.
+    pub fn run_out_of_files_at_nth(&self, n: u64) {
+        self.state.lock().faults.run_out_of_files_at_nth(n);
     }
 
     /// Calls fail with EIO at random.
@@ -173,8 +178,11 @@ impl SimFile {
             return Err(io::Error::other("the process that opened the file is gone"));
         }
         let State { tree, faults, rng, .. } = &mut *state;
-        let checked = faults.check(call, &tree.path(self.node), rng);
-        run(&mut state, checked)
+        match faults.check(call, &tree.path(self.node), rng) {
+            // The call did not get as far as the device.
+            Err(error) if is_out_of_files(&error) => Err(error),
+            checked => run(&mut state, checked),
+        }
     }
 
     fn writable(&self) -> io::Result<()> {

@@ -110,6 +110,34 @@ fn a_full_disk_refuses_appends_until_there_is_room() {
 }
 
 #[test]
+fn a_lack_of_descriptors_refuses_appends_until_there_are_some() {
+    let mut refused = 0;
+    for n in 1..60 {
+        let mut log = filled();
+        log.disk.run_out_of_files_at_nth(n);
+        for _ in 0..30 {
+            match log.append(2, 3) {
+                Ok(()) => {}
+                Err(AppendError::Storage(StorageError::OutOfFiles { .. })) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(log.test.context.failures.take().is_empty(), "the directory is still online");
+        log.disk.heal();
+        log.check();
+        for _ in 0..20 {
+            log.append(1, 2).unwrap();
+        }
+        log.run(&Op::RunDeferred);
+        log.run(&Op::DeleteOldSegments);
+        log.check();
+        log.run(&Op::PowerLoss);
+        log.check();
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+#[test]
 fn a_sector_that_decayed_ends_an_unflushed_log_and_not_a_flushed_one() {
     let mut log = filled();
     log.run(&Op::Flush);
