@@ -67,6 +67,7 @@ impl Handler for Scripted {
 struct Server {
     address: SocketAddr,
     handler: Arc<Scripted>,
+    limits: Arc<ConnectionLimits>,
     _threads: Arc<NetworkThreads>,
 }
 
@@ -106,12 +107,12 @@ fn serve(options: Options) -> Server {
         memory: Arc::new(RequestMemory::new(options.memory_bytes)),
         clock: Clock::start(),
     });
-    let limits = Arc::new(ConnectionLimits::new(options.limits));
-    let (on, node) = (Arc::clone(&threads), Arc::clone(&handler));
+    let limits = Arc::new(ConnectionLimits::new(options.limits, Arc::default()));
+    let (on, node, of_server) = (Arc::clone(&threads), Arc::clone(&handler), Arc::clone(&limits));
     threads.spawn(async move {
-        listener.serve(node, connections, limits, on).await.unwrap();
+        listener.serve(node, connections, limits, on, || {}).await.unwrap();
     });
-    Server { address, handler, _threads: threads }
+    Server { address, handler, limits: of_server, _threads: threads }
 }
 
 impl Server {
@@ -347,6 +348,27 @@ fn connections_over_the_total_wait_until_one_leaves() {
     second.assert_silent();
     drop(first);
     assert_eq!(second.receive(), b"2");
+}
+
+#[test]
+fn a_connection_that_has_to_make_room_is_closed() {
+    let limits = ConnectionLimitSettings {
+        max_connections: 2,
+        protected: Some(Arc::from("PLAINTEXT")),
+        ..Default::default()
+    };
+    let server = serve(Options { limits, ..Options::default() });
+    let (mut first, mut second, mut third) = (server.connect(), server.connect(), server.connect());
+    for client in [&mut first, &mut second, &mut third] {
+        client.send(METADATA, ECHO, b"brokers stay");
+        assert_eq!(client.receive(), b"brokers stay");
+    }
+    let lower = ConnectionLimitSettings { max_connections: 1, ..Default::default() };
+    server.limits.update(lower);
+    first.assert_closed();
+    second.assert_closed();
+    third.send(METADATA, ECHO, b"active last");
+    assert_eq!(third.receive(), b"active last");
 }
 
 #[test]

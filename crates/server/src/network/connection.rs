@@ -50,6 +50,8 @@ pub enum Closed {
     Io(#[from] io::Error),
     #[error("idle for longer than connections.max.idle.ms")]
     Idle,
+    #[error("there are more connections than max.connections")]
+    Excess,
     #[error("a request of {size} bytes was announced; socket.request.max.bytes allows {max}")]
     FrameTooLarge { size: i32, max: usize },
     #[error("{0}")]
@@ -72,6 +74,7 @@ pub async fn serve(
         connection: &connection,
         handler: &*handler,
         settings: &settings,
+        permit: &permit,
         input: Input::default(),
         replies: Arc::default(),
         outbox: Outbox::default(),
@@ -89,7 +92,7 @@ pub async fn serve(
 fn report(connection: &Connection, closed: &Closed) {
     let (listener, peer) = (&connection.listener, connection.peer);
     match closed {
-        Closed::ByClient | Closed::Idle | Closed::Io(_) => {
+        Closed::ByClient | Closed::Idle | Closed::Excess | Closed::Io(_) => {
             tracing::debug!(%listener, %peer, reason = %closed, "connection closed");
         }
         Closed::FrameTooLarge { .. } | Closed::Protocol(_) => {
@@ -118,6 +121,7 @@ struct Task<'a> {
     connection: &'a Arc<Connection>,
     handler: &'a dyn Handler,
     settings: &'a Arc<ConnectionSettings>,
+    permit: &'a ConnectionPermit,
     input: Input,
     replies: Arc<Replies>,
     outbox: Outbox,
@@ -159,6 +163,7 @@ impl Task<'_> {
                 writable = self.writer.writable(), if sent == Sent::Blocked => writable?,
                 () = self.replies.arrived.notified(), if wants_reply => {}
                 () = memory.until_available(), if self.input.is_starved => self.input.is_starved = false,
+                () = self.permit.told_to_close() => return Err(Closed::Excess),
                 () = at(idle.as_mut()), if self.settings.idle_max.is_some() => {
                     self.check_idle(idle.as_mut(), last_active)?;
                     continue;
@@ -212,7 +217,9 @@ impl Task<'_> {
             let (frame, memory) = self.input.take_frame();
             self.last_in_flight = peek_api_key(&frame);
             handled += 1;
-            self.handler.handle(self.connection, frame, self.settings.clock.now(), self.replies.open_slot());
+            let now = self.settings.clock.now();
+            self.permit.active(now.mono);
+            self.handler.handle(self.connection, frame, now, self.replies.open_slot());
             drop(memory);
         }
         Ok(handled)

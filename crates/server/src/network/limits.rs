@@ -1,11 +1,12 @@
-//! What bounds connections and the memory of requests, over all listeners of the process.
+//! What bounds connections and the memory of requests. A broker's listeners share one set of limits, a controller's another.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ottla_types::MonoMs;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -21,6 +22,9 @@ pub struct ConnectionLimitSettings {
     pub rate: u32,
     /// `listener.name.<name>.max.connection.creation.rate`, by listener name.
     pub rate_per_listener: HashMap<Arc<str>, u32>,
+    /// The listener of brokers among each other, if there are others: the limits of all listeners together do not keep
+    /// brokers out. Others make room for them (KIP-402).
+    pub protected: Option<Arc<str>>,
 }
 
 impl Default for ConnectionLimitSettings {
@@ -32,7 +36,38 @@ impl Default for ConnectionLimitSettings {
             per_listener: HashMap::new(),
             rate: u32::MAX,
             rate_per_listener: HashMap::new(),
+            protected: None,
         }
+    }
+}
+
+impl ConnectionLimitSettings {
+    fn is_protected(&self, listener: &str) -> bool {
+        self.protected.as_deref() == Some(listener)
+    }
+}
+
+/// How many connections the process may have at all, so that some descriptors are left for files.
+#[derive(Debug)]
+pub struct Ceiling {
+    max: usize,
+    open: AtomicUsize,
+    /// Told whenever a connection closes or limits change.
+    released: Notify,
+}
+
+impl Ceiling {
+    /// For a process that may have so many files open.
+    pub fn for_open_files(limit: usize) -> Ceiling {
+        let for_others = 64 + (limit / 16).min(1024);
+        Ceiling { max: limit.saturating_sub(for_others).max(1), ..Ceiling::default() }
+    }
+}
+
+impl Default for Ceiling {
+    /// None.
+    fn default() -> Ceiling {
+        Ceiling { max: usize::MAX, open: AtomicUsize::new(0), released: Notify::new() }
     }
 }
 
@@ -40,18 +75,33 @@ impl Default for ConnectionLimitSettings {
 #[derive(Debug, Default)]
 pub struct ConnectionLimits {
     state: Mutex<Counts>,
-    /// Told whenever a connection closes or the limits change.
-    pub released: Notify,
+    ceiling: Arc<Ceiling>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     settings: ConnectionLimitSettings,
-    total: usize,
+    open: HashMap<u64, Arc<Place>>,
+    /// Of those that are open, how many have been told to close.
+    closing: usize,
+    next_id: u64,
     per_listener: HashMap<Arc<str>, usize>,
     per_ip: HashMap<IpAddr, usize>,
     accepted: AcceptedRate,
     accepted_per_listener: HashMap<Arc<str>, AcceptedRate>,
+}
+
+/// One open connection.
+#[derive(Debug)]
+struct Place {
+    id: u64,
+    listener: Arc<str>,
+    ip: IpAddr,
+    /// As [`MonoMs`].
+    last_active: AtomicU64,
+    /// It is to make room for others.
+    is_closing: AtomicBool,
+    told_to_close: Notify,
 }
 
 /// How far accepted connections are ahead of their rate.
@@ -84,39 +134,68 @@ pub enum Admission {
     },
 }
 
+/// Why the acceptor has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// `max.connections`, of the broker or of the listener.
+    MaxConnections,
+    /// The process's limit of open files.
+    OpenFiles,
+}
+
 /// One counted connection; dropping it gives the place back.
 #[derive(Debug)]
 pub struct ConnectionPermit {
     limits: Arc<ConnectionLimits>,
-    listener: Arc<str>,
-    ip: IpAddr,
+    place: Arc<Place>,
+}
+
+impl ConnectionPermit {
+    /// Something happens on the connection: others are closed before it.
+    pub fn active(&self, now: MonoMs) {
+        self.place.last_active.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Waits until the connection has to make room for others.
+    pub async fn told_to_close(&self) {
+        self.place.told_to_close.notified().await;
+    }
 }
 
 impl ConnectionLimits {
-    pub fn new(settings: ConnectionLimitSettings) -> ConnectionLimits {
-        ConnectionLimits {
-            state: Mutex::new(Counts { settings, ..Counts::default() }),
-            released: Notify::new(),
-        }
+    pub fn new(settings: ConnectionLimitSettings, ceiling: Arc<Ceiling>) -> ConnectionLimits {
+        ConnectionLimits { state: Mutex::new(Counts { settings, ..Counts::default() }), ceiling }
     }
 
-    /// Takes new limits; connections over them stay.
+    /// Takes new limits; what is over `max.connections` is closed.
     pub fn update(&self, settings: ConnectionLimitSettings) {
-        self.state.lock().settings = settings;
-        self.released.notify_waiters();
+        let mut counts = self.state.lock();
+        counts.settings = settings;
+        counts.close_excess();
+        drop(counts);
+        self.ceiling.released.notify_waiters();
     }
 
-    /// Whether the broker's and the listener's totals leave room for one more. Where not, the acceptor leaves new
-    /// connections in the listen backlog.
-    pub fn has_room(&self, listener: &str) -> bool {
+    /// Whether one more connection can be taken. Where not, the acceptor leaves new ones in the listen backlog.
+    pub fn check_room(&self, listener: &str) -> Result<(), Full> {
+        if self.ceiling.open.load(Ordering::Relaxed) >= self.ceiling.max {
+            return Err(Full::OpenFiles);
+        }
         let counts = self.state.lock();
         let of_listener = counts.per_listener.get(listener).copied().unwrap_or(0);
-        counts.total < counts.settings.max_connections
-            && counts.settings.per_listener.get(listener).is_none_or(|&max| of_listener < max)
+        let settings = &counts.settings;
+        let listener_has_room = settings.per_listener.get(listener).is_none_or(|&max| of_listener < max);
+        let all_have_room = settings.is_protected(listener) || counts.open.len() < settings.max_connections;
+        if listener_has_room && all_have_room { Ok(()) } else { Err(Full::MaxConnections) }
+    }
+
+    /// Ends when there may be room. To be made before [`ConnectionLimits::check_room`], so that nothing is missed in between.
+    pub fn released(&self) -> tokio::sync::futures::Notified<'_> {
+        self.ceiling.released.notified()
     }
 
     /// Counts a connection that was accepted.
-    pub fn admit(self: &Arc<Self>, listener: &Arc<str>, ip: IpAddr) -> Admission {
+    pub fn admit(self: &Arc<Self>, listener: &Arc<str>, ip: IpAddr, now: MonoMs) -> Admission {
         let mut counts = self.state.lock();
         let limit =
             *counts.settings.per_ip_overrides.get(&ip).unwrap_or(&counts.settings.max_connections_per_ip);
@@ -124,43 +203,85 @@ impl ConnectionLimits {
         if of_ip >= limit {
             return Admission::TooManyFromAddress { limit };
         }
-        counts.total += 1;
+        counts.next_id += 1;
+        let place = Arc::new(Place {
+            id: counts.next_id,
+            listener: Arc::clone(listener),
+            ip,
+            last_active: AtomicU64::new(now.0),
+            is_closing: AtomicBool::new(false),
+            told_to_close: Notify::new(),
+        });
+        counts.open.insert(place.id, Arc::clone(&place));
         *counts.per_listener.entry(Arc::clone(listener)).or_default() += 1;
         *counts.per_ip.entry(ip).or_default() += 1;
+        counts.close_excess();
         drop(counts);
-        Admission::Admitted(ConnectionPermit { limits: Arc::clone(self), listener: Arc::clone(listener), ip })
+        self.ceiling.open.fetch_add(1, Ordering::Relaxed);
+        Admission::Admitted(ConnectionPermit { limits: Arc::clone(self), place })
     }
 
     /// Counts a connection against the rates; returns how long the acceptor is to wait.
     pub fn count_accepted(&self, listener: &Arc<str>, now: Instant) -> Duration {
         let mut counts = self.state.lock();
         let rate = counts.settings.rate;
-        let wait = counts.accepted.count(rate, now);
+        let wait = match counts.settings.is_protected(listener) {
+            true => Duration::ZERO,
+            false => counts.accepted.count(rate, now),
+        };
         let Some(&rate) = counts.settings.rate_per_listener.get(listener) else { return wait };
         wait.max(counts.accepted_per_listener.entry(Arc::clone(listener)).or_default().count(rate, now))
     }
 
     /// Open connections over all listeners.
     pub fn total(&self) -> usize {
-        self.state.lock().total
+        self.state.lock().open.len()
+    }
+}
+
+impl Counts {
+    /// Tells connections to close, those first that have been idle longest, until no more than `max.connections` are left.
+    /// Those between brokers stay.
+    fn close_excess(&mut self) {
+        let excess = (self.open.len() - self.closing).saturating_sub(self.settings.max_connections);
+        if excess == 0 {
+            return;
+        }
+        let mut others: Vec<_> = self
+            .open
+            .values()
+            .filter(|place| !self.settings.is_protected(&place.listener))
+            .filter(|place| !place.is_closing.load(Ordering::Relaxed))
+            .collect();
+        others.sort_by_key(|place| (place.last_active.load(Ordering::Relaxed), place.id));
+        for place in others.into_iter().take(excess) {
+            place.is_closing.store(true, Ordering::Relaxed);
+            place.told_to_close.notify_one();
+            self.closing += 1;
+        }
     }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut counts = self.limits.state.lock();
-        counts.total -= 1;
-        if let Some(of_listener) = counts.per_listener.get_mut(&self.listener) {
+        let ConnectionPermit { limits, place } = self;
+        let mut counts = limits.state.lock();
+        counts.open.remove(&place.id);
+        if place.is_closing.load(Ordering::Relaxed) {
+            counts.closing -= 1;
+        }
+        if let Some(of_listener) = counts.per_listener.get_mut(&place.listener) {
             *of_listener -= 1;
         }
-        if let Some(of_ip) = counts.per_ip.get_mut(&self.ip) {
+        if let Some(of_ip) = counts.per_ip.get_mut(&place.ip) {
             *of_ip -= 1;
             if *of_ip == 0 {
-                counts.per_ip.remove(&self.ip);
+                counts.per_ip.remove(&place.ip);
             }
         }
         drop(counts);
-        self.limits.released.notify_waiters();
+        limits.ceiling.open.fetch_sub(1, Ordering::Relaxed);
+        limits.ceiling.released.notify_waiters();
     }
 }
 
@@ -233,9 +354,10 @@ mod tests {
 
     const A: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     const B: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+    const NOW: MonoMs = MonoMs(0);
 
     fn limits(settings: ConnectionLimitSettings) -> (Arc<ConnectionLimits>, Arc<str>) {
-        (Arc::new(ConnectionLimits::new(settings)), Arc::from("PLAINTEXT"))
+        (Arc::new(ConnectionLimits::new(settings, Arc::default())), Arc::from("PLAINTEXT"))
     }
 
     #[test]
@@ -245,13 +367,15 @@ mod tests {
             per_ip_overrides: HashMap::from([(B, 2)]),
             ..ConnectionLimitSettings::default()
         });
-        let Admission::Admitted(first) = limits.admit(&listener, A) else { panic!("the first is admitted") };
-        assert!(matches!(limits.admit(&listener, A), Admission::TooManyFromAddress { limit: 1 }));
-        let others: Vec<_> = (0..2).map(|_| limits.admit(&listener, B)).collect();
+        let Admission::Admitted(first) = limits.admit(&listener, A, NOW) else {
+            panic!("the first is admitted")
+        };
+        assert!(matches!(limits.admit(&listener, A, NOW), Admission::TooManyFromAddress { limit: 1 }));
+        let others: Vec<_> = (0..2).map(|_| limits.admit(&listener, B, NOW)).collect();
         assert!(others.iter().all(|a| matches!(a, Admission::Admitted(_))));
-        assert!(matches!(limits.admit(&listener, B), Admission::TooManyFromAddress { limit: 2 }));
+        assert!(matches!(limits.admit(&listener, B, NOW), Admission::TooManyFromAddress { limit: 2 }));
         drop(first);
-        assert!(matches!(limits.admit(&listener, A), Admission::Admitted(_)));
+        assert!(matches!(limits.admit(&listener, A, NOW), Admission::Admitted(_)));
     }
 
     #[test]
@@ -261,14 +385,82 @@ mod tests {
             per_listener: HashMap::from([(Arc::from("PLAINTEXT"), 1)]),
             ..ConnectionLimitSettings::default()
         });
-        let first = limits.admit(&listener, A);
-        assert!(!limits.has_room(&listener));
-        assert!(limits.has_room("OTHER"));
-        let _second = limits.admit(&Arc::from("OTHER"), A);
-        assert!(!limits.has_room("OTHER"));
+        let first = limits.admit(&listener, A, NOW);
+        assert!(limits.check_room(&listener).is_err());
+        assert!(limits.check_room("OTHER").is_ok());
+        let _second = limits.admit(&Arc::from("OTHER"), A, NOW);
+        assert!(limits.check_room("OTHER").is_err());
         drop(first);
-        assert!(limits.has_room(&listener));
+        assert!(limits.check_room(&listener).is_ok());
         assert_eq!(limits.total(), 1);
+    }
+
+    fn admitted(limits: &Arc<ConnectionLimits>, listener: &str, ms: u64) -> ConnectionPermit {
+        match limits.admit(&Arc::from(listener), A, MonoMs(ms)) {
+            Admission::Admitted(permit) => permit,
+            Admission::TooManyFromAddress { .. } => panic!("it is admitted"),
+        }
+    }
+
+    fn is_told_to_close(permit: &ConnectionPermit) -> bool {
+        permit.place.is_closing.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn brokers_are_not_kept_out_and_the_longest_idle_of_the_others_make_room() {
+        let settings = ConnectionLimitSettings {
+            max_connections: 3,
+            rate: 1,
+            protected: Some(Arc::from("BROKERS")),
+            ..ConnectionLimitSettings::default()
+        };
+        let (limits, _) = limits(settings.clone());
+        let clients: Vec<_> = (0..3).map(|ms| admitted(&limits, "CLIENTS", ms)).collect();
+        clients[0].active(MonoMs(10));
+        assert_eq!(limits.check_room("CLIENTS"), Err(Full::MaxConnections));
+        assert_eq!(limits.check_room("BROKERS"), Ok(()));
+        let closing = || clients.iter().map(is_told_to_close).collect::<Vec<_>>();
+        let broker = admitted(&limits, "BROKERS", 20);
+        assert_eq!(closing(), [false, true, false]);
+        let another = admitted(&limits, "BROKERS", 20);
+        assert_eq!(closing(), [false, true, true]);
+        let third = admitted(&limits, "BROKERS", 20);
+        assert_eq!(closing(), [true, true, true]);
+        let fourth = admitted(&limits, "BROKERS", 20);
+        for broker in [&broker, &another, &third, &fourth] {
+            assert!(!is_told_to_close(broker), "brokers stay");
+        }
+        drop(clients);
+        assert_eq!(limits.total(), 4);
+        assert_eq!(limits.check_room("CLIENTS"), Err(Full::MaxConnections));
+        let now = Instant::now();
+        for _ in 0..5 {
+            assert_eq!(limits.count_accepted(&Arc::from("BROKERS"), now), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn a_lower_limit_closes_what_is_over_it() {
+        let (limits, _) = limits(ConnectionLimitSettings::default());
+        let clients: Vec<_> = (0..4).map(|ms| admitted(&limits, "CLIENTS", ms)).collect();
+        let lower = |max_connections| ConnectionLimitSettings { max_connections, ..Default::default() };
+        limits.update(lower(3));
+        limits.update(lower(3));
+        assert_eq!(clients.iter().filter(|client| is_told_to_close(client)).count(), 1);
+        limits.update(lower(1));
+        assert_eq!(clients.iter().filter(|client| is_told_to_close(client)).count(), 3);
+        assert!(!is_told_to_close(&clients[3]), "it was active last");
+    }
+
+    #[test]
+    fn some_descriptors_are_left_for_files() {
+        let ceiling = Arc::new(Ceiling::for_open_files(160));
+        let of_broker = Arc::new(ConnectionLimits::new(Default::default(), Arc::clone(&ceiling)));
+        let of_controller = Arc::new(ConnectionLimits::new(Default::default(), ceiling));
+        let mut permits: Vec<_> = (0..86).map(|_| admitted(&of_broker, "CLIENTS", 0)).collect();
+        assert_eq!(of_controller.check_room("CONTROLLER"), Err(Full::OpenFiles));
+        permits.pop();
+        assert_eq!(of_controller.check_room("CONTROLLER"), Ok(()));
     }
 
     #[test]

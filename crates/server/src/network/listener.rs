@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ottla_broker::exchange::{Connection, Handler};
+use ottla_types::MonoMs;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::connection::{self, ConnectionSettings};
-use super::limits::{Admission, ConnectionLimits, ConnectionPermit};
+use super::limits::{Admission, ConnectionLimits, ConnectionPermit, Full};
 use super::threads::NetworkThreads;
 
 /// `socket.*` settings. Sizes are bytes; negative leaves the system's default.
@@ -64,29 +65,36 @@ impl Listener {
         &self.settings.name
     }
 
-    /// Accepts until the task is dropped.
+    /// Accepts until the task is dropped. `give_up_files` closes files that are only kept open for later use; it is called
+    /// where a connection lacks a descriptor.
     pub async fn serve(
         self,
         handler: Arc<dyn Handler>,
         connections: Arc<ConnectionSettings>,
         limits: Arc<ConnectionLimits>,
         threads: Arc<NetworkThreads>,
+        give_up_files: impl Fn(),
     ) -> io::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
+        let mut is_failing = false;
         loop {
             wait_for_room(&limits, &self.settings.name).await;
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    pause_after(&self.settings.name, &error).await;
+                    give_up_files();
+                    pause_after(&self.settings.name, &error, &mut is_failing).await;
                     continue;
                 }
             };
+            is_failing = false;
             let ahead = limits.count_accepted(&self.settings.name, std::time::Instant::now());
             if !ahead.is_zero() {
                 tokio::time::sleep(ahead).await;
             }
-            let Some(permit) = admit(&limits, &self.settings.name, peer) else { continue };
+            let Some(permit) = admit(&limits, &self.settings.name, peer, connections.clock.now().mono) else {
+                continue;
+            };
             let connection = Arc::new(Connection {
                 id: NEXT_CONNECTION_ID.fetch_add(1, Ordering::Relaxed),
                 listener: Arc::clone(&self.settings.name),
@@ -138,20 +146,27 @@ fn prepare(stream: std::net::TcpStream, settings: SocketSettings) -> io::Result<
 async fn wait_for_room(limits: &ConnectionLimits, listener: &str) {
     let mut is_told = false;
     loop {
-        let released = limits.released.notified();
-        if limits.has_room(listener) {
-            return;
-        }
+        let released = limits.released();
+        let Err(full) = limits.check_room(listener) else { return };
         if !is_told {
-            tracing::warn!(listener, "max.connections is reached: new connections wait");
+            let limit = match full {
+                Full::MaxConnections => "max.connections",
+                Full::OpenFiles => "the limit of open files (ulimit -n)",
+            };
+            tracing::warn!(listener, "{limit} is reached: new connections wait");
             is_told = true;
         }
         released.await;
     }
 }
 
-fn admit(limits: &Arc<ConnectionLimits>, listener: &Arc<str>, peer: SocketAddr) -> Option<ConnectionPermit> {
-    match limits.admit(listener, peer.ip()) {
+fn admit(
+    limits: &Arc<ConnectionLimits>,
+    listener: &Arc<str>,
+    peer: SocketAddr,
+    now: MonoMs,
+) -> Option<ConnectionPermit> {
+    match limits.admit(listener, peer.ip(), now) {
         Admission::Admitted(permit) => Some(permit),
         Admission::TooManyFromAddress { limit } => {
             tracing::info!(%listener, %peer, limit, "closed a new connection: too many connections from its address");
@@ -160,9 +175,12 @@ fn admit(limits: &Arc<ConnectionLimits>, listener: &Arc<str>, peer: SocketAddr) 
     }
 }
 
-/// Out of descriptors or memory: others may free some, so accepting goes on after a moment.
-async fn pause_after(listener: &str, error: &io::Error) {
-    tracing::warn!(listener, %error, "accepting a connection failed");
+/// Out of descriptors or memory: others may free some, so accepting goes on after a moment. One line tells of it, however
+/// long it lasts.
+async fn pause_after(listener: &str, error: &io::Error, is_failing: &mut bool) {
+    if !std::mem::replace(is_failing, true) {
+        tracing::warn!(listener, %error, "accepting a connection failed: new connections wait");
+    }
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 

@@ -12,6 +12,6 @@ pub mod outbox;
 mod settings;
 pub mod threads;
 
-pub use limits::{ConnectionLimits, RequestMemory};
+pub use limits::{Ceiling, ConnectionLimits, RequestMemory};
 pub use listener::{Listener, ListenerSettings, SocketSettings};
 pub use threads::NetworkThreads;

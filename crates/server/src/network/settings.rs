@@ -83,8 +83,15 @@ impl ConnectionLimitSettings {
             per_listener,
             rate: rate(config),
             rate_per_listener,
+            protected: protected(config, listeners),
         }
     }
+}
+
+/// `inter.broker.listener.name`, where other listeners can make room for it.
+fn protected(config: &Config, listeners: &[Arc<str>]) -> Option<Arc<str>> {
+    let name = config.inter_broker_listener_name();
+    listeners.iter().find(|listener| ***listener == *name).filter(|_| listeners.len() > 1).cloned()
 }
 
 fn rate(config: &Config) -> u32 {

@@ -42,6 +42,7 @@ pub struct Running {
     reactions: Arc<Reactions>,
     serving: Option<Serving>,
     bootstrap: Vec<String>,
+    files: Arc<RealDisk>,
     /// Released last.
     directories: Directories,
 }
@@ -71,7 +72,8 @@ pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, Bou
     let config = Arc::new(config);
     let now = clock.now();
     let bound = listeners::bind(&config)?;
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::with_share_of_process_limit());
+    let files = Arc::new(RealDisk::with_share_of_process_limit());
+    let disk: Arc<dyn Disk> = Arc::clone(&files) as _;
     let directories = directories::open(&config, &bound, &disk, now)?;
     let logs = Arc::new(LogManager::new(node_settings::log_manager(&config), Arc::clone(&disk), now));
     let seed = random::bytes::<32>()?;
@@ -115,10 +117,10 @@ pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, Bou
         loader(alarm, &of_thread, clock);
     });
     let (of_thread, guard) = (Arc::clone(&driver_alarm), fatal.on_panic("metadata"));
-    let told = fatal.clone();
+    let (told, metadata_dir) = (fatal.clone(), directories.metadata_dir.clone());
     let metadata_worker = Worker::spawn("metadata", driver_alarm, move |_| {
         let _guard = guard;
-        metadata(&of_thread, driver, clock, &told)
+        metadata(&of_thread, driver, clock, &told, &metadata_dir)
     });
     let (of_thread, guard) = (Arc::clone(&node), fatal.on_panic("maintenance"));
     let maintenance_worker = Worker::spawn("maintenance", maintenance_alarm, move |alarm| {
@@ -138,6 +140,7 @@ pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, Bou
         reactions,
         serving: None,
         bootstrap,
+        files,
         directories,
     };
     Ok((running, bound))
@@ -173,7 +176,7 @@ impl Running {
     pub fn serve(&mut self, bound: BoundListeners) -> std::io::Result<()> {
         let config = self.node.effective_config();
         let handler: Arc<dyn Handler> = Arc::new(NodeHandler(Arc::clone(&self.node)));
-        let serving = Serving::start(bound.listeners, &handler, &config, self.clock)?;
+        let serving = Serving::start(bound.listeners, &handler, &config, self.clock, &self.files)?;
         let _ = self.reactions.network.set(Arc::clone(&serving.network));
         // What changed before that was not heard.
         serving.network.update(&self.node.effective_config());

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use ottla_broker::exchange::Handler;
 use ottla_config::{Config, keys};
+use ottla_log::disk::RealDisk;
+use rustix::process::{Resource, getrlimit};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::network::connection::ConnectionSettings;
 use crate::network::limits::ConnectionLimitSettings;
-use crate::network::{ConnectionLimits, Listener, NetworkThreads, RequestMemory};
+use crate::network::{Ceiling, ConnectionLimits, Listener, NetworkThreads, RequestMemory};
 use crate::startup::listeners::resolve;
 
 /// Open for clients.
@@ -25,10 +27,36 @@ pub struct Serving {
 /// What a change of settings reaches.
 #[derive(Debug)]
 pub struct Network {
-    limits: Arc<ConnectionLimits>,
+    /// Brokers and controllers don't take each other's places.
+    of_broker: ServerLimits,
+    of_controller: ServerLimits,
     /// By listener.
     threads: HashMap<Arc<str>, Arc<NetworkThreads>>,
     hosts: HashMap<String, IpAddr>,
+}
+
+/// What the listeners of one role share.
+#[derive(Debug)]
+struct ServerLimits {
+    listeners: Vec<Arc<str>>,
+    connections: Arc<ConnectionLimits>,
+    memory: Arc<RequestMemory>,
+}
+
+impl ServerLimits {
+    fn new(
+        listeners: Vec<Arc<str>>,
+        config: &Config,
+        hosts: &HashMap<String, IpAddr>,
+        ceiling: &Arc<Ceiling>,
+    ) -> ServerLimits {
+        let settings = limits(config, &listeners, hosts);
+        ServerLimits {
+            listeners,
+            connections: Arc::new(ConnectionLimits::new(settings, Arc::clone(ceiling))),
+            memory: Arc::new(RequestMemory::from_config(config)),
+        }
+    }
 }
 
 impl Serving {
@@ -38,21 +66,31 @@ impl Serving {
         handler: &Arc<dyn Handler>,
         config: &Config,
         clock: Clock,
+        disk: &Arc<RealDisk>,
     ) -> io::Result<Serving> {
-        let names: Vec<_> = listeners.iter().map(|listener| Arc::clone(listener.name())).collect();
+        let names = listeners.iter().map(|listener| Arc::clone(listener.name()));
+        let (of_controller, of_broker) = names.partition(|name| is_controllers(config, name));
         let hosts = addresses(config);
-        let settings = limits(config, &names, &hosts);
-        let limits = Arc::new(ConnectionLimits::new(settings));
-        let memory = Arc::new(RequestMemory::from_config(config));
-        let mut network = Network { limits, threads: HashMap::new(), hosts };
+        let ceiling = Arc::new(Ceiling::for_open_files(open_files_limit()));
+        let mut network = Network {
+            of_broker: ServerLimits::new(of_broker, config, &hosts, &ceiling),
+            of_controller: ServerLimits::new(of_controller, config, &hosts, &ceiling),
+            threads: HashMap::new(),
+            hosts,
+        };
         let mut acceptors = Vec::new();
         for listener in listeners {
             let own = config.for_listener(listener.name());
             let threads = Arc::new(NetworkThreads::start(thread_count(&own, listener.name()))?);
             network.threads.insert(Arc::clone(listener.name()), Arc::clone(&threads));
-            let connections = Arc::new(ConnectionSettings::from_config(&own, Arc::clone(&memory), clock));
             let name = Arc::clone(listener.name());
-            let task = listener.serve(Arc::clone(handler), connections, Arc::clone(&network.limits), threads);
+            let limits =
+                if is_controllers(config, &name) { &network.of_controller } else { &network.of_broker };
+            let memory = Arc::clone(&limits.memory);
+            let connections = Arc::new(ConnectionSettings::from_config(&own, memory, clock));
+            let (limits, disk) = (Arc::clone(&limits.connections), Arc::clone(disk));
+            let give_up_files = move || disk.give_up_descriptors();
+            let task = listener.serve(Arc::clone(handler), connections, limits, threads, give_up_files);
             acceptors.push(tokio::spawn(async move {
                 if let Err(error) = task.await {
                     tracing::error!(listener = %name, %error, "the listener accepts no more connections");
@@ -77,8 +115,9 @@ impl Serving {
 impl Network {
     /// Takes what may change while the node runs: limits of connections, numbers of threads.
     pub fn update(&self, config: &Config) {
-        let names: Vec<_> = self.threads.keys().cloned().collect();
-        self.limits.update(limits(config, &names, &self.hosts));
+        for server in [&self.of_broker, &self.of_controller] {
+            server.connections.update(limits(config, &server.listeners, &self.hosts));
+        }
         for (name, threads) in &self.threads {
             if let Err(error) = threads.resize(thread_count(&config.for_listener(name), name)) {
                 tracing::error!(listener = %name, %error, "the number of network threads could not be changed");
@@ -87,9 +126,19 @@ impl Network {
     }
 }
 
+/// After the start has raised it.
+fn open_files_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+    limit.unwrap_or(usize::MAX)
+}
+
+fn is_controllers(config: &Config, listener: &str) -> bool {
+    config.controller_listener_names().iter().any(|name| name == listener)
+}
+
 /// Controllers talk to few others: one thread does.
 fn thread_count(config: &Config, listener: &str) -> usize {
-    if config.controller_listener_names().iter().any(|name| name == listener) {
+    if is_controllers(config, listener) {
         return 1;
     }
     usize::try_from(config.get(keys::NUM_NETWORK_THREADS)).unwrap_or(1)

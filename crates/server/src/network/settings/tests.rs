@@ -71,4 +71,10 @@ fn limits_follow_their_settings() {
         limits("listener.name.mine.max.connection.creation.rate", "3"),
         expected(&|s| s.rate_per_listener = HashMap::from([(mine(), 3)]))
     );
+    assert_eq!(
+        limits("inter.broker.listener.name", "other"),
+        expected(&|s| s.protected = Some(Arc::clone(&names[1])))
+    );
+    let alone = config("inter.broker.listener.name", "MINE");
+    assert_eq!(ConnectionLimitSettings::from_config(&alone, &names[..1], resolve).protected, None);
 }
