@@ -69,7 +69,7 @@ impl Formatter {
             return Err(FormatError::NoDirectory);
         }
         let records = self.records()?;
-        tell(&bootstrap_text(&records, self.features.metadata_version().level()));
+        tell(&bootstrap_text(&records));
         let dirs = LogDirs::load(&**disk, self.log_dirs.iter().map(String::as_str));
         dirs.verify(Some(&self.cluster_id), self.node_id)?;
         if let (false, Some((dir, _))) = (self.ignores_formatted, dirs.formatted().next()) {
@@ -141,22 +141,19 @@ impl Formatter {
     }
 }
 
-/// As kafka-storage prints it, but without the keys of credentials.
-fn bootstrap_text(records: &[MetadataRecord], level: i16) -> String {
-    let text = |record: &MetadataRecord| match record {
-        MetadataRecord::FeatureLevel(record) => {
-            format!("FeatureLevelRecord(name='{}', featureLevel={})", record.name, record.feature_level)
-        }
-        MetadataRecord::UserScramCredential(record) => format!(
-            "UserScramCredentialRecord(name='{}', mechanism={}, iterations={})",
-            record.name, record.mechanism, record.iterations
-        ),
-        other => format!("{other:?}"),
+/// What the cluster begins with; of users only the names.
+fn bootstrap_text(records: &[MetadataRecord]) -> String {
+    let level = |record: &MetadataRecord| match record {
+        MetadataRecord::FeatureLevel(record) => Some(format!("{} {}", record.name, record.feature_level)),
+        _ => None,
     };
-    let records: Vec<_> =
-        records.iter().map(|record| format!("ApiMessageAndVersion({} at version 0)", text(record))).collect();
-    format!(
-        "Bootstrap metadata: BootstrapMetadata(records=[{}], metadataVersionLevel={level}, source=format command)",
-        records.join(", ")
-    )
+    let user = |record: &MetadataRecord| match record {
+        MetadataRecord::UserScramCredential(record) => Some(record.name.clone()),
+        _ => None,
+    };
+    let levels: Vec<_> = records.iter().filter_map(level).collect();
+    let mut users: Vec<_> = records.iter().filter_map(user).collect();
+    users.dedup();
+    let users = if users.is_empty() { String::new() } else { format!("; users: {}", users.join(", ")) };
+    format!("The metadata begins with these feature levels: {}{users}.", levels.join(", "))
 }

@@ -34,7 +34,7 @@ fn disk() -> Arc<dyn Disk> {
 fn run(formatter: &Formatter, disk: &Arc<dyn Disk>, now: Now) -> String {
     let mut told = String::new();
     let result = formatter.run(disk, now, &mut |line| {
-        if !line.starts_with("Bootstrap metadata: ") {
+        if !line.starts_with("The metadata begins with ") {
             told += &format!("{line}\n");
         }
     });
@@ -97,6 +97,23 @@ fn files_are_kafkas() {
         properties,
         format!("version=1\ncluster.id={CLUSTER}\nnode.id=1\ndirectory.id=07R5amHmR32VDA6jHkGbTA\n")
     );
+}
+
+#[test]
+fn what_the_metadata_begins_with_is_told_without_secrets() {
+    let mut formatter = formatter(&["/data"]);
+    formatter.scram_credentials =
+        ["SCRAM-SHA-256=[name=alice,password=s3cret]", "SCRAM-SHA-512=[name=alice,password=s3cret]"]
+            .iter()
+            .map(|argument| scram_credential(argument, &[]).unwrap())
+            .collect();
+    let mut told = String::new();
+    formatter.run(&disk(), NOW, &mut |line| told += &format!("{line}\n")).unwrap();
+    expect![[r#"
+        The metadata begins with these feature levels: metadata.version 30, eligible.leader.replicas.version 1, group.version 1, share.version 1, streams.version 1, transaction.version 2; users: alice.
+        Formatting dynamic metadata voter directory /data with metadata.version 4.3-IV0.
+    "#]]
+    .assert_eq(&told);
 }
 
 #[test]
@@ -194,16 +211,12 @@ fn levels_follow_the_release_and_what_is_asked_for() {
                 let mut first = String::new();
                 formatter
                     .run(&disk(), NOW, &mut |line| {
-                        if line.starts_with("Bootstrap") {
-                            first = line.to_owned();
+                        if let Some((_, levels)) = line.trim_end_matches('.').split_once("levels: ") {
+                            first = levels.to_owned();
                         }
                     })
                     .unwrap();
-                let levels = first.split("name='").skip(1).map(|rest| {
-                    let (name, rest) = rest.split_once("', featureLevel=").unwrap();
-                    format!("{name}={}", rest.split_once(')').unwrap().0)
-                });
-                levels.collect::<Vec<_>>().join(" ")
+                first.replace(", ", ",").replace(' ', "=").replace(',', " ")
             }
             Err(error) => error.to_string(),
         };

@@ -1,8 +1,10 @@
 //! Steps the quorum, the controller on it, and the image that is published from it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ottla_broker::metadata_driver::{MetadataDriver, MetadataDriverError};
+use ottla_broker::quorum::PARTITION_DIR;
 use ottla_metadata::ReplayError;
 use ottla_raft::{LogError, RaftDriverError};
 
@@ -12,17 +14,18 @@ use crate::clock::Clock;
 /// What is left of the driver when its thread ends; none after a failure.
 pub type MetadataThread = super::Worker<Option<MetadataDriver>>;
 
-/// Runs until told to stop, or until the metadata fails, without which no node can go on.
+/// Runs until told to stop, or until the metadata fails, without which no node can go on. `dir` is where its log is.
 pub fn metadata(
     alarm: &Arc<Alarm>,
     mut driver: MetadataDriver,
     clock: Clock,
     fatal: &Fatal,
+    dir: &Path,
 ) -> Option<MetadataDriver> {
     loop {
         let now = clock.now();
         if let Err(error) = driver.poll(now) {
-            fatal.tell(explain(&error));
+            fatal.tell(explain(&error, dir));
             return None;
         }
         // A quorum of one has nobody to talk to.
@@ -33,12 +36,12 @@ pub fn metadata(
     }
 }
 
-/// What has failed, and what can be done about it.
-fn explain(error: &MetadataDriverError) -> String {
+/// What has failed, where, and what can be done about it.
+fn explain(error: &MetadataDriverError, dir: &Path) -> String {
     use MetadataDriverError::{Log, Publish, Quorum, Replay, Undecodable};
     let mend = match error {
-        // It says so itself.
-        Publish(_) => "",
+        // What of the metadata could not be put into effect is not in its log; it says itself where.
+        Publish(_) => return error.to_string(),
         Replay { source: ReplayError::UnsupportedFeature { .. }, .. } => {
             ". Start a version that knows this level; nothing has been lost"
         }
@@ -51,5 +54,5 @@ fn explain(error: &MetadataDriverError) -> String {
         }
         Quorum(_) | Log(_) => ". Look at the disk and the rights of the files, then start again",
     };
-    format!("the metadata of the cluster failed: {error}{mend}")
+    format!("{}: {error}{mend}", dir.join(PARTITION_DIR).display())
 }
