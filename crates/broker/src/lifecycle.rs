@@ -245,11 +245,12 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the first registration has taken longer than it may.
-    pub fn is_too_late(&self, now: Now) -> bool {
-        self.epoch.is_none()
-            && self.started.plus_ms(self.settings.registration_timeout_ms) <= now.mono
-            && self.state == LifecycleState::Registering
+    /// When the first registration has taken longer than it may.
+    pub fn registration_deadline(&self) -> MonoMs {
+        if self.epoch.is_some() || self.state != LifecycleState::Registering {
+            return MonoMs::NEVER;
+        }
+        self.started.plus_ms(self.settings.registration_timeout_ms)
     }
 }
 
@@ -320,7 +321,7 @@ mod tests {
             assert_eq!(broker.poll(Offset(0), at(now + wait - 1)), None);
             now += wait;
         }
-        assert!(!broker.is_too_late(at(59_999)) && broker.is_too_late(at(60_000)));
+        assert_eq!(broker.registration_deadline(), MonoMs(60_000));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! A log directory that fails goes offline with its partitions and nothing else; the controller hears of it with the
 //! next heartbeat and has others lead. A node ends without its metadata directory, without any log directory, and if the
-//! controller can't be told in time.
+//! controller can't be told in time, of a failed directory or of this broker at all.
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,12 @@ pub enum Halt {
     /// `log.dir.failure.timeout.ms` is over. Partitions that this node can't serve would stay with it.
     #[error("the controller could not be told in time that log directory {dir_id} has failed")]
     DirFailureNotTold { dir_id: Uuid },
+    /// `initial.broker.registration.timeout.ms` is over.
+    #[error(
+        "no controller has taken this broker's registration in time: start the controllers, or look at their log for why \
+         they refuse it"
+    )]
+    NotRegistered,
 }
 
 impl Node {
@@ -41,7 +47,8 @@ impl Node {
 
     /// When to [`Node::maintain`] next. The hook `maintain_at` tells of what is due earlier.
     pub fn next_maintenance(&self) -> MonoMs {
-        self.logs.next_tick().min(self.lifecycle.lock().dir_failure_deadline())
+        let lifecycle = self.lifecycle.lock();
+        self.logs.next_tick().min(lifecycle.dir_failure_deadline()).min(lifecycle.registration_deadline())
     }
 
     fn dir_failed(&self, failed: &DirFailed, now: Now) {
@@ -64,7 +71,11 @@ impl Node {
         if !self.logs.has_online_dir() {
             return Err(Halt::NoDirLeft);
         }
-        match self.lifecycle.lock().dir_failure_not_told(now) {
+        let lifecycle = self.lifecycle.lock();
+        if lifecycle.registration_deadline() <= now.mono {
+            return Err(Halt::NotRegistered);
+        }
+        match lifecycle.dir_failure_not_told(now) {
             Some(dir_id) => Err(Halt::DirFailureNotTold { dir_id }),
             None => Ok(()),
         }

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use crate::config::Config;
 use crate::dynamic::{DynamicConfig, Overrides, behind_listener_prefix, broker_row};
 use crate::error::ConfigError;
+use crate::refusal::must_be_acted_on;
 use crate::rules;
-use crate::table::{GROUP, Neglect, Row, Scope, TOPIC, Table, Type, UpdateMode, topic_keys};
+use crate::table::{GROUP, Row, Scope, TOPIC, Table, Type, UpdateMode, keys, topic_keys};
 use crate::topic::broker_default;
 use crate::validate;
 use crate::value::Value;
@@ -316,15 +317,24 @@ fn in_request(error: impl ToString) -> AlterError {
 pub fn validate_broker(layers: &DynamicConfig, new: &Overrides, per_broker: bool) -> Result<(), AlterError> {
     rules_of_kafka(layers, new, per_broker)?;
     for (name, text) in new {
-        let row = broker_row(name).filter(|row| row.neglect == Neglect::Refuse && !row.acted_on);
+        let row = broker_row(name).filter(|row| must_be_acted_on(row));
         if row.is_some_and(|row| validate::parse(row, text).ok() != row.default_value()) {
             return Err(in_request(format!(
                 "{name} can't be set: nothing acts on it yet, and to neglect it would weaken security or lose data"
             )));
         }
+        let fixed = Table::Broker.find(name).filter(|row| FIXED_WHILE_RUNNING.contains(&row.name));
+        if fixed.is_some_and(|row| validate::parse(row, text).ok().as_ref() != layers.fixed().value(row)) {
+            return Err(in_request(format!(
+                "{name} can't be changed while the broker runs: set it in its configuration file and start it again"
+            )));
+        }
     }
     Ok(())
 }
+
+/// What Kafka can change on a running broker, and this can't: sockets are bound once.
+const FIXED_WHILE_RUNNING: [&str; 2] = [keys::LISTENERS.name(), keys::LISTENER_SECURITY_PROTOCOL_MAP.name()];
 
 fn rules_of_kafka(layers: &DynamicConfig, new: &Overrides, per_broker: bool) -> Result<(), AlterError> {
     let refuse = |names: Vec<&str>, why: &str| {

@@ -26,6 +26,7 @@ mod topic;
 mod unknown;
 mod validate;
 mod value;
+mod waiting;
 
 pub use built_in::BuiltIn;
 pub use config::{Config, Setting, Source};

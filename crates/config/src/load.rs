@@ -143,8 +143,8 @@ fn unknown_keys(config: &Config) -> Vec<Warning> {
 fn not_acted_on(config: &Config) -> Option<Warning> {
     let known = config.settings().filter_map(|(name, setting)| Some((Table::Broker.find(name)?, setting)));
     let neglected = known.filter(|(row, setting)| {
-        // What nobody wrote, or what is refused anyhow, needs no warning; `node.id` stands for `broker.id`.
-        let written = setting.source != Source::BuiltIn && row.name != "broker.id";
+        // What nobody wrote, or what is refused anyhow, needs no warning.
+        let written = setting.source != Source::BuiltIn;
         !row.acted_on && written && row.neglect == Neglect::Harmless && !config.is_default(row)
     });
     let names: Vec<&'static str> = neglected.map(|(row, _)| row.name).collect();

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::table::{BROKER, DefaultValue, ENTITY, GROUP, Neglect, Row, Scope, TOPIC, Type, UpdateMode};
 use crate::validate::Validator;
+use crate::waiting::why_not_acted_on;
 
 const INTRODUCTION: &str = "\
 # Configuration
@@ -77,7 +78,8 @@ fn not_acted_on(page: &mut String) {
         }
         for row in waiting {
             let refused = if row.neglect == Neglect::Refuse { " *refused*" } else { "" };
-            line(page, &format!("- `{}`{refused}", row.name));
+            let why = why_not_acted_on(row).map_or_else(String::new, |why| format!(": {why}"));
+            line(page, &format!("- `{}`{refused}{why}", row.name));
         }
         line(page, "");
     }

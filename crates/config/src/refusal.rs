@@ -3,9 +3,11 @@
 use std::fmt;
 
 use crate::config::{Config, Source};
+use crate::dynamic::behind_listener_prefix;
 use crate::endpoint::SecurityProtocol;
 use crate::load::Warning;
-use crate::table::{BROKER, Neglect, Row, keys};
+use crate::table::{BROKER, Neglect, Row, Table, keys};
+use crate::validate;
 
 /// What the program that asks can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +45,8 @@ impl fmt::Display for Refusal {
 /// Every setting of `config` that a program which can do `supported` must refuse.
 pub fn refusals(config: &Config, supported: &Supported) -> Vec<Refusal> {
     let mut refusals: Vec<Refusal> =
-        BROKER.iter().filter(|row| neglected(config, row)).map(|row| of_row(config, row)).collect();
+        BROKER.iter().filter(|row| neglected(config, row)).map(|row| of_row(config, row.name, row)).collect();
+    refusals.extend(of_listeners(config));
     if !supported.cluster {
         refusals.extend(of_clusters(config));
     }
@@ -74,20 +77,71 @@ pub fn cautions(config: &Config, supported: &Supported) -> Vec<Warning> {
 }
 
 fn neglected(config: &Config, row: &Row) -> bool {
-    row.neglect == Neglect::Refuse && !row.acted_on && !config.is_default(row)
+    must_be_acted_on(row) && !config.is_default(row)
 }
 
-fn of_row(config: &Config, row: &Row) -> Refusal {
+/// Nothing acts on it, and it must not be neglected.
+pub(crate) fn must_be_acted_on(row: &Row) -> bool {
+    row.neglect == Neglect::Refuse && !row.acted_on
+}
+
+/// What is set for one of the node's listeners alone.
+fn of_listeners(config: &Config) -> Vec<Refusal> {
+    let Ok(listeners) = config.listeners() else { return Vec::new() };
+    let prefixes: Vec<String> = listeners
+        .iter()
+        .map(|endpoint| format!("listener.name.{}.", endpoint.listener.to_lowercase()))
+        .collect();
+    let refused = config.settings().filter_map(|(name, setting)| {
+        let row = Table::Broker.find(behind_listener_prefix(name)?)?;
+        let is_here = prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let is_default = validate::parse(row, &setting.text).ok() == row.default_value();
+        (is_here && must_be_acted_on(row) && !is_default).then(|| of_row(config, name, row))
+    });
+    refused.collect()
+}
+
+fn of_row(config: &Config, name: &str, row: &Row) -> Refusal {
     let default = row.default_text().unwrap_or("unset");
     refusal(
         config,
-        row.name,
-        "nothing acts on it yet, and to neglect it would weaken security or lose data",
+        name,
+        what_neglect_would_mean(row),
         &format!(
             "Remove it, or set it to its default ({})",
             if default.is_empty() { "empty" } else { default }
         ),
     )
+}
+
+/// Why a row that must be acted on, and is not, can't be passed over.
+pub(crate) fn what_neglect_would_mean(row: &Row) -> &'static str {
+    match row.name {
+        "authorizer.class.name" | "super.users" | "allow.everyone.if.no.acl.found" => {
+            "there are no access rules yet, so everybody could do everything"
+        }
+        "principal.builder.class"
+        | "security.inter.broker.protocol"
+        | "connections.max.reauth.ms"
+        | "delegation.token.secret.key" => {
+            "nobody is authenticated yet, so everybody could pass for everybody"
+        }
+        "security.providers" => "security providers are Java classes, which can't be run here",
+        "alter.config.policy.class.name" | "create.topic.policy.class.name" => {
+            "policies are Java classes, which can't be run here, so what it forbids would be allowed"
+        }
+        "client.quota.callback.class" => "there are no quotas yet, so clients would not be held to theirs",
+        "config.providers" => {
+            "providers are Java classes, which can't be run here, so placeholders would be taken for values"
+        }
+        "remote.log.storage.system.enable" => {
+            "there is no remote storage, so segments would be deleted that are to be kept there"
+        }
+        "transaction.two.phase.commit.enable" => {
+            "prepared transactions would be aborted after a time, though their coordinator may still commit them"
+        }
+        _ => "nothing acts on it yet, and to neglect it would weaken security or lose data",
+    }
 }
 
 fn of_clusters(config: &Config) -> Vec<Refusal> {

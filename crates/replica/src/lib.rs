@@ -19,6 +19,6 @@ mod tests;
 
 pub use assignment::Assignment;
 pub use fetch::{FetchParams, FetchedPartition, PartitionFetch};
-pub use manager::{ReplicaManager, ReplicaSettings};
+pub use manager::{PurgatorySizes, ReplicaManager, ReplicaSettings};
 pub use partition::{LeaderHint, Partition, PartitionListener, PartitionRead, ReadLimits, ReaderKind};
 pub use produce::{ProduceEntry, ProduceParams, ProduceResult};

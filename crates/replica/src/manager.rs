@@ -22,6 +22,15 @@ pub struct ReplicaSettings {
     pub delete_records_purgatory_purge_interval: usize,
 }
 
+/// Entries of the lists in which operations wait, as Kafka's `PurgatorySize` counts them: one for each partition that an
+/// operation waits for, and until they are tidied up also those of operations that are over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PurgatorySizes {
+    pub produce: usize,
+    pub fetch: usize,
+    pub delete_records: usize,
+}
+
 /// All partitions with a replica on this node.
 pub struct ReplicaManager {
     local: NodeId,
@@ -189,6 +198,17 @@ impl ReplicaManager {
         self.purge(&self.produce_purgatory, |partition| &partition.produces);
         self.purge(&self.fetch_purgatory, |partition| &partition.fetches);
         self.purge(&self.delete_purgatory, |partition| &partition.deletes);
+    }
+
+    /// How long the lists of waiting operations are over all partitions.
+    pub fn purgatory_sizes(&self) -> PurgatorySizes {
+        let mut sizes = PurgatorySizes::default();
+        for partition in self.partitions() {
+            sizes.produce += partition.produces.len();
+            sizes.fetch += partition.fetches.len();
+            sizes.delete_records += partition.deletes.len();
+        }
+        sizes
     }
 
     /// When to [`ReplicaManager::tick`] next.

@@ -178,6 +178,11 @@ impl<Op> Watchers<Op> {
         self.count.load(Ordering::Acquire) == 0
     }
 
+    /// Entries, those of operations that are over among them.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
     fn add(&self, delayed: Arc<Delayed<Op>>) {
         let mut list = self.list.lock();
         list.push(delayed);

@@ -63,6 +63,17 @@ impl SteppedNode {
         stepped
     }
 
+    /// A new node that has its metadata, and has not registered with the controller.
+    pub fn start_unregistered(settings: &[(&str, &str)]) -> SteppedNode {
+        let at = Now { wall: Timestamp(1_700_000_000_000), mono: MonoMs(1000) };
+        let mut stepped =
+            SteppedNode::try_start(Arc::new(SimDisk::new(7)), settings, at).expect("the node starts");
+        for _ in 0..4 {
+            stepped.driver.as_mut().expect("it runs").poll(at).expect("the metadata can be read");
+        }
+        stepped
+    }
+
     /// A node on what the disk holds, that has not been stepped yet.
     pub fn try_start(disk: Arc<SimDisk>, settings: &[(&str, &str)], now: Now) -> Result<SteppedNode, Died> {
         let config = config(settings);

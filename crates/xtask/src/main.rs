@@ -3,10 +3,11 @@
 
 use std::process::ExitCode;
 
-use ottla_xtask::{ChoreError, docs, layers, verify, workspace_root};
+use ottla_xtask::{ChoreError, docs, layers, settings, verify, workspace_root};
 
 const USAGE: &str = "usage: cargo xtask CHORE
   layers   check that dependencies between the rooms point down only
+  settings check that a test shows every setting that is acted on
   docs     check the links of all Markdown pages and that the code map is complete
   verify   everything before a change lands: format, clippy, layers, docs, tests";
 
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     let root = workspace_root();
     let found = match chore.as_str() {
         "layers" => layers::check(&root),
+        "settings" => settings::check(&root),
         "docs" => docs::check(&root),
         "verify" => verify::run(&root),
         "" | "help" | "-h" | "--help" => {

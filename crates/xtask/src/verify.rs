@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::{ChoreError, docs, layers};
+use crate::{ChoreError, docs, layers, settings};
 
 const CARGO_STEPS: &[&[&str]] = &[
     &["fmt", "--all", "--check"],
@@ -16,6 +16,7 @@ const CARGO_STEPS: &[&[&str]] = &[
 pub fn run(root: &Path) -> Result<Vec<String>, ChoreError> {
     let mut findings = layers::check(root)?;
     findings.extend(docs::check(root)?);
+    findings.extend(settings::check(root)?);
     for step in CARGO_STEPS {
         let status = Command::new("cargo")
             .args(*step)

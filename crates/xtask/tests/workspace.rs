@@ -1,6 +1,6 @@
 //! The workspace as it stands keeps its own rules.
 
-use ottla_xtask::{docs, layers, workspace_root};
+use ottla_xtask::{docs, layers, settings, workspace_root};
 
 #[test]
 fn dependencies_point_down_only() {
@@ -10,4 +10,9 @@ fn dependencies_point_down_only() {
 #[test]
 fn links_of_pages_lead_somewhere() {
     assert_eq!(docs::check(&workspace_root()).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn every_setting_that_is_acted_on_is_shown_by_a_test() {
+    assert_eq!(settings::check(&workspace_root()).unwrap(), Vec::<String>::new());
 }

@@ -52,3 +52,21 @@ fn a_missing_topic_is_asked_for_once_at_a_time() {
     harness.call(12, &request, at(100_000));
     assert_eq!(harness.controller_requests(), 1);
 }
+
+#[test]
+fn what_was_asked_for_is_asked_for_again_when_its_time_is_over() {
+    let asked_after = |settings: &[(&str, &str)], ms: u64| {
+        let harness = Harness::with_settings(settings);
+        let topic = metadata_request::Topic { name: Some("missing".into()), ..Default::default() };
+        let request = MetadataRequest { topics: Some(vec![topic]), ..MetadataRequest::default() };
+        harness.call(12, &request, at(0));
+        let lost = harness.node.controller.take();
+        harness.node.deadlines.expire(at(ms).mono);
+        harness.call(12, &request, at(ms));
+        drop(lost);
+        harness.controller_requests()
+    };
+    assert_eq!((asked_after(&[], 29_000), asked_after(&[], 31_000)), (0, 1));
+    let short = [("request.timeout.ms", "1000")];
+    assert_eq!((asked_after(&short, 900), asked_after(&short, 1100)), (0, 1));
+}

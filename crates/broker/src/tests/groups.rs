@@ -192,6 +192,32 @@ fn offsets_are_committed_for_partitions_that_exist() {
 type FetchedTopic = (String, Uuid, Vec<(i64, i16)>);
 
 /// What version 8 and later answer for one group.
+/// What a commit is told, so many milliseconds after it, that another replica does not take over.
+fn commit_in_vain(settings: &[(&str, &str)], ms: u64) -> Option<i16> {
+    let harness = Harness::with_settings(settings);
+    harness.widen_isr(OFFSETS_ID, "__consumer_offsets");
+    let partition = commit::Partition { committed_offset: 1, ..commit::Partition::default() };
+    let topic =
+        commit::Topic { name: "t".to_owned(), partitions: vec![partition], ..commit::Topic::default() };
+    let request = OffsetCommitRequest {
+        group_id: "g".to_owned(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![topic],
+        ..OffsetCommitRequest::default()
+    };
+    let sent = harness.send(9, &request, at(0));
+    harness.node.groups.tick(at(ms));
+    Some(harness.response(&sent)?.topics[0].partitions[0].error_code)
+}
+
+#[test]
+fn commits_wait_for_replicas_as_long_as_the_setting_says() {
+    let late = Some(ErrorCode::CoordinatorNotAvailable.code());
+    assert_eq!((commit_in_vain(&[], 4999), commit_in_vain(&[], 5001)), (None, late));
+    let short = [("offsets.commit.timeout.ms", "1000")];
+    assert_eq!((commit_in_vain(&short, 999), commit_in_vain(&short, 1001)), (None, late));
+}
+
 fn fetched(harness: &Harness, version: i16, topics: Option<Vec<fetch::GroupTopic>>) -> Vec<FetchedTopic> {
     let group = fetch::Group { group_id: "g".to_owned(), topics, ..fetch::Group::default() };
     let request = OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };

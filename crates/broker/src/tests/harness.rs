@@ -12,7 +12,7 @@ use ottla_metadata::image::{PartitionRegistration, TopicImage};
 use ottla_metadata::{Changes, MetadataImage};
 use ottla_record::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_replica::Assignment;
-use ottla_types::{MonoMs, NodeId, Now, Timestamp, TopicIdPartition, TopicPartition, Uuid};
+use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Timestamp, TopicIdPartition, TopicPartition, Uuid};
 use ottla_wire::records::register_broker_record::EndPoint;
 use ottla_wire::records::{MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord};
 use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
@@ -68,6 +68,14 @@ impl Harness {
     }
 
     pub fn with_settings(settings: &[(&str, &str)]) -> Harness {
+        let harness = Harness::without_metadata(settings);
+        harness.node.metadata.publish(Arc::new(image()));
+        harness.take_up_image();
+        harness
+    }
+
+    /// Of a node that knows of no topics and brokers yet.
+    pub fn without_metadata(settings: &[(&str, &str)]) -> Harness {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
         let defaults = [("group.initial.rebalance.delay.ms", "0"), ("log.dirs", "/data")];
         let settings = defaults.iter().chain(settings).copied();
@@ -83,16 +91,13 @@ impl Harness {
             Hooks::default(),
             at(0),
         );
-        node.metadata.publish(Arc::new(image()));
-        let harness = Harness {
+        Harness {
             node: Arc::new(node),
             connection: connection(),
             client_id: "client".to_owned(),
             answers: Arc::default(),
             next_sequence: 0.into(),
-        };
-        harness.take_up_image();
-        harness
+        }
     }
 
     /// Opens a log for each partition that the image places here.
@@ -117,6 +122,21 @@ impl Harness {
         while let Some(mut load) = self.node.groups.next_load() {
             while !matches!(load.step(at(0)), ottla_coordinator::runtime::LoadProgress::Done) {}
         }
+    }
+
+    /// From now on another replica of a topic's first partition belongs to those in sync, and never asks for anything.
+    pub fn widen_isr(&self, topic_id: Uuid, topic: &str) {
+        let assignment = Assignment {
+            partition: TopicIdPartition { topic_id, topic_partition: TopicPartition::new(topic, 0) },
+            leader: NodeId(LOCAL),
+            leader_epoch: LeaderEpoch(3),
+            partition_epoch: 9,
+            replicas: vec![NodeId(LOCAL), NodeId(OTHER)],
+            isr: vec![NodeId(LOCAL), NodeId(OTHER)],
+            min_insync_replicas: 1,
+        };
+        let open = || -> Result<_, OpenError> { unreachable!("the log is open") };
+        self.node.replicas.assign(assignment, open, at(0)).expect("it is led here");
     }
 
     /// Answers what the node has asked of the controller: that there is none.

@@ -6,5 +6,7 @@ mod fetch;
 mod groups;
 mod harness;
 mod list_offsets;
+mod min_insync_replicas;
 mod partitions;
 mod produce;
+mod purgatories;

@@ -17,7 +17,7 @@ use crate::topics::create;
 pub const TOPIC: i8 = 2;
 pub const BROKER: i8 = 4;
 pub const BROKER_LOGGER: i8 = 8;
-const CLIENT_METRICS: i8 = 16;
+pub const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 
 /// A key and what it is set to; `None` deletes.

@@ -31,7 +31,7 @@ fn no_two_producers_have_the_same_id() {
 }
 
 /// Asks until the coordinator is there, as clients do.
-fn find_coordinator(node: &mut SteppedNode) {
+pub fn find_coordinator(node: &mut SteppedNode) {
     for _ in 0..100 {
         let request = FindCoordinatorRequest {
             coordinator_keys: vec!["g".to_owned()],
@@ -49,7 +49,7 @@ fn find_coordinator(node: &mut SteppedNode) {
     panic!("no coordinator was found");
 }
 
-fn commit(node: &mut SteppedNode, committed_offset: i64) -> i16 {
+pub fn commit(node: &mut SteppedNode, committed_offset: i64) -> i16 {
     let partition = commit::Partition { committed_offset, ..commit::Partition::default() };
     let topic =
         commit::Topic { name: OFFSETS.to_owned(), partitions: vec![partition], ..commit::Topic::default() };
@@ -63,7 +63,7 @@ fn commit(node: &mut SteppedNode, committed_offset: i64) -> i16 {
 }
 
 /// The first partition's offset, once the coordinator has read its log.
-fn committed(node: &mut SteppedNode) -> i64 {
+pub fn committed(node: &mut SteppedNode) -> i64 {
     let topic = fetch::GroupTopic {
         name: OFFSETS.to_owned(),
         partition_indexes: vec![0],

@@ -1,17 +1,19 @@
 //! Each setting of logs changes what the node does: set in its file, at run time for all topics, for one topic when it
 //! is made, and for one topic at run time.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_config::{Scope, Table, UpdateMode};
-use ottla_log::UnifiedLog;
-use ottla_log::disk::{Disk, Open};
+use ottla_broker::node_settings;
+use ottla_config::{Config, Table, UpdateMode};
+use ottla_log::disk::{Disk, Open, SimDisk};
+use ottla_log::log_manager::{LoadProgress, LogManager};
+use ottla_log::{LogConfig, UnifiedLog};
 use ottla_record::{BatchBuilder, BatchOptions, Batches, NewRecord};
-use ottla_types::{Timestamp, TopicPartition, Uuid};
+use ottla_types::{Now, Timestamp, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::produce_request::{self, ProduceRequest};
+use parking_lot::{Condvar, Mutex};
 
 use crate::configs::{BROKER, TOPIC, alter_well};
 use crate::harness::SteppedNode;
@@ -698,30 +700,35 @@ fn each_setting_of_the_node_for_its_logs_acts_however_it_is_set() {
     }
 }
 
-/// What shows only with several replicas, or where no node is: by the tests that have it.
-const SHOWN_ELSEWHERE: &[&str] = &[
-    // Which of log.dir and log.dirs counts: tests of ottla-config.
-    "log.dir",
-    // Writes are refused without enough replicas in sync: tests of ottla-replica.
-    "min.insync.replicas",
-    // Whom the controller lets lead: tests of ottla-controller.
-    "unclean.leader.election.enable",
-];
+/// How many threads open logs at the same time when a node starts.
+fn loading_threads(settings: Settings<'_>) -> usize {
+    let config = Config::of_pairs([&[("log.dirs", "/data")], settings].concat()).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+    for number in 0..4 {
+        disk.create_dir_all(&std::path::Path::new("/data").join(format!("t-{number}"))).unwrap();
+    }
+    let now = Now::default();
+    let logs = LogManager::new(node_settings::log_manager(&config), disk, now);
+    // Each thread waits a moment for others to come.
+    let (together, most, arrived) = (Mutex::new(0_usize), Mutex::new(0_usize), Condvar::new());
+    let configs = |_: &str| {
+        let mut here = together.lock();
+        *here += 1;
+        let mut most = most.lock();
+        *most = (*most).max(*here);
+        drop(most);
+        arrived.notify_all();
+        while *here < 4 && !arrived.wait_for(&mut here, std::time::Duration::from_millis(500)).timed_out() {}
+        *here -= 1;
+        Arc::new(LogConfig::default())
+    };
+    logs.load(&configs, &LoadProgress::default(), now).unwrap();
+    most.into_inner()
+}
 
 #[test]
-fn what_the_tables_say_is_acted_on_is_shown_here() {
-    let of_topics = CASES.iter().map(|case| case.key);
-    let of_brokers = CASES.iter().flat_map(|case| case.broker).map(|(key, _)| *key);
-    let of_nodes = NODE_CASES.iter().map(|case| case.key);
-    let shown: BTreeSet<_> =
-        of_topics.chain(of_brokers).chain(of_nodes).chain(SHOWN_ELSEWHERE.iter().copied()).collect();
-    let of_logs =
-        Table::Broker.rows().iter().filter(|row| row.scope == Scope::Broker && row.name.starts_with("log."));
-    for row in of_logs.chain(Table::Topic.rows()).filter(|row| row.acted_on) {
-        assert!(shown.contains(row.name), "no test shows that {} is acted on", row.name);
-    }
-    for key in shown {
-        let rows = [Table::Broker.find(key), Table::Topic.find(key)];
-        assert!(rows.into_iter().flatten().all(|row| row.acted_on), "{key} is acted on, the tables say no");
-    }
+fn logs_are_loaded_by_as_many_threads_as_are_set() {
+    assert_eq!(loading_threads(&[("num.recovery.threads.per.data.dir", "1")]), 1);
+    assert_eq!(loading_threads(&[]), 2);
+    assert_eq!(loading_threads(&[("num.recovery.threads.per.data.dir", "4")]), 4);
 }

@@ -5,8 +5,11 @@
 mod cluster;
 mod configs;
 mod data_plane;
+mod group_settings;
 mod harness;
 mod life;
 mod log_dirs;
 mod log_settings;
+mod metadata_settings;
+mod node_settings;
 mod topics;

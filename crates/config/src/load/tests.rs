@@ -95,3 +95,16 @@ fn a_configuration_for_zookeeper_is_named_as_such() {
     let errors = Config::load(&Inputs { file: Some(("f", file)), ..Inputs::default() }).unwrap_err();
     assert!(errors.to_string().ends_with(NO_ZOOKEEPER), "{errors}");
 }
+
+#[test]
+fn either_name_of_the_id_stands_for_both() {
+    for name in ["broker.id", "node.id"] {
+        let settings =
+            [(name, "7"), ("process.roles", "broker,controller"), ("controller.listener.names", "C")];
+        let settings = settings.map(|(name, text)| {
+            (name.to_owned(), Setting { text: text.to_owned(), source: Source::Override })
+        });
+        let config = Config::from_settings(settings.into()).unwrap();
+        assert_eq!((config.get(keys::NODE_ID), config.get(keys::BROKER_ID)), (7, 7), "{name}");
+    }
+}

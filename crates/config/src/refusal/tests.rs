@@ -1,4 +1,5 @@
 use super::*;
+use crate::table::Type;
 
 fn check(pairs: &[(&str, &str)], supported: &Supported, expected: &[&str]) {
     let config = Config::of_pairs(pairs.iter().copied()).unwrap();
@@ -71,8 +72,8 @@ fn a_refusal_names_key_value_reason_and_remedy() {
     assert_eq!(
         texts,
         [
-            "delegation.token.secret.key=[hidden] (--override) is refused: nothing acts on it yet, and to neglect it would \
-             weaken security or lose data. Remove it, or set it to its default (unset).",
+            "delegation.token.secret.key=[hidden] (--override) is refused: nobody is authenticated yet, so everybody could \
+             pass for everybody. Remove it, or set it to its default (unset).",
             "offsets.topic.replication.factor=3 (--override) is refused: this program runs as a single node so far, so \
              nothing could be replicated to others. Set it to 1.",
         ]
@@ -90,4 +91,55 @@ fn internal_topics_that_cannot_be_created_are_pointed_out() {
             "{topic}.replication.factor isn't set and is 3 by default: a single node can't create that topic. Set it to 1"
         ))
     );
+}
+
+/// A value that is not the row's default.
+fn another_value(row: &Row) -> &'static str {
+    match row.name {
+        "security.inter.broker.protocol" => "SASL_PLAINTEXT",
+        _ => match row.kind {
+            Type::Boolean if row.default_text() == Some("true") => "false",
+            Type::Boolean => "true",
+            Type::Int | Type::Long | Type::Short | Type::Double => "12345",
+            Type::String | Type::List | Type::Class | Type::Password => "something",
+        },
+    }
+}
+
+#[test]
+fn each_key_that_must_not_be_neglected_is_refused_in_words_of_its_own() {
+    let mut refused = String::new();
+    for row in BROKER.iter().filter(|row| must_be_acted_on(row)) {
+        let config = Config::of_pairs([(row.name, another_value(row))]).unwrap();
+        let found = refusals(&config, &Supported::single_plaintext_node());
+        let own: Vec<_> = found.iter().filter(|refusal| refusal.name == row.name).collect();
+        assert_eq!(own.len(), 1, "{}", row.name);
+        refused += &format!("{}\n", own[0]);
+        let default = Config::of_pairs(row.default_text().map(|text| (row.name, text))).unwrap();
+        assert_eq!(
+            refusals(&default, &Supported::single_plaintext_node()),
+            [],
+            "{} with its default",
+            row.name
+        );
+    }
+    assert!(!refused.contains("nothing acts on it"), "each says what neglect would mean:\n{refused}");
+    expect_test::expect_file!["../../testdata/refused.txt"].assert_eq(&refused);
+}
+
+#[test]
+fn what_is_set_for_one_listener_is_refused_as_for_all() {
+    let listeners = ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093");
+    let names = |name: &str| {
+        let config = Config::of_pairs([listeners, (name, "x.Y")]).unwrap();
+        let refused = refusals(&config, &Supported::single_plaintext_node());
+        refused.into_iter().map(|refusal| refusal.name).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names("listener.name.plaintext.principal.builder.class"),
+        ["listener.name.plaintext.principal.builder.class"]
+    );
+    // A listener that there is not has no clients.
+    assert_eq!(names("listener.name.other.principal.builder.class"), Vec::<String>::new());
+    assert_eq!(names("listener.name.plaintext.ssl.keystore.location"), Vec::<String>::new());
 }

@@ -62,6 +62,55 @@ fn preferred_leaders_are_elected_when_asked_or_in_time() {
     assert!(cluster.partitions("t").starts_with("0: 1@4 isr 2,1\n"), "{}", cluster.partitions("t"));
 }
 
+/// Who leads a while after the preferred leader has come back and is in sync.
+fn preferred_after_s(settings: &[(&str, &str)], seconds: u64) -> String {
+    let mut cluster = Cluster::with_brokers(settings, &[1, 2]);
+    cluster.create(&[assigned("t", &[(0, &[1, 2])])]);
+    cluster.fence(1);
+    cluster.heartbeat(1, |_| {});
+    cluster.append_isr("t", 0, &[2, 1]);
+    wait_s(&mut cluster, seconds)
+}
+
+/// Who leads a while after the only broker in sync has gone and another has been allowed to lead.
+fn unclean_after_s(settings: &[(&str, &str)], seconds: u64) -> String {
+    let mut cluster = Cluster::with_brokers(settings, &[1, 2]);
+    cluster.create(&[assigned("t", &[(0, &[1, 2])])]);
+    cluster.fence(1);
+    cluster.fence(2);
+    cluster.heartbeat(1, |_| {});
+    cluster.append(&[MetadataRecord::Config(ottla_wire::records::ConfigRecord {
+        resource_type: 2,
+        resource_name: "t".into(),
+        name: "unclean.leader.election.enable".into(),
+        value: Some("true".into()),
+        ..Default::default()
+    })]);
+    wait_s(&mut cluster, seconds)
+}
+
+fn wait_s(cluster: &mut Cluster, seconds: u64) -> String {
+    for _ in 0..seconds {
+        cluster.advance(1000);
+        for id in [1, 2] {
+            if cluster.controller.image().brokers.get(&id.into()).is_some_and(|broker| !broker.is_fenced()) {
+                cluster.heartbeat(id, |_| {});
+            }
+        }
+    }
+    cluster.partitions("t").chars().take(5).collect()
+}
+
+#[test]
+fn settings_decide_whether_and_when_leaders_are_elected_by_themselves() {
+    assert_eq!(preferred_after_s(&[], 290), "0: 2@");
+    assert_eq!(preferred_after_s(&[], 310), "0: 1@");
+    assert_eq!(preferred_after_s(&[("leader.imbalance.check.interval.seconds", "10")], 20), "0: 1@");
+    assert_eq!(preferred_after_s(&[("auto.leader.rebalance.enable", "false")], 1000), "0: 2@");
+    assert_eq!(unclean_after_s(&[], 200), "0: -1");
+    assert_eq!(unclean_after_s(&[("unclean.leader.election.interval.ms", "10000")], 20), "0: 1@");
+}
+
 impl Cluster {
     /// As if the leader had said so.
     pub(crate) fn append_isr(&mut self, topic: &str, partition_id: i32, isr: &[i32]) {

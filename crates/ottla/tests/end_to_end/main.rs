@@ -16,6 +16,7 @@ mod groups;
 mod life;
 mod network;
 mod producing;
+mod settings;
 mod startup;
 mod storage;
 

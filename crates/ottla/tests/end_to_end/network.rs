@@ -11,7 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use super::clients::client;
 use super::launch;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long nothing has to come to be taken for silence.
 const MOMENT: Duration = Duration::from_millis(300);
 
@@ -19,7 +19,7 @@ const MOMENT: Duration = Duration::from_millis(300);
 const REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
 
 #[derive(Debug, PartialEq)]
-enum Heard {
+pub enum Heard {
     Answer,
     Silence,
     Closed,
@@ -30,14 +30,14 @@ fn connect(ottla: &Ottla) -> TcpStream {
 }
 
 /// Asks, and waits for an answer for so long.
-fn ask(mut stream: &TcpStream, patience: Duration) -> Heard {
+pub fn ask(mut stream: &TcpStream, patience: Duration) -> Heard {
     match stream.write_all(&REQUEST) {
         Ok(()) => hear(stream, patience),
         Err(_) => Heard::Closed,
     }
 }
 
-fn hear(mut stream: &TcpStream, patience: Duration) -> Heard {
+pub fn hear(mut stream: &TcpStream, patience: Duration) -> Heard {
     stream.set_read_timeout(Some(patience)).unwrap();
     let mut length = [0; 4];
     match stream.read_exact(&mut length) {
@@ -72,6 +72,7 @@ fn connections_are_limited() {
     check(&launch().set("max.connections.per.ip.overrides", overrides), &[Answer, Closed]);
     check(&launch().set("max.connections", "2"), &[Answer, Answer, Silence]);
     check(&launch().set("listener.name.plaintext.max.connections", "1"), &[Answer, Silence]);
+    check(&launch().set("max.connection.creation.rate", "1"), &[Answer, Silence]);
 }
 
 #[test]
@@ -109,6 +110,21 @@ fn requests_are_limited_in_size() {
 }
 
 #[test]
+fn memory_of_requests_is_shared() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = [("socket.request.max.bytes", "1000"), ("queued.max.request.bytes", "1000")];
+    let ottla = limits.iter().fold(launch(dir.path()), |launch, (key, value)| launch.set(key, value)).start();
+    let (mut half, other) = (connect(&ottla), connect(&ottla));
+    let rest = [&1000_i32.to_be_bytes()[..], &REQUEST[4..], &[0; 990]].concat();
+    half.write_all(&rest[..100]).unwrap();
+    std::thread::sleep(MOMENT);
+    assert_eq!(ask(&other, MOMENT), Heard::Silence, "the first has all the memory");
+    half.write_all(&rest[100..]).unwrap();
+    assert_eq!(hear(&half, PATIENCE), Heard::Answer);
+    assert_eq!(hear(&other, PATIENCE), Heard::Answer);
+}
+
+#[test]
 fn settings_change_while_the_node_runs() {
     let dir = tempfile::tempdir().unwrap();
     let ottla = launch(dir.path()).set("num.network.threads", "2").start();
@@ -123,8 +139,7 @@ fn settings_change_while_the_node_runs() {
         done.into_iter().for_each(|result| drop(result.unwrap()));
     };
     // One belongs to the controller's listener.
-    assert_eq!(threads(&ottla, "network-"), 3);
-    assert_eq!(threads(&ottla, "cleaner-"), 1);
+    until(|| (threads(&ottla, "network-"), threads(&ottla, "cleaner-")) == (3, 1));
     alter(&[("num.network.threads", "4"), ("log.cleaner.threads", "2")]);
     until(|| (threads(&ottla, "network-"), threads(&ottla, "cleaner-")) == (5, 2));
     alter(&[("num.network.threads", "2")]);

@@ -97,7 +97,7 @@ fn settings_that_make_no_sense_are_refused() {
     refuses(
         &launch(dir.path()).set("authorizer.class.name", "x.Y"),
         expect![[r#"
-            error: authorizer.class.name=x.Y (--override) is refused: nothing acts on it yet, and to neglect it would weaken security or lose data. Remove it, or set it to its default (empty).
+            error: authorizer.class.name=x.Y (--override) is refused: there are no access rules yet, so everybody could do everything. Remove it, or set it to its default (empty).
         "#]],
     );
     assert!(!dir.path().join("ottla-data").exists());
@@ -280,8 +280,8 @@ fn directories_that_are_no_partitions_are_told() {
     refuses(
         &launch,
         expect![[r#"
-        error: the metadata of the cluster failed: the logs could not be loaded: in log directory ./ottla-data: 'photos' is not the name of a partition's directory (topic-partition, or topic-partition.id-delete, -future or -stray): move it out of the log directory if it is not Kafka's
-    "#]],
+            error: the logs could not be loaded: in log directory ./ottla-data: 'photos' is not the name of a partition's directory (topic-partition, or topic-partition.id-delete, -future or -stray): move it out of the log directory if it is not Kafka's
+        "#]],
     );
 }
 
@@ -316,7 +316,7 @@ fn metadata_of_a_newer_version_is_refused_and_kept() {
     refuses(
         &launch,
         expect![[r#"
-            error: the metadata of the cluster failed: the metadata log can't be replayed at offset _: the metadata log sets metadata.version to level 99; this version supports 7 to 30. Start a version that knows this level; nothing has been lost
+            error: ./ottla-data/__cluster_metadata-0: the metadata log can't be replayed at offset _: the metadata log sets metadata.version to level 99; this version supports 7 to 30. Start a version that knows this level; nothing has been lost
         "#]],
     );
     assert!(std::fs::read(&log).unwrap().starts_with(&before));
