@@ -28,6 +28,8 @@ pub struct PartitionFetch {
     pub max_bytes: u32,
     /// The leader epoch that the client knows; [`LeaderEpoch::NONE`] if it does not tell.
     pub client_epoch: LeaderEpoch,
+    /// The leader epoch of the last record that the client has; [`LeaderEpoch::NONE`] if it does not tell.
+    pub last_fetched_epoch: LeaderEpoch,
 }
 
 /// What was found, in the order of what was asked.
@@ -79,7 +81,7 @@ pub(crate) fn read_all(params: &FetchParams, partitions: &[PartitionFetch]) -> V
                 }
             };
             let limits = ReadLimits { max_bytes: asked.max_bytes.min(left), min_one_message };
-            let read = partition.read(asked.offset, asked.client_epoch, params.reader, limits);
+            let read = partition.read(asked, params.reader, limits);
             let len = read.len();
             min_one_message &= len == 0;
             left = left.saturating_sub(len);

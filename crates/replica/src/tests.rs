@@ -17,8 +17,8 @@ use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 
 use crate::{
-    Assignment, FetchParams, Partition, PartitionFetch, PartitionListener, ProduceEntry, ProduceParams,
-    ProduceResult, ReaderKind, ReplicaManager, ReplicaSettings,
+    Assignment, FetchParams, FetchedPartition, Partition, PartitionFetch, PartitionListener, ProduceEntry,
+    ProduceParams, ProduceResult, ReaderKind, ReplicaManager, ReplicaSettings,
 };
 
 const LOCAL: NodeId = NodeId(1);
@@ -86,6 +86,7 @@ impl Harness {
             offset: Offset(offset),
             max_bytes: 1 << 20,
             client_epoch: LeaderEpoch(epoch),
+            last_fetched_epoch: LeaderEpoch::NONE,
         };
         self.manager.fetch(params, vec![asked], now, move |found, _| {
             let found = found
@@ -223,6 +224,40 @@ fn readers_of_another_epoch_are_told_so() {
     assert_eq!(told(6), ErrorCode::UnknownLeaderEpoch);
     assert_eq!(told(5), ErrorCode::None);
     assert_eq!(taken(&harness.fetch(7, 5, ReaderKind::Consumer, 1, at(2)))[0].0, ErrorCode::OffsetOutOfRange);
+}
+
+#[test]
+fn a_log_that_parts_from_this_one_is_told_where() {
+    let harness = Harness::new(&[LOCAL]);
+    for (epoch, value) in [(1, "a"), (3, "b"), (5, "c")] {
+        harness.assign(&[LOCAL], epoch, at(1));
+        harness.produce(1, 100, &[value], at(1));
+    }
+    let read = |offset, last_fetched_epoch| {
+        let asked = PartitionFetch {
+            partition: Ok(Arc::clone(&harness.partition)),
+            offset: Offset(offset),
+            max_bytes: 1 << 20,
+            client_epoch: LeaderEpoch::NONE,
+            last_fetched_epoch: LeaderEpoch(last_fetched_epoch),
+        };
+        let answer: Answers<FetchedPartition> = Arc::default();
+        let into = Arc::clone(&answer);
+        let params =
+            FetchParams { reader: ReaderKind::Follower, max_wait_ms: 500, min_bytes: 0, max_bytes: 1 << 20 };
+        harness.manager.fetch(params, vec![asked], at(2), move |found, _| into.lock().extend(found));
+        let read = taken(&answer).remove(0).read;
+        (read.error, read.is_empty(), read.diverging.map(|end| (end.epoch.0, end.end_offset.0)))
+    };
+    let agrees = (ErrorCode::None, false, None);
+    assert_eq!(read(1, 1), agrees);
+    assert_eq!(read(2, 3), agrees);
+    assert_eq!(read(2, 5), agrees);
+    assert_eq!(read(2, 1), (ErrorCode::None, true, Some((1, 1))), "the epoch ended before");
+    assert_eq!(read(2, 4), (ErrorCode::None, true, Some((3, 2))), "an epoch that never was here");
+    assert_eq!(read(4, 5), (ErrorCode::None, true, Some((5, 3))), "more than there is");
+    assert_eq!(read(1, 0), (ErrorCode::None, true, Some((0, 0))), "an epoch before all");
+    assert_eq!(read(1, 6).0, ErrorCode::OffsetOutOfRange, "an epoch to come");
 }
 
 #[test]

@@ -58,7 +58,8 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<FetchRequest>) {
     };
     let partitions = session.partitions.iter().map(|asked| partition_fetch(node, reader, asked)).collect();
     let now = context.now;
-    let reply = Reply { node: Arc::clone(node), context, session, answer };
+    let is_follower = reader == ReaderKind::Follower;
+    let reply = Reply { node: Arc::clone(node), context, is_follower, session, answer };
     node.replicas.fetch(params, partitions, now, move |fetched, now| reply.send(fetched, now));
 }
 
@@ -130,6 +131,7 @@ fn partition_fetch(node: &Node, reader: ReaderKind, asked: &FetchPartition) -> P
         offset: asked.fetch_offset,
         max_bytes: not_negative(asked.max_bytes),
         client_epoch: LeaderEpoch(asked.current_leader_epoch),
+        last_fetched_epoch: LeaderEpoch(asked.last_fetched_epoch),
     }
 }
 
@@ -150,13 +152,14 @@ fn topic_key(key: &PartitionKey) -> TopicKey<'_> {
 struct Reply {
     node: Arc<Node>,
     context: Context,
+    is_follower: bool,
     session: FetchContext,
     answer: Answer<FetchRequest>,
 }
 
 impl Reply {
     fn send(self, mut fetched: Vec<FetchedPartition>, now: Now) {
-        let Reply { node, context, session, answer } = self;
+        let Reply { node, context, is_follower, session, answer } = self;
         for found in &mut fetched {
             adapt(context.version(), found);
         }
@@ -173,7 +176,11 @@ impl Reply {
                 response.add(key, found.read);
             }
         }
-        let (response, files) = response.finish(session_id);
+        let (mut response, files) = response.finish(session_id);
+        if is_follower {
+            // Replicas know from the metadata where other nodes are.
+            response.node_endpoints.clear();
+        }
         answer.reply_with_files(&response, &files);
     }
 }

@@ -11,7 +11,7 @@ use ottla_wire::messages::fetch_request::{ForgottenTopicsData, Partition as Aske
 use ottla_wire::messages::fetch_response::{FetchResponse, Partition};
 use ottla_wire::messages::produce_request::{PartitionData, TopicData};
 
-use super::harness::{ELSEWHERE_ID, Harness, OTHER, TOPIC_ID, UNKNOWN_ID, at, batch};
+use super::harness::{ELSEWHERE_ID, Harness, LOCAL, OTHER, TOPIC_ID, UNKNOWN_ID, at, batch};
 use crate::exchange::{Part, Reply};
 
 const LATEST: i16 = 18;
@@ -155,6 +155,31 @@ fn nodes_that_are_no_replicas_are_refused() {
         let response = harness.call(version, &request, at(0));
         assert_eq!(partitions(&response)[0].error_code, expected.code());
     }
+    let mut request = request(LATEST, ("t", TOPIC_ID), vec![of_epoch(-1)]);
+    request.replica_state = ReplicaState { replica_id: OTHER, ..ReplicaState::default() };
+    let response = harness.call(LATEST, &request, at(0));
+    assert_eq!(
+        (partitions(&response)[0].current_leader.leader_id, response.node_endpoints.len()),
+        (LOCAL, 0)
+    );
+}
+
+#[test]
+fn a_log_that_parts_from_the_leaders_is_told_where() {
+    const EPOCH: i32 = 3;
+    let harness = Harness::new();
+    append(&harness, 0, &["a", "b"], 0);
+    let check = |last_fetched_epoch, fetch_offset, expected: (ErrorCode, i32, i64)| {
+        let asked = Asked { last_fetched_epoch, ..asked(0, fetch_offset) };
+        let response = harness.call(LATEST, &request(LATEST, ("t", TOPIC_ID), vec![asked]), at(1));
+        let [partition] = partitions(&response)[..] else { panic!("{response:?}") };
+        let diverging = &partition.diverging_epoch;
+        let told = (partition.error_code, diverging.epoch, diverging.end_offset);
+        assert_eq!(told, (expected.0.code(), expected.1, expected.2), "{last_fetched_epoch} {fetch_offset}");
+    };
+    check(EPOCH, 0, (ErrorCode::None, -1, -1));
+    check(EPOCH, 3, (ErrorCode::None, EPOCH, 2));
+    check(EPOCH + 1, 0, (ErrorCode::OffsetOutOfRange, -1, -1));
 }
 
 #[test]

@@ -191,6 +191,8 @@ impl GroupCoordinator {
             if api_version < 7 {
                 // These versions have no null here.
                 response.protocol_name.get_or_insert_default();
+            } else {
+                response.protocol_name = response.protocol_name.filter(|name| !name.is_empty());
             }
             reply(response);
         };

@@ -8,6 +8,7 @@ use ottla_wire::ErrorCode;
 
 use super::{Partition, Role, State};
 use crate::errors;
+use crate::fetch::PartitionFetch;
 
 /// Who reads, which decides how far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,21 +74,35 @@ impl PartitionRead {
 }
 
 impl Partition {
-    /// Reads from `offset` on. A client that knows another leader epoch than this node's is refused (KIP-320).
+    /// Reads from an offset on. A client that knows another leader epoch than this node's is refused (KIP-320). One
+    /// whose last record is of an epoch that ended before that offset here reads nothing, and is told where (KIP-595).
     pub(crate) fn read(
         &self,
-        offset: Offset,
-        client_epoch: LeaderEpoch,
+        asked: &PartitionFetch,
         reader: ReaderKind,
         limits: ReadLimits,
     ) -> PartitionRead {
         let state = self.state.read();
-        if let Err(code) = self.check_leads(&state).and_then(|()| check_epoch(&state, client_epoch)) {
+        if let Err(code) = self.check_leads(&state).and_then(|()| check_epoch(&state, asked.client_epoch)) {
             return PartitionRead::refused(code);
         }
         let high_watermark = self.log.high_watermark();
         let last_stable_offset = self.log.last_stable_offset();
-        let read = self.log.read(offset, limits.max_bytes, reader.isolation(), limits.min_one_message);
+        match self.divergence(asked) {
+            Err(code) => return PartitionRead::refused(code),
+            Ok(None) => {}
+            Ok(diverging) => {
+                return PartitionRead {
+                    error: ErrorCode::None,
+                    data: None,
+                    high_watermark,
+                    last_stable_offset,
+                    log_start_offset: self.log.log_start_offset(),
+                    diverging,
+                };
+            }
+        }
+        let read = self.log.read(asked.offset, limits.max_bytes, reader.isolation(), limits.min_one_message);
         // Read after the records: an offset that has fallen below it meanwhile is the client's to find out next.
         let log_start_offset = self.log.log_start_offset();
         match read {
@@ -107,6 +122,20 @@ impl Partition {
             }
             Err(error) => PartitionRead::refused(errors::of_read(&error)),
         }
+    }
+
+    /// Where the client's log parts from this one, if it tells the epoch of its last record. One whose epoch is
+    /// unknown here, or that asks for what is here no more, can't be told: it has to begin anew.
+    fn divergence(&self, asked: &PartitionFetch) -> Result<Option<EpochEndOffset>, ErrorCode> {
+        let epoch = asked.last_fetched_epoch;
+        if epoch == LeaderEpoch::NONE {
+            return Ok(None);
+        }
+        let end = self.log.end_offset_for_epoch(epoch);
+        if end == EpochEndOffset::UNKNOWN || asked.offset < self.log.log_start_offset() {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        Ok(Some(end).filter(|end| end.epoch < epoch || end.end_offset < asked.offset))
     }
 
     /// Whether a client that knows `client_epoch` may go on asking here.
