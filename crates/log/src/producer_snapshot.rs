@@ -110,6 +110,7 @@ fn decode_entry(bytes: &[u8]) -> Option<ProducerSnapshotEntry> {
 
 #[cfg(test)]
 mod tests {
+    use ottla_testkit::cases;
     use proptest::prelude::*;
 
     use super::*;
@@ -130,7 +131,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(cases(64))]
 
         #[test]
         fn what_is_written_is_read(entries in prop::collection::vec(entry(), 0..5)) {

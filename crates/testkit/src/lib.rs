@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod cases;
 mod ottla;
 
+pub use cases::cases;
 pub use ottla::{Ended, Launch, Ottla, free_port};

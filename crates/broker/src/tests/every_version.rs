@@ -1,4 +1,5 @@
 use bytes::{BufMut, Bytes, BytesMut};
+use ottla_testkit::cases;
 use proptest::prelude::*;
 
 use super::harness::{Harness, at};
@@ -29,7 +30,7 @@ fn an_empty_request_of_every_version_is_answered() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     /// Whatever follows a header that is right, the request is answered or its connection closed, and nothing panics.
     #[test]

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use ottla_testkit::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -71,7 +72,7 @@ fn escape(text: &str, out: &mut String) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(cases(128))]
 
     #[test]
     fn escaped_pairs_come_back(pairs in prop::collection::vec((".{0,12}", ".{0,12}"), 0..6), separator in "[ \t\x0c]*[=: ][ \t]*") {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ottla_metadata::Changes;
+use ottla_testkit::cases;
 use ottla_types::{NodeId, Uuid};
 use ottla_wire::messages::create_partitions_request::{self as partitions, CreatePartitionsRequest};
 use ottla_wire::messages::create_topics_request::CreateTopicsRequest;
@@ -156,7 +157,7 @@ fn rebuilt(image: &MetadataImage) -> MetadataImage {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(cases(96))]
 
     #[test]
     fn metadata_stay_consistent(steps in steps(), has_elr in any::<bool>(), min_insync in 1..3i32) {

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_testkit::cases;
 use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, ProducerEpoch, ProducerId, Timestamp};
 use ottla_wire::ErrorCode;
 use proptest::prelude::*;
@@ -385,7 +386,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     /// However appends fail and commits lag: the state is what the log and the open batch replay to, the committed
     /// state is what the log up to the high watermark replays to, and no response overtakes its commit.

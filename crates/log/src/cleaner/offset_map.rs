@@ -182,12 +182,13 @@ impl Shard {
 mod tests {
     use std::collections::HashMap;
 
+    use ottla_testkit::cases;
     use proptest::prelude::*;
 
     use super::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(cases(32))]
 
         #[test]
         fn agrees_with_a_hash_map(keys in prop::collection::vec(0..2000u32, 0..3000), bytes_max in 0..200_000usize, load in 0.1..1.0f64) {

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use ottla_testkit::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -258,7 +259,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn lookups_agree_with_a_linear_search(steps in prop::collection::vec(step(), 1..1500)) {

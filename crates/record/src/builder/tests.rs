@@ -1,3 +1,4 @@
+use ottla_testkit::cases;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -62,7 +63,7 @@ fn read(bytes: &[u8]) -> Result<Vec<OwnedRecord>, RecordError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn what_is_built_is_read(inputs in vec((input(), 1i64..3), 1..30), base_offset in 0i64..1 << 60) {

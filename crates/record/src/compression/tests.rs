@@ -1,3 +1,4 @@
+use ottla_testkit::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -142,7 +143,7 @@ fn lz4_header_checksum_matters_only_since_magic_2() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn mutated_input_never_panics(at in 0usize..2000, byte: u8, len in 0usize..5000) {

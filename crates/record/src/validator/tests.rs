@@ -1,3 +1,4 @@
+use ottla_testkit::cases;
 use ottla_types::{ProducerEpoch, ProducerId};
 use proptest::prelude::*;
 
@@ -416,7 +417,7 @@ fn bombs_are_bounded() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     /// The walk and the iterator, which share little code, agree on which records are sound.
     #[test]

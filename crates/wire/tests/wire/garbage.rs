@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use ottla_testkit::cases;
 use ottla_wire::records::{
     ConsumerOffsetsRecord, ControlRecord, MetadataRecord, ShareGroupStateRecord, TransactionStateRecord,
 };
@@ -10,7 +11,7 @@ use crate::codecs;
 use crate::generate::{self, Random};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(400))]
 
     /// Whatever comes is a message that can be written again, or an error.
     #[test]

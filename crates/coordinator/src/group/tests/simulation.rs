@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use ottla_testkit::cases;
 use ottla_wire::messages::leave_group_request::Member as Leaving;
 use ottla_wire::messages::offset_fetch_request::{Group, GroupTopic};
 use ottla_wire::messages::{
@@ -387,7 +388,7 @@ fn take_if_there<R: Clone + Send + 'static>(answer: &mut Option<Answer<R>>) -> O
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..ProptestConfig::with_cases(60) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..cases(60) })]
 
     #[test]
     fn whatever_happens(seed in any::<u64>()) {

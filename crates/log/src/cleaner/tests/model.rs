@@ -1,5 +1,6 @@
 //! Random histories of a compacted log.
 
+use ottla_testkit::cases;
 use proptest::prelude::*;
 
 use super::world::{Producer, World, view};
@@ -54,7 +55,7 @@ fn run(world: &mut World, op: &Op) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(96))]
 
     #[test]
     fn the_latest_value_of_each_key_survives(ops in prop::collection::vec(op(), 1..80)) {

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_testkit::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -252,7 +253,7 @@ fn run(disk: &SimDisk, model: &mut Files, step: &Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn a_process_sees_what_it_did(steps in prop::collection::vec(step(), 0..60), seed: u64) {

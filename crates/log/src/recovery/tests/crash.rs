@@ -1,12 +1,13 @@
 //! Logs that are stopped, killed and cut from power at any time.
 
+use ottla_testkit::cases;
 use ottla_types::Offset;
 use proptest::prelude::*;
 
 use super::history::{Modelled, Op, any_op};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn what_was_flushed_survives_and_nothing_else_appears(
