@@ -21,6 +21,7 @@ impl UnifiedLog {
             return Ok(());
         }
         let removals = self.removals.load(Ordering::Acquire);
+        let active = self.active_segment()?;
         if let Err(error) = self.sync_files(offset) {
             if removals != self.removals.load(Ordering::Acquire) {
                 // What was being flushed is no part of the log any more; what is will be flushed the next time.
@@ -31,6 +32,11 @@ impl UnifiedLog {
         // Under the lock, so that a truncation is either seen here or sees the new recovery point.
         let _writer = self.lock_writer()?;
         if removals == self.removals.load(Ordering::Acquire) {
+            if active.base_offset() != self.active_segment_base_offset() {
+                // Rolled meanwhile: the time index entry that closes it may have come after the sync, and recovery will
+                // not look at what lies below the recovery point.
+                active.flush().map_err(|error| self.segment_failed("flushing", error))?;
+            }
             self.flushed(offset, now);
         }
         Ok(())

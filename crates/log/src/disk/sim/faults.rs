@@ -51,6 +51,7 @@ pub(super) struct Faults {
     /// In a million calls.
     errors_per_million: u64,
     failing_dirs: Vec<PathBuf>,
+    pub(super) last_failed: Option<Call>,
     pub(super) capacity_bytes: Option<u64>,
 }
 
@@ -104,6 +105,7 @@ impl Faults {
         fails |= self.errors_per_million > 0 && rng.below(1_000_000) < self.errors_per_million;
         fails |= self.failing_dirs.iter().any(|dir| path.starts_with(dir));
         if fails {
+            self.last_failed = Some(call);
             return Err(io::Error::from_raw_os_error(EIO));
         }
         if let Some(calls) = self.out_of_files_in.as_mut().filter(|_| call.may_open()) {

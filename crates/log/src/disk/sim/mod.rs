@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_types::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{DirEntry, Disk, DiskFile, Open, Space, is_out_of_files};
 use faults::Faults;
@@ -45,6 +45,19 @@ struct State {
     rng: Rng,
     /// Counts crashes and kills: handles of earlier lives are dead.
     life: u64,
+    meanwhile: Vec<Meanwhile>,
+}
+
+/// What runs right before a call.
+struct Meanwhile {
+    call: Call,
+    run: Box<dyn FnOnce() + Send>,
+}
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "before {:?}", self.call)
+    }
 }
 
 #[derive(Debug)]
@@ -57,7 +70,13 @@ struct SimFile {
 
 impl SimDisk {
     pub fn new(seed: u64) -> SimDisk {
-        let state = State { tree: Tree::new(), faults: Faults::default(), rng: Rng::new(seed), life: 0 };
+        let state = State {
+            tree: Tree::new(),
+            faults: Faults::default(),
+            rng: Rng::new(seed),
+            life: 0,
+            meanwhile: Vec::new(),
+        };
         SimDisk { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -83,6 +102,11 @@ impl SimDisk {
     /// From the `n`-th call on that may need a descriptor these fail with EMFILE: 1 is the next one.
     pub fn run_out_of_files_at_nth(&self, n: u64) {
         self.state.lock().faults.run_out_of_files_at_nth(n);
+    }
+
+    /// Runs something right before the next call of a kind: what another thread does at that moment.
+    pub fn before_next(&self, call: Call, run: impl FnOnce() + Send + 'static) {
+        self.state.lock().meanwhile.push(Meanwhile { call, run: Box::new(run) });
     }
 
     /// Calls fail with EIO at random.
@@ -123,6 +147,11 @@ impl SimDisk {
         self.state.lock().faults.count(call)
     }
 
+    /// The kind of the call that was made to fail last.
+    pub fn last_failed(&self) -> Option<Call> {
+        self.state.lock().faults.last_failed
+    }
+
     pub fn total_calls(&self) -> u64 {
         self.state.lock().faults.total()
     }
@@ -140,10 +169,23 @@ impl SimDisk {
         path: &Path,
         run: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut state = self.state.lock();
+        let mut state = lock_for(&self.state, call);
         let State { faults, rng, .. } = &mut *state;
         faults.check(call, path, rng)?;
         run(&mut state)
+    }
+}
+
+/// Takes the lock for a call, after what was to run before it.
+fn lock_for(state: &Mutex<State>, call: Call) -> MutexGuard<'_, State> {
+    loop {
+        let mut locked = state.lock();
+        let Some(at) = locked.meanwhile.iter().position(|meanwhile| meanwhile.call == call) else {
+            return locked;
+        };
+        let meanwhile = locked.meanwhile.remove(at);
+        drop(locked);
+        (meanwhile.run)();
     }
 }
 
@@ -173,7 +215,7 @@ impl SimFile {
         call: Call,
         run: impl FnOnce(&mut State, io::Result<()>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut state = self.state.lock();
+        let mut state = lock_for(&self.state, call);
         if state.life != self.life {
             return Err(io::Error::other("the process that opened the file is gone"));
         }

@@ -1,4 +1,5 @@
 mod append;
+mod flushing;
 mod producers;
 mod reopen;
 mod truncation;

@@ -168,3 +168,19 @@ fn offsets_are_found_by_time() {
     assert_eq!((first.offset, first.leader_epoch), (Offset(15), Some(LeaderEpoch(0))));
     assert_eq!(log.log.offset_for_timestamp(EARLIEST_TIMESTAMP).unwrap().unwrap().offset, Offset(15));
 }
+
+#[test]
+fn what_lies_before_the_start_of_the_log_hides_no_later_record_from_a_search_by_time() {
+    let log = TestLog::new(small_config());
+    let append_at = |ms: i64| {
+        log.append_batch(&batch(&["x"], Timestamp(START.0 + ms), BatchOptions::default())).unwrap();
+    };
+    append_at(100);
+    append_at(50);
+    log.log.roll(log.now).unwrap();
+    append_at(200);
+    log.log.maybe_increment_log_start_offset(Offset(1), "test").unwrap();
+    assert_eq!(log.base_offsets(), [0, 2], "the first segment is still there");
+    let found = log.log.offset_for_timestamp(Timestamp(START.0 + 80)).unwrap();
+    assert_eq!(found.map(|found| (found.offset, found.timestamp.0 - START.0)), Some((Offset(2), 200)));
+}

@@ -1,0 +1,83 @@
+//! What is durable when the recovery point says so, the last entries of indexes included: recovery does not look at them
+//! again.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_record::BatchOptions;
+use ottla_types::{Offset, Timestamp};
+
+use crate::disk::sim::{Call, Loss};
+use crate::disk::{Disk, SimDisk};
+use crate::test_log::{START, TestLog, batch, small_config};
+use crate::{LogConfig, UnifiedLog};
+
+fn log_on_sim() -> (SimDisk, TestLog) {
+    let disk = SimDisk::new(1);
+    let dir = Path::new("/data/t-0");
+    disk.create_dir_all(dir).unwrap();
+    disk.sync_dir(Path::new("/data")).unwrap();
+    disk.sync_dir(Path::new("/")).unwrap();
+    // So large that a segment's only time index entry is the one that closes it.
+    let config = LogConfig { index_interval_bytes: 100_000, ..small_config() };
+    let log = TestLog::on(Arc::new(disk.clone()), dir.to_owned(), config);
+    (disk, log)
+}
+
+fn append_at(log: &TestLog, ms: i64) {
+    log.append_batch(&batch(&["x"], Timestamp(START.0 + ms), BatchOptions::default())).unwrap();
+}
+
+fn offset_at(log: &UnifiedLog, ms: i64) -> Option<i64> {
+    let found = log.offset_for_timestamp(Timestamp(START.0 + ms)).unwrap();
+    found.map(|found| found.offset.0)
+}
+
+/// All that was not synced is lost; the recovery point had been written before.
+fn lose_power(disk: &SimDisk, log: &mut TestLog) {
+    let recovery_point = log.log.recovery_point();
+    assert_eq!(recovery_point, log.log.log_end_offset());
+    disk.crash(Loss::Everything);
+    log.reopen_with(Offset::ZERO, recovery_point, false);
+    assert_eq!(log.log.log_end_offset(), recovery_point);
+}
+
+#[test]
+fn the_entry_that_closes_a_flushed_segment_is_durable() {
+    let (disk, mut log) = log_on_sim();
+    append_at(&log, 10);
+    log.log.flush(log.now).unwrap();
+    log.log.roll(log.now).unwrap();
+    append_at(&log, 20);
+    log.log.flush(log.now).unwrap();
+    lose_power(&disk, &mut log);
+    assert_eq!([5, 15, 25].map(|ms| offset_at(&log.log, ms)), [Some(0), Some(1), None]);
+}
+
+#[test]
+fn the_entry_that_closes_a_segment_during_its_flush_is_durable() {
+    // Wherever in the flush the roll comes.
+    for call in [Call::Sync, Call::SyncDir] {
+        let (disk, mut log) = log_on_sim();
+        append_at(&log, 10);
+        let (rolling, now) = (Arc::clone(&log.log), log.now);
+        disk.before_next(call, move || rolling.roll(now).unwrap());
+        log.log.flush(log.now).unwrap();
+        assert_eq!(log.base_offsets(), [0, 1], "{call:?}");
+        append_at(&log, 20);
+        log.log.flush(log.now).unwrap();
+        lose_power(&disk, &mut log);
+        assert_eq!([5, 15, 25].map(|ms| offset_at(&log.log, ms)), [Some(0), Some(1), None], "{call:?}");
+    }
+}
+
+#[test]
+fn the_recovery_point_stays_where_a_sync_failed() {
+    for call in [Call::Sync, Call::SyncDir] {
+        let (disk, log) = log_on_sim();
+        append_at(&log, 10);
+        disk.fail_nth(Some(call), 1);
+        log.log.flush(log.now).unwrap_err();
+        assert_eq!(log.log.recovery_point(), Offset::ZERO, "{call:?}");
+    }
+}
