@@ -121,6 +121,11 @@ impl LogDirFailures {
         self.reported.lock().is_empty()
     }
 
+    /// Whether this directory has failed and nobody has acted on it yet.
+    pub fn contains(&self, dir: &Path) -> bool {
+        self.reported.lock().iter().any(|failure| failure.dir == dir)
+    }
+
     /// The failures that were reported since the last call.
     pub fn take(&self) -> Vec<LogDirFailure> {
         std::mem::take(&mut *self.reported.lock())

@@ -55,6 +55,11 @@ impl LogDir {
         self.is_online.load(Ordering::Acquire)
     }
 
+    /// Nothing is made in it any more, and its checkpoints stay as they are.
+    pub fn go_offline(&self) {
+        self.is_online.store(false, Ordering::Release);
+    }
+
     /// Until its logs are loaded, what its checkpoints say of them is known from the files alone.
     pub fn takes_checkpoints(&self) -> bool {
         self.is_online() && self.is_loaded.load(Ordering::Acquire)
@@ -140,7 +145,7 @@ impl LogManager {
             };
         };
         // One that never was online is news too, the first time.
-        dir.is_online.store(false, Ordering::Release);
+        dir.go_offline();
         self.cleaner.remove_dir(path);
         let failed = DirFailed {
             dir: path.to_owned(),

@@ -100,7 +100,10 @@ impl LogManager {
         if let Some(error) = fatal.into_inner() {
             return Err(error);
         }
-        for dir in &to_load {
+        // At once, before anybody takes note: a log that could not be loaded must be made anew nowhere, and what the
+        // checkpoints say of it is needed when the directory is back.
+        self.dirs.iter().filter(|dir| self.context.failures.contains(&dir.path)).for_each(LogDir::go_offline);
+        for dir in to_load.iter().filter(|dir| dir.dir.is_online()) {
             dir.dir.is_loaded.store(true, Ordering::Release);
             let here = |log: &Arc<UnifiedLog>| log.log_dir() == dir.dir.path;
             let logs = self.logs().into_iter().filter(here).map(|log| log.partition().clone());

@@ -12,6 +12,8 @@ mod checkpoints;
 mod compaction;
 mod delete;
 mod dirs;
+#[cfg(test)]
+mod fault_tests;
 mod get_or_create;
 mod load;
 mod maintenance;

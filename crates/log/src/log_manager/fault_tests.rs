@@ -1,0 +1,225 @@
+//! Log directories that fail at any call, while logs are loaded and while they are kept: what is on the disk afterwards is
+//! enough for the next start.
+
+use std::path::{Path, PathBuf};
+
+use ottla_record::{AppendOrigin, BatchOptions};
+use ottla_types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition, Uuid};
+
+use super::*;
+use crate::disk::sim::{Call, Loss};
+use crate::disk::{Disk, SimDisk};
+use crate::test_log::{START, at_ms, batch, small_config};
+use crate::{LeaderAppend, LogConfig};
+
+const LOGS: i32 = 4;
+const RECORDS: i64 = 30;
+
+fn partition(n: i32) -> TopicPartition {
+    TopicPartition::new("t", n)
+}
+
+fn configs(_: &str) -> Arc<LogConfig> {
+    Arc::new(LogConfig { retention_bytes: 1500, ..small_config() })
+}
+
+fn dirs() -> Vec<PathBuf> {
+    vec!["/one".into(), "/two".into()]
+}
+
+fn manager(disk: &SimDisk) -> LogManager {
+    let config = LogManagerConfig {
+        initial_task_delay_ms: 0,
+        // Each call in the same order every time.
+        recovery_threads_per_dir: 1,
+        recovery_point_checkpoint_ms: 1000,
+        log_start_offset_checkpoint_ms: 1000,
+        high_watermark_checkpoint_ms: 1000,
+        retention_check_ms: 10_000,
+        ..LogManagerConfig::new(dirs())
+    };
+    LogManager::new(config, Arc::new(disk.clone()), at_ms(0))
+}
+
+fn to_create(n: i32) -> CreateLog {
+    CreateLog {
+        partition: partition(n),
+        topic_id: Some(Uuid([1; 16])),
+        config: configs("t"),
+        is_new: true,
+        dir: None,
+    }
+}
+
+/// A broker whose logs begin at different offsets, known from checkpoints alone.
+fn broker(disk: &SimDisk) -> LogManager {
+    let logs = manager(disk);
+    logs.load(&configs, &LoadProgress::default(), at_ms(0)).unwrap();
+    for n in 0..LOGS {
+        let log = logs.get_or_create(&to_create(n), at_ms(0)).unwrap();
+        for record in 0..RECORDS {
+            let batch = batch(&[&format!("{n}-{record}")], START, BatchOptions::default());
+            let append = LeaderAppend::new(LeaderEpoch(0), AppendOrigin::Client);
+            log.append_as_leader(&batch, &append, at_ms(0)).unwrap();
+        }
+        log.update_high_watermark(Offset::MAX);
+        log.flush(at_ms(0)).unwrap();
+        log.maybe_increment_log_start_offset(Offset(i64::from(n) + 1), "test").unwrap();
+    }
+    logs.tick(at_ms(2000));
+    assert!(logs.context().failures.is_empty());
+    logs
+}
+
+/// A start on a disk that works finds everything. Records that retention may have removed meanwhile need not be there.
+fn check_next_start(disk: &SimDisk, may_retain: bool, what: &str) {
+    let logs = manager(disk);
+    logs.load(&configs, &LoadProgress::default(), at_ms(5000)).unwrap();
+    assert!(logs.context().failures.is_empty(), "{what}");
+    for n in 0..LOGS {
+        let log = logs.log(&partition(n)).unwrap_or_else(|| panic!("{what}: log {n} is missing"));
+        assert_eq!(log.log_end_offset(), Offset(RECORDS), "{what}: log {n}");
+        let deleted = Offset(i64::from(n) + 1);
+        let start = log.log_start_offset();
+        assert!(start == deleted || (may_retain && start > deleted), "{what}: log {n} starts at {start}");
+    }
+    assert_eq!(logs.shutdown(BrokerEpoch(1), at_ms(6000)).failed_dirs, []);
+}
+
+/// The process ends, every other time with the power; what a sync failed to write only the device tells.
+fn end(disk: &SimDisk, n: u64) {
+    if n.is_multiple_of(2) && disk.last_failed() != Some(Call::Sync) {
+        disk.kill();
+    } else {
+        disk.crash(Loss::Seeded);
+    }
+}
+
+#[test]
+fn an_error_at_any_call_of_a_load_harms_nothing() {
+    let mut offline = 0;
+    for clean in [true, false] {
+        for n in 1.. {
+            let disk = SimDisk::new(n);
+            let before = broker(&disk);
+            if clean {
+                assert_eq!(before.shutdown(BrokerEpoch(1), at_ms(3000)).failed_dirs, []);
+            }
+            drop(before);
+            if clean || n % 2 == 0 {
+                disk.kill()
+            } else {
+                disk.crash(Loss::Seeded)
+            }
+            let calls = disk.total_calls();
+            disk.fail_nth(None, n);
+            let logs = manager(&disk);
+            let loaded = logs.load(&configs, &LoadProgress::default(), at_ms(4000));
+            let made = disk.total_calls() - calls;
+            // It goes on with the directories that are left, and keeps the checkpoints of the others.
+            if loaded.is_ok() {
+                for n in 0..LOGS {
+                    let create = CreateLog { is_new: false, ..to_create(n) };
+                    let log = logs.get_or_create(&create, at_ms(4000));
+                    assert!(log.is_err() || log.unwrap().log_end_offset() == Offset(RECORDS), "call {n}");
+                }
+                offline += logs.tick(at_ms(10_000)).failed_dirs.len();
+                logs.tick(at_ms(20_000));
+            }
+            disk.heal();
+            drop(logs);
+            disk.kill();
+            check_next_start(&disk, true, &format!("clean: {clean}, call {n}"));
+            if made < n {
+                break;
+            }
+        }
+    }
+    assert!(offline > 50, "{offline}");
+}
+
+#[test]
+fn a_log_that_finds_no_room_to_be_loaded_takes_its_directory_offline() {
+    let disk = SimDisk::new(1);
+    drop(broker(&disk));
+    // Without a segment yet, as a crash leaves a log that was just made.
+    disk.create_dir_all(Path::new("/one/t-9")).unwrap();
+    disk.kill();
+    let space = disk.space(Path::new("/one")).unwrap();
+    disk.set_capacity_bytes(Some(space.total_bytes - space.usable_bytes));
+    let logs = manager(&disk);
+    let preallocated = |_: &str| Arc::new(LogConfig { preallocate: true, ..small_config() });
+    logs.load(&preallocated, &LoadProgress::default(), at_ms(4000)).unwrap();
+    let failed = logs.tick(at_ms(10_000)).failed_dirs;
+    assert_eq!(failed.iter().map(|failed| failed.dir.as_path()).collect::<Vec<_>>(), [Path::new("/one")]);
+    disk.set_capacity_bytes(None);
+    drop(logs);
+    disk.kill();
+    check_next_start(&disk, true, "there was no room");
+}
+
+#[test]
+fn an_error_at_any_call_of_the_work_on_logs_harms_nothing() {
+    let mut offline = 0;
+    for n in 1.. {
+        let disk = SimDisk::new(n);
+        let logs = broker(&disk);
+        let calls = disk.total_calls();
+        disk.fail_nth(None, n);
+        // Retention, checkpoints, files that are due to go.
+        for ms in [12_000, 14_000, 80_000] {
+            offline += logs.tick(at_ms(ms)).failed_dirs.len();
+        }
+        let made = disk.total_calls() - calls;
+        disk.heal();
+        drop(logs);
+        end(&disk, n);
+        check_next_start(&disk, true, &format!("call {n}"));
+        if made < n {
+            break;
+        }
+    }
+    assert!(offline > 20, "{offline}");
+}
+
+#[test]
+fn an_error_at_any_call_of_a_stop_harms_nothing() {
+    let mut offline = 0;
+    for n in 1.. {
+        let disk = SimDisk::new(n);
+        let logs = broker(&disk);
+        let calls = disk.total_calls();
+        disk.fail_nth(None, n);
+        offline += logs.shutdown(BrokerEpoch(1), at_ms(3000)).failed_dirs.len();
+        let made = disk.total_calls() - calls;
+        disk.heal();
+        drop(logs);
+        end(&disk, n);
+        check_next_start(&disk, false, &format!("call {n}"));
+        if made < n {
+            break;
+        }
+    }
+    assert!(offline > 20, "{offline}");
+}
+
+#[test]
+fn a_directory_that_fails_leaves_the_other_as_it_is() {
+    let disk = SimDisk::new(1);
+    let logs = broker(&disk);
+    disk.fail_dir(Path::new("/one"));
+    logs.checkpoint_high_watermarks();
+    let failed = logs.tick(at_ms(3000)).failed_dirs;
+    assert_eq!(failed.iter().map(|failed| failed.dir.as_path()).collect::<Vec<_>>(), [Path::new("/one")]);
+    assert_eq!(logs.logs().len(), LOGS as usize / 2);
+    for log in logs.logs() {
+        assert_eq!(log.log_dir(), Path::new("/two"));
+        log.roll(at_ms(3000)).unwrap();
+        log.flush(at_ms(3000)).unwrap();
+    }
+    assert_eq!(logs.tick(at_ms(9000)).failed_dirs, []);
+    disk.heal();
+    drop(logs);
+    disk.crash(Loss::Everything);
+    check_next_start(&disk, true, "one directory had failed");
+}
