@@ -43,6 +43,8 @@ pub use unified_log::{
 };
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
 mod test_log;

@@ -124,6 +124,8 @@ impl Loader<'_> {
             segments.insert(base_offset, segment);
         }
         self.segments = segments.into_values().collect();
+        // Before any of them is used: where segments are gone, an older snapshot is the state of nothing that is there.
+        self.remove_stray_snapshots()?;
         let unflushed: BTreeSet<Offset> = match self.params.had_clean_shutdown {
             true => BTreeSet::new(),
             false => self
@@ -208,9 +210,7 @@ impl Loader<'_> {
         if self.found_epochs_in_flushed {
             self.leader_epochs.flush().map_err(io::Error::from)?;
         }
-        let base_offsets: BTreeSet<Offset> =
-            self.segments.iter().map(|segment| segment.base_offset()).collect();
-        self.producers.remove_stray_snapshots(&base_offsets)?;
+        self.remove_stray_snapshots()?;
         let clean = self.params.had_clean_shutdown;
         rebuild_producer_state(
             &mut self.producers,
@@ -249,6 +249,11 @@ impl Loader<'_> {
             self.segments.iter().try_for_each(|segment| segment.close(self.params.config))?;
         }
         Ok(())
+    }
+
+    fn remove_stray_snapshots(&mut self) -> io::Result<()> {
+        let base_offsets = self.segments.iter().map(|segment| segment.base_offset()).collect();
+        self.producers.remove_stray_snapshots(&base_offsets)
     }
 
     /// Removes segments and their snapshots, the last ones first, so that what a crash leaves is still a prefix.

@@ -164,6 +164,14 @@ impl Loader<'_> {
                     break;
                 }
             };
+            let end = position + batch.size_in_bytes as u32;
+            if batch.base_offset > recovered.next_offset
+                && self.is_followed_by_less(segment, end, batch.last_offset())?
+            {
+                warn!(path = %segment.path().display(), position, offset = %batch.base_offset,
+                    "no valid batch: what follows lies before it");
+                break;
+            }
             // Only of a batch that continues the others: the checksum does not cover the base offset, and a torn write may
             // have left zeros in its place.
             if !segment.fits(batch.last_offset()) {
@@ -185,13 +193,30 @@ impl Loader<'_> {
                 recovered.epochs.push(EpochEntry { epoch, start_offset: batch.base_offset });
                 latest_epoch = Some(epoch);
             }
-            recovered.size = position + batch.size_in_bytes as u32;
+            recovered.size = end;
             recovered.next_offset = last_offset.next();
             if let Some(producer_batch) = producer_batch {
                 replay(&mut self.producers, &producer_batch, segment)?;
             }
         }
         Ok(recovered)
+    }
+
+    /// Whether the batch at `position`, or the next segment, lies before what is in front of it: that has an offset then
+    /// which nobody gave it, since the checksum does not cover it.
+    fn is_followed_by_less(
+        &self,
+        segment: &Segment,
+        position: u32,
+        last_offset: Offset,
+    ) -> Result<bool, SegmentError> {
+        let file = segment.file()?;
+        let next = match segment.headers(&*file, position).next() {
+            Ok(Some(next)) => Some(next.header.base_offset),
+            Err(ScanError::Io(error)) => return Err(error.into()),
+            _ => self.segments.higher(segment.base_offset()).map(|next| next.base_offset()),
+        };
+        Ok(next.is_some_and(|next| next <= last_offset))
     }
 }
 

@@ -3,12 +3,16 @@
 use ottla_types::{LeaderEpoch, Offset};
 
 use super::history::{Modelled, Op, is_dir_failure};
-use crate::disk::sim::Loss;
-use crate::test_log::numbered;
-use crate::{AppendError, OpenError, ReadError, StorageError};
+use crate::disk::sim::{Call, Loss};
+use crate::test_log::{numbered, small_config};
+use crate::{AppendError, LogConfig, OpenError, ReadError, StorageError};
 
 fn filled() -> Modelled {
-    let mut log = Modelled::new(1);
+    filled_on(1)
+}
+
+fn filled_on(seed: u64) -> Modelled {
+    let mut log = Modelled::new(seed);
     for n in 0..20 {
         log.append(1 + n % 3, 2).unwrap();
         if n == 10 {
@@ -80,6 +84,113 @@ fn an_error_at_any_call_of_an_append_leaves_the_log_as_it_was() {
         log.run(&Op::Kill);
         log.check();
     }
+}
+
+/// Fails each call that an operation makes, one after the other; after a restart of either kind the log is a prefix of what
+/// was appended with all that was flushed, and works.
+fn check_each_call(op: &Op, filled_on: impl Fn(u64) -> Modelled) {
+    let (mut failed, mut n) = (0, 0);
+    loop {
+        n += 1;
+        let mut has_failed = false;
+        for power_is_lost in [false, true] {
+            // Each loses something else with the power.
+            let mut log = filled_on(n);
+            let calls = log.disk.total_calls();
+            log.disk.fail_nth(None, n);
+            let result = log.try_run(op);
+            let made = log.disk.total_calls() - calls;
+            log.disk.heal();
+            if made < n {
+                assert!(result.is_ok(), "{op:?}: {result:?}");
+                assert!(failed > 0, "{op:?} makes no call that fails");
+                return;
+            }
+            if let Err(error) = &result {
+                assert!(is_dir_failure(error), "{op:?}, call {n}: {error}");
+                has_failed = true;
+            }
+            // After a sync that failed the page cache holds what no later sync writes: only a process that reads it
+            // anew from the device is sure of it.
+            if power_is_lost || log.disk.last_failed() == Some(Call::Sync) {
+                log.lose_power(Loss::Seeded);
+            } else {
+                log.disk.kill();
+                log.start(false);
+            }
+            log.check();
+            for after in
+                [Op::Append(1, 2), Op::Flush, Op::Checkpoint, Op::PowerLoss, Op::Append(2, 1), Op::Stop]
+            {
+                log.run(&after);
+                log.check();
+            }
+        }
+        failed += usize::from(has_failed);
+    }
+}
+
+#[test]
+fn an_error_at_any_call_of_any_operation_harms_nothing() {
+    for op in [
+        Op::Append(1, 2),
+        Op::Roll,
+        Op::Flush,
+        Op::Truncate(90),
+        Op::Truncate(20),
+        Op::TruncateFully(50),
+        Op::TruncateFully(120),
+        Op::DeleteRecords(60),
+        Op::Stop,
+    ] {
+        check_each_call(&op, filled_on);
+    }
+}
+
+#[test]
+fn an_error_at_any_call_of_retention_harms_nothing() {
+    let filled_on = |seed| {
+        let config = LogConfig { segment_bytes: 700, retention_bytes: 1000, ..small_config() };
+        let mut log = Modelled::with_config(seed, config);
+        for n in 0..20 {
+            log.append(1 + n % 3, 2).unwrap();
+        }
+        log.run(&Op::Flush);
+        log.run(&Op::Checkpoint);
+        log
+    };
+    check_each_call(&Op::DeleteOldSegments, filled_on);
+}
+
+#[test]
+fn an_error_at_any_call_of_what_was_left_for_later_is_reported_and_harms_nothing() {
+    let mut reported = 0;
+    for n in 1.. {
+        let config = LogConfig { segment_bytes: 700, retention_bytes: 1000, ..small_config() };
+        let mut log = Modelled::with_config(1, config);
+        for n in 0..20 {
+            log.append(1 + n % 3, 2).unwrap();
+        }
+        log.run(&Op::DeleteOldSegments);
+        let calls = log.disk.total_calls();
+        log.disk.fail_nth(None, n);
+        log.try_run(&Op::RunDeferred).unwrap();
+        let made = log.disk.total_calls() - calls;
+        log.disk.heal();
+        let failures = log.test.context.failures.take();
+        if made < n {
+            assert!(failures.is_empty(), "{failures:?}");
+            break;
+        }
+        reported += usize::from(!failures.is_empty());
+        log.lose_power(Loss::Seeded);
+        log.check();
+        for after in [Op::Append(1, 2), Op::Stop] {
+            log.run(&after);
+            log.check();
+        }
+    }
+    assert!(reported > 5, "{reported}");
 }
 
 #[test]

@@ -12,7 +12,9 @@ use crate::disk::sim::Loss;
 use crate::disk::{Disk, SimDisk};
 use crate::producer_state::ProducerStateConfig;
 use crate::test_log::{START, TestLog, at_ms, open_params, producer_batch, small_config};
-use crate::{FetchIsolation, LogConfig, LogContext, StorageError, UnifiedLog};
+use crate::{
+    AppendError, DeleteRecordsError, FetchIsolation, LogConfig, LogContext, StorageError, UnifiedLog,
+};
 
 /// Offset to value, producer and sequence number.
 type History = BTreeMap<i64, (String, i64, i32)>;
@@ -135,6 +137,50 @@ impl Modelled {
             }
             Op::PowerLoss => self.lose_power(Loss::Seeded),
             Op::PowerLossWithNothingWritten => self.lose_power(Loss::Everything),
+        }
+    }
+
+    /// Runs an operation on a disk that fails, and takes note of what it may have taken away even so. What a log is told
+    /// to keep stays durable.
+    pub fn try_run(&mut self, op: &Op) -> Result<(), StorageError> {
+        let now = self.test.now;
+        match op {
+            Op::Append(producer, records) => self.append(*producer, *records).map_err(|error| match error {
+                AppendError::Storage(error) => error,
+                other => panic!("{other}"),
+            }),
+            Op::Roll => self.log().roll(now),
+            Op::Flush => self.log().flush(now),
+            Op::DeleteOldSegments => self.log().delete_old_segments(now).map(drop),
+            Op::Truncate(percent) => {
+                let Some(&to) = self.batch_starts.range(..=self.at(*percent)).next_back() else {
+                    return Ok(());
+                };
+                self.durable = self.durable.min(to);
+                self.checkpoint.1 = self.checkpoint.1.min(Offset(to));
+                self.log().truncate_to(Offset(to), now).map(drop)
+            }
+            Op::TruncateFully(percent) => {
+                let to = self.at(*percent);
+                self.durable = 0;
+                self.checkpoint = (Offset::ZERO, Offset::ZERO);
+                self.log().truncate_fully_and_start_at(Offset(to), None, now)
+            }
+            Op::DeleteRecords(percent) => {
+                let to = Offset(self.at(*percent));
+                match self.log().maybe_increment_log_start_offset(to, "test") {
+                    Err(DeleteRecordsError::Storage(error)) => Err(error),
+                    other => other.map(drop).map_err(|error| panic!("{error}")),
+                }
+            }
+            Op::Stop => self.log().close(now),
+            Op::RunDeferred => {
+                self.ms += 30_000;
+                self.test.run_at_ms(self.ms);
+                // What fails there is reported to the log manager.
+                Ok(())
+            }
+            other => panic!("{other:?} does not fail"),
         }
     }
 

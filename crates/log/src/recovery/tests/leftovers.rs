@@ -218,3 +218,17 @@ fn a_segment_whose_offsets_are_too_far_apart_is_split() {
         assert_eq!(log.all().iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [0, 5, far, far + 3]);
     }
 }
+
+/// The checksum does not cover the base offset: one that is wrong must not put a batch behind others that follow it.
+#[test]
+fn a_batch_that_lies_behind_what_follows_it_ends_the_log() {
+    for wrong in [7, 1000, i64::from(i32::MAX) + 10] {
+        let mut log = TestLog::new(small_config());
+        let batches = [0, 1, wrong, 3].map(|offset| numbered(&[&format!("at {offset}")], offset, 0)).concat();
+        log.close();
+        std::fs::write(log.dir.join("00000000000000000000.log"), batches).unwrap();
+        log.reopen_with(Offset(0), Offset(0), false);
+        assert_eq!(log.all().iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [0, 1], "{wrong}");
+        assert_eq!(log.log.log_end_offset(), Offset(2));
+    }
+}
