@@ -3,6 +3,8 @@
 //! An image is a value: cloning it is cheap, and a clone stays what it was while the original goes on.
 
 mod configs;
+#[cfg(test)]
+mod damage_tests;
 mod partition;
 mod quotas;
 mod replay;
@@ -191,6 +193,8 @@ pub mod directory {
 pub enum ReplayError {
     #[error("the metadata log names topic id {0}, which does not exist")]
     UnknownTopic(Uuid),
+    #[error("the metadata log creates topic {name} with id {id}, but its name or its id is in use")]
+    TopicExists { name: Arc<str>, id: Uuid },
     #[error("the metadata log names partition {partition} of topic {topic}, which does not exist")]
     UnknownPartition { topic: Arc<str>, partition: i32 },
     #[error("the metadata log names broker {broker} with epoch {epoch}, which is not registered")]

@@ -44,7 +44,7 @@ impl MetadataImage {
                 self.controllers.insert_mut(id, Arc::new(record.clone()));
                 changes.controllers.insert(id);
             }
-            MetadataRecord::Topic(record) => self.replay_topic(record, changes),
+            MetadataRecord::Topic(record) => return self.replay_topic(record, changes),
             MetadataRecord::RemoveTopic(record) => return self.replay_remove_topic(record, changes),
             MetadataRecord::Partition(record) => return self.replay_partition(record, changes),
             MetadataRecord::PartitionChange(record) => return self.replay_partition_change(record, changes),
@@ -148,13 +148,17 @@ impl MetadataImage {
         registered.ok_or(ReplayError::UnknownBroker { broker, epoch })
     }
 
-    fn replay_topic(&mut self, record: &TopicRecord, changes: &mut Changes) {
+    fn replay_topic(&mut self, record: &TopicRecord, changes: &mut Changes) -> Result<(), ReplayError> {
+        if self.topics.by_id(record.topic_id).is_some() || self.topics.by_name(&record.name).is_some() {
+            return Err(ReplayError::TopicExists { name: record.name.as_str().into(), id: record.topic_id });
+        }
         self.topics.insert(TopicImage {
             id: record.topic_id,
             name: Arc::from(record.name.as_str()),
             partitions: Default::default(),
         });
         changes.topics.insert(record.topic_id);
+        Ok(())
     }
 
     fn replay_remove_topic(

@@ -57,7 +57,7 @@ fn broker(broker_id: i32, broker_epoch: i64) -> MetadataRecord {
 }
 
 /// One of everything.
-fn history() -> Vec<MetadataRecord> {
+pub(super) fn history() -> Vec<MetadataRecord> {
     vec![
         feature("metadata.version", 30),
         feature("group.version", 1),
@@ -212,6 +212,9 @@ fn what_cannot_be_so_is_refused() {
         ReplayError::UnsupportedFeature { level: 31, .. }
     ));
     assert!(matches!(refused(config(99, "x", "y", None)), ReplayError::UnknownResourceType(99)));
+    for again in [topic("orders", Uuid([8; 16])), topic("other", TOPIC)] {
+        assert!(matches!(refused(again), ReplayError::TopicExists { .. }));
+    }
     let unknown = MetadataRecord::Unknown { type_id: 200, version: 0, bytes: Default::default() };
     assert_eq!(refused(unknown), ReplayError::UnknownRecord(200));
     let elsewhere = PartitionChangeRecord { partition_id: 7, topic_id: TOPIC, ..Default::default() };
