@@ -8,6 +8,8 @@
 pub mod alter;
 mod built_in;
 mod config;
+#[cfg(test)]
+mod damage_tests;
 mod describe;
 mod dynamic;
 mod endpoint;

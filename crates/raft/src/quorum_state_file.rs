@@ -155,6 +155,28 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #![proptest_config(ottla_testkit::cases(200))]
+
+        #[test]
+        fn any_text_is_read_or_refused(
+            version in 0..2i16,
+            at in proptest::prelude::any::<proptest::sample::Index>(),
+            removed in 0..6usize,
+            put in "[-0-9a-zA-Z{}\\[\\]\":,. \\\\]{0,8}",
+        ) {
+            let election = ElectionState::unknown_leader(LeaderEpoch(1), BTreeSet::from([NodeId(1)]));
+            let mut text = encode(&election, version);
+            let start = at.index(text.len());
+            let end = (start + removed).min(text.len());
+            text.replace_range(start..end, &put);
+            if let Ok(election) = decode(&text) {
+                assert_eq!(decode(&encode(&election, version)).unwrap().epoch, election.epoch);
+            }
+            let _ = decode(&put);
+        }
+    }
+
     #[test]
     fn garbage_is_an_error() {
         for text in ["", "{}", "[]", r#"{"data_version":2}"#, r#"{"data_version":1,"leaderId":"x"}"#] {

@@ -12,6 +12,8 @@ mod builder;
 mod compression;
 mod control;
 mod crc;
+#[cfg(test)]
+mod damage_tests;
 mod error;
 mod header;
 mod layout;
