@@ -281,6 +281,20 @@ fn a_new_leader_tells_consumers_no_offset_before_its_epoch_has_caught_up() {
     assert_eq!(ask(time, ReaderKind::Consumer), Ok(Some(0)));
 }
 
+/// Followers and consumers find by it where their logs part, also before the epoch has a record (KIP-101).
+#[test]
+fn a_leader_knows_where_its_epoch_begins_before_it_has_a_record() {
+    let harness = Harness::new(&[LOCAL]);
+    harness.produce(1, 100, &["a", "b"], at(1));
+    harness.assign(&[LOCAL], 3, at(2));
+    let end_of = |epoch| {
+        let end =
+            harness.partition.end_offset_for_epoch(LeaderEpoch(epoch), LeaderEpoch::NONE).expect("it leads");
+        (end.epoch.0, end.end_offset.0)
+    };
+    assert_eq!((end_of(0), end_of(3)), ((0, 2), (3, 2)));
+}
+
 #[test]
 fn losing_the_leadership_answers_who_waits() {
     let harness = Harness::new(&[LOCAL, OTHER]);

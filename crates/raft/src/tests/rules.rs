@@ -86,7 +86,13 @@ fn leader() -> RaftCore {
 
 /// As [`leader`], with all that it did on the way.
 fn elected() -> (RaftCore, Vec<Action>) {
-    let mut core = core(None, LogStart::default());
+    elected_with(LogStart::default())
+}
+
+/// Brings replica 1 to lead the epoch after that of its log.
+fn elected_with(log: LogStart) -> (RaftCore, Vec<Action>) {
+    let epoch = LeaderEpoch(log.epochs.last().map_or(0, |(epoch, _)| epoch.0) + 1);
+    let mut core = core(None, log);
     let now = at(2_000);
     let mut actions = core.tick(now);
     let mut all = actions.clone();
@@ -104,7 +110,7 @@ fn elected() -> (RaftCore, Vec<Action>) {
         all.extend(actions.clone());
     }
     assert!(actions.contains(&Action::FlushLog));
-    assert_eq!((core.role(), core.epoch()), (RoleName::Leader, LeaderEpoch(1)));
+    assert_eq!((core.role(), core.epoch()), (RoleName::Leader, epoch));
     (core, all)
 }
 
@@ -261,6 +267,18 @@ fn the_high_watermark_is_what_a_majority_has_on_disk() {
         matches!(action, Action::Reply { id: 2, response: Response::Fetch(r) } if r.high_watermark == Some(Offset(1)))
     });
     assert!(told, "{actions:?}");
+}
+
+/// Raft's §5.4.2: a majority that has a record of an older epoch does not make it committed. A leader of an epoch in between
+/// may not have had it, and may come back and overwrite it.
+#[test]
+fn records_of_older_epochs_are_committed_with_the_first_of_the_leaders_own() {
+    let (mut core, _) = elected_with(log(5, 1));
+    core.step(Event::Request { id: 2, request: fetch(2, 2, 5, 1) }, at(2_010));
+    core.step(Event::Flushed { end_offset: Offset(6) }, at(2_011));
+    assert_eq!(core.high_watermark(), None, "five records are on two of three replicas");
+    core.step(Event::Request { id: 3, request: fetch(2, 2, 6, 2) }, at(2_012));
+    assert_eq!(core.high_watermark(), Some(Offset(6)));
 }
 
 #[test]

@@ -293,6 +293,7 @@ impl World {
                 }
                 Delivery::Committed { from, next_offset, .. } => {
                     assert_eq!(from, replica.replayed);
+                    assert!(next_offset <= committed_end, "replica {id} is given what is not committed");
                     replica.replayed = next_offset;
                 }
                 Delivery::LeaderChanged(leader) => {
