@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use ottla_broker::log_maintenance::Halt;
+use ottla_log::disk::Disk;
 use ottla_types::{Offset, Uuid};
 use ottla_wire::ErrorCode;
 
@@ -119,4 +120,24 @@ fn a_topic_that_is_not_compacted_any_more_stops_being_compacted() {
     alter_well(&mut node, TOPIC, "a", &[("cleanup.policy", Some("compact,delete"))]);
     node.clean();
     assert!(records(&log_of(&node, "a")) < 5);
+}
+
+#[test]
+fn a_log_that_no_metadata_puts_here_is_set_aside() {
+    let mut node = SteppedNode::start(&[]);
+    let id = create(&mut node, "a", 1, &[]);
+    put(&mut node, id, "key");
+    let (disk, now) = node.stop();
+    // Of a topic that was deleted, and a partition that never was, while the node was away.
+    for name in ["gone-0", "a-1"] {
+        disk.create_dir_all(&Path::new("/data").join(name)).unwrap();
+    }
+    let mut node = SteppedNode::start_on(disk, &[], now);
+    put(&mut node, id, "key");
+    let logs: Vec<String> = node.node.logs().logs().iter().map(|log| log.partition().to_string()).collect();
+    assert_eq!(logs, ["a-0"]);
+    let names: Vec<String> =
+        node.disk.read_dir(Path::new("/data")).unwrap().into_iter().map(|entry| entry.name).collect();
+    let is_aside = |of: &str| names.iter().any(|name| name.starts_with(of) && name.ends_with("-stray"));
+    assert!(is_aside("gone-0.") && is_aside("a-1."), "{names:?}");
 }

@@ -1,5 +1,6 @@
 mod adoption;
 mod crashes;
+mod damage;
 mod snapshots;
 
 use std::path::PathBuf;
