@@ -1,14 +1,16 @@
 //! Puts a node together from its parts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use ottla_config::{Config, DynamicConfig, keys};
 use ottla_controller::ControllerSettings;
 use ottla_coordinator::group::GroupCoordinator;
+use ottla_coordinator::transaction::TransactionCoordinator;
 use ottla_log::log_manager::LogManager;
 use ottla_metadata::image::VersionedRecord;
 use ottla_raft::SnapshotPolicy;
+use ottla_record::Compression;
 use ottla_replica::ReplicaManager;
 use ottla_replica::fetch_session::FetchSessions;
 use ottla_types::Now;
@@ -16,7 +18,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::auto_topic_creation::TopicsInFlight;
 use crate::controller_channel::ControllerChannel;
-use crate::coordinator_storage::{CoordinatorStorage, OffsetsTopicListener};
+use crate::coordinator_storage::{CoordinatorStorage, TopicListener};
 use crate::deadlines::Deadlines;
 use crate::directory_assignments::DirectoryAssignments;
 use crate::ids::Ids;
@@ -29,6 +31,7 @@ use crate::producer_ids::ProducerIds;
 use crate::publisher::Publisher;
 use crate::quorum::Quorum;
 use crate::registration::{AdvertisedListener, Registration, controller_registration};
+use crate::transactions::{MarkerDispatch, NodeProducerIds};
 
 /// What a combined node, broker and controller in one, is made of.
 #[derive(Debug)]
@@ -75,7 +78,7 @@ pub fn assemble(parts: NodeParts, now: Now) -> (Arc<Node>, MetadataDriver) {
         ids: Arc::clone(&ids),
         registration: controller_registration(identity.node_id, ids.uuid(), &controller_listeners),
     };
-    let node = Arc::new(node(identity, config, logs, listeners, channel, ids, hooks, now));
+    let node = node(identity, config, logs, listeners, channel, ids, hooks, now);
     let driver = MetadataDriver::new(driver_parts, Publisher::new(Arc::clone(&node)));
     (node, driver)
 }
@@ -91,7 +94,7 @@ pub(crate) fn node(
     ids: Arc<Ids>,
     hooks: Hooks,
     now: Now,
-) -> Node {
+) -> Arc<Node> {
     let maintain_at = Arc::clone(&hooks.maintain_at);
     logs.context().on_work(move |due| maintain_at(due));
     let replicas = Arc::new(ReplicaManager::new(
@@ -106,8 +109,10 @@ pub(crate) fn node(
         Arc::clone(&storage) as _,
         storage as _,
     ));
-    let offsets_listener = Arc::new(OffsetsTopicListener::default());
+    let offsets_listener = Arc::new(TopicListener::default());
     offsets_listener.tell(&groups);
+    // As in Kafka, what transactions write is never compressed.
+    let transaction_storage = Arc::new(CoordinatorStorage::new(Arc::clone(&replicas), Compression::NONE));
     let slots = usize::try_from(config.get(keys::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS)).unwrap_or(0);
     let registration = Registration {
         incarnation_id: ids.uuid(),
@@ -116,27 +121,40 @@ pub(crate) fn node(
         log_dirs: logs.online_dir_ids(),
         previous_epoch: logs.clean_shutdown_epoch(),
     };
-    Node {
-        identity,
-        dynamic_config: RwLock::new(DynamicConfig::new((*config).clone())),
-        effective_config: ArcSwap::new(Arc::clone(&config)),
-        metadata: MetadataCache::default(),
-        logs,
-        replicas,
-        fetch_sessions: FetchSessions::new(slots, ids.next_u64()),
-        groups,
-        offsets_listener,
-        controller,
-        topics_in_flight: TopicsInFlight::default(),
-        deadlines: Deadlines::default(),
-        directory_assignments: DirectoryAssignments::default(),
-        registration,
-        lifecycle: Mutex::new(Lifecycle::new(node_settings::lifecycle(&config), now)),
-        ids,
-        producer_ids: ProducerIds::default(),
-        config,
-        hooks,
-    }
+    Arc::new_cyclic(|node: &Weak<Node>| {
+        let transactions = Arc::new(TransactionCoordinator::new(
+            node_settings::transactions(&config),
+            Arc::clone(&transaction_storage) as _,
+            transaction_storage as _,
+            Arc::new(MarkerDispatch(Weak::clone(node))),
+            Arc::new(NodeProducerIds(Weak::clone(node))),
+        ));
+        let transactions_listener = Arc::new(TopicListener::default());
+        transactions_listener.tell(&transactions);
+        Node {
+            identity,
+            dynamic_config: RwLock::new(DynamicConfig::new((*config).clone())),
+            effective_config: ArcSwap::new(Arc::clone(&config)),
+            metadata: MetadataCache::default(),
+            logs,
+            replicas,
+            fetch_sessions: FetchSessions::new(slots, ids.next_u64()),
+            groups,
+            offsets_listener,
+            controller,
+            topics_in_flight: TopicsInFlight::default(),
+            deadlines: Deadlines::default(),
+            directory_assignments: DirectoryAssignments::default(),
+            registration,
+            lifecycle: Mutex::new(Lifecycle::new(node_settings::lifecycle(&config), now)),
+            ids,
+            producer_ids: ProducerIds::default(),
+            config,
+            hooks,
+            transactions,
+            transactions_listener,
+        }
+    })
 }
 
 fn snapshot_policy(config: &Config, now: Now) -> SnapshotPolicy {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ottla_config::keys;
 use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
+use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
 use ottla_types::Now;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::create_topics_request::{Config, CreateTopicsRequest, Topic};
@@ -77,17 +78,23 @@ impl Node {
             CONSUMER_OFFSETS_TOPIC => Topic {
                 num_partitions: config.get(keys::OFFSETS_TOPIC_NUM_PARTITIONS),
                 replication_factor: config.get(keys::OFFSETS_TOPIC_REPLICATION_FACTOR),
-                configs: [
+                configs: settings([
                     ("cleanup.policy", "compact".to_owned()),
                     ("compression.type", "producer".to_owned()),
                     ("segment.bytes", config.get(keys::OFFSETS_TOPIC_SEGMENT_BYTES).to_string()),
-                ]
-                .map(|(name, value)| Config {
-                    name: name.to_owned(),
-                    value: Some(value),
-                    ..Config::default()
-                })
-                .into(),
+                ]),
+                ..topic
+            },
+            TRANSACTION_STATE_TOPIC => Topic {
+                num_partitions: config.get(keys::TRANSACTION_STATE_LOG_NUM_PARTITIONS),
+                replication_factor: config.get(keys::TRANSACTION_STATE_LOG_REPLICATION_FACTOR),
+                configs: settings([
+                    ("cleanup.policy", "compact".to_owned()),
+                    ("compression.type", "uncompressed".to_owned()),
+                    ("min.insync.replicas", config.get(keys::TRANSACTION_STATE_LOG_MIN_ISR).to_string()),
+                    ("segment.bytes", config.get(keys::TRANSACTION_STATE_LOG_SEGMENT_BYTES).to_string()),
+                    ("unclean.leader.election.enable", "false".to_owned()),
+                ]),
                 ..topic
             },
             _ => Topic {
@@ -98,6 +105,15 @@ impl Node {
             },
         }
     }
+}
+
+fn settings<const N: usize>(settings: [(&str, String); N]) -> Vec<Config> {
+    let config = |(name, value): (&str, String)| Config {
+        name: name.to_owned(),
+        value: Some(value),
+        ..Config::default()
+    };
+    settings.map(config).into()
 }
 
 fn log_outcome(names: &[String], result: Result<CreateTopicsResponse, ErrorCode>) {

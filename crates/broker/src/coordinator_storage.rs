@@ -3,12 +3,16 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
-use ottla_coordinator::group::{CONSUMER_OFFSETS_TOPIC, GroupCoordinator};
-use ottla_coordinator::runtime::{LogChunk, PartitionReader, PartitionWriter, StoredBatch, WriteBatch};
+use ottla_coordinator::group::GroupCoordinator;
+use ottla_coordinator::runtime::{
+    LogChunk, PartitionReader, PartitionWriter, StoredBatch, TransactionMarker, WriteBatch,
+};
+use ottla_coordinator::transaction::TransactionCoordinator;
+use ottla_log::producer_state::VerificationGuard;
 use ottla_log::{FetchIsolation, LogConfig};
-use ottla_record::{AppendOrigin, Compression};
+use ottla_record::{Compression, EndTxnMarker, end_txn_batch};
 use ottla_replica::{Partition, PartitionListener, ReplicaManager, errors};
-use ottla_types::{Now, Offset, TopicPartition};
+use ottla_types::{LeaderEpoch, Now, Offset, TopicPartition};
 use ottla_wire::ErrorCode;
 
 /// What a compressed batch of a coordinator's may expand to, in bytes. It is written with an open end: what bounds it is
@@ -40,7 +44,21 @@ impl PartitionWriter for CoordinatorStorage {
             tracing::error!(%partition, %error, "a coordinator's records make no batch");
             ErrorCode::UnknownServerError
         })?;
-        self.replicas.append(replica, &Bytes::from(records), AppendOrigin::Coordinator, now)
+        let asked = batch.transaction.and_then(|transaction| transaction.verification);
+        let verification = asked.map_or(VerificationGuard::NotNeeded, VerificationGuard::Asked);
+        self.replicas.append(replica, &Bytes::from(records), verification, 0, now)
+    }
+
+    fn append_marker(
+        &self,
+        partition: &TopicPartition,
+        marker: TransactionMarker,
+        now: Now,
+    ) -> Result<Offset, ErrorCode> {
+        let replica = self.partition(partition)?;
+        let records = marker_batch(&marker, now)?;
+        let version = marker.transaction_version;
+        self.replicas.append(replica, &records, VerificationGuard::NotNeeded, version, now)
     }
 
     fn max_batch_bytes(&self, partition: &TopicPartition) -> usize {
@@ -87,27 +105,64 @@ impl PartitionReader for CoordinatorStorage {
     }
 }
 
-/// Tells the group coordinator how far its partitions are replicated: to be set as the listener of every partition of
-/// `__consumer_offsets`.
-///
-/// It is made before the coordinator, whose storage needs the replicas that call it.
-#[derive(Debug, Default)]
-pub struct OffsetsTopicListener {
-    groups: OnceLock<Weak<GroupCoordinator>>,
+/// The batch that ends a producer's transaction in a partition.
+pub fn marker_batch(marker: &TransactionMarker, now: Now) -> Result<Bytes, ErrorCode> {
+    let TransactionMarker { producer, committed, coordinator_epoch, .. } = *marker;
+    let end = EndTxnMarker { committed, coordinator_epoch };
+    // The log gives the batch its offset and its leader's epoch.
+    end_txn_batch(end, producer.id, producer.epoch, now.wall, LeaderEpoch::NONE).map(Bytes::from).map_err(
+        |error| {
+            tracing::error!(%error, "a transaction's marker makes no batch");
+            ErrorCode::UnknownServerError
+        },
+    )
 }
 
-impl OffsetsTopicListener {
-    /// Only the first coordinator that is given is told.
-    pub fn tell(&self, groups: &Arc<GroupCoordinator>) {
-        self.groups.get_or_init(|| Arc::downgrade(groups));
+/// A coordinator that follows the high watermarks of its topic.
+pub trait TopicCoordinator: Send + Sync {
+    fn high_watermark_updated(&self, partition: i32, high_watermark: Offset);
+}
+
+impl TopicCoordinator for GroupCoordinator {
+    fn high_watermark_updated(&self, partition: i32, high_watermark: Offset) {
+        GroupCoordinator::high_watermark_updated(self, partition, high_watermark);
     }
 }
 
-impl PartitionListener for OffsetsTopicListener {
+impl TopicCoordinator for TransactionCoordinator {
+    fn high_watermark_updated(&self, partition: i32, high_watermark: Offset) {
+        TransactionCoordinator::high_watermark_updated(self, partition, high_watermark);
+    }
+}
+
+/// Tells a coordinator how far its partitions are replicated: to be set as the listener of every partition of its topic.
+///
+/// It is made before the coordinator, whose storage needs the replicas that call it.
+pub struct TopicListener<C>(OnceLock<Weak<C>>);
+
+impl<C> Default for TopicListener<C> {
+    fn default() -> TopicListener<C> {
+        TopicListener(OnceLock::new())
+    }
+}
+
+impl<C> std::fmt::Debug for TopicListener<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TopicListener")
+    }
+}
+
+impl<C> TopicListener<C> {
+    /// Only the first coordinator that is given is told.
+    pub fn tell(&self, coordinator: &Arc<C>) {
+        self.0.get_or_init(|| Arc::downgrade(coordinator));
+    }
+}
+
+impl<C: TopicCoordinator> PartitionListener for TopicListener<C> {
     fn high_watermark_updated(&self, partition: &TopicPartition, high_watermark: Offset) {
-        debug_assert_eq!(&*partition.topic, CONSUMER_OFFSETS_TOPIC);
-        if let Some(groups) = self.groups.get().and_then(Weak::upgrade) {
-            groups.high_watermark_updated(partition.partition, high_watermark);
+        if let Some(coordinator) = self.0.get().and_then(Weak::upgrade) {
+            coordinator.high_watermark_updated(partition.partition, high_watermark);
         }
     }
 }

@@ -25,6 +25,7 @@ mod publisher;
 pub mod quorum;
 mod registration;
 pub mod topic_name;
+pub mod transactions;
 
 #[cfg(test)]
 mod tests;

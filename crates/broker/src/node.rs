@@ -8,19 +8,20 @@ use bytes::Bytes;
 use ottla_config::{Config, DynamicConfig, TopicConfig, keys};
 use ottla_coordinator::group::{CONSUMER_OFFSETS_TOPIC, GroupCoordinator};
 use ottla_coordinator::runtime::LoadProgress;
+use ottla_coordinator::transaction::{TRANSACTION_STATE_TOPIC, TransactionCoordinator};
 use ottla_log::log_manager::LogManager;
-use ottla_metadata::MetadataImage;
 use ottla_metadata::image::ResourceType;
 use ottla_metadata::loader::Publication;
+use ottla_metadata::{Feature, MetadataImage};
 use ottla_replica::ReplicaManager;
 use ottla_replica::fetch_session::FetchSessions;
-use ottla_types::{BrokerEpoch, MonoMs, NodeId, Now};
+use ottla_types::{BrokerEpoch, LeaderEpoch, MonoMs, NodeId, Now};
 use parking_lot::{Mutex, RwLock};
 
 use crate::api::dispatch::dispatch;
 use crate::auto_topic_creation::TopicsInFlight;
 use crate::controller_channel::ControllerChannel;
-use crate::coordinator_storage::OffsetsTopicListener;
+use crate::coordinator_storage::TopicListener;
 use crate::deadlines::Deadlines;
 use crate::directory_assignments::DirectoryAssignments;
 use crate::exchange::{Connection, Handler, ReplySlot};
@@ -30,6 +31,7 @@ use crate::metadata_cache::MetadataCache;
 use crate::producer_ids::ProducerIds;
 use crate::publisher::overrides;
 use crate::registration::Registration;
+use crate::transactions::{NoOtherBrokers, OtherBrokers};
 
 /// Who this node is; it never changes.
 #[derive(Clone, Debug)]
@@ -53,7 +55,9 @@ pub struct Node {
     pub(crate) replicas: Arc<ReplicaManager>,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) groups: Arc<GroupCoordinator>,
-    pub(crate) offsets_listener: Arc<OffsetsTopicListener>,
+    pub(crate) offsets_listener: Arc<TopicListener<GroupCoordinator>>,
+    pub(crate) transactions: Arc<TransactionCoordinator>,
+    pub(crate) transactions_listener: Arc<TopicListener<TransactionCoordinator>>,
     pub(crate) controller: Arc<ControllerChannel>,
     pub(crate) topics_in_flight: TopicsInFlight,
     pub(crate) deadlines: Deadlines,
@@ -82,6 +86,8 @@ pub struct Hooks {
     pub config_changed: ConfigChanged,
     /// There are logs for [`Node::load_next_shard`] to read.
     pub shards_to_load: Box<dyn Fn() + Send + Sync>,
+    /// The way to the other brokers of the cluster.
+    pub brokers: Arc<dyn OtherBrokers>,
 }
 
 impl Default for Hooks {
@@ -92,6 +98,7 @@ impl Default for Hooks {
             maintain_at: Arc::new(|_| {}),
             config_changed: Box::new(|_| {}),
             shards_to_load: Box::new(|| {}),
+            brokers: Arc::new(NoOtherBrokers),
         }
     }
 }
@@ -135,6 +142,7 @@ impl Node {
     pub fn tick(self: &Arc<Self>, now: Now) {
         self.replicas.tick(now);
         self.groups.tick(now);
+        self.transactions.tick(now);
         self.deadlines.expire(now.mono);
         self.poll_lifecycle(now);
         self.tell_directories(now);
@@ -142,21 +150,31 @@ impl Node {
 
     /// When to [`Node::tick`] next.
     pub fn next_deadline(&self) -> MonoMs {
-        let groups_and_replicas = self.replicas.next_deadline().min(self.groups.next_deadline());
-        groups_and_replicas.min(self.deadlines.next()).min(self.lifecycle.lock().next_deadline())
+        let coordinators = self.coordinators_next_deadline();
+        let coordinators_and_replicas = self.replicas.next_deadline().min(coordinators);
+        coordinators_and_replicas.min(self.deadlines.next()).min(self.lifecycle.lock().next_deadline())
     }
 
-    /// To be called after whatever may have set timers of groups.
-    pub(crate) fn groups_have_worked(&self) {
-        (self.hooks.wake_at)(self.groups.next_deadline());
+    fn coordinators_next_deadline(&self) -> MonoMs {
+        self.groups.next_deadline().min(self.transactions.next_deadline())
+    }
+
+    /// To be called after whatever may have set timers of coordinators.
+    pub(crate) fn coordinators_have_worked(&self) {
+        (self.hooks.wake_at)(self.coordinators_next_deadline());
     }
 
     /// Reads one coordinator's log back, on the caller's thread, which may have to wait for the disk. False if there
     /// was none to read.
     pub fn load_next_shard(&self, now: impl Fn() -> Now) -> bool {
-        let Some(mut load) = self.groups.next_load() else { return false };
-        while load.step(now()) == LoadProgress::More {}
-        self.groups_have_worked();
+        if let Some(mut load) = self.groups.next_load() {
+            while load.step(now()) == LoadProgress::More {}
+        } else if let Some(mut load) = self.transactions.next_load() {
+            while load.step(now()) == LoadProgress::More {}
+        } else {
+            return false;
+        }
+        self.coordinators_have_worked();
         true
     }
 
@@ -186,6 +204,7 @@ impl Node {
     /// Brings the coordinators up to a newly published image.
     pub(crate) fn published(&self, publication: &Publication, now: Now) {
         self.publish_to_groups(publication, now);
+        self.publish_to_transactions(publication);
         self.lifecycle.lock().metadata_is_ready(now);
         (self.hooks.wake_at)(now.mono);
     }
@@ -198,11 +217,35 @@ impl Node {
         if !deleted.is_empty() {
             self.groups.on_topics_deleted(&deleted, now);
         }
-        let topic = publication.image.topics.by_name(CONSUMER_OFFSETS_TOPIC);
         let configured = self.config.get(keys::OFFSETS_TOPIC_NUM_PARTITIONS);
-        let partitions = topic.map_or(configured, |topic| topic.partitions.len() as i32);
+        let partitions = partition_count(&publication.image, CONSUMER_OFFSETS_TOPIC, configured);
         self.groups.start(partitions);
-        let Some(topic) = topic else { return };
+        self.publish_leaderships(
+            publication,
+            CONSUMER_OFFSETS_TOPIC,
+            |partition, leadership| match leadership {
+                Leadership::Here(epoch) => self.groups.on_partition_leader(partition, epoch),
+                Leadership::Elsewhere(epoch) => self.groups.on_resign(partition, Some(epoch)),
+            },
+        );
+    }
+
+    fn publish_to_transactions(&self, publication: &Publication) {
+        let image = &publication.image;
+        self.transactions.set_transaction_version(image.features.level(Feature::TransactionVersion));
+        let configured = self.config.get(keys::TRANSACTION_STATE_LOG_NUM_PARTITIONS);
+        self.transactions.start(partition_count(image, TRANSACTION_STATE_TOPIC, configured));
+        self.publish_leaderships(publication, TRANSACTION_STATE_TOPIC, |partition, leadership| {
+            match leadership {
+                Leadership::Here(epoch) => self.transactions.on_partition_leader(partition, epoch),
+                Leadership::Elsewhere(epoch) => self.transactions.on_resign(partition, Some(epoch)),
+            }
+        });
+    }
+
+    /// Tells a coordinator of the partitions of its topic that this node has come to lead, or has ceased to.
+    fn publish_leaderships(&self, publication: &Publication, topic: &str, tell: impl Fn(i32, Leadership)) {
+        let Some(topic) = publication.image.topics.by_name(topic) else { return };
         let local = self.identity.node_id;
         let mut leads_more = false;
         for (number, registration) in &topic.partitions {
@@ -211,16 +254,27 @@ impl Node {
                 continue;
             }
             if registration.leader == local {
-                self.groups.on_partition_leader(*number, registration.leader_epoch);
+                tell(*number, Leadership::Here(registration.leader_epoch));
                 leads_more = true;
             } else if previous.is_some_and(|previous| previous.leader == local) {
-                self.groups.on_resign(*number, Some(registration.leader_epoch));
+                tell(*number, Leadership::Elsewhere(registration.leader_epoch));
             }
         }
         if leads_more {
             (self.hooks.shards_to_load)();
         }
     }
+}
+
+/// Who leads a coordinator's partition, since which epoch.
+enum Leadership {
+    Here(LeaderEpoch),
+    Elsewhere(LeaderEpoch),
+}
+
+/// As many as a coordinator's topic has; before it is there, as many as it will have.
+fn partition_count(image: &MetadataImage, topic: &str, configured: i32) -> i32 {
+    image.topics.by_name(topic).map_or(configured, |topic| topic.partitions.len() as i32)
 }
 
 /// The node as connections see it.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ottla_config::{Config, keys};
 use ottla_coordinator::group::consumer::assignor::Assignor;
 use ottla_coordinator::group::{Bounded, ConsumerGroupConfig, GroupCoordinatorConfig, MigrationPolicy};
+use ottla_coordinator::transaction::TransactionCoordinatorConfig;
 use ottla_log::cleaner::CleanerSettings;
 use ottla_log::log_manager::LogManagerConfig;
 use ottla_log::producer_state::ProducerStateConfig;
@@ -151,6 +152,22 @@ fn consumer_groups(config: &Config) -> ConsumerGroupConfig {
         assignors: assignors.iter().filter_map(|name| Assignor::from_name(name)).collect(),
         migration_policy: policy.unwrap_or(MigrationPolicy::Bidirectional),
         regex_refresh_interval_ms: i64::from(config.get(keys::GROUP_CONSUMER_REGEX_REFRESH_INTERVAL_MS)),
+    }
+}
+
+pub fn transactions(config: &Config) -> TransactionCoordinatorConfig {
+    TransactionCoordinatorConfig {
+        max_timeout_ms: config.get(keys::TRANSACTION_MAX_TIMEOUT_MS),
+        id_expiration_ms: i64::from(config.get(keys::TRANSACTIONAL_ID_EXPIRATION_MS)),
+        abort_timed_out_interval_ms: i64::from(
+            config.get(keys::TRANSACTION_ABORT_TIMED_OUT_TRANSACTION_CLEANUP_INTERVAL_MS),
+        ),
+        remove_expired_interval_ms: i64::from(
+            config.get(keys::TRANSACTION_REMOVE_EXPIRED_TRANSACTION_CLEANUP_INTERVAL_MS),
+        ),
+        load_buffer_bytes: size(config.get(keys::TRANSACTION_STATE_LOG_LOAD_BUFFER_SIZE)),
+        two_phase_commit: config.get(keys::TRANSACTION_TWO_PHASE_COMMIT_ENABLE),
+        write_timeout_ms: config.get(keys::REQUEST_TIMEOUT_MS),
     }
 }
 

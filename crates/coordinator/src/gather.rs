@@ -2,9 +2,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Collects the parts of an answer that comes from several shards, in the order of the parts.
-pub(crate) struct Gather<T> {
+/// Collects the parts of an answer that comes from several places, in the order of the parts.
+pub struct Gather<T> {
     state: Mutex<State<T>>,
+}
+
+impl<T> std::fmt::Debug for Gather<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gather")
+    }
 }
 
 struct State<T> {
@@ -15,7 +21,7 @@ struct State<T> {
 
 impl<T: Send + 'static> Gather<T> {
     /// `finish` gets all parts once the last has come; at once if there are none.
-    pub(crate) fn new(parts: usize, finish: impl FnOnce(Vec<T>) + Send + 'static) -> Arc<Gather<T>> {
+    pub fn new(parts: usize, finish: impl FnOnce(Vec<T>) + Send + 'static) -> Arc<Gather<T>> {
         let finish: Box<dyn FnOnce(Vec<T>) + Send> = Box::new(finish);
         if parts == 0 {
             finish(Vec::new());
@@ -26,7 +32,8 @@ impl<T: Send + 'static> Gather<T> {
         Arc::new(Gather { state: Mutex::new(State { parts: slots, missing: parts, finish: Some(finish) }) })
     }
 
-    pub(crate) fn put(&self, index: usize, part: T) {
+    /// The part at `index`; of several, the last before all are there.
+    pub fn put(&self, index: usize, part: T) {
         let mut state = self.state.lock();
         let Some(slot) = state.parts.get_mut(index) else { return };
         if slot.replace(part).is_none() {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::runtime::{
     BATCH_HEADER_BYTES, EncodedRecord, LogChunk, PartitionReader, PartitionWriter, Responder, StoredBatch,
-    StoredContent, StoredRecord, WriteBatch,
+    StoredContent, StoredRecord, TransactionMarker, WriteBatch,
 };
 
 /// The logs of all partitions.
@@ -73,6 +73,19 @@ impl MemoryLogs {
         log.high_watermark = log.high_watermark.max(end);
     }
 
+    /// The log's end after an append, which is committed if everything is.
+    fn appended(&self, partition: i32) -> Offset {
+        let end = self.log(partition).end();
+        if *self.commit_at_once.lock() {
+            self.commit(partition);
+            let listener = self.listener.lock().clone();
+            if let Some(listener) = listener {
+                listener(partition, end);
+            }
+        }
+        end
+    }
+
     pub(crate) fn push(&self, partition: i32, content: Content) {
         let mut logs = self.logs.lock();
         let log = logs.entry(partition).or_default();
@@ -112,16 +125,22 @@ impl PartitionWriter for MemoryLogs {
         }
         let bytes = BATCH_HEADER_BYTES + batch.records.iter().map(EncodedRecord::max_bytes).sum::<usize>();
         assert!(!batch.records.is_empty() && bytes <= *self.max_batch_bytes.lock());
-        self.push(partition.partition, Content::Records(batch.producer, batch.records));
-        let end = self.log(partition.partition).end();
-        if *self.commit_at_once.lock() {
-            self.commit(partition.partition);
-            let listener = self.listener.lock().clone();
-            if let Some(listener) = listener {
-                listener(partition.partition, end);
-            }
+        let producer = batch.transaction.map(|transaction| transaction.producer);
+        self.push(partition.partition, Content::Records(producer, batch.records));
+        Ok(self.appended(partition.partition))
+    }
+
+    fn append_marker(
+        &self,
+        partition: &TopicPartition,
+        marker: TransactionMarker,
+        _now: Now,
+    ) -> Result<Offset, ErrorCode> {
+        if let Some(code) = self.failures.lock().pop_front() {
+            return Err(code);
         }
-        Ok(end)
+        self.push(partition.partition, Content::EndTransaction(marker.producer, marker.committed));
+        Ok(self.appended(partition.partition))
     }
 
     fn max_batch_bytes(&self, _partition: &TopicPartition) -> usize {

@@ -82,7 +82,7 @@ fn of_validation(error: &ValidationError) -> AppendRefusal {
     AppendRefusal { code, message: Some(error.to_string()), record_errors }
 }
 
-fn of_producer_state(error: &ProducerStateError) -> ErrorCode {
+pub fn of_producer_state(error: &ProducerStateError) -> ErrorCode {
     match error {
         ProducerStateError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
         ProducerStateError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::AppendError;
+use ottla_log::producer_state::VerificationGuard;
 use ottla_record::AppendOrigin;
 use ottla_types::{Now, Offset, Timestamp};
 use ottla_wire::ErrorCode;
@@ -18,6 +19,15 @@ use crate::partition::{Appended, LeaderAppendError, LeaderHint, Partition};
 pub struct ProduceEntry {
     pub partition: Result<Arc<Partition>, ErrorCode>,
     pub records: Bytes,
+    /// What [`Partition::start_verification`] gave for a transactional batch.
+    pub verification: VerificationGuard,
+}
+
+impl ProduceEntry {
+    /// Records that are no part of a transaction.
+    pub fn new(partition: Result<Arc<Partition>, ErrorCode>, records: Bytes) -> ProduceEntry {
+        ProduceEntry { partition, records, verification: VerificationGuard::NotNeeded }
+    }
 }
 
 /// What a producer is told of one partition.
@@ -66,6 +76,16 @@ pub struct ProduceParams {
     /// How long acks=all may wait.
     pub timeout_ms: i32,
     pub origin: AppendOrigin,
+    /// Of the transactions that markers end (`transaction.version`); 0 for all else.
+    pub transaction_version: i16,
+}
+
+impl ProduceParams {
+    /// Of markers, which every in-sync replica must have.
+    pub fn of_markers(transaction_version: i16, timeout_ms: i32) -> ProduceParams {
+        let origin = AppendOrigin::Coordinator;
+        ProduceParams { required_acks: -1, timeout_ms, origin, transaction_version }
+    }
 }
 
 impl ReplicaManager {
@@ -83,7 +103,7 @@ impl ReplicaManager {
         let mut changed = Vec::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
             let (result, appended) = match entry.partition {
-                Ok(partition) => append_one(&params, partition, &entry.records, now),
+                Ok(partition) => append_one(&params, entry.verification, partition, &entry.records, now),
                 Err(code) => (ProduceResult::refused(code), None),
             };
             results.push(result);
@@ -101,17 +121,18 @@ impl ReplicaManager {
         }
     }
 
-    /// Appends to one partition and does not wait for other replicas: for coordinators, who follow the high watermark
-    /// themselves. Returns where the log ends after the batch.
+    /// Appends what a coordinator writes to its own partition and does not wait for other replicas: it follows the high
+    /// watermark itself. `transaction_version` is that of a marker. Returns where the log ends after the batch.
     pub fn append(
         &self,
         partition: Arc<Partition>,
         records: &Bytes,
-        origin: AppendOrigin,
+        verification: VerificationGuard,
+        transaction_version: i16,
         now: Now,
     ) -> Result<Offset, ErrorCode> {
-        let params = ProduceParams { required_acks: -1, timeout_ms: 0, origin };
-        let (result, appended) = append_one(&params, partition, records, now);
+        let params = ProduceParams::of_markers(transaction_version, 0);
+        let (result, appended) = append_one(&params, verification, partition, records, now);
         let Some((partition, appended)) = appended else {
             return Err(result.refusal.map_or(ErrorCode::UnknownServerError, |refusal| refusal.code));
         };
@@ -137,11 +158,12 @@ impl ReplicaManager {
 
 fn append_one(
     params: &ProduceParams,
+    verification: VerificationGuard,
     partition: Arc<Partition>,
     records: &Bytes,
     now: Now,
 ) -> (ProduceResult, Option<(Arc<Partition>, Appended)>) {
-    match partition.append(records, params.origin, params.required_acks, now) {
+    match partition.append(records, params, verification, now) {
         Ok(appended) => (ProduceResult::appended(&appended), Some((partition, appended))),
         Err(LeaderAppendError::Refused(code)) => {
             let leader_hint = (code == ErrorCode::NotLeaderOrFollower).then(|| partition.leader_hint());

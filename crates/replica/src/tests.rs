@@ -70,8 +70,9 @@ impl Harness {
     fn produce(&self, acks: i16, timeout_ms: i32, values: &[&str], now: Now) -> Answers<ProduceResult> {
         let answers: Answers<ProduceResult> = Arc::default();
         let into = Arc::clone(&answers);
-        let entry = ProduceEntry { partition: Ok(Arc::clone(&self.partition)), records: batch(values, now) };
-        let params = ProduceParams { required_acks: acks, timeout_ms, origin: AppendOrigin::Client };
+        let entry = ProduceEntry::new(Ok(Arc::clone(&self.partition)), batch(values, now));
+        let origin = AppendOrigin::Client;
+        let params = ProduceParams { required_acks: acks, timeout_ms, origin, transaction_version: 0 };
         self.manager.produce(params, vec![entry], now, move |results| into.lock().extend(results));
         answers
     }

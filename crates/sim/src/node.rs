@@ -282,6 +282,9 @@ fn config(settings: &[(&str, &str)]) -> Arc<Config> {
         ("controller.quorum.voters", "1@localhost:9093"),
         ("offsets.topic.replication.factor", "1"),
         ("offsets.topic.num.partitions", "3"),
+        ("transaction.state.log.replication.factor", "1"),
+        ("transaction.state.log.min.isr", "1"),
+        ("transaction.state.log.num.partitions", "3"),
         ("group.initial.rebalance.delay.ms", "0"),
         // Several threads would come to the disk in an order that no seed decides.
         ("num.recovery.threads.per.data.dir", "1"),

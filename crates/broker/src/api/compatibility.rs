@@ -18,9 +18,8 @@ listener, with the versions that each of the two advertises.
 
 /// What a client might stumble over, by API.
 const NOTES: &[(ApiKey, &str)] = &[
-    (ApiKey::Produce, "Versions 0 to 2 close the connection, as in Apache Kafka. No transactions."),
-    (ApiKey::FindCoordinator, "Coordinators of groups; there are none of transactions and share groups."),
-    (ApiKey::InitProducerId, "Idempotent producers; none with a transactional id."),
+    (ApiKey::Produce, "Versions 0 to 2 close the connection, as in Apache Kafka."),
+    (ApiKey::FindCoordinator, "Coordinators of groups and transactions; there are none of share groups."),
     (ApiKey::DescribeConfigs, "A broker's loggers can't be changed and are not listed."),
     (ApiKey::IncrementalAlterConfigs, "A broker's loggers can't be changed."),
 ];

@@ -40,13 +40,13 @@ pub fn dispatch(node: &Arc<Node>, connection: &Arc<Connection>, frame: Bytes, no
         return slot.send(Reply::Close(format!("{key} version {version} is not served, {versions} are")));
     }
     (api.handle)(node, RawCall { context, body, slot });
-    if sets_group_timers(key) {
-        node.groups_have_worked();
+    if sets_timers(key) {
+        node.coordinators_have_worked();
     }
 }
 
-/// Requests that the group coordinator may answer later, or follow up by itself.
-fn sets_group_timers(key: ApiKey) -> bool {
+/// Requests that a coordinator may answer later, or follow up by itself.
+fn sets_timers(key: ApiKey) -> bool {
     matches!(
         key,
         ApiKey::JoinGroup
@@ -56,6 +56,12 @@ fn sets_group_timers(key: ApiKey) -> bool {
             | ApiKey::OffsetCommit
             | ApiKey::OffsetDelete
             | ApiKey::DeleteGroups
+            | ApiKey::InitProducerId
+            | ApiKey::AddPartitionsToTxn
+            | ApiKey::AddOffsetsToTxn
+            | ApiKey::EndTxn
+            | ApiKey::WriteTxnMarkers
+            | ApiKey::TxnOffsetCommit
     )
 }
 

@@ -1,8 +1,9 @@
-//! FindCoordinator: which node coordinates a group. From version 4 on several keys at once (KIP-699).
+//! FindCoordinator: which node coordinates a group or a transactional id. From version 4 on several keys at once (KIP-699).
 
 use std::sync::Arc;
 
 use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
+use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
 use ottla_types::Uuid;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::FindCoordinatorRequest;
@@ -33,14 +34,15 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<FindCoordinatorRequest>) {
     answer.reply(&FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() });
 }
 
-/// Transactions and share groups have no coordinator here.
+/// Share groups have no coordinator here.
 fn find(node: &Arc<Node>, context: &Context, key_type: i8, key: &str) -> Result<NodeEndpoint, ErrorCode> {
     match key_type {
-        GROUP => group_coordinator(node, context, key),
+        GROUP => leader(node, context, CONSUMER_OFFSETS_TOPIC, node.groups.partition_for(key)),
+        TRANSACTION => leader(node, context, TRANSACTION_STATE_TOPIC, node.transactions.partition_for(key)),
         SHARE if context.version() < SHARE_SINCE || !is_share_partition(key) => {
             Err(ErrorCode::InvalidRequest)
         }
-        TRANSACTION | SHARE => Err(ErrorCode::CoordinatorNotAvailable),
+        SHARE => Err(ErrorCode::CoordinatorNotAvailable),
         _ => Err(ErrorCode::InvalidRequest),
     }
 }
@@ -54,13 +56,19 @@ fn is_share_partition(key: &str) -> bool {
     !group.is_empty() && topic_id.parse::<Uuid>().is_ok() && is_partition
 }
 
-/// The leader of the group's partition. The topic is created by the first who asks: there is no coordinator until then.
-fn group_coordinator(node: &Arc<Node>, context: &Context, group_id: &str) -> Result<NodeEndpoint, ErrorCode> {
+/// The leader of a partition of the coordinators' topic. The topic is created by the first who asks: there is no
+/// coordinator until then.
+fn leader(
+    node: &Arc<Node>,
+    context: &Context,
+    topic_name: &str,
+    partition: Option<i32>,
+) -> Result<NodeEndpoint, ErrorCode> {
     let unavailable = ErrorCode::CoordinatorNotAvailable;
-    let partition = node.groups.partition_for(group_id).ok_or(unavailable)?;
+    let partition = partition.ok_or(unavailable)?;
     let image = node.metadata.image();
-    let Some(topic) = image.topics.by_name(CONSUMER_OFFSETS_TOPIC) else {
-        node.create_internal_topic(CONSUMER_OFFSETS_TOPIC, context.now);
+    let Some(topic) = image.topics.by_name(topic_name) else {
+        node.create_internal_topic(topic_name, context.now);
         return Err(unavailable);
     };
     let registration = topic.partitions.get(&partition).ok_or(unavailable)?;

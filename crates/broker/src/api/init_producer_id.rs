@@ -1,8 +1,8 @@
-//! InitProducerId (KIP-98): gives idempotent producers their ids.
+//! InitProducerId (KIP-98, KIP-360): gives idempotent producers their ids, and transactional ones theirs from the
+//! coordinator of their transactional id.
 
 use std::sync::Arc;
 
-use ottla_config::keys;
 use ottla_types::{ProducerEpoch, ProducerId};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::init_producer_id_request::InitProducerIdRequest;
@@ -11,29 +11,26 @@ use ottla_wire::messages::init_producer_id_response::InitProducerIdResponse;
 use super::call::Call;
 use crate::node::Node;
 
-pub(super) fn handle(node: &Arc<Node>, call: Call<InitProducerIdRequest>) {
-    if let Some(code) = refuse(node, &call.request) {
-        return call.reply(&response(Err(code)));
-    }
-    let (_, _, answer) = call.into_parts();
-    node.new_producer_id(move |id| answer.reply(&response(id)));
-}
+/// Since this version clients know PRODUCER_FENCED here.
+const PRODUCER_FENCED_SINCE: i16 = 4;
 
-/// What keeps the producer from getting an id of its own. One with a transactional id gets its from the transaction's
-/// coordinator, which this node is not.
-fn refuse(node: &Node, request: &InitProducerIdRequest) -> Option<ErrorCode> {
+pub(super) fn handle(node: &Arc<Node>, call: Call<InitProducerIdRequest>) {
+    let (context, request, answer) = call.into_parts();
     let has_id = request.producer_id != ProducerId::NONE.0;
     let has_epoch = request.producer_epoch != ProducerEpoch::NONE.0;
     if has_id != has_epoch {
-        return Some(ErrorCode::InvalidRequest);
+        return answer.reply(&response(Err(ErrorCode::InvalidRequest)));
     }
-    let transactional_id = request.transactional_id.as_deref()?;
-    let timeouts_ms = 1..=node.config.get(keys::TRANSACTION_MAX_TIMEOUT_MS);
-    Some(match transactional_id {
-        "" => ErrorCode::InvalidRequest,
-        _ if !timeouts_ms.contains(&request.transaction_timeout_ms) => ErrorCode::InvalidTransactionTimeout,
-        _ => ErrorCode::NotCoordinator,
-    })
+    if request.transactional_id.is_none() {
+        return node.new_producer_id(move |id| answer.reply(&response(id)));
+    }
+    let is_old = context.version() < PRODUCER_FENCED_SINCE;
+    node.transactions.init_producer_id(request, context.now, move |mut response| {
+        if is_old && response.error_code == ErrorCode::ProducerFenced.code() {
+            response.error_code = ErrorCode::InvalidProducerEpoch.code();
+        }
+        answer.reply(&response);
+    });
 }
 
 fn response(id: Result<ProducerId, ErrorCode>) -> InitProducerIdResponse {

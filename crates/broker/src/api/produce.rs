@@ -3,11 +3,13 @@
 //! Version 13 names topics by id (KIP-516), 10 tells of the leader where it is elsewhere (KIP-951), 8 tells which records
 //! are at fault (KIP-467).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ottla_coordinator::runtime::Producer;
 use ottla_record::{AppendOrigin, BatchHeader, Batches, Codec};
 use ottla_replica::{ProduceEntry, ProduceParams, ProduceResult};
-use ottla_types::is_internal_topic;
+use ottla_types::{Now, is_internal_topic};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
 use ottla_wire::messages::produce_response::{
@@ -17,6 +19,7 @@ use ottla_wire::messages::produce_response::{
 use super::call::{Answer, Call, Context};
 use super::partitions::{LeaderHints, TopicKey};
 use crate::node::Node;
+use crate::transactions::{Support, TransactionalAppend};
 
 /// The client that may append to internal topics, as in Kafka.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
@@ -36,18 +39,100 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<ProduceRequest>) {
                 Some(code) => Err(code),
                 None => find(node, &context, key, data.index, &records),
             };
-            entries.push(ProduceEntry { partition, records });
+            entries.push(ProduceEntry::new(partition, records));
         }
     }
     let params = ProduceParams {
         required_acks: request.acks,
         timeout_ms: request.timeout_ms,
         origin: AppendOrigin::Client,
+        transaction_version: 0,
     };
-    let now = context.now;
+    let (now, version) = (context.now, context.version());
     let reply =
         Reply { node: Arc::clone(node), context, acks: request.acks, topics: request.topic_data, answer };
-    node.replicas.produce(params, entries, now, move |results| reply.send(results));
+    let Some(transactional) = transactional(&mut entries, request.transactional_id) else {
+        return node.replicas.produce(params, entries, now, move |results| reply.send(results));
+    };
+    let again = Arc::clone(node);
+    verify(node, transactional, entries, version, now, move |entries| {
+        again.replicas.produce(params, entries, now, move |results| reply.send(results));
+    });
+    node.coordinators_have_worked();
+}
+
+/// The parts of a request that belong to a transaction.
+struct Transactional {
+    transactional_id: Arc<str>,
+    producer: Producer,
+    /// Places of its entries, and the first sequence number in each.
+    entries: Vec<(usize, i32)>,
+}
+
+/// What of the request belongs to a transaction; none if nothing does. A request is of one producer: one of several is
+/// refused as a whole.
+fn transactional(entries: &mut [ProduceEntry], transactional_id: Option<String>) -> Option<Transactional> {
+    let transactional_id = transactional_id?;
+    let mut producers = BTreeSet::new();
+    let mut found = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let header = entry.partition.as_ref().ok().and_then(|_| BatchHeader::parse(&entry.records).ok()?);
+        if let Some(header) = header.filter(|header| header.is_transactional() && header.has_producer_id()) {
+            producers.insert(Producer { id: header.producer_id, epoch: header.producer_epoch });
+            found.push((index, header.base_sequence));
+        }
+    }
+    let producer = producers.pop_first()?;
+    if !producers.is_empty() {
+        for entry in entries.iter_mut() {
+            entry.partition = Err(ErrorCode::InvalidProducerIdMapping);
+        }
+        return None;
+    }
+    Some(Transactional { transactional_id: Arc::from(transactional_id), producer, entries: found })
+}
+
+/// Lets the transaction's coordinator confirm the partitions in which the transaction begins.
+fn verify(
+    node: &Arc<Node>,
+    transactional: Transactional,
+    mut entries: Vec<ProduceEntry>,
+    version: i16,
+    now: Now,
+    done: impl FnOnce(Vec<ProduceEntry>) + Send + 'static,
+) {
+    let support = Support::of_produce(version);
+    let Transactional { transactional_id, producer, entries: places } = transactional;
+    let partitions: Vec<_> = places
+        .iter()
+        .filter_map(|(index, sequence)| {
+            let partition = entries.get(*index)?.partition.as_ref().ok()?;
+            Some((Arc::clone(partition), *sequence))
+        })
+        .collect();
+    let append = TransactionalAppend { transactional_id, producer, support };
+    node.verify_append(append, &partitions, now, move |guards| {
+        for ((index, _), guard) in places.into_iter().zip(guards) {
+            let Some(entry) = entries.get_mut(index) else { continue };
+            match guard {
+                Ok(guard) => entry.verification = guard,
+                Err(code) => entry.partition = Err(of_verification(code, support)),
+            }
+        }
+        done(entries);
+    });
+}
+
+/// Codes that clients of all versions know to retry: NOT_ENOUGH_REPLICAS, since it has them ask for no new metadata.
+fn of_verification(code: ErrorCode, support: Support) -> ErrorCode {
+    match code {
+        ErrorCode::NetworkException
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
+        ErrorCode::ConcurrentTransactions if support != Support::Add => ErrorCode::NotEnoughReplicas,
+        code => code,
+    }
 }
 
 /// What is wrong with the request as a whole.
@@ -88,8 +173,7 @@ fn find(
     Ok(partition)
 }
 
-/// A partition gets one batch of magic 2. A transaction's batch is taken only when the transaction's coordinator has
-/// confirmed the partition; there is none to ask.
+/// A partition gets one batch of magic 2.
 fn check_single_batch(version: i16, records: &[u8]) -> Result<(), ErrorCode> {
     let mut batches = Batches::new(records);
     let mut next = || batches.next().transpose().map_err(|_| ErrorCode::CorruptMessage);
@@ -104,7 +188,7 @@ fn check_single_batch(version: i16, records: &[u8]) -> Result<(), ErrorCode> {
     if next()?.is_some() {
         return Err(ErrorCode::InvalidRecord);
     }
-    if header.is_transactional() { Err(ErrorCode::NotEnoughReplicas) } else { Ok(()) }
+    Ok(())
 }
 
 /// What is kept of a request until its answer is due.

@@ -92,7 +92,7 @@ impl Harness {
             at(0),
         );
         Harness {
-            node: Arc::new(node),
+            node,
             connection: connection(),
             client_id: "client".to_owned(),
             answers: Arc::default(),

@@ -133,7 +133,7 @@ fn log_dirs_are_described_with_their_logs() {
 }
 
 #[test]
-fn ids_of_transactions_have_no_coordinator_here() {
+fn requests_for_transactional_ids_are_checked_first() {
     let harness = Harness::new();
     let check = |request: &InitProducerIdRequest, expected: ErrorCode| {
         let response = harness.call(5, request, at(0));
@@ -145,7 +145,7 @@ fn ids_of_transactions_have_no_coordinator_here() {
         transaction_timeout_ms,
         ..InitProducerIdRequest::default()
     };
-    check(&of("x", 60_000), ErrorCode::NotCoordinator);
+    check(&of("x", 60_000), ErrorCode::CoordinatorNotAvailable);
     check(&of("", 60_000), ErrorCode::InvalidRequest);
     for timeout_ms in [0, -1, 900_001] {
         check(&of("x", timeout_ms), ErrorCode::InvalidTransactionTimeout);

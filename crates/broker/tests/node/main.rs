@@ -13,3 +13,4 @@ mod log_settings;
 mod metadata_settings;
 mod node_settings;
 mod topics;
+mod transactions;

@@ -25,7 +25,7 @@ use ottla_wire::messages::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
     LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse,
     OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest,
-    SyncGroupResponse,
+    SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 
 use super::config::GroupCoordinatorConfig;
@@ -38,6 +38,7 @@ use super::shard::{GroupShard, GroupTurn};
 use crate::gather::Gather;
 use crate::runtime::{
     LoadProgress, LoadTask, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
+    TransactionMarker,
 };
 
 /// The topic that group coordinators keep their state in.
@@ -370,6 +371,40 @@ impl GroupCoordinator {
                 result => turn.reply_at_once(responder, result),
             }
         });
+    }
+
+    /// Commits as part of a transaction: nobody hears of the offsets unless it is committed. `verification` is the number
+    /// that the log has given for the transaction, where one was needed. Topics that are unknown must be answered for
+    /// before.
+    pub fn txn_offset_commit(
+        &self,
+        context: RequestContext,
+        request: TxnOffsetCommitRequest,
+        verification: Option<u64>,
+        reply: impl FnOnce(TxnOffsetCommitResponse) + Send + 'static,
+    ) {
+        let template = request.topics.clone();
+        let error = move |code: ErrorCode| errors::txn_offset_commit(template, code);
+        let partition = match self.partition_of_named(&request.group_id) {
+            Ok(partition) => partition,
+            Err(code) => return reply(error(code)),
+        };
+        let now = context.now;
+        self.runtime.submit(partition, now, responder(reply, error), move |shard, turn, responder| {
+            shard.commit_transactional_offsets(turn, request, verification, responder);
+        });
+    }
+
+    /// Ends a transaction that may have committed offsets in `partition` of `__consumer_offsets`: appends the marker, and
+    /// answers when it is committed.
+    pub fn end_transaction(
+        &self,
+        partition: i32,
+        marker: TransactionMarker,
+        now: Now,
+        reply: impl FnOnce(Result<(), ErrorCode>) + Send + 'static,
+    ) {
+        self.runtime.end_transaction(partition, now, marker, Responder::new(reply));
     }
 
     pub fn offset_delete(

@@ -9,8 +9,11 @@ use tracing::{error, warn};
 
 use super::Shard;
 use super::responder::Reply;
+use super::responder::Responder;
 use super::shards::RuntimeConfig;
-use super::storage::{BATCH_HEADER_BYTES, EncodedRecord, PartitionWriter, Producer, WriteBatch};
+use super::storage::{
+    BATCH_HEADER_BYTES, EncodedRecord, Membership, PartitionWriter, TransactionMarker, WriteBatch,
+};
 use super::timers::Timers;
 use super::turn::{Effects, TimerChange, Turn};
 
@@ -41,7 +44,7 @@ pub(crate) struct Active<S: Shard> {
 /// Records that are replayed and not yet appended.
 struct OpenBatch<S: Shard> {
     opened_at: MonoMs,
-    producer: Option<Producer>,
+    transaction: Option<Membership>,
     records: Vec<EncodedRecord>,
     bytes: usize,
     max_bytes: usize,
@@ -192,11 +195,11 @@ impl<S: Shard> Active<S> {
             replies: effects.replies,
             completions: effects.completions,
         };
-        match self.write(effects.records, effects.may_split, effects.producer, now) {
+        match self.write(effects.records, effects.may_split, effects.transaction, now) {
             Ok(()) => self.wait(waiting),
             Err(code) => self.finish(waiting, Err(code)),
         }
-        if effects.producer.is_some() {
+        if effects.transaction.is_some() {
             self.flush(now);
         }
     }
@@ -206,7 +209,7 @@ impl<S: Shard> Active<S> {
         &mut self,
         records: Vec<S::Record>,
         may_split: bool,
-        producer: Option<Producer>,
+        transaction: Option<Membership>,
         now: Now,
     ) -> Result<(), ErrorCode> {
         if records.is_empty() {
@@ -215,17 +218,17 @@ impl<S: Shard> Active<S> {
         let encoded = records.iter().map(S::encode).collect::<Result<Vec<EncodedRecord>, ErrorCode>>()?;
         let max_bytes = self.writer.max_batch_bytes(&self.partition);
         let bytes = encoded.iter().map(EncodedRecord::max_bytes).sum::<usize>();
-        let in_one_batch = !may_split || producer.is_some() || BATCH_HEADER_BYTES + bytes <= max_bytes;
+        let in_one_batch = !may_split || transaction.is_some() || BATCH_HEADER_BYTES + bytes <= max_bytes;
         if in_one_batch {
-            self.make_room(bytes, max_bytes, producer, now)?;
+            self.make_room(bytes, max_bytes, transaction, now)?;
         } else if encoded.iter().any(|record| BATCH_HEADER_BYTES + record.max_bytes() > max_bytes) {
             return Err(ErrorCode::MessageTooLarge);
         }
         for (record, encoded) in records.into_iter().zip(encoded) {
             if !in_one_batch {
-                self.make_room(encoded.max_bytes(), max_bytes, producer, now)?;
+                self.make_room(encoded.max_bytes(), max_bytes, transaction, now)?;
             }
-            self.put(record, encoded, producer, max_bytes, now);
+            self.put(record, encoded, transaction, max_bytes, now);
         }
         Ok(())
     }
@@ -235,14 +238,14 @@ impl<S: Shard> Active<S> {
         &mut self,
         bytes: usize,
         max_bytes: usize,
-        producer: Option<Producer>,
+        transaction: Option<Membership>,
         now: Now,
     ) -> Result<(), ErrorCode> {
         if BATCH_HEADER_BYTES + bytes > max_bytes {
             return Err(ErrorCode::MessageTooLarge);
         }
         let fits = |batch: &OpenBatch<S>| {
-            batch.producer.is_none() && producer.is_none() && batch.bytes + bytes <= batch.max_bytes
+            batch.transaction.is_none() && transaction.is_none() && batch.bytes + bytes <= batch.max_bytes
         };
         match &self.batch {
             Some(batch) if !fits(batch) => self.try_flush(now),
@@ -254,7 +257,7 @@ impl<S: Shard> Active<S> {
         &mut self,
         record: S::Record,
         encoded: EncodedRecord,
-        producer: Option<Producer>,
+        transaction: Option<Membership>,
         max_bytes: usize,
         now: Now,
     ) {
@@ -263,7 +266,7 @@ impl<S: Shard> Active<S> {
         }
         let batch = self.batch.get_or_insert_with(|| OpenBatch {
             opened_at: now.mono,
-            producer,
+            transaction,
             records: Vec::new(),
             bytes: BATCH_HEADER_BYTES,
             max_bytes,
@@ -272,6 +275,7 @@ impl<S: Shard> Active<S> {
         let offset = self.end + batch.records.len() as i64;
         batch.bytes += encoded.max_bytes();
         batch.records.push(encoded);
+        let producer = transaction.map(|transaction| transaction.producer);
         S::replay(&mut self.state, offset, producer, record);
     }
 
@@ -303,8 +307,47 @@ impl<S: Shard> Active<S> {
     fn try_flush(&mut self, now: Now) -> Result<(), ErrorCode> {
         let Some(batch) = self.batch.take() else { return Ok(()) };
         let next = self.end + batch.records.len() as i64;
-        let append = WriteBatch { timestamp: now.wall, producer: batch.producer, records: batch.records };
-        let result = match self.writer.append(&self.partition, append, now) {
+        let append =
+            WriteBatch { timestamp: now.wall, transaction: batch.transaction, records: batch.records };
+        let appended = self.writer.append(&self.partition, append, now);
+        let result = self.settle_append(appended, next);
+        match result {
+            Ok(()) => {
+                self.waiting
+                    .extend(batch.waiting.into_iter().map(|waiting| Waiting { end: next, ..waiting }));
+            }
+            Err(code) => {
+                for waiting in batch.waiting {
+                    self.finish(waiting, Err(code));
+                }
+            }
+        }
+        result
+    }
+
+    /// Ends a transaction whose records lie in this log: the marker is a batch of its own.
+    pub(crate) fn end_transaction(&mut self, now: Now, marker: TransactionMarker, responder: Responder<()>) {
+        self.flush(now);
+        self.versions.push_back((self.end, self.state.clone()));
+        S::replay_end_transaction(&mut self.state, marker.producer, marker.committed);
+        let next = self.end.next();
+        let appended = self.writer.append_marker(&self.partition, marker, now);
+        let result = self.settle_append(appended, next);
+        let waiting = Waiting {
+            end: next,
+            deadline: now.mono.plus_ms(i64::from(self.config.write_timeout_ms)),
+            replies: vec![Reply::new(responder, ())],
+            completions: Vec::new(),
+        };
+        match result {
+            Ok(()) => self.wait(waiting),
+            Err(code) => self.finish(waiting, Err(code)),
+        }
+    }
+
+    /// Takes note of what became of an append of what is replayed already: what failed is taken back.
+    fn settle_append(&mut self, appended: Result<Offset, ErrorCode>, next: Offset) -> Result<(), ErrorCode> {
+        let result = match appended {
             Ok(end) if end == next => Ok(()),
             Ok(end) => {
                 error!(partition = %self.partition, %end, expected = %next, "the log holds records of others");
@@ -312,24 +355,14 @@ impl<S: Shard> Active<S> {
                 Err(ErrorCode::NotCoordinator)
             }
             Err(code) => {
-                error!(partition = %self.partition, ?code, "append failed");
+                warn!(partition = %self.partition, ?code, "append failed");
                 Err(code)
             }
         };
-        match result {
-            Ok(()) => {
-                self.end = next;
-                self.waiting
-                    .extend(batch.waiting.into_iter().map(|waiting| Waiting { end: next, ..waiting }));
-            }
-            Err(code) => {
-                if let Some((_, before)) = self.versions.pop_back() {
-                    self.state = before;
-                }
-                for waiting in batch.waiting {
-                    self.finish(waiting, Err(code));
-                }
-            }
+        if result.is_ok() {
+            self.end = next;
+        } else if let Some((_, before)) = self.versions.pop_back() {
+            self.state = before;
         }
         result
     }

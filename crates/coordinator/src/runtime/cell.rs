@@ -14,8 +14,9 @@ use tracing::debug;
 use super::Shard;
 use super::active::{Active, Answer};
 use super::load::LoadedLog;
+use super::responder::Responder;
 use super::shards::RuntimeConfig;
-use super::storage::PartitionWriter;
+use super::storage::{PartitionWriter, TransactionMarker};
 use super::turn::Turn;
 
 /// An operation: it gets the shard, or the reason why it can't.
@@ -24,6 +25,7 @@ pub(crate) type Operation<S> =
 
 pub(crate) enum Event<S: Shard> {
     Operation(Now, Operation<S>),
+    EndTransaction(Now, TransactionMarker, Responder<()>),
     HighWatermark(Offset),
     Tick(Now),
     Loaded(Now, Result<Box<LoadedLog<S>>, ErrorCode>),
@@ -161,15 +163,19 @@ impl<S: Shard> Cell<S> {
         match event {
             Event::Operation(now, operation) => {
                 held.observe(now);
-                let refusal = match &mut held.phase {
-                    Phase::Active(active) => {
-                        active.run(held.now, |shard, turn| operation(Ok((shard, turn))));
-                        return;
-                    }
-                    Phase::Loading(_) => ErrorCode::CoordinatorLoadInProgress,
-                    Phase::Failed | Phase::Closed => ErrorCode::NotCoordinator,
-                };
-                held.answers.push(Box::new(move || operation(Err(refusal))));
+                let now = held.now;
+                match held.active() {
+                    Ok(active) => active.run(now, |shard, turn| operation(Ok((shard, turn)))),
+                    Err(refusal) => held.answers.push(Box::new(move || operation(Err(refusal)))),
+                }
+            }
+            Event::EndTransaction(now, marker, responder) => {
+                held.observe(now);
+                let now = held.now;
+                match held.active() {
+                    Ok(active) => active.end_transaction(now, marker, responder),
+                    Err(refusal) => held.answers.push(Box::new(move || responder.answer(Err(refusal)))),
+                }
             }
             Event::HighWatermark(offset) => held.high_watermark = held.high_watermark.max(offset),
             Event::Tick(now) => {
@@ -230,6 +236,15 @@ impl<S: Shard> Cell<S> {
 }
 
 impl<S: Shard> Held<S> {
+    /// The shard that serves requests, or what they are refused with.
+    fn active(&mut self) -> Result<&mut Active<S>, ErrorCode> {
+        match &mut self.phase {
+            Phase::Active(active) => Ok(active),
+            Phase::Loading(_) => Err(ErrorCode::CoordinatorLoadInProgress),
+            Phase::Failed | Phase::Closed => Err(ErrorCode::NotCoordinator),
+        }
+    }
+
     /// Time goes forward, however the threads overtake each other between reading the clock and getting here.
     fn observe(&mut self, now: Now) {
         if now.mono >= self.now.mono {

@@ -36,8 +36,8 @@ pub use load::{LoadProgress, LoadTask};
 pub use responder::Responder;
 pub use shards::{Runtime, RuntimeConfig};
 pub use storage::{
-    BATCH_HEADER_BYTES, EncodedRecord, LogChunk, PartitionReader, PartitionWriter, Producer, StoredBatch,
-    StoredContent, StoredRecord, WriteBatch,
+    BATCH_HEADER_BYTES, EncodedRecord, LogChunk, Membership, PartitionReader, PartitionWriter, Producer,
+    StoredBatch, StoredContent, StoredRecord, TransactionMarker, WriteBatch,
 };
 pub use turn::Turn;
 

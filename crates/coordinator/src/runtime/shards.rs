@@ -7,7 +7,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::cell::{Cell, Event};
 use super::load::LoadTask;
-use super::storage::{PartitionReader, PartitionWriter};
+use super::storage::{PartitionReader, PartitionWriter, TransactionMarker};
 use super::turn::Turn;
 use super::{Responder, Shard};
 
@@ -120,6 +120,21 @@ impl<S: Shard> Runtime<S> {
                 Err(code) => responder.answer(Err(code)),
             }),
         ));
+    }
+
+    /// Ends a transaction whose records may lie in the log of `partition`: appends the marker, and answers when it is
+    /// committed.
+    pub fn end_transaction(
+        &self,
+        partition: i32,
+        now: Now,
+        marker: TransactionMarker,
+        responder: Responder<()>,
+    ) {
+        match self.cell(partition) {
+            Some(cell) => cell.post(Event::EndTransaction(now, marker, responder)),
+            None => responder.answer(Err(ErrorCode::NotCoordinator)),
+        }
     }
 
     /// The partitions of which this node has a shard, loaded or not, in ascending order.

@@ -30,13 +30,32 @@ pub struct Producer {
     pub epoch: ProducerEpoch,
 }
 
+/// What makes a batch part of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    pub producer: Producer,
+    /// The number of the verification that the log has handed out for it, where one was needed (KIP-890).
+    pub verification: Option<u64>,
+}
+
+/// The record that ends a producer's transaction in one partition (KIP-98).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionMarker {
+    pub producer: Producer,
+    pub committed: bool,
+    /// Of the transaction coordinator: an older one is refused.
+    pub coordinator_epoch: i32,
+    /// `transaction.version` of the transaction: from 2 on, the marker carries a larger epoch than the batches (KIP-890).
+    pub transaction_version: i16,
+}
+
 /// What one append writes: one batch of magic 2 with CreateTime timestamps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteBatch {
     /// Every record's timestamp.
     pub timestamp: Timestamp,
     /// Set for a batch that belongs to a transaction.
-    pub producer: Option<Producer>,
+    pub transaction: Option<Membership>,
     pub records: Vec<EncodedRecord>,
 }
 
@@ -49,6 +68,14 @@ pub trait PartitionWriter: Send + Sync {
     /// Appends as leader, with the acknowledgement of all in-sync replicas to follow through the high watermark.
     /// Answers the log's end after the batch.
     fn append(&self, partition: &TopicPartition, batch: WriteBatch, now: Now) -> Result<Offset, ErrorCode>;
+
+    /// Appends the end of a transaction, likewise.
+    fn append_marker(
+        &self,
+        partition: &TopicPartition,
+        marker: TransactionMarker,
+        now: Now,
+    ) -> Result<Offset, ErrorCode>;
 
     /// The topic's `max.message.bytes`.
     fn max_batch_bytes(&self, partition: &TopicPartition) -> usize;

@@ -3,7 +3,7 @@ use ottla_wire::ErrorCode;
 
 use super::Shard;
 use super::responder::{Reply, Responder};
-use super::storage::Producer;
+use super::storage::Membership;
 
 /// What an operation sees and what it yields. It reads the state and asks for effects; that the records are applied,
 /// written and committed, and that nobody hears of it before, is the runtime's business.
@@ -36,9 +36,14 @@ impl<S: Shard> Turn<'_, S> {
         self.effects.may_split = true;
     }
 
-    /// Makes the records of this operation part of the producer's transaction.
-    pub fn within_transaction(&mut self, producer: Producer) {
-        self.effects.producer = Some(producer);
+    /// Makes the records of this operation part of a transaction.
+    pub fn within_transaction(&mut self, transaction: Membership) {
+        self.effects.transaction = Some(transaction);
+    }
+
+    /// Runs `effect` when the shard is no longer held, whatever becomes of this operation's records.
+    pub fn afterwards(&mut self, effect: impl FnOnce() + Send + 'static) {
+        self.effects.immediate.push(Box::new(effect));
     }
 
     /// Answers once all that is written so far, this operation's records included, is committed.
@@ -86,7 +91,7 @@ impl<S: Shard> Turn<'_, S> {
 pub(crate) struct Effects<S: Shard> {
     pub(crate) records: Vec<S::Record>,
     pub(crate) may_split: bool,
-    pub(crate) producer: Option<Producer>,
+    pub(crate) transaction: Option<Membership>,
     pub(crate) replies: Vec<Reply>,
     pub(crate) immediate: Vec<Box<dyn FnOnce() + Send>>,
     pub(crate) completions: Vec<S::Completion>,
@@ -105,7 +110,7 @@ impl<S: Shard> Default for Effects<S> {
         Effects {
             records: Vec::new(),
             may_split: false,
-            producer: None,
+            transaction: None,
             replies: Vec::new(),
             immediate: Vec::new(),
             completions: Vec::new(),

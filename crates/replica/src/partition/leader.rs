@@ -1,13 +1,15 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use ottla_log::producer_state::VerificationGuard;
 use ottla_log::{AppendError, DeleteRecordsError, LeaderAppend, LogAppendInfo};
-use ottla_record::AppendOrigin;
-use ottla_types::{Now, Offset};
+use ottla_types::{Now, Offset, ProducerEpoch, ProducerId};
 use ottla_wire::ErrorCode;
 
 use super::{Partition, Role, State};
 use crate::assignment::Assignment;
+use crate::errors;
+use crate::produce::ProduceParams;
 
 /// A batch that is in the leader's log.
 #[derive(Clone, Copy, Debug)]
@@ -26,23 +28,44 @@ pub enum LeaderAppendError {
 }
 
 impl Partition {
-    /// Appends a batch if this node leads. With `required_acks` of -1 the ISR must be as large as the topic demands.
+    /// Appends a batch if this node leads. Where all replicas are to have it, the ISR must be as large as the topic demands.
     pub(crate) fn append(
         &self,
         records: &Bytes,
-        origin: AppendOrigin,
-        required_acks: i16,
+        params: &ProduceParams,
+        verification_guard: VerificationGuard,
         now: Now,
     ) -> Result<Appended, LeaderAppendError> {
         let state = self.state.read();
         self.check_leads(&state).map_err(LeaderAppendError::Refused)?;
         let assignment = &state.assignment;
-        if required_acks == -1 && !self.has_enough_in_sync(assignment) {
+        if params.required_acks == -1 && !self.has_enough_in_sync(assignment) {
             return Err(LeaderAppendError::Refused(ErrorCode::NotEnoughReplicas));
         }
-        let append = LeaderAppend::new(assignment.leader_epoch, origin);
+        let append = LeaderAppend {
+            verification_guard,
+            transaction_version: params.transaction_version,
+            ..LeaderAppend::new(assignment.leader_epoch, params.origin)
+        };
         let info = self.log.append_as_leader(records, &append, now).map_err(LeaderAppendError::Log)?;
         Ok(Appended { info, has_advanced: self.advance_high_watermark(&state) })
+    }
+
+    /// Before a transactional batch is appended: whether the transaction's coordinator has to be asked, and what the append
+    /// must bring (KIP-890). `supports_epoch_bump`: the client bumps its epoch with each transaction.
+    pub fn start_verification(
+        &self,
+        producer_id: ProducerId,
+        epoch: ProducerEpoch,
+        sequence: i32,
+        supports_epoch_bump: bool,
+        now: Now,
+    ) -> Result<VerificationGuard, ErrorCode> {
+        let state = self.state.read();
+        self.check_leads(&state)?;
+        self.log
+            .start_verification(producer_id, epoch, sequence, supports_epoch_bump, now)
+            .map_err(|error| errors::of_producer_state(&error))
     }
 
     pub(super) fn check_leads(&self, state: &State) -> Result<(), ErrorCode> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ottla_broker::exchange::Handler;
 use ottla_broker::lifecycle::LifecycleState;
 use ottla_broker::node::{Hooks, Identity, Node, NodeHandler};
+use ottla_broker::transactions::NoOtherBrokers;
 use ottla_broker::{NodeParts, WakeDriver, assemble, node_settings};
 use ottla_config::{Config, keys};
 use ottla_log::disk::{Disk, RealDisk};
@@ -164,6 +165,7 @@ fn hooks(
         maintain_at: Arc::new(move |deadline| maintenance.ring_before(deadline)),
         config_changed: Box::new(move |config| reactions.config_changed(config)),
         shards_to_load: ringing(loader),
+        brokers: Arc::new(NoOtherBrokers),
     }
 }
 

@@ -113,8 +113,11 @@ impl GroupShard {
 
     /// Kafka counts UTF-16 units here, though the setting speaks of bytes.
     fn is_metadata_too_large(&self, partition: &CommitPartition) -> bool {
+        self.is_text_too_large(partition.committed_metadata.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn is_text_too_large(&self, metadata: &str) -> bool {
         let max = self.config.offset_metadata_max_bytes;
-        let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
         // No text has more units than bytes.
         metadata.len() > max && metadata.encode_utf16().count() > max
     }

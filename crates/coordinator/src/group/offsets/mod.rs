@@ -4,6 +4,7 @@ mod commit;
 mod delete;
 mod expiry;
 mod fetch;
+mod txn_commit;
 
 use std::sync::Arc;
 

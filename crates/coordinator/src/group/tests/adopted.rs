@@ -86,7 +86,7 @@ fn it_is_written_as_kafka_wrote_it() {
             continue;
         }
         let timestamp = batch.header().max_timestamp;
-        let written = WriteBatch { timestamp, producer: None, records: encoded };
+        let written = WriteBatch { timestamp, transaction: None, records: encoded };
         let mut bytes = written.encode(Compression::NONE).unwrap();
         let mut numbered = BatchMut::parse(&mut bytes).unwrap();
         numbered.set_base_offset(stored.base_offset);
