@@ -2,4 +2,5 @@ mod append;
 mod flushing;
 mod producers;
 mod reopen;
+mod terabyte;
 mod truncation;
