@@ -101,6 +101,7 @@ pub(crate) fn node(
         identity.node_id,
         node_settings::replicas(&config),
         Arc::clone(&hooks.wake_at),
+        Arc::clone(&hooks.read_later),
     ));
     let storage =
         Arc::new(CoordinatorStorage::new(Arc::clone(&replicas), node_settings::offsets_compression(&config)));

@@ -13,8 +13,8 @@ use ottla_log::log_manager::LogManager;
 use ottla_metadata::image::ResourceType;
 use ottla_metadata::loader::Publication;
 use ottla_metadata::{Feature, MetadataImage};
-use ottla_replica::ReplicaManager;
 use ottla_replica::fetch_session::FetchSessions;
+use ottla_replica::{ReadLater, ReplicaManager};
 use ottla_types::{BrokerEpoch, LeaderEpoch, MonoMs, NodeId, Now};
 use parking_lot::{Mutex, RwLock};
 
@@ -88,6 +88,8 @@ pub struct Hooks {
     pub shards_to_load: Box<dyn Fn() + Send + Sync>,
     /// The way to the other brokers of the cluster.
     pub brokers: Arc<dyn OtherBrokers>,
+    /// Has a request go on where it may wait for the disk.
+    pub read_later: ReadLater,
 }
 
 impl Default for Hooks {
@@ -99,6 +101,7 @@ impl Default for Hooks {
             config_changed: Box::new(|_| {}),
             shards_to_load: Box::new(|| {}),
             brokers: Arc::new(NoOtherBrokers),
+            read_later: Arc::new(|job| job()),
         }
     }
 }

@@ -63,10 +63,6 @@ const REASONS: &[(&str, &str)] = &[
         "background.threads",
         "work in the background has one thread a kind, which waits for the disk and not for a processor",
     ),
-    (
-        "num.io.threads",
-        "requests are handled by the network threads that read them: num.network.threads is the number",
-    ),
     ("group.coordinator.threads", "groups are worked on by the network threads that bring their requests"),
     ("group.coordinator.background.threads", "groups have no slow work that could be taken to other threads"),
     ("group.coordinator.cached.buffer.", BUFFERS),

@@ -75,6 +75,9 @@ pub enum ReadError {
     /// The file holds something else than batches where there should be some.
     #[error("corrupt records: {0}")]
     Corrupt(String),
+    /// The read was not to wait for the disk ([`crate::disk::Reach::Memory`]), and can't be done without.
+    #[error("the records are not in memory")]
+    NotInMemory,
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

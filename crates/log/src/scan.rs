@@ -8,7 +8,7 @@ use std::io;
 use ottla_record::{BATCH_HEADER_BYTES, Batch, BatchHeader, BatchPrefix, RecordError};
 use thiserror::Error;
 
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, Reach};
 
 /// Read at once while batches are small: about as much as lies between two entries of an offset index.
 const HEADER_CHUNK_BYTES: u32 = 8 * 1024;
@@ -35,6 +35,7 @@ pub(crate) struct HeaderAt {
 #[derive(Debug)]
 pub(crate) struct HeaderScan<'a> {
     file: &'a dyn DiskFile,
+    reach: Reach,
     position: u32,
     end: u32,
     chunk: Vec<u8>,
@@ -46,7 +47,19 @@ pub(crate) struct HeaderScan<'a> {
 impl<'a> HeaderScan<'a> {
     /// Walks the batches from `position` to `end`.
     pub fn new(file: &'a dyn DiskFile, position: u32, end: u32) -> HeaderScan<'a> {
-        HeaderScan { file, position, end, chunk: Vec::new(), chunk_position: position, sparse: false }
+        HeaderScan {
+            file,
+            reach: Reach::Disk,
+            position,
+            end,
+            chunk: Vec::new(),
+            chunk_position: position,
+            sparse: false,
+        }
+    }
+
+    pub fn within(self, reach: Reach) -> HeaderScan<'a> {
+        HeaderScan { reach, ..self }
     }
 
     pub fn next(&mut self) -> Result<Option<HeaderAt>, ScanError> {
@@ -83,7 +96,7 @@ impl<'a> HeaderScan<'a> {
         let wanted = if self.sparse { BATCH_HEADER_BYTES as u32 } else { HEADER_CHUNK_BYTES }.min(left);
         self.chunk.resize(wanted as usize, 0);
         self.chunk_position = self.position;
-        let read = self.file.read_at(&mut self.chunk, u64::from(self.position))?;
+        let read = self.reach.read_at(self.file, &mut self.chunk, u64::from(self.position))?;
         self.chunk.truncate(read);
         Ok(())
     }

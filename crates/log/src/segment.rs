@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tracing::warn;
 
-use crate::disk::{DiskFile, Open};
+use crate::disk::{DiskFile, Open, Reach};
 use crate::index::{
     AbortedTxn, AbortedTxns, IndexError, OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex,
 };
@@ -44,6 +44,15 @@ pub enum SegmentError {
 }
 
 impl SegmentError {
+    /// A look that was not to wait for the disk would have had to.
+    pub(crate) fn would_block(&self) -> bool {
+        match self {
+            SegmentError::Io(error) => error.kind() == io::ErrorKind::WouldBlock,
+            SegmentError::Index(error) => error.would_block(),
+            _ => false,
+        }
+    }
+
     /// As an error of the disk, which is what all that is not handled is.
     pub(crate) fn into_io(self) -> io::Error {
         match self {
@@ -389,11 +398,20 @@ impl Segment {
 
     /// The first batch whose last offset is not below `offset`. None: all are.
     pub(crate) fn locate(&self, offset: Offset) -> Result<Option<BatchPosition>, SegmentError> {
+        self.locate_within(offset, Reach::Disk)
+    }
+
+    /// As [`Self::locate`], going no further for it than `reach`.
+    pub(crate) fn locate_within(
+        &self,
+        offset: Offset,
+        reach: Reach,
+    ) -> Result<Option<BatchPosition>, SegmentError> {
         let size = self.size();
         let file = self.file()?;
-        let entry = self.index_position(offset, size);
+        let entry = self.index_position(offset, size, reach)?;
         if entry.position > 0 {
-            match self.walk_to(&*file, offset, entry.position, size) {
+            match self.walk_to(&*file, offset, entry.position, size, reach) {
                 Ok(walk) if walk.first.is_some_and(|first| self.confirms(entry, first)) => {
                     return Ok(walk.found);
                 }
@@ -404,25 +422,31 @@ impl Segment {
                 }
             }
         }
-        Ok(self.walk_to(&*file, offset, 0, size)?.found)
+        Ok(self.walk_to(&*file, offset, 0, size, reach)?.found)
     }
 
     /// Where the walk to `offset` may start; the start of the file if the index is of no use. Entries behind the end of
     /// the file are of records that a power loss took.
-    fn index_position(&self, offset: Offset, size: u32) -> OffsetPosition {
+    fn index_position(
+        &self,
+        offset: Offset,
+        size: u32,
+        reach: Reach,
+    ) -> Result<OffsetPosition, SegmentError> {
         let start = OffsetPosition { offset: self.base_offset.0, position: 0 };
         let mut sought = offset.0;
         for _ in 0..STALE_ENTRIES_PASSED {
-            match self.offset_index.lookup(sought) {
-                Ok(entry) if entry.position < size => return entry,
+            match self.offset_index.lookup_within(sought, reach) {
+                Ok(entry) if entry.position < size => return Ok(entry),
                 Ok(entry) => sought = entry.offset.saturating_sub(1),
+                Err(error) if error.would_block() => return Err(error.into()),
                 Err(error) => {
                     warn!("offset index is passed over: {error}");
-                    return start;
+                    return Ok(start);
                 }
             }
         }
-        start
+        Ok(start)
     }
 
     /// Whether an index entry's position holds what the entry says: a batch that starts at or before its offset.
@@ -436,8 +460,9 @@ impl Segment {
         offset: Offset,
         position: u32,
         size: u32,
+        reach: Reach,
     ) -> Result<Walk, SegmentError> {
-        let mut scan = HeaderScan::new(file, position, size);
+        let mut scan = HeaderScan::new(file, position, size).within(reach);
         let mut walk = Walk { first: None, found: None };
         while let Some(at) = scan.next().map_err(|error| self.scan_error(error))? {
             let batch = BatchPosition::from(at);
@@ -472,9 +497,10 @@ impl Segment {
         &self,
         from: &BatchPosition,
         bytes: u32,
+        reach: Reach,
     ) -> Result<Option<Offset>, SegmentError> {
         let from = OffsetPosition { offset: from.base_offset.0, position: from.position };
-        Ok(self.offset_index.upper_bound(from, bytes)?.map(|entry| Offset(entry.offset)))
+        Ok(self.offset_index.upper_bound(from, bytes, reach)?.map(|entry| Offset(entry.offset)))
     }
 
     pub(crate) fn append_aborted(&self, txn: AbortedTxn) -> Result<(), SegmentError> {
@@ -526,7 +552,7 @@ impl Segment {
 
     fn read_largest_timestamp(&self) -> Result<TimestampOffset, SegmentError> {
         let mut largest = self.time_index.last_entry()?;
-        let from = self.index_position(Offset(largest.offset), self.size()).position;
+        let from = self.index_position(Offset(largest.offset), self.size(), Reach::Disk)?.position;
         let file = self.file()?;
         let mut scan = self.headers(&*file, from);
         while let Some(at) = scan.next().map_err(|error| self.scan_error(error))? {

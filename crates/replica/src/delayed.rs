@@ -7,7 +7,9 @@ use ottla_log::OffsetMetadata;
 use ottla_types::{LeaderEpoch, Now, Offset};
 use ottla_wire::ErrorCode;
 
-use crate::fetch::{FetchParams, FetchedPartition, PartitionFetch, read_all};
+use crate::fetch::{
+    FetchParams, FetchedPartition, PartitionFetch, ReadLater, read_all, read_in_memory,
+};
 use crate::partition::Partition;
 use crate::produce::ProduceResult;
 use crate::purgatory::DelayedOperation;
@@ -114,9 +116,14 @@ impl WatchedPartition {
 
 impl DelayedFetch {
     /// Reads what there is now, and answers.
-    pub fn complete(self, now: Now) {
-        let read = read_all(&self.params, &self.partitions);
-        (self.respond)(read, now);
+    pub fn complete(self, now: Now, read_later: &ReadLater) {
+        match read_in_memory(&self.params, &self.partitions) {
+            Some(read) => (self.respond)(read, now),
+            None => read_later(Box::new(move || {
+                let read = read_all(&self.params, &self.partitions);
+                (self.respond)(read, now);
+            })),
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub fn of_read(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReadError::Corrupt(_) => ErrorCode::CorruptMessage,
+        // Who asks for what is in memory alone asks again, and tells nobody.
+        ReadError::NotInMemory => ErrorCode::UnknownServerError,
         ReadError::Storage(error) => of_storage(error),
     }
 }

@@ -1,7 +1,10 @@
 //! Reading for consumers and followers, at once or when there is enough.
+//!
+//! Whoever calls is not kept waiting for the disk: a read that needs it is done by [`ReadLater`].
 
 use std::sync::Arc;
 
+use ottla_log::disk::Reach;
 use ottla_types::{LeaderEpoch, Now, Offset};
 use ottla_wire::ErrorCode;
 
@@ -39,17 +42,38 @@ pub struct FetchedPartition {
     pub read: PartitionRead,
 }
 
+/// Runs a job where waiting for the disk keeps nobody else: on another thread, or, where there is only one, at once. A
+/// job that is dropped instead leaves its request without an answer.
+pub type ReadLater = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
+
 impl ReplicaManager {
     /// Answers at once if there is enough to read, an error to tell, or no time to wait; otherwise when records
     /// arrive or the time is over.
     pub fn fetch(
-        &self,
+        self: &Arc<Self>,
         params: FetchParams,
         partitions: Vec<PartitionFetch>,
         now: Now,
         respond: impl FnOnce(Vec<FetchedPartition>, Now) + Send + 'static,
     ) {
-        let fetched = read_all(&params, &partitions);
+        if let Some(fetched) = read_in_memory(&params, &partitions) {
+            return self.answer_or_wait(params, partitions, fetched, now, respond);
+        }
+        let me = Arc::clone(self);
+        (self.read_later)(Box::new(move || {
+            let fetched = read_all(&params, &partitions);
+            me.answer_or_wait(params, partitions, fetched, now, respond);
+        }));
+    }
+
+    fn answer_or_wait(
+        &self,
+        params: FetchParams,
+        partitions: Vec<PartitionFetch>,
+        fetched: Vec<FetchedPartition>,
+        now: Now,
+        respond: impl FnOnce(Vec<FetchedPartition>, Now) + Send + 'static,
+    ) {
         if params.max_wait_ms <= 0 || partitions.is_empty() || is_enough(&params, &fetched) {
             return respond(fetched, now);
         }
@@ -60,7 +84,7 @@ impl ReplicaManager {
         let deadline = now.mono.plus_ms(i64::from(params.max_wait_ms));
         let lists = watchers.iter().map(|partition| &partition.fetches);
         match self.fetch_purgatory.watch(fetch, deadline, lists) {
-            Some(complete) => complete.complete(now),
+            Some(complete) => complete.complete(now, &self.read_later),
             None => self.will_be_due(deadline),
         }
     }
@@ -69,6 +93,23 @@ impl ReplicaManager {
 /// Reads the partitions in order until the answer is full. The first batch of the first partition that has one is
 /// read even if it is larger than what is allowed: otherwise a reader would never get past it (KIP-74).
 pub(crate) fn read_all(params: &FetchParams, partitions: &[PartitionFetch]) -> Vec<FetchedPartition> {
+    // There is nothing that the disk does not reach.
+    read_within(params, partitions, Reach::Disk).unwrap_or_default()
+}
+
+/// As [`read_all`]; none if that would have to wait for the disk.
+pub(crate) fn read_in_memory(
+    params: &FetchParams,
+    partitions: &[PartitionFetch],
+) -> Option<Vec<FetchedPartition>> {
+    read_within(params, partitions, Reach::Memory)
+}
+
+fn read_within(
+    params: &FetchParams,
+    partitions: &[PartitionFetch],
+    reach: Reach,
+) -> Option<Vec<FetchedPartition>> {
     let mut left = params.max_bytes;
     let mut min_one_message = true;
     partitions
@@ -77,15 +118,15 @@ pub(crate) fn read_all(params: &FetchParams, partitions: &[PartitionFetch]) -> V
             let partition = match &asked.partition {
                 Ok(partition) => Arc::clone(partition),
                 Err(code) => {
-                    return FetchedPartition { partition: None, read: PartitionRead::refused(*code) };
+                    return Some(FetchedPartition { partition: None, read: PartitionRead::refused(*code) });
                 }
             };
             let limits = ReadLimits { max_bytes: asked.max_bytes.min(left), min_one_message };
-            let read = partition.read(asked, params.reader, limits);
+            let read = partition.read(asked, params.reader, limits, reach)?;
             let len = read.len();
             min_one_message &= len == 0;
             left = left.saturating_sub(len);
-            FetchedPartition { partition: Some(partition), read }
+            Some(FetchedPartition { partition: Some(partition), read })
         })
         .collect()
 }

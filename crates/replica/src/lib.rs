@@ -18,7 +18,7 @@ pub mod share;
 mod tests;
 
 pub use assignment::Assignment;
-pub use fetch::{FetchParams, FetchedPartition, PartitionFetch};
+pub use fetch::{FetchParams, FetchedPartition, PartitionFetch, ReadLater};
 pub use manager::{PurgatorySizes, ReplicaManager, ReplicaSettings};
 pub use partition::{LeaderHint, Partition, PartitionListener, PartitionRead, ReadLimits, ReaderKind};
 pub use produce::{ProduceEntry, ProduceParams, ProduceResult};

@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 
 use crate::assignment::Assignment;
 use crate::delayed::{DelayedDelete, DelayedFetch, DelayedProduce, WaitingDelete};
+use crate::fetch::ReadLater;
 use crate::partition::Partition;
 use crate::purgatory::{DelayedOperation, Purgatory, Watchers};
 
@@ -39,6 +40,7 @@ pub struct ReplicaManager {
     pub(crate) fetch_purgatory: Purgatory<DelayedFetch>,
     delete_purgatory: Purgatory<DelayedDelete>,
     wake_at: WakeAt,
+    pub(crate) read_later: ReadLater,
 }
 
 /// Called when something begins to wait that is due before everything else that waits.
@@ -55,7 +57,12 @@ struct Topics {
 impl ReplicaManager {
     /// `wake_at` is told when [`ReplicaManager::tick`] has something to do earlier than
     /// [`ReplicaManager::next_deadline`] last said.
-    pub fn new(local: NodeId, settings: ReplicaSettings, wake_at: WakeAt) -> ReplicaManager {
+    pub fn new(
+        local: NodeId,
+        settings: ReplicaSettings,
+        wake_at: WakeAt,
+        read_later: ReadLater,
+    ) -> ReplicaManager {
         ReplicaManager {
             local,
             topics: RwLock::default(),
@@ -63,6 +70,7 @@ impl ReplicaManager {
             fetch_purgatory: Purgatory::new(settings.fetch_purgatory_purge_interval),
             delete_purgatory: Purgatory::new(settings.delete_records_purgatory_purge_interval),
             wake_at,
+            read_later,
         }
     }
 
@@ -193,7 +201,7 @@ impl ReplicaManager {
     /// Lets go of what has waited long enough.
     pub fn tick(&self, now: Now) {
         self.produce_purgatory.expire(now.mono).into_iter().for_each(DelayedProduce::complete);
-        self.fetch_purgatory.expire(now.mono).into_iter().for_each(|fetch| fetch.complete(now));
+        self.fetch_purgatory.expire(now.mono).into_iter().for_each(|fetch| fetch.complete(now, &self.read_later));
         self.delete_purgatory.expire(now.mono).into_iter().for_each(DelayedDelete::complete);
         self.purge(&self.produce_purgatory, |partition| &partition.produces);
         self.purge(&self.fetch_purgatory, |partition| &partition.fetches);
@@ -229,7 +237,7 @@ impl ReplicaManager {
             self.produce_purgatory.check(&partition.produces).into_iter().for_each(DelayedProduce::complete);
             partition.tell_listener();
         }
-        self.fetch_purgatory.check(&partition.fetches).into_iter().for_each(|fetch| fetch.complete(now));
+        self.fetch_purgatory.check(&partition.fetches).into_iter().for_each(|fetch| fetch.complete(now, &self.read_later));
     }
 
     fn check_all(&self, partition: &Partition, now: Now) {

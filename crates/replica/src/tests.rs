@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::disk::{Disk, SimDisk};
+use ottla_log::disk::SimDisk;
 use ottla_log::producer_state::ProducerStateConfig;
 use ottla_log::{
     EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, LogConfig, LogContext, OpenError, OpenLog, UnifiedLog,
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Assignment, FetchParams, FetchedPartition, Partition, PartitionFetch, PartitionListener, ProduceEntry,
-    ProduceParams, ProduceResult, ReaderKind, ReplicaManager, ReplicaSettings,
+    ProduceParams, ProduceResult, ReadLater, ReaderKind, ReplicaManager, ReplicaSettings,
 };
 
 const LOCAL: NodeId = NodeId(1);
@@ -41,9 +41,12 @@ fn assignment(isr: &[NodeId], epochs: i32) -> Assignment {
 }
 
 struct Harness {
-    manager: ReplicaManager,
+    manager: Arc<ReplicaManager>,
     partition: Arc<Partition>,
     context: Arc<LogContext>,
+    disk: SimDisk,
+    /// What is to be read where waiting for the disk hurts nobody.
+    later: Answers<Box<dyn FnOnce() + Send>>,
 }
 
 /// What came back, in the order in which it did.
@@ -56,11 +59,14 @@ impl Harness {
             fetch_purgatory_purge_interval: 1000,
             delete_records_purgatory_purge_interval: 1,
         };
-        let manager = ReplicaManager::new(LOCAL, settings, Arc::new(|_| {}));
-        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
-        let context = LogContext::new(disk, ProducerStateConfig::default());
+        let later = Answers::<Box<dyn FnOnce() + Send>>::default();
+        let into = Arc::clone(&later);
+        let read_later: ReadLater = Arc::new(move |job| into.lock().push(job));
+        let manager = Arc::new(ReplicaManager::new(LOCAL, settings, Arc::new(|_| {}), read_later));
+        let disk = SimDisk::new(1);
+        let context = LogContext::new(Arc::new(disk.clone()), ProducerStateConfig::default());
         let partition = manager.assign(assignment(isr, 0), || open(&context), at(0)).expect("the log opens");
-        Harness { manager, partition, context }
+        Harness { manager, partition, context, disk, later }
     }
 
     fn assign(&self, isr: &[NodeId], epochs: i32, now: Now) {
@@ -203,6 +209,30 @@ fn a_fetch_waits_for_records_or_its_time() {
     assert!(taken(&greedy).is_empty());
     harness.manager.tick(at(520));
     assert!(matches!(taken(&greedy)[..], [(ErrorCode::None, 1.., 2)]));
+}
+
+#[test]
+fn what_has_to_come_from_disk_is_read_later() {
+    let harness = Harness::new(&[LOCAL]);
+    // Waits for more than there will be in memory.
+    let waiting = harness.fetch(0, -1, ReaderKind::Consumer, 3000, at(0));
+    harness.disk.set_cold(true);
+    for _ in 0..50 {
+        harness.produce(1, 100, &["a record"], at(1));
+    }
+    assert!(taken(&waiting).is_empty());
+    let old = harness.fetch(3, -1, ReaderKind::Consumer, 1, at(2));
+    assert!(taken(&old).is_empty());
+    let newest = harness.fetch(49, -1, ReaderKind::Consumer, 1, at(2));
+    assert!(matches!(taken(&newest)[..], [(ErrorCode::None, 1.., 50)]), "what was just written is in memory");
+    let jobs = taken(&harness.later);
+    assert_eq!(jobs.len(), 2);
+    jobs.into_iter().for_each(|job| job());
+    assert!(matches!(taken(&old)[..], [(ErrorCode::None, 1.., 50)]));
+    assert!(
+        matches!(taken(&waiting)[..], [(ErrorCode::None, 3000.., 40..)]),
+        "it read on from where it waited"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use ottla_broker::exchange::{Connection, Handler, Part, Reply, ReplySlot, ResponseFrame};
+use ottla_broker::exchange::{Connection, FilePart, Handler, Part, Reply, ReplySlot, ResponseFrame};
 use ottla_log::disk::DiskFile;
 use ottla_server::clock::Clock;
 use ottla_server::network::connection::ConnectionSettings;
@@ -17,8 +17,9 @@ use ottla_server::network::limits::ConnectionLimitSettings;
 use ottla_server::network::{
     ConnectionLimits, Listener, ListenerSettings, NetworkThreads, RequestMemory, SocketSettings,
 };
+use ottla_server::threads::Readers;
 use ottla_types::Now;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 const PRODUCE: i16 = 0;
 const METADATA: i16 = 3;
@@ -28,12 +29,16 @@ const HOLD: u8 = b'h';
 const RELEASE: u8 = b'r';
 const FORGET: u8 = b'f';
 const SILENT: u8 = b's';
+const COLD: u8 = b'c';
+/// What the answer to [`COLD`] has: more than one system call sends.
+const COLD_BYTES: u64 = 3_000_000;
 
 #[derive(Default)]
 struct Scripted {
     held: Mutex<Vec<(ReplySlot, Bytes)>>,
     handled: AtomicUsize,
     closed: AtomicUsize,
+    cold: Arc<Cold>,
 }
 
 fn reply(frame: &Bytes) -> Reply {
@@ -49,6 +54,13 @@ impl Handler for Scripted {
             HOLD => self.held.lock().push((slot, frame)),
             FORGET => drop(slot),
             SILENT => slot.send(Reply::Nothing),
+            COLD => {
+                let mut head = BytesMut::new();
+                head.put_u32(COLD_BYTES as u32);
+                let file = FilePart { file: Arc::clone(&self.cold) as _, position: 0, len: COLD_BYTES };
+                let parts = vec![Part::Bytes(head.freeze()), Part::File(file)];
+                slot.send(Reply::Send(ResponseFrame { parts }));
+            }
             RELEASE => {
                 slot.send(reply(&frame));
                 for (slot, frame) in self.held.lock().drain(..).rev() {
@@ -73,6 +85,7 @@ struct Server {
 
 struct Options {
     idle_max: Option<Duration>,
+    network_threads: usize,
     in_flight_max: usize,
     memory_bytes: i64,
     limits: ConnectionLimitSettings,
@@ -82,6 +95,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             idle_max: None,
+            network_threads: 2,
             in_flight_max: 500,
             memory_bytes: -1,
             limits: ConnectionLimitSettings::default(),
@@ -91,7 +105,7 @@ impl Default for Options {
 
 fn serve(options: Options) -> Server {
     let handler = Arc::new(Scripted::default());
-    let threads = Arc::new(NetworkThreads::start(2).unwrap());
+    let threads = Arc::new(NetworkThreads::start(options.network_threads).unwrap());
     let settings = ListenerSettings {
         name: Arc::from("PLAINTEXT"),
         address: "127.0.0.1:0".parse().unwrap(),
@@ -105,6 +119,7 @@ fn serve(options: Options) -> Server {
         request_bytes_max: 1024 * 1024,
         requests_in_flight_max: options.in_flight_max,
         memory: Arc::new(RequestMemory::new(options.memory_bytes)),
+        readers: Arc::new(Readers::new(1)),
         clock: Clock::start(),
     });
     let limits = Arc::new(ConnectionLimits::new(options.limits, Arc::default()));
@@ -417,9 +432,88 @@ impl DiskFile for Zeros {
     }
 }
 
+/// A file of zeros on a disk that stands still until it is told to go on. What was read once is in memory.
+#[derive(Debug, Default)]
+struct Cold {
+    state: Mutex<ColdState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct ColdState {
+    is_read: bool,
+    goes_on: bool,
+    in_memory_to: u64,
+}
+
+impl Cold {
+    fn await_reader(&self) {
+        self.changed.wait_while(&mut self.state.lock(), |state| !state.is_read);
+    }
+
+    fn go_on(&self) {
+        self.state.lock().goes_on = true;
+        self.changed.notify_all();
+    }
+}
+
+impl DiskFile for Cold {
+    fn path(&self) -> std::path::PathBuf {
+        "cold".into()
+    }
+    fn read_at(&self, buf: &mut [u8], position: u64) -> std::io::Result<usize> {
+        let mut state = self.state.lock();
+        state.is_read = true;
+        self.changed.notify_all();
+        self.changed.wait_while(&mut state, |state| !state.goes_on);
+        state.in_memory_to = state.in_memory_to.max(position + buf.len() as u64);
+        buf.fill(0);
+        Ok(buf.len())
+    }
+    fn read_at_in_memory(&self, buf: &mut [u8], position: u64) -> std::io::Result<Option<usize>> {
+        let is_in_memory = position + buf.len() as u64 <= self.state.lock().in_memory_to;
+        Ok(is_in_memory.then_some(buf.len()))
+    }
+    fn write_all_at(&self, _: &[std::io::IoSlice<'_>], _: u64) -> std::io::Result<()> {
+        Err(ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(COLD_BYTES)
+    }
+    fn set_len(&self, _: u64) -> std::io::Result<()> {
+        Err(ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn sync(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn rename(&self, _: &std::path::Path) -> std::io::Result<()> {
+        Err(ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn descriptor(&self) -> std::io::Result<Option<Arc<std::os::fd::OwnedFd>>> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn what_has_to_come_from_disk_keeps_no_other_connection_waiting() {
+    let server = serve(Options { network_threads: 1, ..Options::default() });
+    let (mut slow, mut other) = (server.connect(), server.connect());
+    slow.send(METADATA, COLD, b"");
+    server.handler.cold.await_reader();
+    other.send(METADATA, ECHO, b"meanwhile");
+    assert_eq!(other.receive(), b"meanwhile");
+    // The one that waits may ask on, and goes away whenever it likes.
+    slow.send(METADATA, ECHO, b"after it");
+    let mut leaving = server.connect();
+    leaving.send(METADATA, COLD, b"");
+    drop(leaving);
+    server.handler.cold.go_on();
+    assert_eq!(slow.receive().len() as u64, COLD_BYTES - 3);
+    assert_eq!(slow.receive(), b"after it");
+}
+
 #[test]
 fn parts_of_files_are_sent_in_their_place() {
-    use ottla_broker::exchange::FilePart;
     use ottla_server::network::outbox::Outbox;
 
     #[derive(Debug)]

@@ -22,6 +22,20 @@ const LEADER_EPOCHS_SINCE: i16 = 4;
 const OFFSET_NOT_AVAILABLE_SINCE: i16 = 5;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<ListOffsetsRequest>) {
+    if !looks_into_records(&call.request) {
+        return respond(node, call);
+    }
+    let of_job = Arc::clone(node);
+    (node.hooks.read_later)(Box::new(move || respond(&of_job, call)));
+}
+
+/// What is asked for by a record's timestamp is found in indexes and records, which may be on disk.
+fn looks_into_records(request: &ListOffsetsRequest) -> bool {
+    let mut asked = request.topics.iter().flat_map(|topic| &topic.partitions);
+    asked.any(|asked| asked.timestamp >= 0 || Timestamp(asked.timestamp) == MAX_TIMESTAMP)
+}
+
+fn respond(node: &Arc<Node>, call: Call<ListOffsetsRequest>) {
     let version = call.context.version();
     let reader = reader(&call.request);
     let duplicates = duplicates(&call.request);

@@ -80,6 +80,27 @@ pub fn is_out_of_files(error: &io::Error) -> bool {
     false
 }
 
+/// Whether a read may wait for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Whatever the file holds.
+    Disk,
+    /// What takes no wait; the rest is answered with [`io::ErrorKind::WouldBlock`].
+    Memory,
+}
+
+impl Reach {
+    /// Reads as [`DiskFile::read_at`] does, as far as this goes.
+    pub fn read_at(self, file: &dyn DiskFile, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        match self {
+            Reach::Disk => file.read_at(buf, position),
+            Reach::Memory => file
+                .read_at_in_memory(buf, position)?
+                .ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock)),
+        }
+    }
+}
+
 /// Total and usable bytes of a volume (KIP-827).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
@@ -94,6 +115,11 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn path(&self) -> PathBuf;
     /// Fills `buf` from `position` as far as the file goes; returns the bytes read.
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+    /// As [`DiskFile::read_at`] for what the page cache holds; none if some of it would have to be waited for. Without a
+    /// way to tell, everything counts as held.
+    fn read_at_in_memory(&self, buf: &mut [u8], position: u64) -> io::Result<Option<usize>> {
+        self.read_at(buf, position).map(Some)
+    }
     /// Writes all of `buffers`, one after the other, at `position`.
     fn write_all_at(&self, buffers: &[IoSlice<'_>], position: u64) -> io::Result<()>;
     fn len(&self) -> io::Result<u64>;

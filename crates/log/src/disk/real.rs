@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,6 +25,7 @@ use arc_swap::ArcSwapOption;
 use ottla_types::Timestamp;
 use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
+use rustix::io::ReadWriteFlags;
 
 use super::{DirEntry, Disk, DiskFile, Open, Space, is_out_of_files};
 
@@ -48,6 +49,7 @@ impl RealDisk {
             shared: Arc::new(Shared {
                 descriptors_max: descriptors_max.max(1),
                 descriptors: AtomicUsize::new(0),
+                cannot_tell_memory: AtomicBool::new(false),
                 ring: Mutex::new(VecDeque::new()),
                 directories: Mutex::new(BTreeMap::new()),
             }),
@@ -78,6 +80,8 @@ impl RealDisk {
 struct Shared {
     descriptors_max: usize,
     descriptors: AtomicUsize,
+    /// Reads that do not wait are not supported here.
+    cannot_tell_memory: AtomicBool,
     /// Handles with an open descriptor, in the order in which a sweep visits them. Some may be gone already.
     ring: Mutex<VecDeque<Weak<RealFile>>>,
     /// Directories that handles were opened in, so that renaming one reaches them.
@@ -310,6 +314,31 @@ impl DiskFile for RealFile {
             }
             Ok(filled)
         })
+    }
+
+    fn read_at_in_memory(&self, buf: &mut [u8], position: u64) -> io::Result<Option<usize>> {
+        if self.shared.cannot_tell_memory.load(Ordering::Relaxed) {
+            return self.read_at(buf, position).map(Some);
+        }
+        let wanted = buf.len();
+        let read = self.with(|descriptor| {
+            let buffers = &mut [IoSliceMut::new(buf)];
+            retry_interrupted(|| {
+                Ok(rustix::io::preadv2(descriptor, buffers, position, ReadWriteFlags::NOWAIT)?)
+            })
+        });
+        match read {
+            // Short of the file's end that is as far as the page cache goes.
+            Ok(n) if n < wanted && position + (n as u64) < self.len()? => Ok(None),
+            Ok(n) => Ok(Some(n)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            // This file system has no way to tell.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                self.shared.cannot_tell_memory.store(true, Ordering::Relaxed);
+                self.read_at(buf, position).map(Some)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn write_all_at(&self, buffers: &[IoSlice<'_>], position: u64) -> io::Result<()> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::IndexError;
-use crate::disk::{DiskFile, Open};
+use crate::disk::{DiskFile, Open, Reach};
 use crate::names::{FileKind, FileState, SegmentFile};
 use crate::partition_dir::PartitionDir;
 
@@ -68,6 +68,7 @@ struct Opened<E> {
 /// What a reader takes out of the lock.
 struct Cold<E> {
     file: Arc<dyn DiskFile>,
+    reach: Reach,
     entries: u32,
     entry: PhantomData<E>,
 }
@@ -148,6 +149,18 @@ impl<E: Entry> Entries<E> {
 
     /// The number of entries from the first on for which `holds` is true; it must be true for a prefix of them.
     pub(super) fn partition_point(&self, holds: impl Fn(E) -> bool) -> Result<(u32, Option<E>), IndexError> {
+        self.partition_point_within(holds, Reach::Disk)
+    }
+
+    /// As [`Self::partition_point`], going no further for it than `reach`.
+    pub(super) fn partition_point_within(
+        &self,
+        holds: impl Fn(E) -> bool,
+        reach: Reach,
+    ) -> Result<(u32, Option<E>), IndexError> {
+        if reach == Reach::Memory && self.state.read().opened.is_none() {
+            return self.io(self.state.read().name, Err(io::ErrorKind::WouldBlock.into()));
+        }
         let found = self.read(|opened| {
             let cold_entries = opened.entries - opened.warm.len() as u32;
             match opened.warm.first() {
@@ -156,7 +169,7 @@ impl<E: Entry> Entries<E> {
                     Ok((cold_entries + in_warm as u32, opened.warm.get(in_warm - 1).copied()))
                 }
                 _ if cold_entries == 0 => Ok((0, None)),
-                _ => Err(opened.cold()),
+                _ => Err(Cold { reach, ..opened.cold() }),
             }
         })?;
         match found {
@@ -252,7 +265,8 @@ impl<E: Entry> Opened<E> {
         let slots = u32::try_from(len / E::SIZE as u64).map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidData, "the index is larger than 2^32 entries")
         })?;
-        let mut cold = Cold { file: Arc::clone(&file), entries: slots, entry: PhantomData };
+        let mut cold =
+            Cold { file: Arc::clone(&file), reach: Reach::Disk, entries: slots, entry: PhantomData };
         let entries = cold.without_padding()?;
         cold.entries = entries;
         let last = match entries.checked_sub(1) {
@@ -268,6 +282,7 @@ impl<E: Entry> Opened<E> {
     fn cold(&self) -> Cold<E> {
         Cold {
             file: Arc::clone(&self.file),
+            reach: Reach::Disk,
             entries: self.entries - self.warm.len() as u32,
             entry: PhantomData,
         }
@@ -344,7 +359,7 @@ impl<E: Entry> Opened<E> {
 impl<E: Entry> Cold<E> {
     fn block(&self, first: u32, entries: u32) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; entries as usize * E::SIZE];
-        let n = self.file.read_at(&mut bytes, u64::from(first) * E::SIZE as u64)?;
+        let n = self.reach.read_at(&*self.file, &mut bytes, u64::from(first) * E::SIZE as u64)?;
         bytes.truncate(n);
         Ok(bytes)
     }

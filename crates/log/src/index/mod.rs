@@ -40,6 +40,11 @@ impl IndexError {
     pub fn is_corrupt(&self) -> bool {
         matches!(self, IndexError::Corrupt { .. })
     }
+
+    /// A look that was not to wait for the disk would have had to.
+    pub fn would_block(&self) -> bool {
+        matches!(self, IndexError::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 impl From<IndexError> for io::Error {

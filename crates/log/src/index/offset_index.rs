@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::IndexError;
 use super::entries::{Entries, Entry};
+use crate::disk::Reach;
 use crate::names::{FileKind, FileState};
 use crate::partition_dir::PartitionDir;
 
@@ -61,14 +62,26 @@ impl OffsetIndex {
 
     /// The last entry whose offset is not larger than `offset`; the segment's start if there is none.
     pub fn lookup(&self, offset: i64) -> Result<OffsetPosition, IndexError> {
-        let (_, found) = self.entries.partition_point(|entry| self.absolute(entry).offset <= offset)?;
+        self.lookup_within(offset, Reach::Disk)
+    }
+
+    /// As [`OffsetIndex::lookup`], going no further for it than `reach`.
+    pub fn lookup_within(&self, offset: i64, reach: Reach) -> Result<OffsetPosition, IndexError> {
+        let holds = |entry| self.absolute(entry).offset <= offset;
+        let (_, found) = self.entries.partition_point_within(holds, reach)?;
         Ok(found.map_or(self.start(), |entry| self.absolute(entry)))
     }
 
     /// The first entry at or after `size` bytes behind `from`: a bound for reads of that size.
-    pub fn upper_bound(&self, from: OffsetPosition, size: u32) -> Result<Option<OffsetPosition>, IndexError> {
+    pub fn upper_bound(
+        &self,
+        from: OffsetPosition,
+        size: u32,
+        reach: Reach,
+    ) -> Result<Option<OffsetPosition>, IndexError> {
         let end = u64::from(from.position) + u64::from(size);
-        let (before, _) = self.entries.partition_point(|entry| u64::from(entry.position) < end)?;
+        let (before, _) =
+            self.entries.partition_point_within(|entry| u64::from(entry.position) < end, reach)?;
         Ok(self.entries.entry(before)?.map(|entry| self.absolute(entry)))
     }
 

@@ -4,7 +4,7 @@ use ottla_testkit::cases;
 use proptest::prelude::*;
 
 use super::*;
-use crate::disk::{Open, RealDisk};
+use crate::disk::{Open, Reach, RealDisk};
 use crate::names::FileState;
 use crate::partition_dir::PartitionDir;
 
@@ -300,7 +300,7 @@ proptest! {
 
                     let from = OffsetPosition { offset: BASE, position: 5 };
                     let expected = model.iter().find(|entry| i64::from(entry.1) >= 5 + timestamp.max(0));
-                    let found = offsets.upper_bound(from, timestamp.max(0) as u32).unwrap();
+                    let found = offsets.upper_bound(from, timestamp.max(0) as u32, Reach::Disk).unwrap();
                     prop_assert_eq!(found.map(|found| (found.offset, found.position)), expected.copied());
                 }
             }

@@ -90,7 +90,8 @@ impl TxnIndex {
         self.entries.path()
     }
 
-    fn is_present(&self) -> Result<bool, IndexError> {
+    /// Whether there is a file at all: most segments have none.
+    pub(crate) fn is_present(&self) -> Result<bool, IndexError> {
         match self.presence.load(Ordering::Acquire) {
             PRESENT => Ok(true),
             ABSENT => Ok(false),

@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::UnifiedLog;
 use super::offsets::{LogOffsetSnapshot, Offsets};
+use crate::disk::Reach;
 use crate::error::{DeleteRecordsError, ReadError, StorageError};
 use crate::offset_metadata::OffsetMetadata;
 use crate::producer_state::ProducerStateManager;
@@ -38,8 +39,8 @@ impl UnifiedLog {
 
     /// All offsets at one moment, with their places.
     pub fn offset_snapshot(&self) -> Result<LogOffsetSnapshot, ReadError> {
-        self.resolved_high_watermark()?;
-        self.resolved_last_stable_offset()?;
+        self.resolved_high_watermark(Reach::Disk)?;
+        self.resolved_last_stable_offset(Reach::Disk)?;
         let offsets = *self.offsets.read();
         Ok(LogOffsetSnapshot {
             log_start_offset: offsets.log_start,
@@ -139,36 +140,37 @@ impl UnifiedLog {
     }
 
     /// The high watermark with its place, which is looked up once.
-    pub(super) fn resolved_high_watermark(&self) -> Result<OffsetMetadata, ReadError> {
+    pub(super) fn resolved_high_watermark(&self, reach: Reach) -> Result<OffsetMetadata, ReadError> {
         let high_watermark = self.offsets.read().high_watermark;
-        self.resolve(high_watermark, |offsets| &mut offsets.high_watermark)
+        self.resolve(high_watermark, reach, |offsets| &mut offsets.high_watermark)
     }
 
-    pub(super) fn resolved_last_stable_offset(&self) -> Result<OffsetMetadata, ReadError> {
+    pub(super) fn resolved_last_stable_offset(&self, reach: Reach) -> Result<OffsetMetadata, ReadError> {
         let offsets = *self.offsets.read();
         let high_watermark = offsets.high_watermark.message_offset;
         match offsets.first_unstable {
             Some(first) if first.message_offset < high_watermark => {
-                let placed = self.place_of(first)?;
+                let placed = self.place_of(first, reach)?;
                 let mut offsets = self.offsets.write();
                 if offsets.first_unstable == Some(first) {
                     offsets.first_unstable = Some(placed);
                 }
                 Ok(placed)
             }
-            _ => self.resolved_high_watermark(),
+            _ => self.resolved_high_watermark(reach),
         }
     }
 
     fn resolve(
         &self,
         wanted: OffsetMetadata,
+        reach: Reach,
         field: impl Fn(&mut Offsets) -> &mut OffsetMetadata,
     ) -> Result<OffsetMetadata, ReadError> {
         if !wanted.is_offset_only() {
             return Ok(wanted);
         }
-        let placed = self.place_of(wanted)?;
+        let placed = self.place_of(wanted, reach)?;
         let mut offsets = self.offsets.write();
         let stored = field(&mut offsets);
         if *stored == wanted {

@@ -1,11 +1,13 @@
 //! Reading: from an offset to a stretch of a segment's file.
 
+use std::io;
 use std::sync::atomic::Ordering;
 
 use ottla_types::Offset;
 
 use super::UnifiedLog;
 use super::offsets::Offsets;
+use crate::disk::Reach;
 use crate::error::ReadError;
 use crate::fetch_data::{FetchDataInfo, FetchIsolation, FileSlice};
 use crate::index::AbortedTxn;
@@ -22,6 +24,7 @@ struct Read {
     isolation: FetchIsolation,
     min_one_message: bool,
     bound: OffsetMetadata,
+    reach: Reach,
 }
 
 impl UnifiedLog {
@@ -34,23 +37,36 @@ impl UnifiedLog {
         isolation: FetchIsolation,
         min_one_message: bool,
     ) -> Result<FetchDataInfo, ReadError> {
+        self.read_within(start, max_bytes, isolation, min_one_message, Reach::Disk)
+    }
+
+    /// As [`UnifiedLog::read`], going no further for it than `reach`: of the records themselves nothing is read, but of
+    /// what leads to them.
+    pub fn read_within(
+        &self,
+        start: Offset,
+        max_bytes: u32,
+        isolation: FetchIsolation,
+        min_one_message: bool,
+        reach: Reach,
+    ) -> Result<FetchDataInfo, ReadError> {
         let offsets = *self.offsets.read();
         if start < offsets.log_start || start > offsets.log_end.message_offset {
             return Err(self.out_of_range(start, &offsets));
         }
         let bound = match isolation {
             FetchIsolation::LogEnd => offsets.log_end,
-            FetchIsolation::HighWatermark => self.resolved_high_watermark()?,
-            FetchIsolation::TxnCommitted => self.resolved_last_stable_offset()?,
+            FetchIsolation::HighWatermark => self.resolved_high_watermark(reach)?,
+            FetchIsolation::TxnCommitted => self.resolved_last_stable_offset(reach)?,
         };
         if start == bound.message_offset {
             return Ok(FetchDataInfo::empty(bound, isolation));
         }
         if start > bound.message_offset {
-            let at = self.place_of(OffsetMetadata::offset_only(start))?;
+            let at = self.place_of(OffsetMetadata::offset_only(start), reach)?;
             return Ok(FetchDataInfo::empty(at, isolation));
         }
-        let read = Read { start, max_bytes, isolation, min_one_message, bound };
+        let read = Read { start, max_bytes, isolation, min_one_message, bound, reach };
         self.looking(|segments| self.read_segments(&read, segments))
     }
 
@@ -78,6 +94,7 @@ impl UnifiedLog {
             };
             if attempt == ATTEMPTS || removals == self.removals.load(Ordering::Acquire) {
                 return Err(match error {
+                    error if error.would_block() => ReadError::NotInMemory,
                     SegmentError::Corrupt { .. } => ReadError::Corrupt(error.to_string()),
                     other => self.segment_failed("reading", other).into(),
                 });
@@ -89,7 +106,7 @@ impl UnifiedLog {
     fn read_segments(&self, read: &Read, segments: &Segments) -> Result<FetchDataInfo, SegmentError> {
         for segment in segments.range(read.start, Offset::MAX) {
             let Some(max_position) = max_position(segment, &read.bound) else { break };
-            let Some(first) = self.locate(segment, read.start)? else { continue };
+            let Some(first) = self.locate(segment, read.start, read.reach)? else { continue };
             return self.read_segment(read, segments, segment, first, max_position);
         }
         // All there is at or after the offset lies above the bound.
@@ -114,7 +131,7 @@ impl UnifiedLog {
         let records = FileSlice { file: segment.file()?, position: u64::from(first.position), len };
         let aborted_transactions = match read.isolation {
             FetchIsolation::TxnCommitted => {
-                Some(self.aborted_in(segments, segment, read.start, &first, len)?)
+                Some(self.aborted_in(read, segments, segment, &first, len)?)
             }
             _ => None,
         };
@@ -127,38 +144,47 @@ impl UnifiedLog {
     }
 
     /// The batch that a read from `offset` starts with: among the newest ones, or by index and file.
-    fn locate(&self, segment: &Segment, offset: Offset) -> Result<Option<BatchPosition>, SegmentError> {
+    fn locate(
+        &self,
+        segment: &Segment,
+        offset: Offset,
+        reach: Reach,
+    ) -> Result<Option<BatchPosition>, SegmentError> {
         match self.tail.find(segment.base_offset(), offset) {
             Some(batch) => Ok(Some(batch)),
-            None => segment.locate(offset),
+            None => segment.locate_within(offset, reach),
         }
     }
 
     /// The aborted transactions that `len` bytes from a batch on may hold records of.
     fn aborted_in(
         &self,
+        read: &Read,
         segments: &Segments,
         segment: &Segment,
-        start: Offset,
         first: &BatchPosition,
         len: u32,
     ) -> Result<Vec<AbortedTxn>, SegmentError> {
-        let end = match segment.upper_bound(first, len)? {
+        let end = match segment.upper_bound(first, len, read.reach)? {
             Some(end) => end,
             None => segments
                 .higher(segment.base_offset())
                 .map_or_else(|| self.log_end_offset(), |next| next.base_offset()),
         };
-        aborted_between(segments, start, end)
+        aborted_between(segments, read.start, end, read.reach)
     }
 
     /// The aborted transactions that overlap with the offsets from `start` up to, not including, `end`.
     pub fn aborted_transactions(&self, start: Offset, end: Offset) -> Result<Vec<AbortedTxn>, ReadError> {
-        self.looking(|segments| aborted_between(segments, start, end))
+        self.looking(|segments| aborted_between(segments, start, end, Reach::Disk))
     }
 
     /// The place of an offset: where the batch starts that holds it.
-    pub(super) fn place_of(&self, wanted: OffsetMetadata) -> Result<OffsetMetadata, ReadError> {
+    pub(super) fn place_of(
+        &self,
+        wanted: OffsetMetadata,
+        reach: Reach,
+    ) -> Result<OffsetMetadata, ReadError> {
         let offset = wanted.message_offset;
         let log_end = self.offsets.read().log_end;
         if offset >= log_end.message_offset {
@@ -166,7 +192,7 @@ impl UnifiedLog {
         }
         self.looking(|segments| {
             for segment in segments.range(offset, Offset::MAX) {
-                if let Some(batch) = self.locate(segment, offset)? {
+                if let Some(batch) = self.locate(segment, offset, reach)? {
                     return Ok(OffsetMetadata::new(offset, segment.base_offset(), batch.position));
                 }
             }
@@ -187,9 +213,18 @@ fn max_position(segment: &Segment, bound: &OffsetMetadata) -> Option<u32> {
     }
 }
 
-fn aborted_between(segments: &Segments, start: Offset, end: Offset) -> Result<Vec<AbortedTxn>, SegmentError> {
+fn aborted_between(
+    segments: &Segments,
+    start: Offset,
+    end: Offset,
+    reach: Reach,
+) -> Result<Vec<AbortedTxn>, SegmentError> {
     let mut aborted = Vec::new();
     for segment in segments.range(start, Offset::MAX) {
+        // Few segments have any, and those that do are looked into by who may wait.
+        if reach == Reach::Memory && segment.txn_index().is_present()? {
+            return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
+        }
         let found = segment.aborted_between(start, end)?;
         aborted.extend(found.txns);
         if found.is_complete {

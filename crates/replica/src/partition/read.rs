@@ -1,6 +1,7 @@
+use ottla_log::disk::Reach;
 use ottla_log::leader_epoch_cache::EpochEndOffset;
 use ottla_log::{
-    EARLIEST_LOCAL_TIMESTAMP, EARLIEST_TIMESTAMP, FetchDataInfo, FetchIsolation, LATEST_TIMESTAMP,
+    EARLIEST_LOCAL_TIMESTAMP, EARLIEST_TIMESTAMP, FetchDataInfo, FetchIsolation, LATEST_TIMESTAMP, ReadError,
     TimestampAndOffset,
 };
 use ottla_types::{LeaderEpoch, Offset, Timestamp};
@@ -75,37 +76,41 @@ impl PartitionRead {
 
 impl Partition {
     /// Reads from an offset on. A client that knows another leader epoch than this node's is refused (KIP-320). One
-    /// whose last record is of an epoch that ended before that offset here reads nothing, and is told where (KIP-595).
+    /// whose last record is of an epoch that ended before that offset here reads nothing, and is told where (KIP-595). None if
+    /// that takes more than `reach`.
     pub(crate) fn read(
         &self,
         asked: &PartitionFetch,
         reader: ReaderKind,
         limits: ReadLimits,
-    ) -> PartitionRead {
+        reach: Reach,
+    ) -> Option<PartitionRead> {
         let state = self.state.read();
         if let Err(code) = self.check_leads(&state).and_then(|()| check_epoch(&state, asked.client_epoch)) {
-            return PartitionRead::refused(code);
+            return Some(PartitionRead::refused(code));
         }
         let high_watermark = self.log.high_watermark();
         let last_stable_offset = self.log.last_stable_offset();
         match self.divergence(asked) {
-            Err(code) => return PartitionRead::refused(code),
+            Err(code) => return Some(PartitionRead::refused(code)),
             Ok(None) => {}
             Ok(diverging) => {
-                return PartitionRead {
+                return Some(PartitionRead {
                     error: ErrorCode::None,
                     data: None,
                     high_watermark,
                     last_stable_offset,
                     log_start_offset: self.log.log_start_offset(),
                     diverging,
-                };
+                });
             }
         }
-        let read = self.log.read(asked.offset, limits.max_bytes, reader.isolation(), limits.min_one_message);
+        let ReadLimits { max_bytes, min_one_message } = limits;
+        let read =
+            self.log.read_within(asked.offset, max_bytes, reader.isolation(), min_one_message, reach);
         // Read after the records: an offset that has fallen below it meanwhile is the client's to find out next.
         let log_start_offset = self.log.log_start_offset();
-        match read {
+        Some(match read {
             Ok(mut data) => {
                 if data.first_entry_incomplete {
                     // Less than a batch is of no use to a reader, who would take it for progress (KIP-74).
@@ -120,8 +125,9 @@ impl Partition {
                     diverging: None,
                 }
             }
+            Err(ReadError::NotInMemory) if reach == Reach::Memory => return None,
             Err(error) => PartitionRead::refused(errors::of_read(&error)),
-        }
+        })
     }
 
     /// Where the client's log parts from this one, if it tells the epoch of its last record. One whose epoch is

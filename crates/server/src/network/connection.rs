@@ -15,12 +15,14 @@ use ottla_broker::exchange::{Connection, Handler, Reply, may_take_while_unanswer
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use super::buffers::{self, READ_BYTES};
 use super::limits::{ConnectionPermit, MemoryPermit, RequestMemory};
 use super::outbox::{Outbox, Replies, Sent};
 use crate::clock::Clock;
+use crate::threads::Readers;
 
 /// A client that reads nothing is read from no more once this much waits for it.
 const UNSENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -38,6 +40,8 @@ pub struct ConnectionSettings {
     /// `queued.max.requests`: requests of one connection that are handled and not answered.
     pub requests_in_flight_max: usize,
     pub memory: Arc<RequestMemory>,
+    /// Who brings into memory what is to be sent.
+    pub readers: Arc<Readers>,
     pub clock: Clock,
 }
 
@@ -78,6 +82,7 @@ pub async fn serve(
         input: Input::default(),
         replies: Arc::default(),
         outbox: Outbox::default(),
+        fetching: None,
         last_in_flight: None,
     };
     let closed = match task.run().await {
@@ -125,6 +130,8 @@ struct Task<'a> {
     input: Input,
     replies: Arc<Replies>,
     outbox: Outbox,
+    /// What is to be sent next comes from disk; told when it is in memory.
+    fetching: Option<oneshot::Receiver<io::Result<()>>>,
     /// The API of the last request that is not answered; none if all are.
     last_in_flight: Option<i16>,
 }
@@ -137,6 +144,9 @@ impl Task<'_> {
         loop {
             self.collect_replies()?;
             let sent = self.send()?;
+            if sent == Sent::NotInMemory && self.fetching.is_none() {
+                self.fetching = self.outbox.fetch(&self.settings.readers);
+            }
             if self.handle_frames()? > 0 {
                 continue;
             }
@@ -162,6 +172,11 @@ impl Task<'_> {
                 }
                 writable = self.writer.writable(), if sent == Sent::Blocked => writable?,
                 () = self.replies.arrived.notified(), if wants_reply => {}
+                fetched = fetched(&mut self.fetching), if self.fetching.is_some() => {
+                    self.fetching = None;
+                    fetched?;
+                    self.outbox.fetched();
+                }
                 () = memory.until_available(), if self.input.is_starved => self.input.is_starved = false,
                 () = self.permit.told_to_close() => return Err(Closed::Excess),
                 () = at(idle.as_mut()), if self.settings.idle_max.is_some() => {
@@ -204,7 +219,13 @@ impl Task<'_> {
     }
 
     fn send(&mut self) -> Result<Sent, Closed> {
-        if self.outbox.is_empty() { Ok(Sent::All) } else { Ok(self.outbox.send(self.writer.as_ref())?) }
+        if self.fetching.is_some() {
+            Ok(Sent::NotInMemory)
+        } else if self.outbox.is_empty() {
+            Ok(Sent::All)
+        } else {
+            Ok(self.outbox.send(self.writer.as_ref())?)
+        }
     }
 
     /// Handles the frames that are there, as far as order and limits allow; returns how many.
@@ -251,6 +272,14 @@ impl Task<'_> {
             sleep.reset(next);
         }
         Ok(())
+    }
+}
+
+async fn fetched(fetching: &mut Option<oneshot::Receiver<io::Result<()>>>) -> io::Result<()> {
+    match fetching {
+        // Dropped by readers that are stopped: the connection is about to end as well.
+        Some(told) => told.await.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into())),
+        None => std::future::pending().await,
     }
 }
 

@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
+
+use crate::threads::Readers;
 
 /// Buffers that one system call sends; the kernel takes up to 1024.
 const VECTORS_MAX: usize = 64;
@@ -94,6 +96,8 @@ pub enum Sent {
     Blocked,
     /// There is more, after others have had their turn.
     Turn,
+    /// What comes next would have to be waited for: it is to be [`Outbox::fetch`]ed first.
+    NotInMemory,
 }
 
 /// Parts that are ready to leave, and how much of the first has left.
@@ -101,6 +105,8 @@ pub enum Sent {
 pub struct Outbox {
     parts: VecDeque<Part>,
     bytes: u64,
+    /// If the first part is one of a file: up to here the file is known to be in memory.
+    in_memory_to: u64,
 }
 
 impl Outbox {
@@ -123,13 +129,23 @@ impl Outbox {
         self.bytes
     }
 
-    /// Sends until all has left, the socket takes no more, or the thread's other connections should have their turn.
+    /// Sends until all has left, the socket takes no more, the disk would have to be waited for, or the thread's other
+    /// connections should have their turn.
     pub fn send(&mut self, stream: &TcpStream) -> io::Result<Sent> {
         let left_after_turn = self.bytes.saturating_sub(TURN_BYTES);
         while let Some(first) = self.parts.front() {
             let sent = match first {
                 Part::Bytes(_) => self.send_bytes(stream),
-                Part::File(part) => send_file(stream, part),
+                Part::File(part) => {
+                    if part.position >= self.in_memory_to {
+                        let end = chunk_end(part);
+                        if !is_in_memory(part, end)? {
+                            return Ok(Sent::NotInMemory);
+                        }
+                        self.in_memory_to = end;
+                    }
+                    send_file(stream, part, self.in_memory_to - part.position)
+                }
             };
             match sent {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -142,6 +158,26 @@ impl Outbox {
             }
         }
         Ok(Sent::All)
+    }
+
+    /// Has what comes next read by a thread that may wait for it, and yields where that is told: then
+    /// [`Outbox::fetched`] is to be called before anything more is sent. None if there is nothing to fetch.
+    pub fn fetch(&self, readers: &Readers) -> Option<oneshot::Receiver<io::Result<()>>> {
+        let Some(Part::File(part)) = self.parts.front() else { return None };
+        let (part, end) = (part.clone(), chunk_end(part));
+        let (tell, told) = oneshot::channel();
+        readers.run(Box::new(move || {
+            // The connection may be gone.
+            let _ = tell.send(read_through(&part, end));
+        }));
+        Some(told)
+    }
+
+    /// What was to be fetched is sent next, even if it has left memory again.
+    pub fn fetched(&mut self) {
+        if let Some(Part::File(part)) = self.parts.front() {
+            self.in_memory_to = chunk_end(part);
+        }
     }
 
     fn send_bytes(&self, stream: &TcpStream) -> io::Result<usize> {
@@ -178,6 +214,7 @@ impl Outbox {
             if len <= left {
                 left -= len;
                 self.parts.pop_front();
+                self.in_memory_to = 0;
                 continue;
             }
             match part {
@@ -202,10 +239,47 @@ fn part_len(part: &Part) -> u64 {
 /// One `sendfile` call keeps to this, so that one large answer does not hold up the thread's other connections.
 const SENDFILE_BYTES_MAX: u64 = 1024 * 1024;
 
-fn send_file(stream: &TcpStream, part: &FilePart) -> io::Result<usize> {
+/// Parts up to this length are sent without a look at whether they are in memory: their place was found by reading their
+/// beginning, and the system reads ahead by about as much.
+const UNCHECKED_BYTES_MAX: u64 = 32 * 1024;
+
+/// Where the stretch of a file ends that is sent next.
+fn chunk_end(part: &FilePart) -> u64 {
+    part.position + part.len.min(SENDFILE_BYTES_MAX)
+}
+
+/// Whether a stretch can be sent without waiting for the disk. Its ends speak for it: what is read ahead, and what memory
+/// has no more room for, are stretches too.
+fn is_in_memory(part: &FilePart, end: u64) -> io::Result<bool> {
+    if part.len <= UNCHECKED_BYTES_MAX {
+        return Ok(true);
+    }
+    let mut byte = [0];
+    let last = end.saturating_sub(1);
+    Ok(part.file.read_at_in_memory(&mut byte, part.position)?.is_some()
+        && part.file.read_at_in_memory(&mut byte, last)?.is_some())
+}
+
+/// Reads a stretch for the sake of having it in memory.
+fn read_through(part: &FilePart, end: u64) -> io::Result<()> {
+    let mut chunk = vec![0; 128 * 1024];
+    let mut position = part.position;
+    while position < end {
+        let wanted = chunk.len().min((end - position) as usize);
+        let Some(into) = chunk.get_mut(..wanted) else { break };
+        match part.file.read_at(into, position)? {
+            // Sending finds out that the file has become shorter.
+            0 => break,
+            read => position += read as u64,
+        }
+    }
+    Ok(())
+}
+
+fn send_file(stream: &TcpStream, part: &FilePart, bytes_max: u64) -> io::Result<usize> {
     let Some(descriptor) = part.file.descriptor()? else { return send_copy(stream, part) };
     let mut position = part.position;
-    let len = part.len.min(SENDFILE_BYTES_MAX) as usize;
+    let len = part.len.min(bytes_max) as usize;
     let sent = stream.try_io(Interest::WRITABLE, || {
         rustix::fs::sendfile(stream, &*descriptor, Some(&mut position), len).map_err(io::Error::from)
     })?;
@@ -295,6 +369,7 @@ mod tests {
                 Sent::All => break,
                 Sent::Blocked => stream.writable().await.unwrap(),
                 Sent::Turn => assert!(before - outbox.len_bytes() >= TURN_BYTES),
+                Sent::NotInMemory => unreachable!("there are no files"),
             }
         }
         // One system call may go beyond the turn.

@@ -11,6 +11,7 @@ use super::connection::ConnectionSettings;
 use super::limits::{ConnectionLimitSettings, RequestMemory};
 use super::listener::SocketSettings;
 use crate::clock::Clock;
+use crate::threads::Readers;
 
 /// Settings that Kafka bounds from below by validation are not negative here.
 fn size(value: i32) -> usize {
@@ -30,7 +31,12 @@ impl SocketSettings {
 
 impl ConnectionSettings {
     /// Of one listener: `config` is that of [`Config::for_listener`].
-    pub fn from_config(config: &Config, memory: Arc<RequestMemory>, clock: Clock) -> ConnectionSettings {
+    pub fn from_config(
+        config: &Config,
+        memory: Arc<RequestMemory>,
+        readers: Arc<Readers>,
+        clock: Clock,
+    ) -> ConnectionSettings {
         ConnectionSettings {
             idle_max: u64::try_from(config.get(keys::CONNECTIONS_MAX_IDLE_MS))
                 .ok()
@@ -38,6 +44,7 @@ impl ConnectionSettings {
             request_bytes_max: size(config.get(keys::SOCKET_REQUEST_MAX_BYTES)),
             requests_in_flight_max: size(config.get(keys::QUEUED_MAX_REQUESTS)).max(1),
             memory,
+            readers,
             clock,
         }
     }

@@ -23,7 +23,9 @@ use crate::random;
 use crate::startup::directories::{self, Directories};
 use crate::startup::listeners::{self, BoundListeners};
 use crate::startup::{StartError, quorum};
-use crate::threads::{Alarm, Cleaners, Fatal, MetadataThread, Worker, loader, maintenance, metadata, ticker};
+use crate::threads::{
+    Alarm, Cleaners, Fatal, MetadataThread, Readers, Worker, loader, maintenance, metadata, ticker,
+};
 
 /// How long the controller may take to move this broker's leaderships away.
 const CONTROLLED_SHUTDOWN_MAX: Duration = Duration::from_secs(30);
@@ -41,6 +43,7 @@ pub struct Running {
     metadata: MetadataThread,
     cleaners: Arc<Cleaners>,
     reactions: Arc<Reactions>,
+    readers: Arc<Readers>,
     serving: Option<Serving>,
     bootstrap: Vec<String>,
     files: Arc<RealDisk>,
@@ -53,6 +56,7 @@ pub struct Running {
 struct Reactions {
     cleaners: OnceLock<Arc<Cleaners>>,
     network: OnceLock<Arc<Network>>,
+    readers: OnceLock<Arc<Readers>>,
 }
 
 impl Reactions {
@@ -64,6 +68,9 @@ impl Reactions {
         }
         if let Some(network) = self.network.get() {
             network.update(config);
+        }
+        if let Some(readers) = self.readers.get() {
+            readers.update(config);
         }
     }
 }
@@ -86,6 +93,8 @@ pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, Bou
     let [ticker_alarm, driver_alarm, loader_alarm, maintenance_alarm] =
         [(); 4].map(|()| Arc::new(Alarm::default()));
     let reactions = Arc::new(Reactions::default());
+    let readers = Arc::new(Readers::from_config(&config));
+    let _ = reactions.readers.set(Arc::clone(&readers));
     let parts = NodeParts {
         identity: Identity {
             node_id: NodeId(config.get(keys::NODE_ID)),
@@ -98,7 +107,7 @@ pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, Bou
         listeners: advertised,
         controller_listeners: listeners::for_registration(bound.advertised_controllers(&config)?),
         seed,
-        hooks: hooks(&ticker_alarm, &maintenance_alarm, &loader_alarm, &reactions),
+        hooks: hooks(&ticker_alarm, &maintenance_alarm, &loader_alarm, &reactions, &readers),
         wake_driver: WakeDriver(ringing(&driver_alarm)),
     };
     let (node, driver) = assemble(parts, now);
@@ -139,6 +148,7 @@ pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, Bou
         states,
         cleaners,
         reactions,
+        readers,
         serving: None,
         bootstrap,
         files,
@@ -157,10 +167,13 @@ fn hooks(
     maintenance: &Arc<Alarm>,
     loader: &Arc<Alarm>,
     reactions: &Arc<Reactions>,
+    readers: &Arc<Readers>,
 ) -> Hooks {
     let (reactions, ticker, maintenance) =
         (Arc::clone(reactions), Arc::clone(ticker), Arc::clone(maintenance));
+    let readers = Arc::clone(readers);
     Hooks {
+        read_later: Arc::new(move |job| readers.run(job)),
         wake_at: Arc::new(move |deadline| ticker.ring_before(deadline)),
         maintain_at: Arc::new(move |deadline| maintenance.ring_before(deadline)),
         config_changed: Box::new(move |config| reactions.config_changed(config)),
@@ -178,7 +191,8 @@ impl Running {
     pub fn serve(&mut self, bound: BoundListeners) -> std::io::Result<()> {
         let config = self.node.effective_config();
         let handler: Arc<dyn Handler> = Arc::new(NodeHandler(Arc::clone(&self.node)));
-        let serving = Serving::start(bound.listeners, &handler, &config, self.clock, &self.files)?;
+        let serving =
+            Serving::start(bound.listeners, &handler, &config, &self.readers, self.clock, &self.files)?;
         let _ = self.reactions.network.set(Arc::clone(&serving.network));
         // What changed before that was not heard.
         serving.network.update(&self.node.effective_config());
@@ -216,6 +230,7 @@ impl Running {
             maintenance,
             metadata,
             cleaners,
+            readers,
             serving,
             directories,
             ..
@@ -223,6 +238,7 @@ impl Running {
         if let Some(serving) = serving {
             serving.stop();
         }
+        readers.stop();
         // Before all else: an image that is published makes and deletes logs, and changes the numbers of threads.
         let driver = metadata.stop().flatten();
         cleaners.stop();

@@ -16,6 +16,7 @@ use crate::network::connection::ConnectionSettings;
 use crate::network::limits::ConnectionLimitSettings;
 use crate::network::{Ceiling, ConnectionLimits, Listener, NetworkThreads, RequestMemory};
 use crate::startup::listeners::resolve;
+use crate::threads::Readers;
 
 /// Open for clients.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ impl Serving {
         listeners: Vec<Listener>,
         handler: &Arc<dyn Handler>,
         config: &Config,
+        readers: &Arc<Readers>,
         clock: Clock,
         disk: &Arc<RealDisk>,
     ) -> io::Result<Serving> {
@@ -87,7 +89,8 @@ impl Serving {
             let limits =
                 if is_controllers(config, &name) { &network.of_controller } else { &network.of_broker };
             let memory = Arc::clone(&limits.memory);
-            let connections = Arc::new(ConnectionSettings::from_config(&own, memory, clock));
+            let readers = Arc::clone(readers);
+            let connections = Arc::new(ConnectionSettings::from_config(&own, memory, readers, clock));
             let (limits, disk) = (Arc::clone(&limits.connections), Arc::clone(disk));
             let give_up_files = move || disk.give_up_descriptors();
             let task = listener.serve(Arc::clone(handler), connections, limits, threads, give_up_files);

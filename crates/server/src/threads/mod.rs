@@ -7,6 +7,7 @@ mod fatal;
 mod loader;
 mod maintenance;
 mod metadata;
+mod readers;
 mod ticker;
 
 pub use alarm::{Alarm, Woken};
@@ -15,6 +16,7 @@ pub use fatal::{Fatal, FatalReceiver};
 pub use loader::loader;
 pub use maintenance::maintenance;
 pub use metadata::{MetadataThread, metadata};
+pub use readers::Readers;
 pub use ticker::ticker;
 
 use std::io;

@@ -46,6 +46,8 @@ struct State {
     /// Counts crashes and kills: handles of earlier lives are dead.
     life: u64,
     meanwhile: Vec<Meanwhile>,
+    /// Nothing is in memory.
+    is_cold: bool,
 }
 
 /// What runs right before a call.
@@ -76,6 +78,7 @@ impl SimDisk {
             rng: Rng::new(seed),
             life: 0,
             meanwhile: Vec::new(),
+            is_cold: false,
         };
         SimDisk { state: Arc::new(Mutex::new(state)) }
     }
@@ -117,6 +120,11 @@ impl SimDisk {
     /// All calls for this directory and what is below it fail with EIO.
     pub fn fail_dir(&self, dir: &Path) {
         self.state.lock().faults.fail_dir(dir);
+    }
+
+    /// Whether everything has to be waited for that is read.
+    pub fn set_cold(&self, is_cold: bool) {
+        self.state.lock().is_cold = is_cold;
     }
 
     /// Files that change from now on are marked with this time.
@@ -253,6 +261,13 @@ impl DiskFile for SimFile {
             checked?;
             Ok(state.tree.content(self.node)?.read(buf, position))
         })
+    }
+
+    fn read_at_in_memory(&self, buf: &mut [u8], position: u64) -> io::Result<Option<usize>> {
+        if self.state.lock().is_cold {
+            return Ok(None);
+        }
+        self.read_at(buf, position).map(Some)
     }
 
     fn write_all_at(&self, buffers: &[IoSlice<'_>], position: u64) -> io::Result<()> {

@@ -24,7 +24,12 @@ fn sockets_and_connections_follow_their_settings() {
     check("socket.listen.backlog.size", "7", |c| socket(c).listen_backlog, &7);
 
     let connection = |config: &Config| {
-        ConnectionSettings::from_config(config, Arc::new(RequestMemory::new(-1)), Clock::start())
+        ConnectionSettings::from_config(
+            config,
+            Arc::new(RequestMemory::new(-1)),
+            Arc::new(Readers::new(1)),
+            Clock::start(),
+        )
     };
     check("socket.request.max.bytes", "1234", |c| connection(c).request_bytes_max, &1234);
     check("queued.max.requests", "3", |c| connection(c).requests_in_flight_max, &3);

@@ -1,0 +1,221 @@
+//! The threads that wait for the disk so that network threads need not: what a client asks for and memory does not hold
+//! is brought there first.
+//!
+//! There are at most `num.io.threads` of them. They come when there is work for them, and go when there has been none for a
+//! while: a node whose readers keep up has none.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ottla_config::{Config, keys};
+use parking_lot::{Condvar, Mutex};
+
+/// How long a thread waits for work before it ends.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The pool.
+#[derive(Debug)]
+pub struct Readers {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    /// Of those, the ones that wait for a job.
+    idle: usize,
+    threads_max: usize,
+    is_stopped: bool,
+    /// Of all threads that have been started since the last look, so that a stop can wait for those that still run.
+    joins: Vec<JoinHandle<()>>,
+}
+
+/// At least one, which the setting's own bound sees to.
+fn threads_max(config: &Config) -> usize {
+    usize::try_from(config.get(keys::NUM_IO_THREADS)).unwrap_or(1)
+}
+
+impl Readers {
+    pub fn from_config(config: &Config) -> Readers {
+        Readers::new(threads_max(config))
+    }
+
+    pub fn new(threads_max: usize) -> Readers {
+        let state = State {
+            jobs: VecDeque::new(),
+            threads: 0,
+            idle: 0,
+            threads_max: threads_max.max(1),
+            is_stopped: false,
+            joins: Vec::new(),
+        };
+        Readers { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
+    }
+
+    /// Takes up a new number of threads. Those that are too many end after their job.
+    pub fn update(&self, config: &Config) {
+        self.shared.state.lock().threads_max = threads_max(config).max(1);
+        self.shared.changed.notify_all();
+    }
+
+    /// Has one of the threads do `job`, after those that came before it. Once they are stopped it is dropped instead.
+    pub fn run(&self, job: Job) {
+        let mut state = self.shared.state.lock();
+        if state.is_stopped {
+            drop(state);
+            return drop(job);
+        }
+        state.jobs.push_back(job);
+        if state.jobs.len() <= state.idle {
+            drop(state);
+            self.shared.changed.notify_one();
+        } else if state.threads < state.threads_max {
+            self.start(&mut state);
+        }
+    }
+
+    /// Without a thread the work waits for the next attempt; there is none only if the system has none to give.
+    fn start(&self, state: &mut State) {
+        state.joins.retain(|join| !join.is_finished());
+        let shared = Arc::clone(&self.shared);
+        let name = format!("reader-{}", state.threads);
+        match std::thread::Builder::new().name(name).spawn(move || work(&shared)) {
+            Ok(join) => {
+                state.threads += 1;
+                state.joins.push(join);
+            }
+            Err(error) => tracing::error!(%error, "a thread for reads from disk could not be started"),
+        }
+    }
+
+    /// Drops what waits, and ends the threads after what they are doing.
+    pub fn stop(&self) {
+        let mut state = self.shared.state.lock();
+        state.is_stopped = true;
+        let (jobs, joins) = (std::mem::take(&mut state.jobs), std::mem::take(&mut state.joins));
+        drop(state);
+        self.shared.changed.notify_all();
+        drop(jobs);
+        // The last to let go of the pool may be one of its own jobs.
+        let me = std::thread::current().id();
+        for join in joins.into_iter().filter(|join| join.thread().id() != me) {
+            // What has panicked has been reported.
+            let _ = join.join();
+        }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Counts a thread out when it ends, however it does.
+struct Leaving<'a>(&'a Shared);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().threads -= 1;
+    }
+}
+
+fn work(shared: &Shared) {
+    let _leaving = Leaving(shared);
+    while let Some(job) = next_job(shared) {
+        job();
+    }
+}
+
+fn next_job(shared: &Shared) -> Option<Job> {
+    let mut state = shared.state.lock();
+    loop {
+        if state.is_stopped || state.threads > state.threads_max {
+            return None;
+        }
+        if let Some(job) = state.jobs.pop_front() {
+            return Some(job);
+        }
+        state.idle += 1;
+        let is_over = shared.changed.wait_for(&mut state, IDLE_MAX).timed_out();
+        state.idle -= 1;
+        if is_over && state.jobs.is_empty() {
+            return None;
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Shared").field("jobs", &state.jobs.len()).field("threads", &state.threads).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn config(threads: &str) -> Config {
+        Config::of_pairs([("num.io.threads", threads)]).unwrap()
+    }
+
+    #[test]
+    fn as_many_jobs_run_at_once_as_there_may_be_threads() {
+        let readers = Readers::from_config(&config("2"));
+        let (started, starting) = mpsc::channel();
+        let gates: Vec<_> = (0..3)
+            .map(|n| {
+                let (gate, open) = mpsc::channel::<()>();
+                let started = started.clone();
+                readers.run(Box::new(move || {
+                    started.send(n).unwrap();
+                    let _ = open.recv();
+                }));
+                gate
+            })
+            .collect();
+        let mut running = [starting.recv().unwrap(), starting.recv().unwrap()];
+        running.sort_unstable();
+        assert_eq!(running, [0, 1]);
+        assert!(starting.try_recv().is_err(), "the third waits");
+        readers.update(&config("3"));
+        let last = started.clone();
+        readers.run(Box::new(move || last.send(3).unwrap()));
+        // The new thread takes what has waited longest.
+        assert_eq!(starting.recv().unwrap(), 2);
+        drop(gates);
+        assert_eq!(starting.recv().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_stop_ends_the_threads_and_drops_what_waits() {
+        let readers = Readers::new(1);
+        let (begun, beginning) = mpsc::channel();
+        let (gate, open) = mpsc::channel::<()>();
+        readers.run(Box::new(move || {
+            begun.send(()).unwrap();
+            let _ = open.recv();
+        }));
+        beginning.recv().unwrap();
+        let held = Arc::new(());
+        let of_job = Arc::clone(&held);
+        readers.run(Box::new(move || drop(of_job)));
+        drop(gate);
+        readers.stop();
+        assert_eq!(Arc::strong_count(&held), 1);
+        readers.run(Box::new(|| panic!("nobody is left")));
+    }
+}
