@@ -7,9 +7,7 @@ use ottla_log::OffsetMetadata;
 use ottla_types::{LeaderEpoch, Now, Offset};
 use ottla_wire::ErrorCode;
 
-use crate::fetch::{
-    FetchParams, FetchedPartition, PartitionFetch, ReadLater, read_all, read_in_memory,
-};
+use crate::fetch::{FetchParams, FetchedPartition, PartitionFetch, ReadLater, read_all, read_in_memory};
 use crate::partition::Partition;
 use crate::produce::ProduceResult;
 use crate::purgatory::DelayedOperation;

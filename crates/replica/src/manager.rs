@@ -201,7 +201,10 @@ impl ReplicaManager {
     /// Lets go of what has waited long enough.
     pub fn tick(&self, now: Now) {
         self.produce_purgatory.expire(now.mono).into_iter().for_each(DelayedProduce::complete);
-        self.fetch_purgatory.expire(now.mono).into_iter().for_each(|fetch| fetch.complete(now, &self.read_later));
+        self.fetch_purgatory
+            .expire(now.mono)
+            .into_iter()
+            .for_each(|fetch| fetch.complete(now, &self.read_later));
         self.delete_purgatory.expire(now.mono).into_iter().for_each(DelayedDelete::complete);
         self.purge(&self.produce_purgatory, |partition| &partition.produces);
         self.purge(&self.fetch_purgatory, |partition| &partition.fetches);
@@ -237,7 +240,10 @@ impl ReplicaManager {
             self.produce_purgatory.check(&partition.produces).into_iter().for_each(DelayedProduce::complete);
             partition.tell_listener();
         }
-        self.fetch_purgatory.check(&partition.fetches).into_iter().for_each(|fetch| fetch.complete(now, &self.read_later));
+        self.fetch_purgatory
+            .check(&partition.fetches)
+            .into_iter()
+            .for_each(|fetch| fetch.complete(now, &self.read_later));
     }
 
     fn check_all(&self, partition: &Partition, now: Now) {

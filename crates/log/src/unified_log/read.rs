@@ -130,9 +130,7 @@ impl UnifiedLog {
         }
         let records = FileSlice { file: segment.file()?, position: u64::from(first.position), len };
         let aborted_transactions = match read.isolation {
-            FetchIsolation::TxnCommitted => {
-                Some(self.aborted_in(read, segments, segment, &first, len)?)
-            }
+            FetchIsolation::TxnCommitted => Some(self.aborted_in(read, segments, segment, &first, len)?),
             _ => None,
         };
         Ok(FetchDataInfo {
@@ -180,11 +178,7 @@ impl UnifiedLog {
     }
 
     /// The place of an offset: where the batch starts that holds it.
-    pub(super) fn place_of(
-        &self,
-        wanted: OffsetMetadata,
-        reach: Reach,
-    ) -> Result<OffsetMetadata, ReadError> {
+    pub(super) fn place_of(&self, wanted: OffsetMetadata, reach: Reach) -> Result<OffsetMetadata, ReadError> {
         let offset = wanted.message_offset;
         let log_end = self.offsets.read().log_end;
         if offset >= log_end.message_offset {

@@ -106,8 +106,7 @@ impl Partition {
             }
         }
         let ReadLimits { max_bytes, min_one_message } = limits;
-        let read =
-            self.log.read_within(asked.offset, max_bytes, reader.isolation(), min_one_message, reach);
+        let read = self.log.read_within(asked.offset, max_bytes, reader.isolation(), min_one_message, reach);
         // Read after the records: an offset that has fallen below it meanwhile is the client's to find out next.
         let log_start_offset = self.log.log_start_offset();
         Some(match read {

@@ -2,6 +2,7 @@
 
 mod running;
 mod serving;
+mod start_times;
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::clock::Clock;
 use crate::startup::StartError;
 use crate::threads::Fatal;
 use running::Running;
+use start_times::StartTimes;
 
 /// What the user is told when the node serves.
 #[derive(Clone, Debug)]
@@ -52,8 +54,11 @@ pub fn run(config: Config, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let result = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(RunError::Runtime)?;
         let (fatal, mut heard) = Fatal::channel();
-        let starting = tokio::task::spawn_blocking(move || running::start(config, clock, fatal));
-        let (mut running, bound) = tokio::select! {
+        let starting = tokio::task::spawn_blocking(move || {
+            let mut times = StartTimes::begin();
+            running::start(config, clock, fatal, &mut times).map(|(running, bound)| (running, bound, times))
+        });
+        let (mut running, bound, mut times) = tokio::select! {
             started = starting => started.map_err(|error| RunError::Fatal(format!("the start failed: {error}")))??,
             // No log of a partition is open yet: there is nothing to close.
             () = signals.next() => return Ok(()),
@@ -62,10 +67,12 @@ pub fn run(config: Config, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
             biased;
             reason = heard.heard() => return Err(abandon(running, reason)),
             () = signals.next() => None,
-            () = is_running(running.states()) => Some(()),
+            () = is_running(running.states(), &mut times) => Some(()),
         };
         if reason.is_some() {
             running.serve(bound).map_err(StartError::Thread)?;
+            times.ended(|times| &mut times.serving);
+            times.tell();
             tell(&running.ready(clock));
             tokio::select! {
                 biased;
@@ -107,9 +114,12 @@ fn abandon(running: Running, reason: String) -> RunError {
     RunError::Fatal(reason)
 }
 
-async fn is_running(mut states: watch::Receiver<LifecycleState>) {
+async fn is_running(mut states: watch::Receiver<LifecycleState>, times: &mut StartTimes) {
     // Without its ticker a node fails in other ways.
+    let _ = states.wait_for(|state| *state != LifecycleState::Starting).await;
+    times.ended(|times| &mut times.logs);
     let _ = states.wait_for(|state| *state == LifecycleState::Running).await;
+    times.ended(|times| &mut times.registration);
 }
 
 /// The signals that ask for an end.

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::serving::{Network, Serving};
+use super::start_times::StartTimes;
 use super::{Ready, path_text};
 use crate::clock::Clock;
 use crate::random;
@@ -76,17 +77,25 @@ impl Reactions {
 }
 
 /// Binds, opens and assembles everything, and starts the threads. The node serves nobody yet.
-pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, BoundListeners), StartError> {
+pub fn start(
+    config: Config,
+    clock: Clock,
+    fatal: Fatal,
+    times: &mut StartTimes,
+) -> Result<(Running, BoundListeners), StartError> {
     let config = Arc::new(config);
     let now = clock.now();
     let bound = listeners::bind(&config)?;
+    times.ended(|times| &mut times.listeners);
     let files = Arc::new(RealDisk::with_share_of_process_limit());
     let disk: Arc<dyn Disk> = Arc::clone(&files) as _;
     let directories = directories::open(&config, &bound, &disk, now)?;
+    times.ended(|times| &mut times.directories);
     let logs = Arc::new(LogManager::new(node_settings::log_manager(&config), Arc::clone(&disk), now));
     let seed = random::bytes::<32>()?;
     let quorum_seed = u64::from_be_bytes(random::bytes()?);
     let quorum = quorum::open(&config, &directories, &bound, Arc::clone(logs.context()), quorum_seed, now)?;
+    times.ended(|times| &mut times.metadata_log);
     let advertised = bound.advertised(&config)?;
     let bootstrap = advertised.iter().map(|at| format!("{}:{}", at.host, at.port)).collect();
 
@@ -154,6 +163,7 @@ pub fn start(config: Config, clock: Clock, fatal: Fatal) -> Result<(Running, Bou
         files,
         directories,
     };
+    times.ended(|times| &mut times.assembly);
     Ok((running, bound))
 }
 

@@ -151,8 +151,12 @@ fn make_segment(dir: &Path, base_offset: u64) {
     log.set_len(SEGMENT_BYTES).expect("sparse files take no room");
     for n in 0..BATCHES {
         let position = n * BATCH_BYTES;
-        std::os::unix::fs::FileExt::write_all_at(&log, &header(base_offset + n * RECORDS_PER_BATCH), position)
-            .expect("a header can be written");
+        std::os::unix::fs::FileExt::write_all_at(
+            &log,
+            &header(base_offset + n * RECORDS_PER_BATCH),
+            position,
+        )
+        .expect("a header can be written");
         if n > 0 {
             index.extend_from_slice(&((n + 1) as u32 * RECORDS_PER_BATCH as u32 - 1).to_be_bytes());
             index.extend_from_slice(&(position as u32).to_be_bytes());
@@ -223,7 +227,10 @@ fn a_terabyte_opens_and_serves_from_anywhere_as_a_gigabyte_does() {
         for segment in [0, 1, 499, 998] {
             // Reading has opened some files already, the first segment's here and there.
             let found = thousand.work_of_read(segment * RECORDS + within);
-            assert!(found[0].1 <= expected[0].1 + 1 && found[0].2 <= expected[0].2 + 8, "{found:?} {expected:?}");
+            assert!(
+                found[0].1 <= expected[0].1 + 1 && found[0].2 <= expected[0].2 + 8,
+                "{found:?} {expected:?}"
+            );
             assert_eq!(found[1], expected[1], "at {within} of segment {segment}");
         }
     }
