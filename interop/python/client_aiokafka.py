@@ -14,7 +14,6 @@ from scenarios import Record, collect
 
 class AioKafka:
     name = "aiokafka"
-    attempts = 1
     sends_null_headers = True
     codecs = (None, "gzip", "snappy", "lz4", "zstd")
 

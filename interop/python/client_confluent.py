@@ -15,7 +15,6 @@ def result(futures):
 
 class Confluent:
     name = "confluent-kafka"
-    attempts = 1
     sends_null_headers = True
     codecs = (None, "gzip", "snappy", "lz4", "zstd")
 

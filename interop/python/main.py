@@ -13,18 +13,6 @@ from client_confluent import Confluent
 from client_kafka_python import KafkaPython
 
 
-
-def attempt(case, attempts):
-    """Clients with faults of their own are given more than one attempt."""
-    while attempts > 1:
-        attempts -= 1
-        try:
-            return case()
-        except AssertionError as error:
-            print(f"   once more after: {error}", flush=True)
-    return case()
-
-
 logging.disable(logging.CRITICAL)  # what clients say while they try again
 checks = harness.Checks()
 for client in (Confluent, KafkaPython, AioKafka):
@@ -34,7 +22,7 @@ for client in (Confluent, KafkaPython, AioKafka):
             full_name = f"{adapter.name}: {name}"
             if checks.only.search(full_name):
                 with checks(full_name):
-                    attempt(case, adapter.attempts)
+                    case()
     finally:
         adapter.close()
 checks.finish()

@@ -1,6 +1,6 @@
 """What every client must be able to do, told in terms of an adapter for each.
 
-An adapter offers: name, codecs, sends_null_headers, attempts; create, grow, delete, topics, configs, set_config, delete_records, groups, group_offsets, delete_group;
+An adapter offers: name, codecs, sends_null_headers; create, grow, delete, topics, configs, set_config, delete_records, groups, group_offsets, delete_group;
 produce, read, offsets_for_time, bounds; and consumers with poll, assignment, commit, close.
 """
 
