@@ -1,3 +1,4 @@
+import java.time.Duration;
 import java.util.Properties;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.consumer.Consumer;
@@ -18,9 +19,10 @@ final class Clients implements AutoCloseable {
         admin = Admin.create(settings("reconnect.backoff.max.ms", 200, "default.api.timeout.ms", 30_000));
     }
 
+    /** Also when no broker answers any more. */
     @Override
     public void close() {
-        admin.close();
+        admin.close(Duration.ZERO);
     }
 
     Properties settings(Object... keysAndValues) {

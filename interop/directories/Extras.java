@@ -1,21 +1,29 @@
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.TreeMap;
-import java.util.concurrent.Callable;
-import java.util.stream.Collectors;
+import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.CreateDelegationTokenOptions;
+import org.apache.kafka.clients.admin.FinalizedVersionRange;
+import org.apache.kafka.clients.admin.ListOffsetsOptions;
+import org.apache.kafka.clients.admin.ListShareGroupOffsetsSpec;
+import org.apache.kafka.clients.admin.ListStreamsGroupOffsetsSpec;
 import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.ScramCredentialInfo;
 import org.apache.kafka.clients.admin.ScramMechanism;
 import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
 import org.apache.kafka.clients.consumer.KafkaShareConsumer;
 import org.apache.kafka.clients.producer.Producer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.IsolationLevel;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclBindingFilter;
@@ -28,6 +36,7 @@ import org.apache.kafka.common.quota.ClientQuotaFilter;
 import org.apache.kafka.common.resource.PatternType;
 import org.apache.kafka.common.resource.ResourcePattern;
 import org.apache.kafka.common.resource.ResourceType;
+import org.apache.kafka.common.security.auth.KafkaPrincipal;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.KafkaStreams;
@@ -37,21 +46,50 @@ import org.apache.kafka.streams.StreamsBuilder;
 final class Extras {
     private final Clients clients;
     private final List<Producer<byte[], byte[]>> open = new ArrayList<>();
+    /** Delegation tokens are for those that authenticate: alice, with her SCRAM credentials, at another listener. */
+    private Admin authenticated;
 
     Extras(Clients clients) {
         this.clients = clients;
     }
 
-    Object fill() throws Exception {
+    /** Without a word to the broker. */
+    void close() {
+        open.forEach(producer -> producer.close(Duration.ZERO));
+        if (authenticated != null) {
+            authenticated.close(Duration.ZERO);
+        }
+    }
+
+    /** What the finalized features allow. */
+    Object fill(String saslAddress) throws Exception {
+        Map<String, FinalizedVersionRange> features = clients.admin.describeFeatures().featureMetadata().get().finalizedFeatures();
         clients.admin.createTopics(List.of(new NewTopic("transactions", 1, (short) 1), new NewTopic("input", 2, (short) 1), new NewTopic("output", 2, (short) 1))).all().get();
         security();
         quotas();
         entityConfigs();
         transactions();
-        consumerGroup();
-        shareGroup();
-        streamsGroup();
+        writeInput();
+        if (features.containsKey("group.version")) {
+            consumerGroup();
+        }
+        if (features.containsKey("share.version")) {
+            shareGroup();
+        }
+        if (features.containsKey("streams.version")) {
+            streamsGroup();
+        }
+        if (saslAddress != null) {
+            tokens(saslAddress);
+        }
         return Map.of();
+    }
+
+    private void tokens(String saslAddress) throws Exception {
+        authenticated = Admin.create(clients.settings("bootstrap.servers", saslAddress, "security.protocol", "SASL_PLAINTEXT", "sasl.mechanism", "SCRAM-SHA-256", "reconnect.backoff.max.ms", 200,
+                "sasl.jaas.config", "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"alice\" password=\"secret\";"));
+        var options = new CreateDelegationTokenOptions().renewers(List.of(new KafkaPrincipal(KafkaPrincipal.USER_TYPE, "renewer")));
+        authenticated.createDelegationToken(options).delegationToken().get();
     }
 
     private void security() throws Exception {
@@ -98,7 +136,7 @@ final class Extras {
                 case "committed" -> producer.commitTransaction();
                 case "aborted" -> producer.abortTransaction();
                 default -> {
-                    open.add(producer); // closing it would abort the transaction
+                    open.add(producer); // closing it in good order would abort the transaction
                     continue;
                 }
             }
@@ -115,7 +153,6 @@ final class Extras {
     }
 
     private void consumerGroup() throws Exception {
-        writeInput();
         try (var member = clients.consumer("group.id", "modern", "group.protocol", "consumer")) {
             member.subscribe(List.of("input"));
             int count = 0;
@@ -158,23 +195,53 @@ final class Extras {
     /** What Apache Kafka tells about them. */
     Map<String, Object> seen() throws Exception {
         Map<String, Object> seen = new TreeMap<>();
-        seen.put("acls", clients.admin.describeAcls(AclBindingFilter.ANY).values().get().stream().map(Object::toString).sorted().toList());
+        seen.put("acls", texts(clients.admin.describeAcls(AclBindingFilter.ANY).values().get()));
         seen.put("scram", new TreeMap<>(clients.admin.describeUserScramCredentials().all().get()).toString());
-        seen.put("quotas", clients.admin.describeClientQuotas(ClientQuotaFilter.all()).entities().get().entrySet().stream().map(Object::toString).sorted().toList());
-        for (var resource : List.of(new ConfigResource(ConfigResource.Type.CLIENT_METRICS, "subscription"), new ConfigResource(ConfigResource.Type.GROUP, "shared"), new ConfigResource(ConfigResource.Type.GROUP, "modern"))) {
-            seen.put(resource.toString(), clients.admin.describeConfigs(List.of(resource)).all().get().get(resource).entries().stream()
-                    .filter(entry -> entry.source() != ConfigEntry.ConfigSource.DEFAULT_CONFIG).map(entry -> entry.name() + "=" + entry.value()).sorted().toList());
+        seen.put("quotas", texts(clients.admin.describeClientQuotas(ClientQuotaFilter.all()).entities().get().entrySet()));
+        seen.put("subscription", configs(ConfigResource.Type.CLIENT_METRICS, "subscription"));
+        for (String group : List.of("shared", "modern")) {
+            seen.put("configs of " + group, configs(ConfigResource.Type.GROUP, group));
         }
-        seen.put("groups", clients.admin.listGroups().all().get().stream().map(group -> group.groupId() + " " + group.type().get()).sorted().toList());
         seen.put("transactions", clients.admin.listTransactions().all().get().stream().map(t -> t.transactionalId() + " " + t.state()).sorted().toList());
-        seen.put("modern", offsets(() -> clients.admin.listConsumerGroupOffsets("modern").partitionsToOffsetAndMetadata().get()));
-        seen.put("streaming", offsets(() -> clients.admin.listStreamsGroupOffsets(Map.of("streaming", new org.apache.kafka.clients.admin.ListStreamsGroupOffsetsSpec())).partitionsToOffsetAndMetadata("streaming").get()));
-        seen.put("shared", offsets(() -> clients.admin.listShareGroupOffsets(Map.of("shared", new org.apache.kafka.clients.admin.ListShareGroupOffsetsSpec())).partitionsToOffsetInfo("shared").get()));
         seen.put("internal topics", clients.admin.listTopics(new ListTopicsOptions().listInternal(true)).names().get().stream().filter(name -> name.startsWith("__")).sorted().toList());
+        if (authenticated != null) {
+            // A token's text leaves out its secret part.
+            seen.put("tokens", authenticated.describeDelegationToken().delegationTokens().get().stream().map(token -> token + " " + token.hmacAsBase64String()).sorted().toList());
+        }
+        Map<String, String> groups = new TreeMap<>();
+        clients.admin.listGroups().all().get().forEach(group -> groups.put(group.groupId(), group.type().get().toString()));
+        seen.put("groups", groups);
+        for (String group : groups.keySet()) {
+            seen.put("offsets of " + group, switch (groups.get(group)) {
+                case "Share" -> texts(clients.admin.listShareGroupOffsets(Map.of(group, new ListShareGroupOffsetsSpec())).partitionsToOffsetInfo(group).get().entrySet());
+                case "Streams" -> texts(clients.admin.listStreamsGroupOffsets(Map.of(group, new ListStreamsGroupOffsetsSpec())).partitionsToOffsetAndMetadata(group).get().entrySet());
+                case "Consumer" -> texts(clients.admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().entrySet());
+                default -> "seen elsewhere";
+            });
+        }
         return seen;
     }
 
-    private static List<String> offsets(Callable<? extends Map<?, ?>> ask) throws Exception {
-        return ask.call().entrySet().stream().map(Object::toString).sorted().collect(Collectors.toList());
+    private List<String> configs(ConfigResource.Type type, String name) throws Exception {
+        var resource = new ConfigResource(type, name);
+        return clients.admin.describeConfigs(List.of(resource)).all().get().get(resource).entries().stream()
+                .filter(entry -> entry.source() != ConfigEntry.ConfigSource.DEFAULT_CONFIG).map(entry -> entry.name() + "=" + entry.value()).sorted().toList();
+    }
+
+    private static List<String> texts(Collection<?> values) {
+        return values.stream().map(Object::toString).sorted().toList();
+    }
+
+    /** The broker that has the open transaction now ends it; returns how far readers of what is committed get, and the end. */
+    Object abortOpen() throws Exception {
+        try (Producer<byte[], byte[]> producer = clients.producer("transactional.id", "tx-open")) {
+            producer.initTransactions();
+        }
+        TopicPartition partition = new TopicPartition("transactions", 0);
+        Map<String, Long> ends = new TreeMap<>();
+        for (IsolationLevel isolation : IsolationLevel.values()) {
+            ends.put(isolation.toString(), clients.admin.listOffsets(Map.of(partition, OffsetSpec.latest()), new ListOffsetsOptions(isolation)).partitionResult(partition).get().offset());
+        }
+        return ends;
     }
 }

@@ -1,4 +1,5 @@
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -29,6 +30,13 @@ final class Filling {
 
     Filling(Clients clients) {
         this.clients = clients;
+    }
+
+    /** Without a word to the broker. */
+    void close() {
+        if (lasting != null) {
+            lasting.close(Duration.ZERO);
+        }
     }
 
     Object fill() throws Exception {
@@ -161,7 +169,7 @@ final class Filling {
                 member.subscribe(List.of("codec-gzip", "codec-lz4"));
                 int count = 0;
                 while (count < 300) {
-                    count += member.poll(java.time.Duration.ofMillis(200)).count();
+                    count += member.poll(Duration.ofMillis(200)).count();
                 }
                 member.commitSync();
             }

@@ -4,38 +4,70 @@ import java.io.InputStreamReader;
 import java.util.Map;
 
 /**
- * Fills a broker with everything that a data directory can hold, and tells what clients see of it.
+ * Fills brokers with everything that a data directory can hold, and tells what clients see of it.
  *
- * Reads commands from standard input and answers each with a line of JSON: fill, more, extras, seen, seen-extras. It lives longer than a
- * single broker: its idempotent producers go on where they were while the broker at the same address is exchanged.
+ * Reads commands from standard input and answers each with a line of JSON: open ADDRESS, close; fill, more, extras [SASL-ADDRESS], seen,
+ * seen-extras, abort-open. What is open lives longer than a single broker: its idempotent producers go on where they were while the broker at
+ * the same address is exchanged.
  */
 public final class Main {
+    private static final class Session implements AutoCloseable {
+        final Clients clients;
+        final Filling filling;
+        final Extras extras;
+        final Seen seen;
+
+        Session(String bootstrap) {
+            clients = new Clients(bootstrap);
+            filling = new Filling(clients);
+            extras = new Extras(clients);
+            seen = new Seen(clients);
+        }
+
+        @Override
+        public void close() {
+            filling.close();
+            extras.close();
+            clients.close();
+        }
+    }
+
+    private static Session session;
+
     public static void main(String[] arguments) throws Exception {
         ObjectMapper json = new ObjectMapper();
         BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
-        try (Clients clients = new Clients(arguments[0])) {
-            Filling filling = new Filling(clients);
-            Extras extras = new Extras(clients);
-            Seen seen = new Seen(clients);
-            for (String command = commands.readLine(); command != null; command = commands.readLine()) {
-                Object answer;
-                try {
-                    answer = switch (command) {
-                        case "fill" -> filling.fill();
-                        case "more" -> filling.more();
-                        case "extras" -> extras.fill();
-                        case "seen" -> seen.everything();
-                        case "seen-extras" -> extras.seen();
-                        default -> throw new IllegalArgumentException("no command " + command);
-                    };
-                } catch (Throwable e) {
-                    e.printStackTrace();
-                    answer = Map.of("failed", String.valueOf(e));
-                }
-                System.out.println(json.writeValueAsString(answer));
-                System.out.flush();
+        for (String command = commands.readLine(); command != null; command = commands.readLine()) {
+            Object answer;
+            try {
+                answer = run(command.split(" "));
+            } catch (Throwable e) {
+                e.printStackTrace();
+                answer = Map.of("failed", String.valueOf(e));
             }
+            System.out.println(json.writeValueAsString(answer));
+            System.out.flush();
         }
         Runtime.getRuntime().halt(0);
+    }
+
+    private static Object run(String[] command) throws Exception {
+        return switch (command[0]) {
+            case "open" -> {
+                session = new Session(command[1]);
+                yield Map.of();
+            }
+            case "close" -> {
+                session.close();
+                yield Map.of();
+            }
+            case "fill" -> session.filling.fill();
+            case "more" -> session.filling.more();
+            case "extras" -> session.extras.fill(command.length > 1 ? command[1] : null);
+            case "seen" -> session.seen.everything();
+            case "seen-extras" -> session.extras.seen();
+            case "abort-open" -> session.extras.abortOpen();
+            default -> throw new IllegalArgumentException("no command " + command[0]);
+        };
     }
 }

@@ -2,6 +2,8 @@ import java.nio.ByteBuffer;
 import java.security.MessageDigest;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -16,91 +18,93 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 
-/** All that clients can see of what a broker keeps, in an order that does not depend on the broker. */
+/** All that clients can see of what a broker keeps, in an order that does not depend on the broker. Partitions are asked for all at once. */
 final class Seen {
+    private static final int TIMES_A_PARTITION = 5;
     private final Clients clients;
-    /** One consumer an isolation level for all partitions in turn. */
-    private final Map<String, Consumer<byte[], byte[]>> consumers = new TreeMap<>();
 
     Seen(Clients clients) {
         this.clients = clients;
     }
 
     Map<String, Object> everything() throws Exception {
-        try {
-            for (String isolation : List.of("read_uncommitted", "read_committed")) {
-                consumers.put(isolation, clients.consumer("isolation.level", isolation, "max.poll.records", 10_000, "fetch.max.wait.ms", 10));
-            }
-            return inspect();
-        } finally {
-            consumers.values().forEach(Consumer::close);
-            consumers.clear();
-        }
-    }
-
-    private Map<String, Object> inspect() throws Exception {
         Map<String, Object> seen = new TreeMap<>();
         seen.put("cluster", clients.admin.describeCluster().clusterId().get());
         Map<String, Object> features = new TreeMap<>();
         clients.admin.describeFeatures().featureMetadata().get().finalizedFeatures().forEach((name, range) -> features.put(name, range.maxVersionLevel()));
         seen.put("features", features);
-        seen.put("broker configs", configs(ConfigResource.Type.BROKER, "1", ConfigEntry.ConfigSource.DYNAMIC_BROKER_CONFIG));
-        seen.put("cluster configs", configs(ConfigResource.Type.BROKER, "", ConfigEntry.ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG));
-        Map<String, Object> topics = new TreeMap<>();
-        for (String topic : clients.admin.listTopics(new ListTopicsOptions().listInternal(false)).names().get()) {
-            topics.put(topic, topic(topic));
-        }
-        seen.put("topics", topics);
+        seen.put("broker configs", configs(ConfigResource.Type.BROKER, List.of("1"), ConfigEntry.ConfigSource.DYNAMIC_BROKER_CONFIG));
+        seen.put("cluster configs", configs(ConfigResource.Type.BROKER, List.of(""), ConfigEntry.ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG));
+        seen.put("topics", topics());
         seen.put("groups", groups());
         return seen;
     }
 
-    private Map<String, String> configs(ConfigResource.Type type, String name, ConfigEntry.ConfigSource source) throws Exception {
-        ConfigResource resource = new ConfigResource(type, name);
-        Map<String, String> found = new TreeMap<>();
-        for (ConfigEntry entry : clients.admin.describeConfigs(List.of(resource)).all().get().get(resource).entries()) {
-            if (entry.source() == source) {
-                found.put(entry.name(), String.valueOf(entry.value()));
-            }
-        }
+    private Map<String, Map<String, String>> configs(ConfigResource.Type type, Collection<String> names, ConfigEntry.ConfigSource source) throws Exception {
+        Map<String, Map<String, String>> found = new TreeMap<>();
+        clients.admin.describeConfigs(names.stream().map(name -> new ConfigResource(type, name)).toList()).all().get().forEach((resource, config) -> {
+            Map<String, String> ofOne = new TreeMap<>();
+            config.entries().stream().filter(entry -> entry.source() == source).forEach(entry -> ofOne.put(entry.name(), String.valueOf(entry.value())));
+            found.put(resource.name(), ofOne);
+        });
         return found;
     }
 
-    private Map<String, Object> topic(String name) throws Exception {
-        TopicDescription described = clients.admin.describeTopics(List.of(name)).allTopicNames().get().get(name);
-        Map<String, Object> topic = new TreeMap<>();
-        topic.put("id", described.topicId().toString());
-        topic.put("configs", configs(ConfigResource.Type.TOPIC, name, ConfigEntry.ConfigSource.DYNAMIC_TOPIC_CONFIG));
-        List<Object> partitions = new ArrayList<>();
-        for (int i = 0; i < described.partitions().size(); i++) {
-            partitions.add(partition(new TopicPartition(name, i), name.startsWith("compacted")));
-        }
-        topic.put("partitions", partitions);
-        return topic;
+    private Map<String, Object> topics() throws Exception {
+        var names = clients.admin.listTopics(new ListTopicsOptions().listInternal(false)).names().get();
+        Map<String, TopicDescription> described = clients.admin.describeTopics(names).allTopicNames().get();
+        var configs = configs(ConfigResource.Type.TOPIC, names, ConfigEntry.ConfigSource.DYNAMIC_TOPIC_CONFIG);
+        List<TopicPartition> all = new ArrayList<>();
+        described.forEach((name, topic) -> topic.partitions().forEach(partition -> all.add(new TopicPartition(name, partition.partition()))));
+        Map<TopicPartition, Map<String, Object>> partitions = partitions(all);
+        Map<String, Object> topics = new TreeMap<>();
+        described.forEach((name, topic) -> topics.put(name, Map.of(
+                "id", topic.topicId().toString(),
+                "configs", configs.get(name),
+                "partitions", topic.partitions().stream().map(partition -> partitions.get(new TopicPartition(name, partition.partition()))).toList())));
+        return topics;
     }
 
-    private Map<String, Object> partition(TopicPartition partition, boolean compacted) throws Exception {
-        Map<String, Object> seen = new TreeMap<>();
+    private Map<TopicPartition, Map<String, Object>> partitions(List<TopicPartition> all) throws Exception {
+        Map<TopicPartition, Map<String, Object>> seen = new HashMap<>();
+        all.forEach(partition -> seen.put(partition, new TreeMap<>()));
         for (var spec : Map.of("start", OffsetSpec.earliest(), "end", OffsetSpec.latest(), "max timestamp", OffsetSpec.maxTimestamp()).entrySet()) {
-            seen.put(spec.getKey(), clients.admin.listOffsets(Map.of(partition, spec.getValue())).partitionResult(partition).get().offset());
+            Map<TopicPartition, OffsetSpec> asked = new HashMap<>();
+            all.forEach(partition -> asked.put(partition, spec.getValue()));
+            offsets(asked).forEach((partition, offset) -> seen.get(partition).put(spec.getKey(), offset));
         }
-        List<ConsumerRecord<byte[], byte[]>> records = read(partition, "read_uncommitted");
-        if (compacted) {
-            // Compaction may go on at any time: what must hold is the last value of each key, and the end.
-            seen.remove("max timestamp");
-            seen.put("latest", digest(latest(records)));
-        } else {
-            seen.put("records", records.size());
-            seen.put("digest", digest(records));
-            seen.put("committed digest", digest(read(partition, "read_committed")));
-            List<Long> byTime = new ArrayList<>();
-            for (int i = 0; i < records.size(); i += 1 + records.size() / 5) {
-                long time = records.get(i).timestamp();
-                byTime.add(clients.admin.listOffsets(Map.of(partition, OffsetSpec.forTimestamp(time))).partitionResult(partition).get().offset());
+        var records = read(all, "read_uncommitted");
+        var committed = read(all, "read_committed");
+        for (TopicPartition partition : all) {
+            Map<String, Object> ofOne = seen.get(partition);
+            if (partition.topic().startsWith("compacted")) {
+                // Compaction may go on at any time: what must hold is the last value of each key, and the end.
+                ofOne.remove("max timestamp");
+                ofOne.put("latest", digest(latest(records.get(partition))));
+            } else {
+                ofOne.put("records", records.get(partition).size());
+                ofOne.put("digest", digest(records.get(partition)));
+                ofOne.put("committed digest", digest(committed.get(partition)));
             }
-            seen.put("offsets by time", byTime);
+        }
+        for (int i = 0; i < TIMES_A_PARTITION; i++) {
+            String what = "offset by time " + i;
+            Map<TopicPartition, OffsetSpec> asked = new HashMap<>();
+            for (TopicPartition partition : all) {
+                var ofOne = records.get(partition);
+                if (!partition.topic().startsWith("compacted") && !ofOne.isEmpty()) {
+                    asked.put(partition, OffsetSpec.forTimestamp(ofOne.get(i * (ofOne.size() - 1) / (TIMES_A_PARTITION - 1)).timestamp()));
+                }
+            }
+            offsets(asked).forEach((partition, offset) -> seen.get(partition).put(what, offset));
         }
         return seen;
+    }
+
+    private Map<TopicPartition, Long> offsets(Map<TopicPartition, OffsetSpec> asked) throws Exception {
+        Map<TopicPartition, Long> offsets = new HashMap<>();
+        clients.admin.listOffsets(asked).all().get().forEach((partition, found) -> offsets.put(partition, found.offset()));
+        return offsets;
     }
 
     private static List<ConsumerRecord<byte[], byte[]>> latest(List<ConsumerRecord<byte[], byte[]>> records) {
@@ -116,20 +120,27 @@ final class Seen {
         return new ArrayList<>(byKey.values());
     }
 
-    private List<ConsumerRecord<byte[], byte[]>> read(TopicPartition partition, String isolation) {
-        List<ConsumerRecord<byte[], byte[]>> records = new ArrayList<>();
-        Consumer<byte[], byte[]> consumer = consumers.get(isolation);
-        consumer.assign(List.of(partition));
-        consumer.seekToBeginning(List.of(partition));
-        long end = consumer.endOffsets(List.of(partition)).get(partition); // with read_committed: before the first open transaction
-        long deadline = System.nanoTime() + Duration.ofSeconds(20).toNanos();
-        while (consumer.position(partition) < end) {
-            consumer.poll(Duration.ofMillis(100)).forEach(records::add);
-            if (System.nanoTime() > deadline) {
-                throw new IllegalStateException("reading " + partition + " stopped at " + consumer.position(partition) + " before " + end);
+    private Map<TopicPartition, List<ConsumerRecord<byte[], byte[]>>> read(List<TopicPartition> partitions, String isolation) {
+        Map<TopicPartition, List<ConsumerRecord<byte[], byte[]>>> records = new HashMap<>();
+        partitions.forEach(partition -> records.put(partition, new ArrayList<>()));
+        try (Consumer<byte[], byte[]> consumer = clients.consumer("isolation.level", isolation, "max.poll.records", 100_000, "fetch.max.wait.ms", 10)) {
+            consumer.assign(partitions);
+            consumer.seekToBeginning(partitions);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(partitions); // with read_committed: before the first open transaction
+            List<TopicPartition> open = new ArrayList<>(partitions);
+            long deadline = System.nanoTime() + Duration.ofSeconds(30).toNanos();
+            while (true) {
+                open.removeIf(partition -> consumer.position(partition) >= ends.get(partition));
+                if (open.isEmpty()) {
+                    return records;
+                }
+                consumer.poll(Duration.ofMillis(100)).forEach(record -> records.get(new TopicPartition(record.topic(), record.partition())).add(record));
+                if (System.nanoTime() > deadline) {
+                    TopicPartition first = open.get(0);
+                    throw new IllegalStateException("reading " + open + " takes too long: " + first + " is at " + consumer.position(first) + " of " + ends.get(first));
+                }
             }
         }
-        return records;
     }
 
     private static String digest(List<ConsumerRecord<byte[], byte[]>> records) throws Exception {

@@ -90,9 +90,9 @@ class Broker:
 
     def _start_kafka(self):
         environment = os.environ | ({"KAFKA_JAVA_OPTS": KAFKA_BROKER_OPTIONS} if KAFKA_BROKER_OPTIONS else {})
-        done = subprocess.run([KAFKA, "start", self.directory, str(self.port)], env=environment, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run([KAFKA, "start", self.directory, str(self.port)], env=environment, capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError("Apache Kafka did not start")
+            raise RuntimeError(f"Apache Kafka did not start:\n{done.stderr}")
         self.pid = int(done.stdout)
 
     def _start_ottla(self):
