@@ -19,8 +19,8 @@ use ottla_log::disk::sim::Loss;
 use ottla_log::disk::{Disk, SimDisk};
 use ottla_log::log_manager::LogManager;
 use ottla_log::meta_properties::MetaProperties;
-use ottla_metadata::MetadataVersion;
-use ottla_metadata::image::metadata_version_record;
+use ottla_metadata::image::{VersionedRecord, feature_record, metadata_version_record};
+use ottla_metadata::{Feature, MetadataVersion};
 use ottla_raft::{Endpoints, HostPort, LocalReplica, QuorumSettings, ReplicaKey, VoterSet};
 use ottla_types::{BrokerEpoch, MonoMs, NodeId, Now, Timestamp, Uuid};
 use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
@@ -101,7 +101,7 @@ impl SteppedNode {
             config,
             logs,
             quorum,
-            bootstrap: vec![metadata_version_record(MetadataVersion::LATEST)],
+            bootstrap: bootstrap(),
             listeners: vec![AdvertisedListener {
                 name: "PLAINTEXT".into(),
                 host: "localhost".into(),
@@ -317,6 +317,18 @@ fn quorum_settings(config: &Config) -> QuorumSettings {
         bootstrap_servers: Vec::new(),
         seed: 11,
     }
+}
+
+/// The levels that a freshly formatted node begins with.
+fn bootstrap() -> Vec<VersionedRecord> {
+    let version = MetadataVersion::LATEST;
+    let others = Feature::all().map(|facts| facts.feature);
+    let others =
+        others.filter(|feature| !matches!(feature, Feature::MetadataVersion | Feature::KRaftVersion));
+    let levels = others.map(|feature| (feature, feature.default_level(version)));
+    let records =
+        levels.filter(|(_, level)| *level > 0).map(|(feature, level)| feature_record(feature, level));
+    std::iter::once(metadata_version_record(version)).chain(records).collect()
 }
 
 #[derive(Debug, Default)]

@@ -6,13 +6,10 @@ use ottla_wire::ErrorCode;
 use ottla_wire::messages::DescribeGroupsRequest;
 
 use super::call::Call;
-use super::groups::request_context;
+use super::groups::{ALL_OPERATIONS, request_context};
 use crate::node::Node;
 
 const AUTHORIZED_OPERATIONS_SINCE: i16 = 3;
-/// All that can be done to a group, a bit for each operation's code: read (3), delete (6), describe (8), describe configs
-/// (10), alter configs (11).
-const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<DescribeGroupsRequest>) {
     let (context, request, answer) = call.into_parts();

@@ -15,6 +15,8 @@ mod api_versions;
 mod authorized_operations;
 mod compatibility;
 mod config_changes;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;

@@ -9,12 +9,14 @@ use ottla_log::disk::{Disk, SimDisk};
 use ottla_log::log_manager::{CreateLog, LogManager};
 use ottla_log::{LogConfig, OpenError, UnifiedLog};
 use ottla_metadata::image::{PartitionRegistration, TopicImage};
-use ottla_metadata::{Changes, MetadataImage};
+use ottla_metadata::{Changes, Feature, MetadataImage};
 use ottla_record::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_replica::Assignment;
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Timestamp, TopicIdPartition, TopicPartition, Uuid};
 use ottla_wire::records::register_broker_record::EndPoint;
-use ottla_wire::records::{MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord};
+use ottla_wire::records::{
+    FeatureLevelRecord, MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord,
+};
 use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
 use parking_lot::Mutex;
 
@@ -240,6 +242,7 @@ fn connection() -> Arc<Connection> {
 fn image() -> MetadataImage {
     let mut image = MetadataImage::default();
     let records = [
+        group_version(),
         broker(LOCAL),
         broker(OTHER),
         topic("t", TOPIC_ID),
@@ -254,6 +257,16 @@ fn image() -> MetadataImage {
         image.replay(&record, &mut Changes::default()).expect("the records fit each other");
     }
     image
+}
+
+/// Consumer groups may be.
+fn group_version() -> MetadataRecord {
+    let name = Feature::GroupVersion.name().to_owned();
+    MetadataRecord::FeatureLevel(FeatureLevelRecord {
+        name,
+        feature_level: 1,
+        ..FeatureLevelRecord::default()
+    })
 }
 
 fn broker(broker_id: i32) -> MetadataRecord {

@@ -18,7 +18,7 @@ pub const TOPIC: i8 = 2;
 pub const BROKER: i8 = 4;
 pub const BROKER_LOGGER: i8 = 8;
 pub const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
+pub const GROUP: i8 = 32;
 
 /// A key and what it is set to; `None` deletes.
 pub type Change<'a> = (&'a str, Option<&'a str>);
@@ -41,7 +41,7 @@ fn alteration(kind: i8, name: &str, changes: &[Change<'_>]) -> IncrementalAlterC
     }
 }
 
-fn alter(node: &mut SteppedNode, kind: i8, name: &str, changes: &[Change<'_>]) -> (ErrorCode, String) {
+pub fn alter(node: &mut SteppedNode, kind: i8, name: &str, changes: &[Change<'_>]) -> (ErrorCode, String) {
     let mut altered = node.ask(&alteration(kind, name, changes), 1);
     assert_eq!(altered.responses.len(), 1);
     let answer = altered.responses.remove(0);

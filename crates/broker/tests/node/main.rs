@@ -4,6 +4,7 @@
 
 mod cluster;
 mod configs;
+mod consumer_group_settings;
 mod data_plane;
 mod group_settings;
 mod harness;

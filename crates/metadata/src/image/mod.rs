@@ -26,7 +26,7 @@ use thiserror::Error;
 pub use configs::{ConfigResource, ConfigsImage, ResourceType};
 pub use partition::{LeaderRecoveryState, NO_LEADER_CHANGE, PartitionRegistration};
 pub use quotas::{QuotaEntity, QuotasImage};
-pub use snapshot::{VersionedRecord, metadata_version_record, record_version};
+pub use snapshot::{VersionedRecord, feature_record, metadata_version_record, record_version};
 pub use topics::{TopicImage, TopicsImage};
 
 use crate::features::{Feature, MetadataVersion};

@@ -163,9 +163,15 @@ pub fn record_version(record: &MetadataRecord, version: MetadataVersion) -> i16 
 
 /// `metadata.version` as a record.
 pub fn metadata_version_record(version: MetadataVersion) -> VersionedRecord {
+    feature_record(Feature::MetadataVersion, version.level())
+}
+
+/// The record that finalizes a level of a feature.
+pub fn feature_record(feature: Feature, feature_level: i16) -> VersionedRecord {
+    let name = feature.name().to_owned();
     at_0(MetadataRecord::FeatureLevel(FeatureLevelRecord {
-        name: Feature::MetadataVersion.name().to_owned(),
-        feature_level: version.level(),
+        name,
+        feature_level,
         ..FeatureLevelRecord::default()
     }))
 }

@@ -8,12 +8,12 @@ use rpds::RedBlackTreeMapSync;
 
 use super::member::{ConsumerMember, CurrentAssignment};
 use super::record::ConsumerContent;
-use crate::group::modern::LEAVE_EPOCH;
 use crate::group::modern::subscriptions::NameCounts;
 use crate::group::modern::target::TargetAssignment;
+use crate::group::modern::{FIRST_EPOCH, LEAVE_EPOCH};
 
 /// A consumer group as the log has it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ConsumerGroup {
     pub(crate) epoch: i32,
     /// Of the topics that are subscribed to, as they were at this epoch (KIP-1101); 0 where they were not looked at.
@@ -67,6 +67,27 @@ impl ConsumerGroupState {
             ConsumerGroupState::Assigning => "Assigning",
             ConsumerGroupState::Reconciling => "Reconciling",
             ConsumerGroupState::Stable => "Stable",
+        }
+    }
+}
+
+impl Default for ConsumerGroup {
+    fn default() -> ConsumerGroup {
+        ConsumerGroup {
+            epoch: FIRST_EPOCH,
+            metadata_hash: 0,
+            unknown_tagged_fields: TaggedFields::default(),
+            has_partition_metadata: false,
+            target: TargetAssignment::default(),
+            members: RedBlackTreeMapSync::default(),
+            static_members: RedBlackTreeMapSync::default(),
+            subscribed: NameCounts::default(),
+            regexes: NameCounts::default(),
+            resolved: RedBlackTreeMapSync::default(),
+            assignors: NameCounts::default(),
+            partition_epochs: RedBlackTreeMapSync::default(),
+            classic_members: 0,
+            classic_protocols: NameCounts::default(),
         }
     }
 }
@@ -161,7 +182,7 @@ impl ConsumerGroup {
             ConsumerContent::Member(member_id, Some(value)) => self.replay_member(member_id, *value),
             ConsumerContent::Member(member_id, None) => self.remove_member(&member_id),
             ConsumerContent::Target(value) => {
-                self.target.epoch = value.as_ref().map_or(-1, |value| value.assignment_epoch);
+                self.target.epoch = value.as_ref().map_or(FIRST_EPOCH, |value| value.assignment_epoch);
                 self.target.made_at = Timestamp(value.map_or(0, |value| value.assignment_timestamp));
             }
             ConsumerContent::TargetOf(member_id, Some(value)) => {

@@ -58,16 +58,13 @@ impl GroupShard {
     }
 
     /// Takes members out of the group, which begins a new epoch without them; or becomes a classic group, if those who
-    /// are left speak that protocol.
+    /// are left speak that protocol. Their timers stay: if this can't be written, they are members still.
     pub(super) fn remove_consumer_members(
         &mut self,
         turn: &mut GroupTurn<'_>,
         mut draft: Draft,
         members: &[Arc<ConsumerMember>],
     ) {
-        for member in members {
-            Self::cancel_consumer_timers(turn, &draft.group_id, &member.member_id);
-        }
         if self.may_downgrade_without(draft.group(), members) {
             self.downgrade_without(turn, draft, members);
             return;

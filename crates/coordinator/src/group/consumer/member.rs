@@ -160,11 +160,22 @@ impl From<&CurrentAssignment> for ConsumerGroupCurrentMemberAssignmentValue {
     }
 }
 
+/// Of a member that has said nothing of itself.
+pub(crate) fn nothing_said() -> ConsumerGroupMemberMetadataValue {
+    ConsumerGroupMemberMetadataValue {
+        instance_id: None,
+        rack_id: None,
+        subscribed_topic_regex: None,
+        server_assignor: None,
+        classic_member_metadata: None,
+        ..ConsumerGroupMemberMetadataValue::default()
+    }
+}
+
 impl ConsumerMember {
     /// One that has joined and got nothing yet.
     pub(crate) fn new(member_id: Arc<str>) -> ConsumerMember {
-        let metadata = ConsumerGroupMemberMetadataValue::default();
-        ConsumerMember { member_id, metadata, current: CurrentAssignment::NONE }
+        ConsumerMember { member_id, metadata: nothing_said(), current: CurrentAssignment::NONE }
     }
 
     pub(crate) fn instance_id(&self) -> Option<&str> {

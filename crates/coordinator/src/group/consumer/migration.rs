@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::draft::Draft;
 use super::embedded;
 use super::group::ConsumerGroup;
-use super::member::{ConsumerMember, CurrentAssignment, MemberState};
+use super::member::{ConsumerMember, CurrentAssignment, MemberState, nothing_said};
 use super::refusal::Refusal;
 use super::timers::ConsumerTimer;
 use crate::group::classic::{CONSUMER_PROTOCOL_TYPE, ClassicGroup, ClassicState, Member, prepare};
@@ -122,7 +122,7 @@ impl GroupShard {
             subscribed_topic_names,
             rebalance_timeout_ms: member.rebalance_timeout_ms,
             classic_member_metadata: Some(classic_metadata(member.session_timeout_ms, &member.protocols)),
-            ..ConsumerGroupMemberMetadataValue::default()
+            ..nothing_said()
         };
         let current = CurrentAssignment {
             epoch: group.generation_id,

@@ -58,11 +58,7 @@ impl GroupShard {
         }
         let has_changed = has_new_regex || member.topic_names() != before.topic_names();
         let is_resolved_anew = self.resolve_regexes(turn, draft);
-        let is_new_group = draft.group().epoch == 0;
-        Ok(SubscriptionUpdate {
-            has_changed,
-            needs_new_epoch: has_changed || is_resolved_anew || is_new_group,
-        })
+        Ok(SubscriptionUpdate { has_changed, needs_new_epoch: has_changed || is_resolved_anew })
     }
 
     /// Finds the topics of the patterns that are not resolved yet, and of all when it is time for that. Answers whether

@@ -11,6 +11,8 @@ pub(crate) mod subscriptions;
 pub(crate) mod target;
 pub(crate) mod topics;
 
+/// The epoch of a group, and of its target, before anything is known of it: members never have an epoch below.
+pub(crate) const FIRST_EPOCH: i32 = 1;
 /// With this epoch a member joins.
 pub(crate) const JOIN_EPOCH: i32 = 0;
 /// With this epoch a member leaves.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use ottla_types::Timestamp;
 use rpds::RedBlackTreeMapSync;
 
+use super::FIRST_EPOCH;
 use super::assignor::Assignment;
 
 /// What each member shall have, as the log says.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TargetAssignment {
-    /// The group's epoch that it was made for; -1 before there is one.
+    /// The group's epoch that it was made for.
     pub(crate) epoch: i32,
     /// When it was made; 0 where the log doesn't say.
     pub(crate) made_at: Timestamp,
@@ -18,7 +19,11 @@ pub(crate) struct TargetAssignment {
 
 impl Default for TargetAssignment {
     fn default() -> TargetAssignment {
-        TargetAssignment { epoch: -1, made_at: Timestamp(0), members: RedBlackTreeMapSync::default() }
+        TargetAssignment {
+            epoch: FIRST_EPOCH,
+            made_at: Timestamp(0),
+            members: RedBlackTreeMapSync::default(),
+        }
     }
 }
 

@@ -106,7 +106,7 @@ fn groups_that_are_not_there() {
     assert_eq!(describe(&rig, 6, "simple").group_state, "Empty");
 }
 
-fn delete(rig: &Rig, groups: &[&str]) -> Vec<(String, ErrorCode)> {
+pub(super) fn delete(rig: &Rig, groups: &[&str]) -> Vec<(String, ErrorCode)> {
     let groups_names = groups.iter().map(|name| (*name).to_owned()).collect();
     let request = DeleteGroupsRequest { groups_names, ..DeleteGroupsRequest::default() };
     let answer = Answer::of(|reply| rig.coordinator.delete_groups(rig.context(2), request, reply)).now();

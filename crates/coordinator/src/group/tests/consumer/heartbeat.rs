@@ -6,13 +6,13 @@ fn the_first_member_has_all() {
     rig.topic("t", 3);
     let mut a = Consumer::new("a", &["t", "unknown"]);
     a.beat(&rig);
-    assert_eq!((a.epoch, a.partitions("t")), (1, vec![0, 1, 2]));
+    assert_eq!((a.epoch, a.partitions("t")), (2, vec![0, 1, 2]));
     assert_eq!(rig.listed_state(), "Stable");
     let group = rig.consumer_group();
-    assert_eq!((group.epoch, group.target.epoch), (1, 1));
+    assert_eq!((group.epoch, group.target.epoch), (2, 2));
     // What doesn't change isn't told again, unless it is asked for.
     let again = rig.beat(a.request());
-    assert_eq!((again.member_epoch, again.assignment), (1, None));
+    assert_eq!((again.member_epoch, again.assignment), (2, None));
     assert_eq!(again.heartbeat_interval_ms, 5_000);
     a.says_all = true;
     assert_eq!(assigned(&rig.beat(a.request())), Some(a.owned.clone()));
@@ -27,19 +27,19 @@ fn a_partition_is_given_away_only_when_its_owner_has_given_it_up() {
     rig.pass(1_000);
     let mut b = Consumer::new("b", &["t"]);
     b.beat(&rig);
-    assert_eq!((b.epoch, b.partitions("t")), (2, vec![]));
+    assert_eq!((b.epoch, b.partitions("t")), (3, vec![]));
     assert_eq!(rig.listed_state(), "Reconciling");
     // The owner is told, but does not say yet that it has given up anything.
     let told = rig.beat(a.request());
-    assert_eq!((told.member_epoch, assigned(&told).unwrap()[&topic_id("t")].len()), (1, 2));
+    assert_eq!((told.member_epoch, assigned(&told).unwrap()[&topic_id("t")].len()), (2, 2));
     rig.beat(a.request());
     b.beat(&rig);
     assert!(b.owned.is_empty());
     a.take(&told);
     a.beat(&rig);
-    assert_eq!((a.epoch, a.partitions("t").len()), (2, 2));
+    assert_eq!((a.epoch, a.partitions("t").len()), (3, 2));
     b.beat(&rig);
-    assert_eq!((b.epoch, b.partitions("t").len()), (2, 2));
+    assert_eq!((b.epoch, b.partitions("t").len()), (3, 2));
     assert_eq!(rig.listed_state(), "Stable");
 }
 
@@ -57,7 +57,7 @@ fn who_does_not_give_up_in_time_is_removed() {
         assert!(rig.consumer_group().member("a").is_some());
         rig.pass(5_000);
         b.beat(&rig);
-        rig.beat(beat_request("a", 1));
+        rig.beat(beat_request("a", 2));
     }
     assert!(rig.consumer_group().member("a").is_none());
     assert_eq!(error(rig.beat(beat_request("a", 1)).error_code), ErrorCode::UnknownMemberId);
@@ -192,18 +192,18 @@ fn targets_are_made_in_intervals() {
     let mut b = Consumer::new("b", &["t"]);
     b.beat(&rig);
     // The last target was made just now: the next waits, and so does the member.
-    assert_eq!((b.epoch, rig.consumer_group().epoch, rig.consumer_group().target.epoch), (1, 2, 1));
+    assert_eq!((b.epoch, rig.consumer_group().epoch, rig.consumer_group().target.epoch), (2, 3, 2));
     assert_eq!(rig.listed_state(), "Assigning");
     rig.pass(999);
     b.beat(&rig);
-    assert_eq!(rig.consumer_group().target.epoch, 1);
+    assert_eq!(rig.consumer_group().target.epoch, 2);
     rig.pass(1);
     b.beat(&rig);
-    assert_eq!((b.epoch, rig.consumer_group().target.epoch), (2, 2));
+    assert_eq!((b.epoch, rig.consumer_group().target.epoch), (3, 3));
     rig.coordinator.set_consumer_assignment_interval_ms(0);
     let mut c = Consumer::new("c", &["t"]);
     c.beat(&rig);
-    assert_eq!((c.epoch, rig.consumer_group().target.epoch), (3, 3));
+    assert_eq!((c.epoch, rig.consumer_group().target.epoch), (4, 4));
 }
 
 #[test]
@@ -276,17 +276,17 @@ fn nobody_hears_of_what_is_not_committed() {
     let joined = rig.send_beat(join_request("a", &["t"]));
     joined.is_parked();
     rig.commit();
-    assert_eq!(joined.now().member_epoch, 1);
+    assert_eq!(joined.now().member_epoch, 2);
     // A write that fails leaves the group as it was.
     rig.pass(1_000);
     rig.fail_next_append(ErrorCode::NotEnoughReplicas);
     let failed = rig.send_beat(join_request("b", &["t"])).now();
     assert_eq!(error(failed.error_code), ErrorCode::CoordinatorNotAvailable);
     let group = rig.consumer_group();
-    assert_eq!((group.epoch, group.len()), (1, 1));
+    assert_eq!((group.epoch, group.len()), (2, 1));
     let again = rig.send_beat(join_request("b", &["t"]));
     rig.commit();
-    assert_eq!((again.now().member_epoch, rig.consumer_group().epoch), (2, 2));
+    assert_eq!((again.now().member_epoch, rig.consumer_group().epoch), (3, 3));
 }
 
 #[test]

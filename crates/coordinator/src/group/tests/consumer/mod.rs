@@ -1,6 +1,11 @@
 //! Consumer groups through the coordinator's facade.
 
 mod heartbeat;
+mod migration;
+mod offsets;
+mod regexes;
+mod simulation;
+mod static_members;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -148,6 +153,9 @@ impl Consumer {
             topic_partitions: Some(owned_topics(&self.owned)),
             ..beat_request(&self.member_id, self.epoch)
         };
+        if self.epoch == 0 {
+            request.topic_partitions = Some(Vec::new());
+        }
         if self.says_all || self.epoch == 0 {
             request.rebalance_timeout_ms = REBALANCE_MS;
             request.subscribed_topic_names = Some(self.topics.clone());
