@@ -137,9 +137,6 @@ pub(crate) fn what_neglect_would_mean(row: &Row) -> &'static str {
         "remote.log.storage.system.enable" => {
             "there is no remote storage, so segments would be deleted that are to be kept there"
         }
-        "transaction.two.phase.commit.enable" => {
-            "prepared transactions would be aborted after a time, though their coordinator may still commit them"
-        }
         _ => "nothing acts on it yet, and to neglect it would weaken security or lose data",
     }
 }

@@ -4,8 +4,6 @@ use crate::table::Row;
 
 /// Starts of names, and what is missing where they are not acted on: the first that fits counts.
 const REASONS: &[(&str, &str)] = &[
-    ("add.partitions.to.txn.", TRANSACTIONS),
-    ("transaction", TRANSACTIONS),
     ("unstable.", "there is no API and no feature level here that is not finished"),
     ("allow.everyone.", ACCESS),
     ("authorizer.", ACCESS),
@@ -85,7 +83,6 @@ const QUOTAS: &str = "there are no quotas yet";
 const REMOTE: &str = "there is no remote storage";
 const SHARE: &str = "there are no share groups yet";
 const STREAMS: &str = "there are no streams groups yet";
-const TRANSACTIONS: &str = "transactions are not there in full";
 
 /// What is missing for a row that is not acted on.
 pub(crate) fn why_not_acted_on(row: &Row) -> Option<&'static str> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use ottla_config::Config;
 use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
+use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
 use ottla_log::disk::{Disk, SimDisk};
 use ottla_log::log_manager::{CreateLog, LogManager};
 use ottla_log::{LogConfig, OpenError, UnifiedLog};
@@ -33,6 +34,7 @@ pub(super) const TOPIC_ID: Uuid = Uuid([7; 16]);
 pub(super) const ELSEWHERE_ID: Uuid = Uuid([8; 16]);
 pub(super) const UNKNOWN_ID: Uuid = Uuid([9; 16]);
 pub(super) const OFFSETS_ID: Uuid = Uuid([10; 16]);
+const TRANSACTIONS_ID: Uuid = Uuid([11; 16]);
 
 pub(super) fn at(ms: u64) -> Now {
     Now { wall: Timestamp(1_700_000_000_000 + ms as i64), mono: MonoMs(ms) }
@@ -78,6 +80,32 @@ impl Harness {
 
     /// Of a node that knows of no topics and brokers yet.
     pub fn without_metadata(settings: &[(&str, &str)]) -> Harness {
+        Harness::with_hooks(settings, Hooks::default())
+    }
+
+    /// Of a node whose transactions' topic has one partition, which `leader` leads; `hooks` has the way to other brokers.
+    pub fn with_transactions(settings: &[(&str, &str)], leader: i32, hooks: Hooks) -> Harness {
+        let harness = Harness::with_hooks(settings, hooks);
+        harness.node.metadata.publish(Arc::new(image()));
+        harness.replay(&[
+            topic(TRANSACTION_STATE_TOPIC, TRANSACTIONS_ID),
+            partition(TRANSACTIONS_ID, 0, leader),
+        ]);
+        harness.take_up_image();
+        let node = &harness.node;
+        assert!(!node.producer_ids.take_block(Ok(1000..2000)), "nobody waits for an id");
+        node.transactions.start(1);
+        node.transactions.set_transaction_version(2);
+        if leader == LOCAL {
+            let replica = node.replicas.partition(TRANSACTION_STATE_TOPIC, 0).expect("it is here");
+            replica.set_listener(Some(Arc::clone(&node.transactions_listener) as _));
+            node.transactions.on_partition_leader(0, LeaderEpoch(3));
+            while node.load_next_shard(|| at(0)) {}
+        }
+        harness
+    }
+
+    fn with_hooks(settings: &[(&str, &str)], hooks: Hooks) -> Harness {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
         let defaults = [("group.initial.rebalance.delay.ms", "0"), ("log.dirs", "/data")];
         let settings = defaults.iter().chain(settings).copied();
@@ -90,7 +118,7 @@ impl Harness {
             Vec::new(),
             Arc::new(ControllerChannel::new(Box::new(|| {}))),
             Arc::new(Ids::from_seed([1; 32])),
-            Hooks::default(),
+            hooks,
             at(0),
         );
         Harness {

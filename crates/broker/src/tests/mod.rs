@@ -10,3 +10,4 @@ mod min_insync_replicas;
 mod partitions;
 mod produce;
 mod purgatories;
+mod transactions;

@@ -14,4 +14,5 @@ mod log_settings;
 mod metadata_settings;
 mod node_settings;
 mod topics;
+mod transaction_settings;
 mod transactions;

@@ -17,28 +17,28 @@ use ottla_wire::{ErrorCode, Records};
 use crate::harness::SteppedNode;
 use crate::topics::create;
 
-const ID: &str = "transactional-id";
+pub const ID: &str = "transactional-id";
 const GROUP: &str = "group";
 const TIMEOUT_MS: i32 = 60_000;
 /// The newest version of Produce lets the leader add the partition to the transaction.
-const ADDING: i16 = 13;
+pub const ADDING: i16 = 13;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Producer {
-    id: i64,
-    epoch: i16,
+pub struct Producer {
+    pub id: i64,
+    pub epoch: i16,
 }
 
 /// A node with a topic of two partitions, and the level of `transaction.version`.
-struct World {
-    node: SteppedNode,
+pub struct World {
+    pub node: SteppedNode,
     topic: Uuid,
     /// The next sequence number, by partition.
     sequences: [i32; 2],
 }
 
 impl World {
-    fn at_level(level: i16, settings: &[(&str, &str)]) -> World {
+    pub fn at_level(level: i16, settings: &[(&str, &str)]) -> World {
         let mut node = SteppedNode::start(settings);
         let feature = update_features_request::FeatureUpdate {
             feature: "transaction.version".to_owned(),
@@ -61,7 +61,7 @@ impl World {
         World::at_level(2, &[])
     }
 
-    fn find_coordinator(&mut self, key: &str, key_type: i8) {
+    pub fn find_coordinator(&mut self, key: &str, key_type: i8) {
         let request = FindCoordinatorRequest {
             key_type,
             coordinator_keys: vec![key.to_owned()],
@@ -76,7 +76,7 @@ impl World {
         panic!("no coordinator was found");
     }
 
-    fn init(&mut self) -> Producer {
+    pub fn init(&mut self) -> Producer {
         for _ in 0..100 {
             match self.try_init() {
                 Ok(producer) => return producer,
@@ -89,7 +89,7 @@ impl World {
         panic!("the transaction before is not ended");
     }
 
-    fn try_init(&mut self) -> Result<Producer, ErrorCode> {
+    pub fn try_init(&mut self) -> Result<Producer, ErrorCode> {
         let request = InitProducerIdRequest {
             transactional_id: Some(ID.to_owned()),
             transaction_timeout_ms: TIMEOUT_MS,
@@ -122,7 +122,7 @@ impl World {
     }
 
     /// Produces one record, in the transaction of `who` or outside of any.
-    fn produce(&mut self, version: i16, who: Option<Producer>, index: i32, value: &str) -> ErrorCode {
+    pub fn produce(&mut self, version: i16, who: Option<Producer>, index: i32, value: &str) -> ErrorCode {
         let sequence = self.sequences[index as usize];
         let options = who.map_or(BatchOptions::default(), |who| BatchOptions {
             producer_id: ProducerId(who.id),
@@ -159,11 +159,11 @@ impl World {
         code
     }
 
-    fn write(&mut self, who: Producer, index: i32, value: &str) {
+    pub fn write(&mut self, who: Producer, index: i32, value: &str) {
         assert_eq!(self.produce(ADDING, Some(who), index, value), ErrorCode::None);
     }
 
-    fn end(&mut self, version: i16, who: Producer, committed: bool) -> Result<Producer, ErrorCode> {
+    pub fn end(&mut self, version: i16, who: Producer, committed: bool) -> Result<Producer, ErrorCode> {
         let request = EndTxnRequest {
             transactional_id: ID.to_owned(),
             producer_id: who.id,
@@ -299,11 +299,11 @@ impl World {
     }
 
     /// Lets time pass, little enough at a time for the broker to stay in the cluster.
-    fn pass_s(&mut self, seconds: usize) {
+    pub fn pass_s(&mut self, seconds: usize) {
         (0..seconds).for_each(|_| self.node.pass_ms(1000));
     }
 
-    fn status(&mut self) -> String {
+    pub fn status(&mut self) -> String {
         let request = DescribeTransactionsRequest {
             transactional_ids: vec![ID.to_owned()],
             ..DescribeTransactionsRequest::default()
@@ -554,48 +554,4 @@ fn transactions_are_listed() {
     assert_eq!(list(4000, "trans.*"), open);
     assert_eq!(list(6000, ""), []);
     assert_eq!(list(-1, "other"), []);
-}
-
-#[test]
-fn the_topic_of_transactions_is_made_as_kafka_makes_it() {
-    let settings = [
-        ("transaction.state.log.num.partitions", "3"),
-        ("transaction.state.log.min.isr", "1"),
-        ("transaction.state.log.segment.bytes", "2000000"),
-    ];
-    let world = World::at_level(0, &settings);
-    let log = |n| {
-        let partition = ottla_types::TopicPartition::new("__transaction_state", n);
-        world.node.node.logs().log(&partition)
-    };
-    assert!(log(2).is_some() && log(3).is_none());
-    let config = log(0).unwrap().config();
-    assert!(config.cleanup_policy.compact && !config.cleanup_policy.delete);
-    assert_eq!(config.segment_bytes, 2_000_000);
-}
-
-#[test]
-fn settings_bound_timeouts_and_say_when_is_looked() {
-    let settings = [
-        ("transaction.max.timeout.ms", "1000"),
-        ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "50"),
-        ("transactional.id.expiration.ms", "2000"),
-        ("transaction.remove.expired.transaction.cleanup.interval.ms", "100"),
-    ];
-    let mut world = World::at_level(2, &settings);
-    assert_eq!(world.try_init(), Err(ErrorCode::InvalidTransactionTimeout));
-    let request = InitProducerIdRequest {
-        transactional_id: Some(ID.to_owned()),
-        transaction_timeout_ms: 1000,
-        ..InitProducerIdRequest::default()
-    };
-    let response = world.node.ask(&request, 5);
-    assert_eq!(response.error_code, 0);
-    let who = Producer { id: response.producer_id, epoch: response.producer_epoch };
-    world.write(who, 0, "a");
-    world.node.pass_ms(1100);
-    world.node.step();
-    assert_eq!(world.status(), "CompleteAbort");
-    world.node.pass_ms(2200);
-    assert_eq!(world.status(), "", "the id has expired");
 }

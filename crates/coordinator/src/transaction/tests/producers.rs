@@ -43,6 +43,7 @@ fn requests_are_checked_before_anything_is_looked_up() {
     }
 }
 
+/// `transaction.two.phase.commit.enable`
 #[test]
 fn with_two_phase_commit_a_transaction_has_no_timeout() {
     let config =

@@ -1,0 +1,258 @@
+//! Transactions with a part in other brokers, which the test plays.
+
+use std::sync::Arc;
+
+use ottla_record::BatchOptions;
+use ottla_types::{NodeId, ProducerEpoch, ProducerId};
+use ottla_wire::ErrorCode;
+use ottla_wire::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
+use ottla_wire::messages::{
+    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, DescribeTransactionsRequest, EndTxnRequest,
+    InitProducerIdRequest, WriteTxnMarkersRequest, WriteTxnMarkersResponse, add_partitions_to_txn_request,
+    add_partitions_to_txn_response, write_txn_markers_response,
+};
+use parking_lot::Mutex;
+
+use super::harness::{Harness, LOCAL, OTHER, TOPIC_ID, at, batch_with};
+use crate::node::Hooks;
+use crate::transactions::{Answered, OtherBrokers};
+
+const ID: &str = "transactional-id";
+
+/// Requests to other brokers, until the test answers them.
+#[derive(Default)]
+struct Brokers {
+    markers: Mutex<Vec<(NodeId, WriteTxnMarkersRequest, Answered<WriteTxnMarkersResponse>)>>,
+    partitions: Mutex<Vec<(NodeId, AddPartitionsToTxnRequest, Answered<AddPartitionsToTxnResponse>)>>,
+}
+
+impl OtherBrokers for Brokers {
+    fn write_txn_markers(
+        &self,
+        broker: NodeId,
+        request: WriteTxnMarkersRequest,
+        done: Answered<WriteTxnMarkersResponse>,
+    ) {
+        self.markers.lock().push((broker, request, done));
+    }
+
+    fn add_partitions_to_txn(
+        &self,
+        broker: NodeId,
+        request: AddPartitionsToTxnRequest,
+        done: Answered<AddPartitionsToTxnResponse>,
+    ) {
+        self.partitions.lock().push((broker, request, done));
+    }
+}
+
+impl Brokers {
+    /// Answers the one marker that waits; says which producer epoch it ends.
+    fn answer_marker(&self, code: ErrorCode) -> i16 {
+        let (broker, request, done) = self.markers.lock().remove(0);
+        assert_eq!((broker, request.markers.len()), (NodeId(OTHER), 1));
+        let marker = &request.markers[0];
+        assert_eq!((marker.topics.len(), marker.topics[0].name.as_str()), (1, "elsewhere"));
+        let partition = write_txn_markers_response::Partition {
+            partition_index: 0,
+            error_code: code.code(),
+            ..Default::default()
+        };
+        let topic = write_txn_markers_response::Topic {
+            name: "elsewhere".to_owned(),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        let answered = write_txn_markers_response::Marker { topics: vec![topic], ..Default::default() };
+        let epoch = marker.producer_epoch;
+        done(Ok(WriteTxnMarkersResponse { markers: vec![answered], ..Default::default() }));
+        epoch
+    }
+
+    /// Answers the one question about `t-0` that waits; says whether the partition may be added.
+    fn answer_partition(&self, code: Result<ErrorCode, ErrorCode>) -> bool {
+        let (broker, request, done) = self.partitions.lock().remove(0);
+        assert_eq!((broker, request.transactions.len()), (NodeId(OTHER), 1));
+        let asked = &request.transactions[0];
+        assert_eq!((asked.transactional_id.as_str(), asked.topics[0].name.as_str()), (ID, "t"));
+        let adds = !asked.verify_only;
+        done(code.map(|code| {
+            let partition = add_partitions_to_txn_response::TopicResultResultByPartition {
+                partition_index: 0,
+                partition_error_code: code.code(),
+                ..Default::default()
+            };
+            let topic = add_partitions_to_txn_response::TopicResult {
+                name: "t".to_owned(),
+                results_by_partition: vec![partition],
+                ..Default::default()
+            };
+            let result = add_partitions_to_txn_response::ResultByTransaction {
+                transactional_id: ID.to_owned(),
+                topic_results: vec![topic],
+                ..Default::default()
+            };
+            AddPartitionsToTxnResponse { results_by_transaction: vec![result], ..Default::default() }
+        }));
+        adds
+    }
+}
+
+fn harness(settings: &[(&str, &str)], coordinator: i32) -> (Harness, Arc<Brokers>) {
+    let brokers = Arc::new(Brokers::default());
+    let hooks = Hooks { brokers: Arc::clone(&brokers) as _, ..Hooks::default() };
+    (Harness::with_transactions(settings, coordinator, hooks), brokers)
+}
+
+fn init(harness: &Harness) -> (i64, i16) {
+    let request = InitProducerIdRequest {
+        transactional_id: Some(ID.to_owned()),
+        transaction_timeout_ms: 60_000,
+        ..InitProducerIdRequest::default()
+    };
+    let response = harness.call(5, &request, at(0));
+    assert_eq!(response.error_code, 0);
+    (response.producer_id, response.producer_epoch)
+}
+
+fn add(harness: &Harness, (id, epoch): (i64, i16), topic: &str) {
+    let topic = add_partitions_to_txn_request::V3AndBelowTopic {
+        name: topic.to_owned(),
+        partitions: vec![0],
+        ..Default::default()
+    };
+    let request = AddPartitionsToTxnRequest {
+        v3_and_below_transactional_id: ID.to_owned(),
+        v3_and_below_producer_id: id,
+        v3_and_below_producer_epoch: epoch,
+        v3_and_below_topics: vec![topic],
+        ..Default::default()
+    };
+    let response = harness.call(3, &request, at(0));
+    let code = response.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code;
+    assert_eq!(code, 0);
+}
+
+fn end(harness: &Harness, (id, epoch): (i64, i16)) -> (i64, i16) {
+    let request = EndTxnRequest {
+        transactional_id: ID.to_owned(),
+        producer_id: id,
+        producer_epoch: epoch,
+        committed: true,
+        ..EndTxnRequest::default()
+    };
+    let response = harness.call(5, &request, at(0));
+    assert_eq!(response.error_code, 0);
+    (response.producer_id, response.producer_epoch)
+}
+
+fn status(harness: &Harness) -> String {
+    let request =
+        DescribeTransactionsRequest { transactional_ids: vec![ID.to_owned()], ..Default::default() };
+    harness.call(0, &request, at(0)).transaction_states.remove(0).transaction_state
+}
+
+/// A batch for `t-0`.
+fn produce(version: i16, (id, epoch): (i64, i16)) -> ProduceRequest {
+    let options = BatchOptions {
+        producer_id: ProducerId(id),
+        producer_epoch: ProducerEpoch(epoch),
+        base_sequence: 0,
+        transactional: true,
+        ..BatchOptions::default()
+    };
+    let data =
+        PartitionData { index: 0, records: Some(batch_with(options, &["a"])), ..PartitionData::default() };
+    let mut topic = TopicData { partition_data: vec![data], ..TopicData::default() };
+    if version < 13 {
+        topic.name = "t".to_owned();
+    } else {
+        topic.topic_id = TOPIC_ID;
+    }
+    ProduceRequest {
+        transactional_id: Some(ID.to_owned()),
+        acks: -1,
+        timeout_ms: 1000,
+        topic_data: vec![topic],
+        ..ProduceRequest::default()
+    }
+}
+
+fn code_of(response: &ottla_wire::messages::ProduceResponse) -> ErrorCode {
+    ErrorCode::from_code(response.responses[0].partition_responses[0].error_code).expect("a known code")
+}
+
+#[test]
+fn markers_go_to_the_brokers_that_lead_until_all_are_written() {
+    let (harness, brokers) = harness(&[], LOCAL);
+    let producer = init(&harness);
+    add(&harness, producer, "t");
+    add(&harness, producer, "elsewhere");
+    let next = end(&harness, producer);
+    assert_eq!(brokers.answer_marker(ErrorCode::NotLeaderOrFollower), next.1);
+    assert_eq!(status(&harness), "PrepareCommit");
+    harness.node.tick(at(99));
+    assert!(brokers.markers.lock().is_empty());
+    harness.node.tick(at(100));
+    brokers.answer_marker(ErrorCode::None);
+    assert_eq!(status(&harness), "CompleteCommit");
+}
+
+/// When a produce is told that the transaction before is still being ended, in milliseconds.
+fn given_up_after_ms(settings: &[(&str, &str)]) -> u64 {
+    let (harness, brokers) = harness(settings, LOCAL);
+    let producer = init(&harness);
+    add(&harness, producer, "elsewhere");
+    let next = end(&harness, producer);
+    let sent = harness.send(13, &produce(13, next), at(0));
+    for ms in (0..=1000).step_by(5) {
+        // Its markers are written again and again.
+        while brokers.markers.lock().pop().is_some() {}
+        harness.node.tick(at(ms));
+        if let Some(response) = harness.response(&sent) {
+            assert_eq!(code_of(&response), ErrorCode::ConcurrentTransactions);
+            return ms;
+        }
+    }
+    panic!("no answer");
+}
+
+#[test]
+fn a_produce_waits_a_while_for_the_end_of_the_transaction_before() {
+    let backoff = |ms| ("add.partitions.to.txn.retry.backoff.ms", ms);
+    let backoff_max = |ms| ("add.partitions.to.txn.retry.backoff.max.ms", ms);
+    assert_eq!(given_up_after_ms(&[]), 100);
+    assert_eq!(given_up_after_ms(&[backoff("60")]), 120);
+    assert_eq!(given_up_after_ms(&[backoff_max("40")]), 40);
+    assert_eq!(given_up_after_ms(&[backoff_max("0")]), 0);
+    let (harness, brokers) = harness(&[], LOCAL);
+    let producer = init(&harness);
+    add(&harness, producer, "elsewhere");
+    let next = end(&harness, producer);
+    let sent = harness.send(13, &produce(13, next), at(0));
+    brokers.answer_marker(ErrorCode::None);
+    assert!(harness.response(&sent).is_none(), "nobody has asked again");
+    harness.node.tick(at(20));
+    assert_eq!(code_of(&harness.response(&sent).expect("it goes on")), ErrorCode::None);
+}
+
+#[test]
+fn a_coordinator_elsewhere_is_asked_before_a_transaction_begins_in_a_partition() {
+    let cases = [
+        (11, Ok(ErrorCode::None), ErrorCode::None),
+        (13, Ok(ErrorCode::None), ErrorCode::None),
+        (10, Ok(ErrorCode::TransactionAbortable), ErrorCode::InvalidTxnState),
+        (11, Ok(ErrorCode::TransactionAbortable), ErrorCode::TransactionAbortable),
+        (12, Ok(ErrorCode::ProducerFenced), ErrorCode::InvalidProducerEpoch),
+        (12, Ok(ErrorCode::NotCoordinator), ErrorCode::NotEnoughReplicas),
+        (11, Ok(ErrorCode::ConcurrentTransactions), ErrorCode::NotEnoughReplicas),
+        (12, Err(ErrorCode::NetworkException), ErrorCode::NotEnoughReplicas),
+    ];
+    for (version, answer, expected) in cases {
+        let (harness, brokers) = harness(&[], OTHER);
+        let sent = harness.send(version, &produce(version, (7, 0)), at(0));
+        assert!(harness.response(&sent).is_none(), "nothing is appended unasked");
+        assert_eq!(brokers.answer_partition(answer), version >= 12);
+        assert_eq!(code_of(&harness.response(&sent).expect("an answer")), expected, "{version} {answer:?}");
+    }
+}
