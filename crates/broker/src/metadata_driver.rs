@@ -115,6 +115,14 @@ impl MetadataDriver {
         self.snapshot_if_due(now)
     }
 
+    /// The last [`MetadataDriver::poll`] took so long, making logs perhaps: heartbeats waited meanwhile, which the controller
+    /// must not take for the silence of brokers.
+    pub fn was_busy_for(&mut self, ms: i64) {
+        if let Some(active) = &mut self.active {
+            active.controller.was_deaf_for(ms);
+        }
+    }
+
     /// When to [`MetadataDriver::poll`] next, unless operations come in before.
     pub fn next_deadline(&self, now: Now) -> MonoMs {
         let controller =

@@ -114,6 +114,11 @@ impl Controller {
         elections
     }
 
+    /// This controller could hear nobody for so long: no broker's session runs out for that.
+    pub fn was_deaf_for(&mut self, ms: i64) {
+        self.sessions.extend(ms);
+    }
+
     /// When to [`Controller::tick`] next.
     pub fn next_deadline(&self) -> MonoMs {
         let unfenced =

@@ -29,16 +29,21 @@ pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// Replaces a file atomically and durably: after a crash it has its old or its new content, whole.
 pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    put(disk, path, content)?;
+    match path.parent() {
+        Some(dir) => disk.sync_dir(dir),
+        None => Ok(()),
+    }
+}
+
+/// As [`replace`], but that the new content is there after a crash is the caller's business: he syncs the directory.
+pub fn put(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary(path);
     let file = disk.open(&temporary, Open::Truncate)?;
     file.write_all_at(&[IoSlice::new(content)], 0)?;
     // The content must be there before the name says so.
     file.sync()?;
-    file.rename(path)?;
-    match path.parent() {
-        Some(dir) => disk.sync_dir(dir),
-        None => Ok(()),
-    }
+    file.rename(path)
 }
 
 /// The name of the new content until it is complete, as Kafka names it.

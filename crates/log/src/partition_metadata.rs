@@ -37,12 +37,23 @@ pub fn read(dir: &PartitionDir) -> Result<Option<Uuid>, PartitionMetadataError> 
     }
 }
 
+/// Writes the file of a log that is made. It is durable with the log's first flush, which syncs the directory: a crash
+/// before that may leave it missing, and then there are no records that could be another topic's.
+pub fn write_new(dir: &PartitionDir, topic_id: Uuid) -> Result<(), PartitionMetadataError> {
+    let path = dir.file(names::PARTITION_METADATA);
+    files::put(&**dir.disk(), &path, content(topic_id).as_bytes())
+        .map_err(|source| PartitionMetadataError::Io { path, source })
+}
+
 /// Replaces the file, durably.
 pub fn write(dir: &PartitionDir, topic_id: Uuid) -> Result<(), PartitionMetadataError> {
     let path = dir.file(names::PARTITION_METADATA);
-    let content = format!("version: {VERSION}\ntopic_id: {topic_id}");
-    files::replace(&**dir.disk(), &path, content.as_bytes())
+    files::replace(&**dir.disk(), &path, content(topic_id).as_bytes())
         .map_err(|source| PartitionMetadataError::Io { path, source })
+}
+
+fn content(topic_id: Uuid) -> String {
+    format!("version: {VERSION}\ntopic_id: {topic_id}")
 }
 
 fn parse(content: &[u8]) -> Result<Uuid, (usize, String)> {

@@ -21,11 +21,11 @@ pub(super) fn apply(node: &Node, publication: &Publication, now: Now) {
         if let Some(topic) = publication.previous.topics.by_id(*id) {
             let local = node.identity.node_id;
             let here = topic.partitions.iter().filter(|(_, p)| p.replicas.contains(&local));
-            for (partition, _) in here {
-                remove(node, &TopicPartition::new(Arc::clone(name), *partition), *id, now);
-            }
+            let here = here.map(|(partition, _)| TopicPartition::new(Arc::clone(name), *partition));
+            remove(node, here, *id, now);
         }
     }
+    create_logs(node, publication, now);
     for id in &publication.changes.topics {
         if let Some(topic) = publication.image.topics.by_id(*id) {
             apply_topic(node, publication, topic, now);
@@ -42,13 +42,55 @@ fn apply_topic(node: &Node, publication: &Publication, topic: &TopicImage, now: 
         let was_here = previous.is_some_and(|previous| previous.replicas.contains(&local));
         if !registration.replicas.contains(&local) {
             if was_here {
-                remove(node, &id, topic.id, now);
+                remove(node, [id], topic.id, now);
             }
         } else if previous.is_none_or(|previous| !Arc::ptr_eq(previous, registration)) || !was_here {
             let settings =
                 settings.get_or_insert_with(|| TopicSettings::new(node, &publication.image, &topic.name));
             assign(node, publication, topic, settings, &id, registration, now);
         }
+    }
+}
+
+/// Makes the logs of the partitions that come to this node: here they are seen together.
+fn create_logs(node: &Node, publication: &Publication, now: Now) {
+    let local = node.identity.node_id;
+    let mut missing = Vec::new();
+    for topic in publication.changes.topics.iter().filter_map(|id| publication.image.topics.by_id(*id)) {
+        let is_new = |number: i32| publication.previous.topics.partition(topic.id, number).is_none();
+        let mut coming =
+            topic.partitions.iter().filter(|(number, p)| p.replicas.contains(&local) && is_new(**number));
+        let Some(first) = coming.next() else { continue };
+        let settings = TopicSettings::new(node, &publication.image, &topic.name);
+        missing.extend(std::iter::once(first).chain(coming).map(|(number, registration)| {
+            let id = TopicPartition::new(Arc::clone(&topic.name), *number);
+            log_to_create(node, publication, topic, &settings, &id, registration)
+        }));
+    }
+    node.logs.create_missing(missing, now);
+}
+
+/// The log that a partition has, or shall have.
+fn log_to_create(
+    node: &Node,
+    publication: &Publication,
+    topic: &TopicImage,
+    settings: &TopicSettings,
+    id: &TopicPartition,
+    registration: &PartitionRegistration,
+) -> CreateLog {
+    // What the first image has may have been here before, in a directory that is offline now.
+    let is_first_image = publication.previous.provenance.last_offset == Offset::UNKNOWN;
+    let is_new = !is_first_image
+        && registration.leader_epoch.value() == 0
+        && publication.previous.topics.partition(topic.id, id.partition).is_none();
+    let wanted = registration.directory(node.identity.node_id).filter(|dir| !directory::is_reserved(*dir));
+    CreateLog {
+        partition: id.clone(),
+        topic_id: Some(topic.id),
+        config: Arc::clone(&settings.log),
+        is_new,
+        dir: wanted.and_then(|dir| node.logs.dir_of_id(dir)),
     }
 }
 
@@ -78,11 +120,6 @@ fn assign(
     now: Now,
 ) {
     let local = node.identity.node_id;
-    // What the first image has may have been here before, in a directory that is offline now.
-    let is_first_image = publication.previous.provenance.last_offset == Offset::UNKNOWN;
-    let is_new = !is_first_image
-        && registration.leader_epoch.value() == 0
-        && publication.previous.topics.partition(topic.id, id.partition).is_none();
     let assignment = Assignment {
         partition: TopicIdPartition { topic_id: topic.id, topic_partition: id.clone() },
         leader: registration.leader,
@@ -92,15 +129,8 @@ fn assign(
         isr: registration.isr.clone(),
         min_insync_replicas: settings.min_insync_replicas,
     };
-    let wanted = registration.directory(local).filter(|dir| !directory::is_reserved(*dir));
     let open = || -> Result<Arc<UnifiedLog>, OpenError> {
-        let create = CreateLog {
-            partition: id.clone(),
-            topic_id: Some(topic.id),
-            config: Arc::clone(&settings.log),
-            is_new,
-            dir: wanted.and_then(|dir| node.logs.dir_of_id(dir)),
-        };
+        let create = log_to_create(node, publication, topic, settings, id, registration);
         node.logs.get_or_create(&create, now)
     };
     match node.replicas.assign(assignment, open, now) {
@@ -122,16 +152,19 @@ fn assign(
     }
 }
 
-fn remove(node: &Node, id: &TopicPartition, topic_id: Uuid, now: Now) {
-    let here = node.replicas.partition(&id.topic, id.partition).filter(|p| p.topic_id() == topic_id);
-    if here.is_none() {
-        node.replicas.set_gone(id);
-        return;
+fn remove(node: &Node, ids: impl IntoIterator<Item = TopicPartition>, topic_id: Uuid, now: Now) {
+    let mut to_delete = Vec::new();
+    for id in ids {
+        let here = node.replicas.partition(&id.topic, id.partition).filter(|p| p.topic_id() == topic_id);
+        if here.is_none() {
+            node.replicas.set_gone(&id);
+            continue;
+        }
+        node.replicas.remove(&id, ErrorCode::UnknownTopicOrPartition, now);
+        to_delete.push((id, node.ids.uuid()));
     }
-    node.replicas.remove(id, ErrorCode::UnknownTopicOrPartition, now);
-    match node.logs.delete(id, node.ids.uuid(), now) {
-        Ok(_) => tracing::info!(partition = %id, "the partition's log is deleted in the background"),
-        Err(error) => tracing::error!(partition = %id, %error, "the partition's log is not deleted"),
+    for (id, error) in node.logs.delete_all(to_delete, now) {
+        tracing::error!(partition = %id, %error, "the partition's log is not deleted");
     }
 }
 

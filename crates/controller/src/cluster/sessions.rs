@@ -34,6 +34,13 @@ impl BrokerSessions {
         session.metadata_offset = metadata_offset;
     }
 
+    /// Nobody could be heard for so long: that is not the brokers' silence.
+    pub fn extend(&mut self, ms: i64) {
+        for session in self.brokers.values_mut() {
+            session.last_heard = session.last_heard.plus_ms(ms);
+        }
+    }
+
     pub fn forget(&mut self, broker: NodeId) {
         self.brokers.remove(&broker);
         self.registered_at.remove(&broker);

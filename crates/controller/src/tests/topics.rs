@@ -283,6 +283,17 @@ fn topics_grow() {
 }
 
 #[test]
+fn a_broker_is_not_fenced_for_the_time_in_which_nobody_listened() {
+    let mut cluster = Cluster::with_brokers(&[], &[0]);
+    cluster.create(&[topic("t", 1, 1)]);
+    cluster.controller.was_deaf_for(60_000);
+    cluster.advance(60_000 + 8_999);
+    assert_eq!(cluster.partitions("t"), "0: 0@0 isr 0\n");
+    cluster.advance(2);
+    assert_eq!(cluster.partitions("t"), "0: -1@1 isr 0\n");
+}
+
+#[test]
 fn a_broker_that_falls_silent_is_fenced_and_leads_again_when_it_is_back() {
     let mut cluster = Cluster::with_brokers(&[], &[0]);
     cluster.create(&[topic("t", 1, 1)]);

@@ -1,5 +1,6 @@
 //! Deleting the logs of partitions, and putting a future log in a current one's place.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +29,42 @@ impl LogManager {
         unique: Uuid,
         now: Now,
     ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
-        self.retire(&self.future, partition, DirState::Delete, unique, now)?;
+        let _changing = self.changing.lock();
+        let deleted = self.delete_unlocked(partition, unique, now)?;
+        if let Some(log) = &deleted {
+            self.checkpoint_dir(&log.log_dir());
+        }
+        Ok(deleted)
+    }
+
+    /// As [`LogManager::delete`] for each, with one checkpoint for all; returns what failed.
+    pub fn delete_all(
+        &self,
+        partitions: impl IntoIterator<Item = (TopicPartition, Uuid)>,
+        now: Now,
+    ) -> Vec<(TopicPartition, StorageError)> {
+        let _changing = self.changing.lock();
+        let (mut dirs, mut failed) = (BTreeSet::new(), Vec::new());
+        for (partition, unique) in partitions {
+            match self.delete_unlocked(&partition, unique, now) {
+                Ok(log) => dirs.extend(log.map(|log| log.log_dir())),
+                Err(error) => failed.push((partition, error)),
+            }
+        }
+        dirs.iter().for_each(|dir| self.checkpoint_dir(dir));
+        failed
+    }
+
+    /// Without a checkpoint of what is left.
+    fn delete_unlocked(
+        &self,
+        partition: &TopicPartition,
+        unique: Uuid,
+        now: Now,
+    ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
+        if let Some(future) = self.retire(&self.future, partition, DirState::Delete, unique, now)? {
+            self.checkpoint_dir(&future.log_dir());
+        }
         self.retire(&self.current, partition, DirState::Delete, unique, now)
     }
 
@@ -39,9 +75,15 @@ impl LogManager {
         unique: Uuid,
         now: Now,
     ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
-        self.retire(&self.current, partition, DirState::Stray, unique, now)
+        let _changing = self.changing.lock();
+        let stray = self.retire(&self.current, partition, DirState::Stray, unique, now)?;
+        if let Some(log) = &stray {
+            self.checkpoint_dir(&log.log_dir());
+        }
+        Ok(stray)
     }
 
+    /// By who changes the logs, and takes a checkpoint of what is left.
     fn retire(
         &self,
         logs: &Logs,
@@ -50,14 +92,12 @@ impl LogManager {
         unique: Uuid,
         now: Now,
     ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
-        let _changing = self.changing.lock();
         let Some(log) = logs.write().remove(partition) else { return Ok(None) };
         if std::ptr::eq(logs, &self.current) {
             self.cleaner.abort(partition);
             self.cleaner.forget(&log.log_dir(), partition);
         }
         self.retire_log(&log, state, unique, now)?;
-        self.checkpoint_dir(&log.log_dir());
         Ok(Some(log))
     }
 

@@ -1,10 +1,13 @@
 //! Making the logs of new partitions.
 
-use std::io;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use ottla_types::{Now, Offset, TopicPartition, Uuid};
+use parking_lot::Mutex;
 use tracing::info;
 
 use super::LogManager;
@@ -12,6 +15,11 @@ use crate::error::{OpenError, StorageError};
 use crate::log_config::LogConfig;
 use crate::names::{DirState, dir_name, marked_dir_name};
 use crate::unified_log::{OpenLog, UnifiedLog};
+
+/// Logs that one more thread is worth while for.
+const LOGS_PER_THREAD: usize = 64;
+/// Threads that make logs at once. They wait for the disk, which does for several at a time what it does for one.
+const THREADS_MAX: usize = 16;
 
 /// The log that a partition shall have.
 #[derive(Clone, Debug)]
@@ -32,13 +40,62 @@ impl LogManager {
         let _changing = self.changing.lock();
         let log = match self.log(&create.partition) {
             Some(log) => log,
-            None => self.create(create, &dir_name(&create.partition), now)?,
+            None => self.create_durably(create, &dir_name(&create.partition), now)?,
         };
         if let Some(topic_id) = create.topic_id {
             log.assign_topic_id(topic_id)?;
         }
         self.current.write().insert(create.partition.clone(), Arc::clone(&log));
         Ok(log)
+    }
+
+    /// Makes the logs of many new partitions, several at once, since each has to wait for the disk. What can't be made is
+    /// left out: [`LogManager::get_or_create`] says why.
+    pub fn create_missing(&self, mut missing: Vec<CreateLog>, now: Now) {
+        let _changing = self.changing.lock();
+        missing.retain(|create| self.log(&create.partition).is_none());
+        let threads = (missing.len() / LOGS_PER_THREAD).min(THREADS_MAX);
+        if threads < 2 {
+            return;
+        }
+        self.spread(&mut missing);
+        let (next, dirs) = (AtomicUsize::new(0), Mutex::new(BTreeSet::new()));
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some(create) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let Ok(log) = self.create(create, &dir_name(&create.partition), now) else {
+                            continue;
+                        };
+                        dirs.lock().insert(log.log_dir());
+                        self.current.write().insert(create.partition.clone(), log);
+                    }
+                });
+            }
+        });
+        for dir in dirs.into_inner() {
+            // What goes wrong has been reported.
+            let _ = self.sync_dir(&dir);
+        }
+        info!(logs = missing.len(), "made logs");
+    }
+
+    /// Chooses directories for the logs that may lie in any.
+    fn spread(&self, creates: &mut [CreateLog]) {
+        let mut dirs: Vec<(usize, PathBuf)> = self.online_dirs().into_iter().map(|dir| (0, dir)).collect();
+        if dirs.len() < 2 {
+            return;
+        }
+        for log in self.all_logs() {
+            let log_dir = log.log_dir();
+            dirs.iter_mut().filter(|(_, dir)| *dir == log_dir).for_each(|(logs, _)| *logs += 1);
+        }
+        for create in creates.iter_mut().filter(|create| create.dir.is_none()) {
+            if let Some((logs, dir)) = dirs.iter_mut().min_by_key(|(logs, _)| *logs) {
+                *logs += 1;
+                create.dir = Some(dir.clone());
+            }
+        }
     }
 
     /// The log that a partition moves to, in `create.dir`. `unique` is random.
@@ -57,11 +114,24 @@ impl LogManager {
             return Err(OpenError::NoDir { partition: create.partition.clone() });
         }
         let name = marked_dir_name(&create.partition, DirState::Future, unique);
-        let log = self.create(create, &name, now)?;
+        let log = self.create_durably(create, &name, now)?;
         self.future.write().insert(create.partition.clone(), Arc::clone(&log));
         Ok(log)
     }
 
+    fn create_durably(&self, create: &CreateLog, name: &str, now: Now) -> Result<Arc<UnifiedLog>, OpenError> {
+        let log = self.create(create, name, now)?;
+        self.sync_dir(&log.log_dir())?;
+        info!(partition = %create.partition, dir = %log.dir().display(), "made a log");
+        Ok(log)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<(), StorageError> {
+        let synced = self.context.disk.sync_dir(dir);
+        synced.map_err(|error| self.context.storage_error(dir, "making a partition's directory", error))
+    }
+
+    /// Without making the directory's name durable.
     fn create(&self, create: &CreateLog, name: &str, now: Now) -> Result<Arc<UnifiedLog>, OpenError> {
         let offline = self.offline_dirs();
         if !create.is_new && !offline.is_empty() {
@@ -74,10 +144,7 @@ impl LogManager {
         let mut refused = OpenError::NoDir { partition: create.partition.clone() };
         for dir in dirs {
             match self.create_in(&dir, create, name, now) {
-                Ok(log) => {
-                    info!(partition = %create.partition, dir = %log.dir().display(), "made a log");
-                    return Ok(log);
-                }
+                Ok(log) => return Ok(log),
                 Err(error) => refused = error,
             }
         }
@@ -92,11 +159,7 @@ impl LogManager {
         now: Now,
     ) -> Result<Arc<UnifiedLog>, OpenError> {
         let path = dir.join(name);
-        let make = || -> io::Result<()> {
-            self.context.disk.create_dir_all(&path)?;
-            self.context.disk.sync_dir(dir)
-        };
-        make().map_err(|error| -> StorageError {
+        self.context.disk.create_dir_all(&path).map_err(|error| -> StorageError {
             self.context.storage_error(dir, "making a partition's directory", error)
         })?;
         let params = OpenLog {

@@ -182,6 +182,36 @@ fn deleted_logs_go_at_once_and_their_files_later() {
 }
 
 #[test]
+fn many_logs_are_made_and_deleted_together() {
+    const COUNT: i32 = 4 * 64;
+    let mut broker = Broker::with_dirs(2);
+    let in_dir = |broker: &Broker, dir: usize| {
+        broker.names(dir).iter().filter(|name| name.starts_with("t-") && !name.ends_with("-delete")).count()
+    };
+    broker.create(0);
+    broker.logs.create_missing((0..COUNT).map(to_create).collect(), broker.now);
+    assert_eq!(broker.logs.logs().len(), COUNT as usize);
+    assert_eq!([0, 1].map(|dir| in_dir(&broker, dir)), [COUNT as usize / 2; 2]);
+    for n in [0, 1, COUNT - 1] {
+        append(&broker.create(n), "x");
+    }
+    broker.restart(false);
+    assert_eq!(broker.logs.logs().len(), COUNT as usize);
+    assert!(broker.logs.logs().iter().all(|log| log.topic_id() == Some(unique(1))));
+    assert_eq!(broker.create(1).log_end_offset(), Offset(1));
+
+    broker.logs.checkpoint_recovery_points();
+    let failed = broker.logs.delete_all((1..COUNT).map(|n| (partition(n), unique(n as u8))), broker.now);
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(broker.logs.logs().len(), 1);
+    let text = |dir: usize| {
+        std::fs::read_to_string(broker.dirs[dir].join(names::RECOVERY_POINT_CHECKPOINT)).unwrap()
+    };
+    assert_eq!(text(0).lines().count() + text(1).lines().count(), 2 + 2 + 1, "{} {}", text(0), text(1));
+    assert_eq!(broker.logs.deleted_waiting(), COUNT as usize - 1);
+}
+
+#[test]
 fn checkpoints_are_written_in_time_and_deletion_updates_them() {
     let mut broker = Broker::with_dirs(1);
     let log = broker.create(0);

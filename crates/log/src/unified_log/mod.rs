@@ -301,7 +301,7 @@ fn open_topic_id(dir: &PartitionDir, params: &OpenLog) -> Result<Option<Uuid>, T
             Err(TopicIdError::Inconsistent(found, expected))
         }
         (None, Some(expected)) => {
-            partition_metadata::write(dir, expected).map_err(TopicIdError::Metadata)?;
+            partition_metadata::write_new(dir, expected).map_err(TopicIdError::Metadata)?;
             Ok(Some(expected))
         }
         (found, _) => Ok(found),
