@@ -18,12 +18,14 @@ use crate::node::Node;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Halt {
     #[error(
-        "the directory of the metadata log, {}, has failed: mend the disk, or start this node again as a new one",
+        "the log directory {}, which holds the metadata log, has failed while {why}. Mend that, or its disk, and start again",
         dir.display()
     )]
-    MetadataDirFailed { dir: PathBuf },
-    #[error("all log directories have failed: mend the disks and start again")]
-    NoDirLeft,
+    MetadataDirFailed { dir: PathBuf, why: String },
+    #[error(
+        "all log directories have failed, the last while {why}. Mend that, or their disks, and start again"
+    )]
+    NoDirLeft { why: String },
     /// `log.dir.failure.timeout.ms` is over. Partitions that this node can't serve would stay with it.
     #[error("the controller could not be told in time that log directory {dir_id} has failed")]
     DirFailureNotTold { dir_id: Uuid },
@@ -65,11 +67,14 @@ impl Node {
         let metadata_dir = Path::new(self.config.metadata_log_dir());
         let has_failed = failed.iter().any(|failed| failed.dir == metadata_dir)
             || self.logs.offline_dirs().iter().any(|dir| dir == metadata_dir);
+        let why =
+            |failed: Option<&DirFailed>| failed.map_or_else(|| "it was in use".to_owned(), |f| f.why.clone());
         if has_failed {
-            return Err(Halt::MetadataDirFailed { dir: metadata_dir.to_owned() });
+            let why = why(failed.iter().find(|failed| failed.dir == metadata_dir));
+            return Err(Halt::MetadataDirFailed { dir: metadata_dir.to_owned(), why });
         }
         if !self.logs.has_online_dir() {
-            return Err(Halt::NoDirLeft);
+            return Err(Halt::NoDirLeft { why: why(failed.last()) });
         }
         let lifecycle = self.lifecycle.lock();
         if lifecycle.registration_deadline() <= now.mono {

@@ -79,6 +79,7 @@ fn validate(topic_partition: &TopicPartition, batch: &Bytes, timestamp_type: Tim
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: 3_600_000,
         decompressed_bytes_max: 100 << 20,
+        rewritten_bytes_max: 100 << 20,
     };
     black_box(validate_and_assign(black_box(batch), Offset(100), &rules).unwrap());
 }

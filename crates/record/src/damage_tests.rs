@@ -167,6 +167,7 @@ proptest! {
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: i64::MAX,
             decompressed_bytes_max: RECORDS_BYTES_MAX,
+            rewritten_bytes_max: RECORDS_BYTES_MAX,
         };
         check_taken(&Bytes::from(bytes), &rules);
     }

@@ -5,6 +5,8 @@ use thiserror::Error;
 pub enum ErrorClass {
     /// `CORRUPT_MESSAGE` (2)
     CorruptMessage,
+    /// `MESSAGE_TOO_LARGE` (10)
+    MessageTooLarge,
     /// `INVALID_TIMESTAMP` (32)
     InvalidTimestamp,
     /// `UNSUPPORTED_COMPRESSION_TYPE` (76)
@@ -68,6 +70,7 @@ impl RecordError {
             | RecordError::SizeAboveLimit { .. }
             | RecordError::InvalidMagic(_)
             | RecordError::CrcMismatch { .. } => ErrorClass::CorruptMessage,
+            RecordError::DecompressedSizeAboveLimit { .. } => ErrorClass::MessageTooLarge,
             RecordError::UnknownCodec(_) => ErrorClass::UnsupportedCompressionType,
             _ => ErrorClass::InvalidRecord,
         }

@@ -71,6 +71,7 @@ pub fn of_append(error: &AppendError) -> AppendRefusal {
 fn of_validation(error: &ValidationError) -> AppendRefusal {
     let code = match error.class() {
         ErrorClass::CorruptMessage => ErrorCode::CorruptMessage,
+        ErrorClass::MessageTooLarge => ErrorCode::MessageTooLarge,
         ErrorClass::InvalidTimestamp => ErrorCode::InvalidTimestamp,
         ErrorClass::UnsupportedCompressionType => ErrorCode::UnsupportedCompressionType,
         ErrorClass::InvalidRecord => ErrorCode::InvalidRecord,

@@ -125,7 +125,7 @@ fn serve(options: Options) -> Server {
     let limits = Arc::new(ConnectionLimits::new(options.limits, Arc::default()));
     let (on, node, of_server) = (Arc::clone(&threads), Arc::clone(&handler), Arc::clone(&limits));
     threads.spawn(async move {
-        listener.serve(node, connections, limits, on, || {}).await.unwrap();
+        listener.serve(node, connections, limits, on, || false).await.unwrap();
     });
     Server { address, handler, limits: of_server, _threads: threads }
 }

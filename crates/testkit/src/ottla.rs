@@ -98,6 +98,11 @@ impl Launch {
 
     /// Starts the node and waits until it serves.
     pub fn start(&self) -> Ottla {
+        self.start_in_view().0
+    }
+
+    /// Starts the node and waits until it serves; with what it has said on standard output by then.
+    pub fn start_in_view(&self) -> (Ottla, Vec<String>) {
         let mut ottla = self.spawn();
         let stdout = ottla.child.stdout.take().expect("it is piped");
         let (sender, lines) = mpsc::channel();
@@ -107,10 +112,12 @@ impl Launch {
                 let _ = sender.send(line);
             }
         });
+        let mut said = Vec::new();
         while let Ok(line) = lines.recv_timeout(PATIENCE) {
+            said.push(line.clone());
             if let Some(bootstrap) = line.trim().strip_prefix("bootstrap ") {
                 ottla.bootstrap = bootstrap.trim().to_owned();
-                return ottla;
+                return (ottla, said);
             }
         }
         panic!("it does not serve");

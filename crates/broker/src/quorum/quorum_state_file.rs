@@ -9,6 +9,9 @@ use ottla_raft::{ElectionState, LogError, QuorumStateStore, quorum_state_file};
 
 const QUORUM_STATE: &str = "quorum-state";
 
+const REMEDY: &str =
+    "restore it from a copy. The only voter of a quorum may also remove it: it votes for itself again";
+
 /// In the partition's directory.
 #[derive(Debug)]
 pub struct QuorumStateFile {
@@ -29,7 +32,7 @@ impl QuorumStateStore for QuorumStateFile {
         };
         let text = String::from_utf8_lossy(&bytes);
         let election = quorum_state_file::decode(&text)
-            .map_err(|error| LogError::Corrupt(format!("{}: {error}", self.path.display())))?;
+            .map_err(|error| LogError::Corrupt(format!("{}: {error}; {REMEDY}", self.path.display())))?;
         Ok(Some(election))
     }
 

@@ -63,7 +63,9 @@ fn a_node_ends_without_its_metadata_directory() {
     node.disk.fail_dir(Path::new("/data"));
     node.node.logs().checkpoint_recovery_points();
     let halt = node.node.maintain(node.now()).unwrap_err();
-    assert_eq!(halt, Halt::MetadataDirFailed { dir: "/data".into() });
+    let Halt::MetadataDirFailed { dir, why } = halt else { panic!("{halt}") };
+    assert_eq!(dir, Path::new("/data"));
+    assert!(why.starts_with("writing a checkpoint: /data/recovery-point-offset-checkpoint"), "{why}");
 }
 
 #[test]

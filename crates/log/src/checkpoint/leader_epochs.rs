@@ -34,7 +34,7 @@ impl LeaderEpochCheckpoint {
     }
 
     pub fn read(&self) -> Result<Vec<EpochEntry>, CheckpointError> {
-        const REMEDY: &str = "delete the file: it is written again from the log's batches";
+        const REMEDY: &str = "delete the file: leader epochs are noted again from the next one on";
         let path = self.dir.file(names::LEADER_EPOCH_CHECKPOINT);
         lines::read(&**self.dir.disk(), &path, REMEDY, |fields| match fields {
             [epoch, start_offset] => Some(EpochEntry {

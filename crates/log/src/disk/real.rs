@@ -64,9 +64,9 @@ impl RealDisk {
     }
 
     /// Closes descriptors that are only kept for later, at least one if there is any, for others who need some: the
-    /// handles open their files again when they are used.
-    pub fn give_up_descriptors(&self) {
-        self.shared.give_up_some();
+    /// handles open their files again when they are used. False if there was none.
+    pub fn give_up_descriptors(&self) -> bool {
+        self.shared.give_up_some()
     }
 
     /// Descriptors that are open behind handles.

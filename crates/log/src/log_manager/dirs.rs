@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::{LogManager, Logs};
 use crate::checkpoint::{OffsetCheckpoint, OffsetCheckpointKind};
 use crate::cleaner::CleanerManager;
-use crate::context::LogContext;
+use crate::context::{LogContext, LogDirFailure};
 use crate::meta_properties::MetaProperties;
 use crate::unified_log::UnifiedLog;
 
@@ -92,6 +92,8 @@ pub struct DirFailed {
     pub partitions: Vec<TopicPartition>,
     /// Partitions that were moving there.
     pub future_partitions: Vec<TopicPartition>,
+    /// What was being done there, and what came of it.
+    pub why: String,
 }
 
 impl LogManager {
@@ -130,10 +132,12 @@ impl LogManager {
     /// Takes the directories offline that were reported to have failed, with all that is in them.
     pub fn take_failed_dirs_offline(&self) -> Vec<DirFailed> {
         let failures = self.context.failures.take();
-        failures.iter().map(|failure| self.take_offline(&failure.dir)).collect()
+        failures.iter().map(|failure| self.take_offline(failure)).collect()
     }
 
-    fn take_offline(&self, path: &Path) -> DirFailed {
+    fn take_offline(&self, failure: &LogDirFailure) -> DirFailed {
+        let path = failure.dir.as_path();
+        let why = format!("{}: {}", failure.doing, failure.source);
         let _changing = self.changing.lock();
         let Some(dir) = self.dirs.iter().find(|dir| dir.path == path) else {
             // The metadata log's own.
@@ -142,6 +146,7 @@ impl LogManager {
                 dir_id: None,
                 partitions: Vec::new(),
                 future_partitions: Vec::new(),
+                why,
             };
         };
         // One that never was online is news too, the first time.
@@ -152,6 +157,7 @@ impl LogManager {
             dir_id: dir.id,
             partitions: remove_logs_in(&self.current, path),
             future_partitions: remove_logs_in(&self.future, path),
+            why,
         };
         warn!(dir = %path.display(), partitions = failed.partitions.len(), "a log directory is offline");
         failed

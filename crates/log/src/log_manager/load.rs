@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use super::dirs::LogDir;
 use super::{LogManager, TopicConfigs, checkpoints};
 use crate::clean_shutdown;
-use crate::error::OpenError;
+use crate::error::{OpenError, StorageError};
 use crate::names::{self, DirState, PartitionDirName, PartitionDirNameError};
 use crate::unified_log::{OpenLog, UnifiedLog};
 
@@ -166,7 +166,9 @@ impl LogManager {
                 // This directory's alone: without one of its logs it can't be used.
                 Err(OpenError::Storage(error)) => {
                     debug!(dir = %log.path.display(), "not loaded: {error}");
-                    self.context.dir_failed(&dir.dir.path, LOADING, io::Error::other(error));
+                    if !matches!(error, StorageError::DirFailed { .. }) {
+                        self.context.dir_failed(&dir.dir.path, LOADING, io::Error::other(error));
+                    }
                     return;
                 }
                 Err(error) => {

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 use ottla_record::{
-    AppendOrigin, AppendRules, Batch, BatchHeader, BatchPrefix, Batches, validate_and_assign,
+    AppendOrigin, AppendRules, Batch, BatchHeader, BatchPrefix, Batches, Codec, validate_and_assign,
 };
 use ottla_types::{LeaderEpoch, Now, Offset, Timestamp};
 use tracing::info;
@@ -24,6 +24,8 @@ use crate::segment::{AppendedBatch, RollParams, Segment};
 
 /// The format's own bound on what the records of a batch may expand to. They are read one after another, never held.
 const DECOMPRESSED_BYTES_MAX: usize = i32::MAX as usize;
+/// Of a batch whose records are compressed anew, unless batches may be larger still: they are in memory meanwhile.
+const REWRITTEN_BYTES_MAX: usize = 64 << 20;
 
 /// How a leader's append is to be taken.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +119,7 @@ impl UnifiedLog {
             timestamp_before_max_ms: config.message_timestamp_before_max_ms,
             timestamp_after_max_ms: config.message_timestamp_after_max_ms,
             decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
+            rewritten_bytes_max: rewritten_bytes_max(&config),
         };
         let mut batch = validate_and_assign(records, Offset::ZERO, &rules)?;
         if batch.is_rewritten() {
@@ -359,6 +362,13 @@ impl Numbered {
         }
         Ok(numbered)
     }
+}
+
+/// Records that will not be compressed can't be more than a batch may have.
+fn rewritten_bytes_max(config: &LogConfig) -> usize {
+    let is_compressed = config.compression.is_none_or(|compression| compression.codec() != Codec::None);
+    let message = config.max_message_bytes as usize;
+    if is_compressed { message.max(REWRITTEN_BYTES_MAX) } else { message }
 }
 
 fn appended_batch(header: &BatchHeader) -> AppendedBatch {

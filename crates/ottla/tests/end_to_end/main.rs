@@ -9,8 +9,10 @@
 )]
 
 mod administering;
+mod bad_input;
 mod clients;
 mod crash;
+mod damage;
 mod deliveries;
 mod groups;
 mod life;

@@ -17,9 +17,14 @@ fn refuses(launch: &Launch, expected: Expect) {
     let ended = launch.run();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert_eq!(ended.stdout, "");
+    expected.assert_eq(&told(&ended.stderr));
+}
+
+/// What is told on standard error beside log lines, without what differs from run to run.
+pub fn told(stderr: &str) -> String {
     let is_logged = |line: &&str| line.starts_with(|first: char| first.is_ascii_digit());
-    let told: Vec<_> = ended.stderr.lines().filter(|line| !is_logged(line)).map(masked).collect();
-    expected.assert_eq(&(told.join("\n") + "\n"));
+    let told: Vec<_> = stderr.lines().filter(|line| !is_logged(line)).map(masked).collect();
+    told.join("\n") + "\n"
 }
 
 /// What differs from run to run stands behind these.
@@ -345,4 +350,125 @@ fn damaged_checkpoints_cost_time_and_no_records() {
         assert!(ottla.log().lines().any(warned), "{name}: {}", ottla.log());
     }
     assert!(ottla.stop().success());
+}
+
+/// The keys of the file that comes with Apache Kafka, with what they are there, but for paths.
+const OF_KAFKA: &str = "\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=localhost:9093
+listeners=PLAINTEXT://:9092,CONTROLLER://:9093
+inter.broker.listener.name=PLAINTEXT
+advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
+num.network.threads=3
+num.io.threads=8
+socket.send.buffer.bytes=102400
+socket.receive.buffer.bytes=102400
+socket.request.max.bytes=104857600
+log.dirs=./kraft-combined-logs
+num.partitions=1
+num.recovery.threads.per.data.dir=1
+offsets.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+log.retention.hours=168
+log.segment.bytes=1073741824
+log.retention.check.interval.ms=300000
+";
+
+fn with_file(dir: &Path, text: &str) -> Launch {
+    std::fs::write(dir.join("server.properties"), text).unwrap();
+    command(dir, &["--config", "server.properties"])
+}
+
+#[test]
+fn the_file_that_comes_with_kafka_is_taken_without_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let launch = with_file(dir.path(), OF_KAFKA)
+        .listening_on(0, 0)
+        .set("advertised.listeners", "PLAINTEXT://localhost:0,CONTROLLER://localhost:0");
+    let ottla = launch.start();
+    assert!(ottla.bootstrap().starts_with("localhost:"), "{}", ottla.bootstrap());
+    assert!(!ottla.log().contains("warning"), "{}", ottla.log());
+    assert!(ottla.stop().success());
+    assert!(dir.path().join("kraft-combined-logs/meta.properties").exists());
+}
+
+#[test]
+fn settings_that_are_not_understood_or_not_acted_on_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = "log.retention.hour=1\nzookeeper.connect=z:2181\nnum.io.threads=16\nbackground.threads=3\n";
+    let ended = with_file(dir.path(), &format!("{OF_KAFKA}{more}"))
+        .variable("KAFKA_LOG_RETENTON_MS", "5")
+        .variable("KAFKA_HEAP_OPTS", "-Xmx1g")
+        .argument("--check-config")
+        .run();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    expect![[r#"
+        warning: unknown setting KAFKA_LOG_RETENTON_MS (environment KAFKA_LOG_RETENTON_MS) is ignored; did you mean log.retention.ms?
+        warning: unknown setting log.retention.hour (server.properties:25) is ignored; did you mean log.retention.hours?
+        warning: unknown setting zookeeper.connect (server.properties:26) is ignored
+        warning: accepted, but nothing acts on these settings yet: background.threads
+    "#]].assert_eq(&told(&ended.stderr));
+    let ended = with_file(dir.path(), "zookeeper.connect=z:2181\nbroker.id=1\n").run();
+    assert_eq!(ended.status.code(), Some(1));
+    expect![[r#"
+        error: Missing required configuration "controller.listener.names" which has no default value.
+        error: Missing required configuration "process.roles" which has no default value.
+        error: zookeeper.connect is set: this is a configuration for ZooKeeper, which Kafka has left behind with 4.0. Give process.roles, node.id, controller.listener.names and controller.quorum.bootstrap.servers instead.
+    "#]].assert_eq(&told(&ended.stderr));
+}
+
+#[test]
+fn flags_are_stronger_than_the_environment_and_that_than_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let effective = |launch: &Launch| {
+        let ended = launch.run();
+        let line = ended.stdout.lines().find(|line| line.starts_with("num.partitions=")).unwrap().to_owned();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let twice = format!("{OF_KAFKA}num.partitions=2\nnum.partitions=3\n");
+    let file = with_file(dir.path(), &twice).argument("--check-config");
+    assert_eq!(effective(&file), "num.partitions=3 # server.properties:26");
+    let environment = file.variable("KAFKA_NUM_PARTITIONS", "4");
+    assert_eq!(effective(&environment), "num.partitions=4 # environment KAFKA_NUM_PARTITIONS");
+    assert_eq!(effective(&environment.set("num.partitions", "5")), "num.partitions=5 # --override");
+}
+
+#[test]
+fn directories_that_cannot_be_used_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    refuses(
+        &launch(dir.path()).set("log.dirs", "./file/below"),
+        expect![[r#"
+        error: the log directory ./file/below can't be used: Not a directory (os error 20). Make it one that this user may read and write, or name another in log.dirs
+    "#]],
+    );
+    // A second directory that can't be used is left out, as long as there is another.
+    let ottla = launch(dir.path()).set("log.dirs", "./good,./file/below").start();
+    let said = |line: &str| {
+        line.contains("ERROR") && line.contains("./file/below") && line.contains("going on without it")
+    };
+    assert!(ottla.log().lines().any(said), "{}", ottla.log());
+    assert!(ottla.stop().success());
+}
+
+#[test]
+fn a_start_tells_where_it_listens_and_where_its_data_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ottla = launch(dir.path()).start_in_view();
+    let (bootstrap, lines) = (ottla.0.bootstrap().to_owned(), ottla.1.clone());
+    ottla.0.interrupt();
+    assert!(ottla.0.wait().success());
+    let is_time = |text: &str| text.strip_suffix(" ms.").is_some_and(|ms| ms.parse::<u64>().is_ok());
+    let first = lines[0].strip_prefix(&format!("Ottla {} is ready after ", env!("CARGO_PKG_VERSION")));
+    assert!(first.is_some_and(is_time), "{lines:?}");
+    assert_eq!(lines[1], format!("  bootstrap  {bootstrap}"));
+    let log = std::fs::read_to_string(dir.path().join("ottla.log")).unwrap();
+    assert!(!log.contains("ApiMessageAndVersion"), "{log}");
 }

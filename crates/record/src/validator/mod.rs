@@ -55,6 +55,8 @@ pub struct AppendRules<'a> {
     pub timestamp_after_max_ms: i64,
     /// Bound on the size of the batch's records when they are decompressed.
     pub decompressed_bytes_max: usize,
+    /// The same for a batch that is written anew, whose records are all in memory at once.
+    pub rewritten_bytes_max: usize,
 }
 
 impl AppendRules<'_> {
@@ -303,7 +305,7 @@ fn rewrite(
     let mut builder = BatchBuilder::with_capacity(options, batch.size_in_bytes);
     let mut checker = RecordChecker::new(batch.header(), rules);
     let mut decompressed_bytes = 0;
-    let mut records = batch.records(rules.decompressed_bytes_max)?;
+    let mut records = batch.records(rules.rewritten_bytes_max)?;
     let mut index = 0;
     while let Some(record) = records.next()? {
         let walked = WalkedRecord::from_record(&record, batch.base_offset);

@@ -29,6 +29,7 @@ fn rules(topic_partition: &TopicPartition) -> AppendRules<'_> {
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: HOUR_MS,
         decompressed_bytes_max: LIMIT,
+        rewritten_bytes_max: LIMIT,
     }
 }
 
@@ -412,7 +413,13 @@ fn bombs_are_bounded() {
             let error = validate(&bomb, &rules).map(drop).unwrap_err();
             let expected = RecordError::DecompressedSizeAboveLimit { limit: LIMIT };
             assert_eq!(error, ValidationError::Malformed(expected), "{codec}");
+            assert_eq!(error.class(), ErrorClass::MessageTooLarge);
         }
+        // What is kept as it is need not fit into memory.
+        let larger = AppendRules { decompressed_bytes_max: 8 * LIMIT, ..rules(&partition) };
+        assert!(validate(&bomb, &larger).is_ok(), "{codec}");
+        let rewritten = AppendRules { compression: Some(Compression::NONE), ..larger };
+        assert!(validate(&bomb, &rewritten).is_err(), "{codec}");
     }
 }
 

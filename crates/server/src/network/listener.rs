@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_broker::exchange::{Connection, Handler};
+use ottla_log::disk::is_out_of_files;
 use ottla_types::MonoMs;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -65,30 +66,32 @@ impl Listener {
         &self.settings.name
     }
 
-    /// Accepts until the task is dropped. `give_up_files` closes files that are only kept open for later use; it is called
-    /// where a connection lacks a descriptor.
+    /// Accepts until the task is dropped. `give_up_files` closes files that are only kept open for later use, and says
+    /// whether there were any; it is called where a connection lacks a descriptor.
     pub async fn serve(
         self,
         handler: Arc<dyn Handler>,
         connections: Arc<ConnectionSettings>,
         limits: Arc<ConnectionLimits>,
         threads: Arc<NetworkThreads>,
-        give_up_files: impl Fn(),
+        give_up_files: impl Fn() -> bool,
     ) -> io::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
-        let mut is_failing = false;
+        let (mut full, mut failing) = (Told::default(), Told::default());
         loop {
-            wait_for_room(&limits, &self.settings.name).await;
+            wait_for_room(&limits, &self.settings.name, &mut full).await;
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
+                Err(error) if is_out_of_files(&error) && give_up_files() => {
+                    tracing::debug!(listener = %self.settings.name, %error, "files were closed for a connection");
+                    continue;
+                }
                 Err(error) => {
-                    give_up_files();
-                    pause_after(&self.settings.name, &error, &mut is_failing).await;
+                    pause_after(&self.settings.name, &error, &mut failing).await;
                     continue;
                 }
             };
-            is_failing = false;
-            let ahead = limits.count_accepted(&self.settings.name, std::time::Instant::now());
+            let ahead = limits.count_accepted(&self.settings.name, Instant::now());
             if !ahead.is_zero() {
                 tokio::time::sleep(ahead).await;
             }
@@ -143,18 +146,33 @@ fn prepare(stream: std::net::TcpStream, settings: SocketSettings) -> io::Result<
     Ok(socket.into())
 }
 
-async fn wait_for_room(limits: &ConnectionLimits, listener: &str) {
-    let mut is_told = false;
+/// What lasts, or comes and goes, is told once in a while.
+#[derive(Debug, Default)]
+struct Told(Option<Instant>);
+
+impl Told {
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.0.is_none_or(|last| now.duration_since(last) >= Told::INTERVAL);
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
+    }
+}
+
+async fn wait_for_room(limits: &ConnectionLimits, listener: &str, told: &mut Told) {
     loop {
         let released = limits.released();
         let Err(full) = limits.check_room(listener) else { return };
-        if !is_told {
+        if told.is_due() {
             let limit = match full {
                 Full::MaxConnections => "max.connections",
                 Full::OpenFiles => "the limit of open files (ulimit -n)",
             };
             tracing::warn!(listener, "{limit} is reached: new connections wait");
-            is_told = true;
         }
         released.await;
     }
@@ -175,10 +193,9 @@ fn admit(
     }
 }
 
-/// Out of descriptors or memory: others may free some, so accepting goes on after a moment. One line tells of it, however
-/// long it lasts.
-async fn pause_after(listener: &str, error: &io::Error, is_failing: &mut bool) {
-    if !std::mem::replace(is_failing, true) {
+/// Out of descriptors or memory: others may free some, so accepting goes on after a moment.
+async fn pause_after(listener: &str, error: &io::Error, told: &mut Told) {
+    if told.is_due() {
         tracing::warn!(listener, %error, "accepting a connection failed: new connections wait");
     }
     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -40,7 +40,11 @@ pub enum StartError {
         dir.display()
     )]
     NotADirectory { dir: PathBuf },
-    #[error("the log directory {} can't be used: {source}", dir.display())]
+    #[error(
+        "the log directory {} can't be used: {source}. Make it one that this user may read and write, or name another in \
+         log.dirs",
+        dir.display()
+    )]
     Directory { dir: PathBuf, source: io::Error },
     #[error(transparent)]
     Lock(#[from] DirLockError),
@@ -81,7 +85,7 @@ pub enum StartError {
         path.display(), latest = MetadataVersion::LATEST.level(), name = MetadataVersion::LATEST.name()
     )]
     FutureMetadataVersion { path: PathBuf, level: i16 },
-    #[error("the metadata log in {} can't be opened: {source}", dir.display())]
+    #[error("the metadata log in {} can't be opened: {source}{}", dir.display(), remedy_of(source))]
     Quorum { dir: PathBuf, source: RaftDriverError },
     #[error(
         "the metadata log in {} names no voters: its directory was formatted for a static quorum. Set \
@@ -99,4 +103,14 @@ pub enum StartError {
     Thread(#[source] io::Error),
     #[error(transparent)]
     Random(#[from] RandomError),
+}
+
+/// What can be done about a metadata log that can't be read, unless its error says so itself.
+pub fn remedy_of(error: &RaftDriverError) -> &'static str {
+    match error {
+        RaftDriverError::Log(LogError::Corrupt(what)) if what.contains(".checkpoint") => {
+            ". Restore the file from a copy; if an older snapshot (.checkpoint) lies beside it, moving this one away may be enough"
+        }
+        _ => "",
+    }
 }
