@@ -21,6 +21,7 @@ mod producing;
 mod settings;
 mod startup;
 mod storage;
+mod transactions;
 
 use std::path::Path;
 

@@ -1,0 +1,237 @@
+//! Transactions of librdkafka's producers: seen whole or not at all, also where the process is killed among them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ottla_testkit::{Launch, Ottla, free_port};
+use rdkafka::Message;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::administering::create_topic;
+use super::clients::client;
+use super::launch;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the process is killed, for a longer run than the usual one.
+const CRASHES: &str = "OTTLA_CRASHES";
+const CRASHES_BY_DEFAULT: usize = 4;
+/// Records that one transaction copies.
+const RECORDS_A_TRANSACTION: usize = 10;
+/// Transactions between two kills.
+const TRANSACTIONS_A_CRASH: usize = 7;
+
+fn producer(ottla: &Ottla, id: &str) -> BaseProducer {
+    let producer: BaseProducer =
+        client(ottla, &[("transactional.id", id), ("linger.ms", "1")]).create().unwrap();
+    producer.init_transactions(PATIENCE).unwrap();
+    producer
+}
+
+fn send(producer: &BaseProducer, topic: &str, partition: i32, value: &str) -> KafkaResult<()> {
+    let record = BaseRecord::<(), str>::to(topic).partition(partition).payload(value);
+    producer.send(record).map_err(|(error, _)| error)
+}
+
+/// The values of a partition up to the end that a reader of this isolation is told.
+fn read(ottla: &Ottla, topic: &str, partition: i32, isolation: &str) -> Vec<String> {
+    let settings = [("group.id", "reader"), ("isolation.level", isolation), ("enable.partition.eof", "true")];
+    let consumer: BaseConsumer = client(ottla, &settings).create().unwrap();
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    consumer.assign(&assignment).unwrap();
+    let mut values = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < deadline, "no end of {topic}-{partition}\n{}", ottla.log());
+        match consumer.poll(Duration::from_secs(1)) {
+            Some(Ok(message)) => {
+                values.push(String::from_utf8(message.payload().unwrap().to_vec()).unwrap());
+            }
+            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => return values,
+            Some(Err(_)) | None => {}
+        }
+    }
+}
+
+#[test]
+fn readers_see_what_is_committed_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let ottla = launch(dir.path()).start();
+    create_topic(&ottla, "t", 2);
+    let producer = producer(&ottla, "id");
+    for round in 0..6 {
+        producer.begin_transaction().unwrap();
+        for partition in 0..2 {
+            send(&producer, "t", partition, &round.to_string()).unwrap();
+        }
+        if round % 2 == 0 {
+            producer.commit_transaction(PATIENCE).unwrap();
+        } else {
+            producer.flush(PATIENCE).unwrap();
+            producer.abort_transaction(PATIENCE).unwrap();
+        }
+    }
+    producer.begin_transaction().unwrap();
+    send(&producer, "t", 0, "open").unwrap();
+    producer.flush(PATIENCE).unwrap();
+    for partition in 0..2 {
+        assert_eq!(read(&ottla, "t", partition, "read_committed"), ["0", "2", "4"]);
+    }
+    assert_eq!(read(&ottla, "t", 0, "read_uncommitted"), ["0", "1", "2", "3", "4", "5", "open"]);
+    assert!(ottla.stop().success());
+}
+
+#[test]
+fn a_second_producer_of_an_id_fences_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let ottla = launch(dir.path()).start();
+    create_topic(&ottla, "t", 1);
+    let first = producer(&ottla, "id");
+    first.begin_transaction().unwrap();
+    send(&first, "t", 0, "first").unwrap();
+    first.flush(PATIENCE).unwrap();
+    let second = producer(&ottla, "id");
+    let _ = send(&first, "t", 0, "late");
+    let _ = first.flush(PATIENCE);
+    assert!(first.commit_transaction(PATIENCE).is_err());
+    second.begin_transaction().unwrap();
+    send(&second, "t", 0, "second").unwrap();
+    second.commit_transaction(PATIENCE).unwrap();
+    assert_eq!(read(&ottla, "t", 0, "read_committed"), ["second"]);
+}
+
+/// Copies `in` to `out`, each record in one transaction with the position behind it.
+struct Copier {
+    config: ClientConfig,
+    copied: AtomicUsize,
+    is_done: AtomicBool,
+}
+
+impl Copier {
+    /// Goes on after any error with a new producer, which ends what the one before has left.
+    fn run(&self, count: usize) {
+        while self.copied.load(Ordering::Relaxed) < count && !self.is_done.load(Ordering::Relaxed) {
+            if let Err(error) = self.copy(count) {
+                println!("the copier begins anew: {error}");
+            }
+        }
+    }
+
+    fn copy(&self, count: usize) -> KafkaResult<()> {
+        let mut of_producer = self.config.clone();
+        let producer: BaseProducer = of_producer.set("transactional.id", "copier").create()?;
+        producer.init_transactions(PATIENCE)?;
+        let mut of_consumer = self.config.clone();
+        let consumer: BaseConsumer = of_consumer
+            .set("group.id", "copiers")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .create()?;
+        let mut position = committed(&consumer)?;
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset("in", 0, Offset::Offset(position as i64))?;
+        consumer.assign(&assignment)?;
+        while position < count {
+            producer.begin_transaction()?;
+            let end = count.min(position + RECORDS_A_TRANSACTION);
+            while position < end {
+                let Some(message) = consumer.poll(PATIENCE) else { continue };
+                let message = message?;
+                assert_eq!(message.offset(), position as i64);
+                let value = std::str::from_utf8(message.payload().unwrap()).unwrap();
+                send(&producer, "out", position as i32 % 3, value)?;
+                position += 1;
+            }
+            let mut positions = TopicPartitionList::new();
+            positions.add_partition_offset("in", 0, Offset::Offset(position as i64))?;
+            let group = consumer.group_metadata().expect("a group");
+            producer.send_offsets_to_transaction(&positions, &group, PATIENCE)?;
+            producer.commit_transaction(PATIENCE)?;
+            self.copied.store(position, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Where the group stands; at the start if it is nowhere.
+fn committed(consumer: &BaseConsumer) -> KafkaResult<usize> {
+    let mut wanted = TopicPartitionList::new();
+    wanted.add_partition("in", 0);
+    let found = consumer.committed_offsets(wanted, PATIENCE)?;
+    Ok(match found.find_partition("in", 0).map(|partition| partition.offset()) {
+        Some(Offset::Offset(offset)) => usize::try_from(offset).unwrap(),
+        _ => 0,
+    })
+}
+
+fn node(dir: &Path) -> Launch {
+    // Clients come back to the same port.
+    launch(dir).listening_on(free_port(), free_port())
+}
+
+#[test]
+fn every_record_is_copied_once_though_the_process_is_killed() {
+    let crashes = std::env::var(CRASHES).map_or(CRASHES_BY_DEFAULT, |text| text.parse().expect("a number"));
+    let count = (crashes + 1) * TRANSACTIONS_A_CRASH * RECORDS_A_TRANSACTION;
+    let dir = tempfile::tempdir().unwrap();
+    let launch = node(dir.path());
+    let mut ottla = launch.start();
+    create_topic(&ottla, "in", 1);
+    create_topic(&ottla, "out", 3);
+    let plain: BaseProducer = client(&ottla, &[]).create().unwrap();
+    let values: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+    for value in &values {
+        send(&plain, "in", 0, value).unwrap();
+    }
+    plain.flush(PATIENCE).unwrap();
+
+    let come_back = [
+        ("reconnect.backoff.ms", "20"),
+        ("reconnect.backoff.max.ms", "200"),
+        ("retry.backoff.ms", "20"),
+        ("log_level", "0"),
+    ];
+    let copier = Arc::new(Copier {
+        config: client(&ottla, &come_back),
+        copied: AtomicUsize::new(0),
+        is_done: AtomicBool::new(false),
+    });
+    let working = {
+        let copier = Arc::clone(&copier);
+        std::thread::spawn(move || copier.run(count))
+    };
+    let wait_for = |ottla: &Ottla, wanted: usize| {
+        let deadline = Instant::now() + 2 * PATIENCE;
+        while copier.copied.load(Ordering::Relaxed) < wanted {
+            if Instant::now() > deadline {
+                copier.is_done.store(true, Ordering::Relaxed);
+                panic!("{} of {wanted}; the log:\n{}", copier.copied.load(Ordering::Relaxed), ottla.log());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    for crash in 1..=crashes {
+        wait_for(&ottla, crash * TRANSACTIONS_A_CRASH * RECORDS_A_TRANSACTION);
+        // Each kill comes at another moment of a transaction.
+        std::thread::sleep(Duration::from_millis(crash as u64 * 3 % 17));
+        ottla.kill();
+        ottla = launch.start();
+    }
+    wait_for(&ottla, count);
+    working.join().unwrap();
+
+    let mut copied: Vec<usize> = Vec::new();
+    for partition in 0..3 {
+        let values = read(&ottla, "out", partition, "read_committed");
+        copied.extend(values.iter().map(|value| value.parse::<usize>().unwrap()));
+    }
+    copied.sort_unstable();
+    assert_eq!(copied, (0..count).collect::<Vec<_>>());
+    assert!(ottla.stop().success());
+}
