@@ -1,11 +1,13 @@
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
@@ -87,18 +89,17 @@ final class Filling {
         return Map.of("round", round);
     }
 
-    private void waitForLeaders(Iterable<String> topics) throws Exception {
-        for (String topic : topics) {
-            int partitions = 0;
-            while (partitions == 0) {
-                try {
-                    partitions = clients.admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size();
-                } catch (java.util.concurrent.ExecutionException e) {
-                    Thread.sleep(20);
-                }
-            }
-            for (int i = 0; i < partitions; i++) {
-                clients.admin.listOffsets(Map.of(new TopicPartition(topic, i), OffsetSpec.latest())).all().get();
+    /** The controller has them; the broker leads them in its own time. */
+    private void waitForLeaders(Collection<String> topics) throws Exception {
+        while (true) {
+            try {
+                Map<TopicPartition, OffsetSpec> partitions = new HashMap<>();
+                clients.admin.describeTopics(topics).allTopicNames().get()
+                        .forEach((name, topic) -> topic.partitions().forEach(partition -> partitions.put(new TopicPartition(name, partition.partition()), OffsetSpec.latest())));
+                clients.admin.listOffsets(partitions).all().get();
+                return;
+            } catch (ExecutionException e) {
+                Thread.sleep(20);
             }
         }
     }
