@@ -71,15 +71,13 @@ impl LogContext {
     /// Turns an error of the disk into what callers see. Anything but a full disk and a lack of descriptors takes the
     /// directory offline.
     pub(crate) fn storage_error(&self, dir: &Path, doing: &'static str, source: io::Error) -> StorageError {
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                StorageError::NoSpace { dir: dir.to_owned() }
-            }
-            _ if is_out_of_files(&source) => {
-                warn!(dir = %dir.display(), doing, "the limit of open files is used up: {source}");
-                StorageError::OutOfFiles { dir: dir.to_owned() }
-            }
-            _ => self.dir_failed(dir, doing, source),
+        if is_no_space(&source) {
+            StorageError::NoSpace { dir: dir.to_owned() }
+        } else if is_out_of_files(&source) {
+            warn!(dir = %dir.display(), doing, "the limit of open files is used up: {source}");
+            StorageError::OutOfFiles { dir: dir.to_owned() }
+        } else {
+            self.dir_failed(dir, doing, source)
         }
     }
 
@@ -89,6 +87,11 @@ impl LogContext {
         self.failures.report(dir, doing, Arc::clone(&source));
         StorageError::DirFailed { dir: dir.to_owned(), doing, source }
     }
+}
+
+/// The volume, or what its user may have of it, is full.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// A log directory that must go offline.

@@ -53,7 +53,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
-    /// Makes the names in a directory durable: after creating, renaming or removing in it.
+    /// Makes the names in a directory durable: after creating, renaming or removing in it. Fails as [`DiskFile::sync`].
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Total and usable bytes of the volume that holds `path`.
     fn space(&self, path: &Path) -> io::Result<Space>;
@@ -131,7 +131,8 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn set_modified(&self, _modified: Timestamp) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
-    /// Makes content and length durable.
+    /// Makes content and length durable. An error is never [`io::ErrorKind::StorageFull`]: what a device has no room for
+    /// when it is told to keep what was written is lost, and no later call brings it back.
     fn sync(&self) -> io::Result<()>;
     /// Renames the file; replaces `to`.
     fn rename(&self, to: &Path) -> io::Result<()>;

@@ -273,6 +273,14 @@ fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T
     }
 }
 
+/// What a failed sync says: the kernel drops what it could not write, so that a full disk is no matter of waiting here.
+fn lost(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => io::Error::other(error),
+        _ => error,
+    }
+}
+
 /// Writes what a short `pwritev` left, buffer by buffer, without the first `written` bytes.
 fn write_rest(
     descriptor: &OwnedFd,
@@ -375,7 +383,7 @@ impl DiskFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         // `fdatasync` writes the length too: without it the content could not be read back.
-        self.with(|descriptor| retry_interrupted(|| Ok(rustix::fs::fdatasync(descriptor)?)))
+        self.with(|descriptor| retry_interrupted(|| Ok(rustix::fs::fdatasync(descriptor)?))).map_err(lost)
     }
 
     fn rename(&self, to: &Path) -> io::Result<()> {
@@ -491,7 +499,7 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let descriptor = self.shared.open_descriptor(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        Ok(rustix::fs::fsync(descriptor.as_fd())?)
+        rustix::fs::fsync(descriptor.as_fd()).map_err(|error| lost(error.into()))
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {

@@ -195,3 +195,11 @@ fn a_lack_of_descriptors_is_known_through_the_errors_that_carry_it() {
     assert!(!is_out_of_files(&wrap(number(rustix::io::Errno::IO))));
     assert!(!is_out_of_files(&io::Error::other("something else")));
 }
+
+#[test]
+fn a_full_disk_at_a_sync_is_a_failed_one() {
+    let kind_of = |kind| lost(io::Error::from(kind)).kind();
+    assert_eq!(kind_of(io::ErrorKind::StorageFull), io::ErrorKind::Other);
+    assert_eq!(kind_of(io::ErrorKind::QuotaExceeded), io::ErrorKind::Other);
+    assert_eq!(kind_of(io::ErrorKind::PermissionDenied), io::ErrorKind::PermissionDenied);
+}

@@ -274,8 +274,8 @@ impl<E: Entry> Opened<E> {
             None => None,
         };
         let padded = len != u64::from(entries) * E::SIZE as u64;
-        // What an earlier process has written may not be on disk either.
-        let changes = u64::from(entries > 0);
+        // What an earlier process has written, or cut off, may not be on disk either.
+        let changes = 1;
         Ok(Opened { file, entries, last, warm: Vec::new(), unwritten: 0, padded, changes, synced_changes: 0 })
     }
 

@@ -24,7 +24,7 @@ use ottla_types::{Now, Offset, TopicPartition};
 use tracing::{info, warn};
 
 use self::leftovers::{FoundFile, FoundFiles};
-use crate::context::LogContext;
+use crate::context::{LogContext, is_no_space};
 use crate::leader_epoch_cache::LeaderEpochCache;
 use crate::log_config::LogConfig;
 use crate::names::{FileKind, FileState};
@@ -191,20 +191,14 @@ impl Loader<'_> {
         if let Some(end) = log_end {
             return Ok(end);
         }
-        let first = Segment::create(
-            self.params.dir,
-            log_start_offset,
-            FileState::Live,
-            self.params.config,
-            self.now.wall,
-        )?;
+        let config = self.params.config;
+        let first = Segment::create_whole(self.params.dir, log_start_offset, config, self.now.wall)?;
         self.segments.insert(Arc::new(first));
         Ok(log_start_offset)
     }
 
     fn finish(mut self, log_end_offset: Offset) -> Result<Loaded, SegmentError> {
-        let first_base_offset = self.segments.first().map_or(Offset::ZERO, |first| first.base_offset());
-        let log_start_offset = self.params.log_start_offset.max(first_base_offset);
+        let log_start_offset = self.log_start_offset();
         let _ = self.leader_epochs.truncate_from_end(log_end_offset);
         let _ = self.leader_epochs.truncate_from_start(self.params.log_start_offset);
         if self.found_epochs_in_flushed {
@@ -242,11 +236,11 @@ impl Loader<'_> {
         })
     }
 
-    /// A log that was only looked at costs no open files until it is used. What was recovered keeps them: its next flush
-    /// goes by what is open.
+    /// A log that was only looked at, or has just been made, costs no open files until it is used. What was recovered keeps
+    /// them: its next flush goes by what is open.
     fn free_files(&self) -> Result<(), SegmentError> {
         if self.params.had_clean_shutdown && !self.has_recovered {
-            self.segments.iter().try_for_each(|segment| segment.close(self.params.config))?;
+            self.segments.iter().try_for_each(|segment| segment.free())?;
         }
         Ok(())
     }
@@ -254,6 +248,13 @@ impl Loader<'_> {
     fn remove_stray_snapshots(&mut self) -> io::Result<()> {
         let base_offsets = self.segments.iter().map(|segment| segment.base_offset()).collect();
         self.producers.remove_stray_snapshots(&base_offsets)
+    }
+
+    /// The checkpoint may be older than the last deletion of segments: a producer snapshot from before the first one says
+    /// nothing of what was between.
+    fn log_start_offset(&self) -> Offset {
+        let first = self.segments.first().map_or(Offset::ZERO, |first| first.base_offset());
+        self.params.log_start_offset.max(first)
     }
 
     /// Removes segments and their snapshots, the last ones first, so that what a crash leaves is still a prefix.
@@ -272,5 +273,16 @@ impl Loader<'_> {
         }
         self.params.context.disk.sync_dir(&self.params.dir.path())?;
         Ok(())
+    }
+}
+
+/// What is only for a faster start may be missing on a full disk.
+fn tolerate_full_disk(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if is_no_space(&error) => {
+            warn!("{error}");
+            Ok(())
+        }
+        other => other,
     }
 }

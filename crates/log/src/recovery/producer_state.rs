@@ -3,6 +3,7 @@
 use ottla_types::{Now, Offset};
 use tracing::debug;
 
+use super::tolerate_full_disk;
 use crate::producer_state::{BatchSource, ProducerBatch, ProducerStateManager};
 use crate::segment::{Segment, SegmentError};
 use crate::segments::Segments;
@@ -24,7 +25,7 @@ pub(crate) fn rebuild_producer_state(
     if producers.latest_snapshot_offset().is_none() && was_closed {
         for offset in snapshot_at {
             producers.set_map_end_offset(offset);
-            producers.take_snapshot(false)?;
+            take_snapshot(producers)?;
         }
         return Ok(());
     }
@@ -36,14 +37,18 @@ pub(crate) fn rebuild_producer_state(
             let from = segment.base_offset().max(producers.map_end_offset()).max(log_start_offset);
             producers.set_map_end_offset(from);
             if snapshot_at.contains(&segment.base_offset()) {
-                producers.take_snapshot(false)?;
+                take_snapshot(producers)?;
             }
             replay_segment(producers, segment, from, last_offset)?;
         }
     }
     producers.set_map_end_offset(last_offset);
-    producers.take_snapshot(false)?;
-    Ok(())
+    take_snapshot(producers)
+}
+
+/// A log without room for a snapshot is loaded nevertheless: the next start replays a little more of it.
+pub(super) fn take_snapshot(producers: &mut ProducerStateManager) -> Result<(), SegmentError> {
+    tolerate_full_disk(producers.take_snapshot(false).map(drop)).map_err(SegmentError::from)
 }
 
 /// The last two segments' base offsets and the log's end: whichever of them recovery starts from has a snapshot.

@@ -11,7 +11,8 @@ use crate::checkpoint::EpochEntry;
 use crate::index::TimestampOffset;
 use crate::names::FileState;
 use crate::producer_state::{BatchSource, ProducerBatch, ProducerStateManager};
-use crate::recovery::{rebuild_producer_state, split_overflowed};
+use crate::recovery::producer_state::take_snapshot;
+use crate::recovery::{rebuild_producer_state, split_overflowed, tolerate_full_disk};
 use crate::scan::{BatchScan, ScanError};
 use crate::segment::{Segment, SegmentError};
 
@@ -71,7 +72,7 @@ impl Loader<'_> {
         self.has_recovered = true;
         self.found_epochs_in_flushed |= !is_unflushed;
         let base_offset = segment.base_offset();
-        let log_start_offset = self.params.log_start_offset;
+        let log_start_offset = self.log_start_offset();
         rebuild_producer_state(
             &mut self.producers,
             &self.segments,
@@ -97,14 +98,16 @@ impl Loader<'_> {
         if !self.blank.contains(&base_offset) {
             self.take_over(segment, &recovered)?;
         }
-        if is_cut_off || !is_unflushed {
-            // What was cut off must not come back behind what is appended; and no later flush reaches below the
-            // recovery point.
+        if !is_unflushed {
+            // No later flush reaches below the recovery point.
             segment.flush()?;
+        } else if is_cut_off {
+            // What was cut off must not come back behind what is appended.
+            segment.flush_batches()?;
         }
         self.leader_epochs.assign_all(&recovered.epochs);
         self.producers.set_map_end_offset(recovered.next_offset);
-        tolerate_full_disk(self.producers.take_snapshot(false).map(drop))?;
+        take_snapshot(&mut self.producers)?;
         Ok(ends_here)
     }
 
@@ -256,15 +259,4 @@ fn replay(
     }
     producers.set_map_end_offset(batch.last_offset.next());
     Ok(())
-}
-
-/// What is only for a faster start may be missing on a full disk.
-fn tolerate_full_disk(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-            warn!("{error}");
-            Ok(())
-        }
-        other => other,
-    }
 }

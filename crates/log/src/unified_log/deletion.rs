@@ -173,12 +173,30 @@ impl UnifiedLog {
         if self.recovery_point() < self.log_end_offset() {
             self.flush_locked(now)?;
         }
-        producers.take_snapshot(true).map_err(|error| self.failed("writing a producer snapshot", error))?;
-        let config = self.config();
-        for segment in self.segments().iter() {
-            segment.close(&config).map_err(|error| self.segment_failed("closing a segment", error))?;
-        }
+        let snapshot = producers
+            .take_snapshot(true)
+            .map_err(|error| self.failed("writing a producer snapshot", error))?;
+        self.close_segments(snapshot.is_some())
+            .map_err(|error| self.segment_failed("closing a segment", error))?;
         self.is_closed.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// `has_new_names`: files were made that are not known to be in the directory on disk.
+    fn close_segments(&self, mut has_new_names: bool) -> Result<(), SegmentError> {
+        let config = self.config();
+        let segments = self.segments();
+        // That of the active segment may have been made after the last flush.
+        has_new_names |= match segments.last() {
+            Some(active) if active.has_changed() => !active.txn_index().is_empty()?,
+            _ => false,
+        };
+        for segment in segments.iter() {
+            segment.close(&config)?;
+        }
+        if has_new_names {
+            self.context.disk.sync_dir(&self.dir())?;
+        }
         Ok(())
     }
 

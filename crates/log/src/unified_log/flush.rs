@@ -8,6 +8,7 @@ use super::UnifiedLog;
 use crate::error::StorageError;
 use crate::producer_state::sync_snapshot;
 use crate::segment::SegmentError;
+use crate::segments::Segments;
 
 impl UnifiedLog {
     /// Makes everything durable that has been appended.
@@ -21,8 +22,8 @@ impl UnifiedLog {
             return Ok(());
         }
         let removals = self.removals.load(Ordering::Acquire);
-        let active = self.active_segment()?;
-        if let Err(error) = self.sync_files(offset) {
+        let segments = self.segments.load_full();
+        if let Err(error) = self.sync_files(&segments, offset) {
             if removals != self.removals.load(Ordering::Acquire) {
                 // What was being flushed is no part of the log any more; what is will be flushed the next time.
                 return Ok(());
@@ -32,32 +33,49 @@ impl UnifiedLog {
         // Under the lock, so that a truncation is either seen here or sees the new recovery point.
         let _writer = self.lock_writer()?;
         if removals == self.removals.load(Ordering::Acquire) {
-            if active.base_offset() != self.active_segment_base_offset() {
-                // Rolled meanwhile: the time index entry that closes it may have come after the sync, and recovery will
-                // not look at what lies below the recovery point.
-                active.flush().map_err(|error| self.segment_failed("flushing", error))?;
-            }
+            self.sync_if_rolled(&segments).map_err(|error| self.segment_failed("flushing", error))?;
             self.flushed(offset, now);
         }
         Ok(())
     }
 
+    /// The segment that was active when `segments` were flushed may not be any more: its indexes are not on disk then, and
+    /// recovery will not look at what lies below the recovery point.
+    fn sync_if_rolled(&self, segments: &Segments) -> Result<(), SegmentError> {
+        match segments.last() {
+            Some(last) if last.base_offset() != self.active_segment_base_offset() => {
+                last.flush()?;
+                self.sync_new_names(last)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// As [`Self::flush`], by the writer: appends wait for it, as `flush.messages` asks.
     pub(super) fn flush_locked(&self, now: Now) -> Result<(), StorageError> {
         let end = self.log_end_offset();
-        self.sync_files(end).map_err(|error| self.segment_failed("flushing", error))?;
+        self.sync_files(&self.segments(), end).map_err(|error| self.segment_failed("flushing", error))?;
         self.flushed(end, now);
         Ok(())
     }
 
-    fn sync_files(&self, offset: Offset) -> Result<(), SegmentError> {
+    /// Of the last segment the batches alone: as long as the recovery point lies in it, its indexes are made anew after an
+    /// unclean stop.
+    fn sync_files(&self, segments: &Segments, offset: Offset) -> Result<(), SegmentError> {
         let recovery_point = self.recovery_point();
-        let segments = self.segments.load_full();
-        let unflushed = segments.range(recovery_point, offset);
-        for segment in unflushed {
-            segment.flush()?;
+        let active = segments.last().map(|active| active.base_offset());
+        let mut has_new_names = false;
+        for segment in segments.range(recovery_point, offset) {
+            if Some(segment.base_offset()) == active {
+                segment.flush_batches()?;
+                has_new_names |= segment.base_offset() >= recovery_point;
+            } else {
+                segment.flush()?;
+                // An index may have been made after the segment was.
+                has_new_names = true;
+            }
         }
-        if unflushed.iter().any(|segment| segment.base_offset() >= recovery_point) {
+        if has_new_names {
             self.context.disk.sync_dir(&self.dir())?;
         }
         // The recovery point passes the epochs' starts next: nobody would look for them in the log then.

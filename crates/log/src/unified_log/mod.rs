@@ -84,6 +84,8 @@ pub struct UnifiedLog {
     leader_epochs: LeaderEpochCache,
     /// All before it is on disk. It may lie before the log's start: what was flushed behind a gap would not survive.
     recovery_point: AtomicI64,
+    /// What the checkpoint said when the log was loaded, and may say still.
+    loaded_recovery_point: Offset,
     last_flush: AtomicU64,
     /// Counts the times that something was taken away from the log: a reader that finds what makes no sense looks
     /// whether that is why.
@@ -137,6 +139,7 @@ impl UnifiedLog {
             tail: Tail::default(),
             leader_epochs: loaded.leader_epochs,
             recovery_point: AtomicI64::new(loaded.recovery_point.0),
+            loaded_recovery_point: params.recovery_point,
             last_flush: AtomicU64::new(now.mono.0),
             removals: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),

@@ -1,18 +1,18 @@
 //! Starting a new segment.
 
-use std::io;
 use std::sync::Arc;
 
 use ottla_types::{Now, Offset};
 use tracing::{debug, warn};
 
 use super::UnifiedLog;
+use crate::context::is_no_space;
 use crate::disk::is_out_of_files;
 use crate::error::StorageError;
 use crate::names::FileState;
 use crate::offset_metadata::OffsetMetadata;
 use crate::producer_state::ProducerStateManager;
-use crate::segment::{RollParams, Segment};
+use crate::segment::{RollParams, Segment, SegmentError};
 use crate::segments::Segments;
 
 impl UnifiedLog {
@@ -55,10 +55,10 @@ impl UnifiedLog {
         let config = self.config();
         let rolling = |error| self.segment_failed("rolling a segment", error);
         active.on_become_inactive(&config).map_err(rolling)?;
-        if self.recovery_point() >= base_offset {
-            // No flush is to come that would make the time index entry durable which closes the segment, and recovery
-            // would not look at it.
-            active.flush().map_err(rolling)?;
+        if self.recovery_point().max(self.loaded_recovery_point) >= base_offset {
+            // Recovery, which goes by what a checkpoint may say by now, would not look at it, and its indexes are not known
+            // to be on disk.
+            active.flush().and_then(|()| self.sync_new_names(&active)).map_err(rolling)?;
         }
         let segment = self.new_segment(base_offset, now)?;
         self.publish_segments(|segments| segments.insert(Arc::clone(&segment)));
@@ -88,19 +88,19 @@ impl UnifiedLog {
         Ok(segment)
     }
 
-    /// Makes a segment's files. Half of them is no segment: they are removed when one cannot be made.
     pub(super) fn new_segment(&self, base_offset: Offset, now: Now) -> Result<Arc<Segment>, StorageError> {
-        let config = self.config();
-        match Segment::create(&self.dir, base_offset, FileState::Live, &config, now.wall) {
+        match Segment::create_whole(&self.dir, base_offset, &self.config(), now.wall) {
             Ok(segment) => Ok(Arc::new(segment)),
-            Err(error) => {
-                let half = Segment::existing(&self.dir, base_offset, FileState::Live, 0, &config, now.wall);
-                if let Err(error) = half.delete_files() {
-                    warn!(partition = %self.partition, %base_offset, "half a segment is left behind: {error}");
-                }
-                Err(self.segment_failed("making a segment", error))
-            }
+            Err(error) => Err(self.segment_failed("making a segment", error)),
         }
+    }
+
+    /// A transaction index is made later than the segment.
+    pub(super) fn sync_new_names(&self, segment: &Segment) -> Result<(), SegmentError> {
+        if !segment.txn_index().is_empty()? {
+            self.context.disk.sync_dir(&self.dir())?;
+        }
+        Ok(())
     }
 
     pub(super) fn publish_segments(&self, change: impl FnOnce(&mut Segments)) {
@@ -122,7 +122,7 @@ impl UnifiedLog {
     /// Without room or a descriptor for a snapshot the log goes on: the next start replays a little more of it.
     fn snapshot_at_roll(&self, producers: &mut ProducerStateManager) -> Result<Option<Offset>, StorageError> {
         match producers.take_snapshot(false) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull || is_out_of_files(&error) => {
+            Err(error) if is_no_space(&error) || is_out_of_files(&error) => {
                 warn!(partition = %self.partition, "no producer snapshot: {error}");
                 Ok(None)
             }

@@ -88,7 +88,7 @@ impl UnifiedLog {
             self.delete_files_later(removed, now);
             active.truncate_to(offset, now.wall)?;
             // What was cut off must not come back either.
-            active.flush()
+            active.flush_batches()
         })
     }
 

@@ -142,6 +142,11 @@ impl SimDisk {
         self.state.lock().faults.capacity_bytes = bytes;
     }
 
+    /// What counts against the capacity.
+    pub fn used_bytes(&self) -> u64 {
+        self.state.lock().tree.used_bytes()
+    }
+
     /// Changes each byte of the sector at `position`, as a decaying device does.
     pub fn corrupt_sector(&self, path: &Path, position: u64) -> io::Result<()> {
         let State { tree, rng, .. } = &mut *self.state.lock();

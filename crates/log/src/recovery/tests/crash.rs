@@ -65,3 +65,57 @@ fn a_batch_that_lost_its_base_offset_is_cut_off() {
     log.check();
     assert_eq!(log.log().log_end_offset(), Offset(15));
 }
+
+fn check_after_each(seed: u64, ops: &[Op]) -> Modelled {
+    let mut log = Modelled::new(seed);
+    for op in ops {
+        log.run(op);
+        log.check();
+    }
+    log
+}
+
+/// An index that was cut off, and then appended to by a later process, is on disk as that one left it.
+#[test]
+fn an_index_of_another_past_does_not_come_back() {
+    check_after_each(
+        15338426113426131449,
+        &[
+            Op::Append(1, 1),
+            Op::Append(1, 1),
+            Op::Append(1, 1),
+            Op::Roll,
+            Op::Truncate(0),
+            Op::Kill,
+            Op::Append(1, 1),
+            Op::StopAndPowerLoss,
+            Op::Append(1, 2),
+        ],
+    );
+}
+
+/// Recovery starts where the checkpoint says, which may be behind what the log knows of itself since it was recovered.
+#[test]
+fn a_segment_that_recovery_will_pass_over_is_on_disk_with_its_indexes() {
+    let kill_after_a_roll = [Op::Append(1, 1), Op::Flush, Op::Checkpoint, Op::Kill, Op::Roll, Op::Kill];
+    for seed in 1..20 {
+        let mut log = check_after_each(seed, &kill_after_a_roll);
+        log.run(&Op::PowerLoss);
+        log.check();
+    }
+}
+
+/// The segments in between were deleted, and a power loss took the newer snapshot and brought back the older one.
+#[test]
+fn a_snapshot_from_before_a_hole_says_nothing() {
+    let mut ops = vec![Op::Append(1, 1), Op::PowerLoss, Op::Kill, Op::Kill, Op::Append(3, 1), Op::Roll];
+    ops.extend([Op::Stop, Op::Append(3, 1), Op::Roll, Op::Kill, Op::Append(1, 1), Op::PowerLoss]);
+    ops.extend([
+        Op::PowerLoss,
+        Op::DeleteRecords(75),
+        Op::DeleteOldSegments,
+        Op::PowerLoss,
+        Op::Append(1, 2),
+    ]);
+    check_after_each(10886679126742588724, &ops);
+}

@@ -271,3 +271,22 @@ fn a_sector_that_decayed_ends_an_unflushed_log_and_not_a_flushed_one() {
     assert_eq!((opened.log_end_offset(), opened.segments().len()), (Offset(0), 1));
     opened.append_as_follower(&numbered(&["x"], 0, 0), LeaderEpoch(0), log.test.now).unwrap();
 }
+
+#[test]
+fn a_full_disk_is_no_reason_not_to_start() {
+    for seed in 1..30 {
+        let mut log = filled_on(seed);
+        log.disk.crash(Loss::Seeded);
+        log.disk.set_capacity_bytes(Some(0));
+        let opened = log.open(false).unwrap_or_else(|error| panic!("{error}"));
+        log.adopt(opened);
+        log.check();
+        log.disk.set_capacity_bytes(None);
+        for _ in 0..5 {
+            log.append(1, 2).unwrap();
+        }
+        log.check();
+        log.run(&Op::PowerLoss);
+        log.check();
+    }
+}

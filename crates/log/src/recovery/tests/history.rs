@@ -36,6 +36,8 @@ pub(super) enum Op {
     DeleteRecords(u8),
     DeleteOldSegments,
     Stop,
+    /// The machine goes off right after a clean stop.
+    StopAndPowerLoss,
     Kill,
     PowerLoss,
     PowerLossWithNothingWritten,
@@ -54,6 +56,7 @@ pub(super) fn any_op() -> impl Strategy<Value = Op> {
         1 => (0..=100u8).prop_map(Op::DeleteRecords),
         1 => Just(Op::DeleteOldSegments),
         2 => Just(Op::Stop),
+        1 => Just(Op::StopAndPowerLoss),
         2 => Just(Op::Kill),
         4 => Just(Op::PowerLoss),
         1 => Just(Op::PowerLossWithNothingWritten),
@@ -128,7 +131,8 @@ impl Modelled {
                 self.log().maybe_increment_log_start_offset(Offset(self.at(*percent)), "test").unwrap();
             }
             Op::DeleteOldSegments => drop(self.log().delete_old_segments(self.test.now).unwrap()),
-            Op::Stop => self.stop(),
+            Op::Stop => self.stop(SimDisk::kill),
+            Op::StopAndPowerLoss => self.stop(|disk| disk.crash(Loss::Seeded)),
             Op::Kill => {
                 self.disk.kill();
                 let end = self.log().log_end_offset();
@@ -245,11 +249,11 @@ impl Modelled {
         self.resume_sequences();
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, then: impl FnOnce(&SimDisk)) {
         self.test.close();
         self.checkpoint = (self.log().log_start_offset(), self.log().recovery_point());
         self.durable = self.log().log_end_offset().0;
-        self.disk.kill();
+        then(&self.disk);
         self.start(true);
         assert_eq!(self.log().log_end_offset().0, self.durable);
     }
@@ -355,6 +359,12 @@ impl Modelled {
             }
             let largest = segment.time_index().last_entry().unwrap();
             assert!(largest.timestamp <= START.0, "{largest:?}");
+            if segments.higher(base_offset).is_some() && !segment.is_empty() {
+                assert_eq!(
+                    largest.timestamp, START.0,
+                    "the index of {base_offset} lacks the entry that closes it"
+                );
+            }
         }
     }
 

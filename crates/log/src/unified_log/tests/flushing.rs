@@ -81,3 +81,25 @@ fn the_recovery_point_stays_where_a_sync_failed() {
         assert_eq!(log.log.recovery_point(), Offset::ZERO, "{call:?}");
     }
 }
+
+#[test]
+fn a_flush_costs_one_sync_while_no_segment_is_rolled() {
+    let disk = SimDisk::new(1);
+    let config = LogConfig { index_interval_bytes: 10, flush_messages: 1, ..LogConfig::default() };
+    let log = TestLog::on(Arc::new(disk.clone()), "/t-0".into(), config);
+    // The first one makes the names of the files durable, too.
+    log.append(&["x"]);
+    let calls = || (disk.calls(Call::Sync), disk.calls(Call::SyncDir));
+    let (syncs, dir_syncs) = calls();
+    for _ in 0..200 {
+        log.append(&["x"]);
+    }
+    assert_eq!(calls(), (syncs + 200, dir_syncs));
+    assert_eq!(log.log.recovery_point(), Offset(201));
+    log.log.roll(log.now).unwrap();
+    assert_eq!(log.log.recovery_point(), Offset(201));
+    let rolled = log.log.segments().first().unwrap().clone();
+    for path in [rolled.path(), rolled.offset_index().path(), rolled.time_index().path()] {
+        assert!(disk.is_synced(&path).unwrap(), "{}", path.display());
+    }
+}

@@ -5,10 +5,13 @@
 //! before the offset sought is passed over, and the file itself is walked. One writer at a time appends and truncates
 //! (the log's lock sees to it); readers come at any time.
 
+mod files;
+mod lookup;
+
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ottla_record::RecordError;
 use ottla_types::{Offset, Timestamp};
@@ -16,17 +19,13 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tracing::warn;
 
-use crate::disk::{DiskFile, Open, Reach};
-use crate::index::{
-    AbortedTxn, AbortedTxns, IndexError, OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex,
-};
+use crate::context::is_no_space;
+use crate::disk::{DiskFile, Open};
+use crate::index::{AbortedTxn, AbortedTxns, IndexError, OffsetIndex, TimeIndex, TimestampOffset, TxnIndex};
 use crate::log_config::LogConfig;
 use crate::names::{FileKind, FileState, SegmentFile};
 use crate::partition_dir::PartitionDir;
-use crate::scan::{BatchScan, HeaderAt, HeaderScan, ScanError};
-
-/// An index with more entries than this behind the end of its file is of no use at all.
-const STALE_ENTRIES_PASSED: usize = 100;
+use crate::scan::{HeaderAt, HeaderScan, ScanError};
 
 /// What can go wrong in a segment.
 #[derive(Debug, Error)]
@@ -112,6 +111,8 @@ pub struct Segment {
     time_index: TimeIndex,
     txn_index: TxnIndex,
     size: AtomicU32,
+    /// Since it was opened: only then has closing it anything to make durable.
+    has_changed: AtomicBool,
     file: RwLock<LogFile>,
     state: Mutex<SegmentState>,
 }
@@ -155,6 +156,7 @@ impl Segment {
             time_index: TimeIndex::new(Arc::clone(dir), base_offset.0, name),
             txn_index: TxnIndex::new(Arc::clone(dir), base_offset.0, name),
             size: AtomicU32::new(size),
+            has_changed: AtomicBool::new(false),
             file: RwLock::new(LogFile { name, opened: None }),
             state: Mutex::new(SegmentState {
                 created: now,
@@ -176,6 +178,7 @@ impl Segment {
         now: Timestamp,
     ) -> Result<Segment, SegmentError> {
         let segment = Segment::existing(dir, base_offset, name, 0, config, now);
+        segment.has_changed.store(true, Ordering::Relaxed);
         let file = dir.disk().open(&segment.path(), Open::Truncate)?;
         if config.preallocate {
             file.set_len(u64::from(config.segment_bytes))?;
@@ -191,6 +194,21 @@ impl Segment {
         Ok(segment)
     }
 
+    /// A new segment of a log. Half of its files are no segment: they are removed when not all can be made.
+    pub(crate) fn create_whole(
+        dir: &Arc<PartitionDir>,
+        base_offset: Offset,
+        config: &LogConfig,
+        now: Timestamp,
+    ) -> Result<Segment, SegmentError> {
+        Segment::create(dir, base_offset, FileState::Live, config, now).inspect_err(|_| {
+            let half = Segment::existing(dir, base_offset, FileState::Live, 0, config, now);
+            if let Err(error) = half.delete_files() {
+                warn!(dir = %dir.path().display(), %base_offset, "half a segment is left behind: {error}");
+            }
+        })
+    }
+
     pub fn base_offset(&self) -> Offset {
         self.base_offset
     }
@@ -198,6 +216,11 @@ impl Segment {
     /// Bytes of batches.
     pub fn size(&self) -> u32 {
         self.size.load(Ordering::Acquire)
+    }
+
+    /// Since it was opened.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.has_changed.load(Ordering::Relaxed)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -293,6 +316,7 @@ impl Segment {
     ) -> Result<(), SegmentError> {
         let position = self.size();
         let file = self.file()?;
+        self.has_changed.store(true, Ordering::Relaxed);
         if let Err(error) = file.write_all_at(buffers, u64::from(position)) {
             self.cut_off(&*file, position)?;
             return Err(error.into());
@@ -351,7 +375,7 @@ impl Segment {
         match added {
             Ok(()) => Ok(true),
             Err(IndexError::Full { .. }) => Ok(false),
-            Err(IndexError::Io { source, path }) if source.kind() == io::ErrorKind::StorageFull => {
+            Err(IndexError::Io { source, path }) if is_no_space(&source) => {
                 warn!(path = %path.display(), "no space for an index entry");
                 Ok(false)
             }
@@ -396,263 +420,12 @@ impl Segment {
         self.state.lock().last_modified = Some(modified);
     }
 
-    /// The first batch whose last offset is not below `offset`. None: all are.
-    pub(crate) fn locate(&self, offset: Offset) -> Result<Option<BatchPosition>, SegmentError> {
-        self.locate_within(offset, Reach::Disk)
-    }
-
-    /// As [`Self::locate`], going no further for it than `reach`.
-    pub(crate) fn locate_within(
-        &self,
-        offset: Offset,
-        reach: Reach,
-    ) -> Result<Option<BatchPosition>, SegmentError> {
-        let size = self.size();
-        let file = self.file()?;
-        let entry = self.index_position(offset, size, reach)?;
-        if entry.position > 0 {
-            match self.walk_to(&*file, offset, entry.position, size, reach) {
-                Ok(walk) if walk.first.is_some_and(|first| self.confirms(entry, first)) => {
-                    return Ok(walk.found);
-                }
-                Err(SegmentError::Io(error)) => return Err(error.into()),
-                // The entry did not lead to a batch: a stale or foreign index is no reason to fail.
-                _ => {
-                    warn!(path = %self.path().display(), offset = entry.offset, "index entry is passed over")
-                }
-            }
-        }
-        Ok(self.walk_to(&*file, offset, 0, size, reach)?.found)
-    }
-
-    /// Where the walk to `offset` may start; the start of the file if the index is of no use. Entries behind the end of
-    /// the file are of records that a power loss took.
-    fn index_position(
-        &self,
-        offset: Offset,
-        size: u32,
-        reach: Reach,
-    ) -> Result<OffsetPosition, SegmentError> {
-        let start = OffsetPosition { offset: self.base_offset.0, position: 0 };
-        let mut sought = offset.0;
-        for _ in 0..STALE_ENTRIES_PASSED {
-            match self.offset_index.lookup_within(sought, reach) {
-                Ok(entry) if entry.position < size => return Ok(entry),
-                Ok(entry) => sought = entry.offset.saturating_sub(1),
-                Err(error) if error.would_block() => return Err(error.into()),
-                Err(error) => {
-                    warn!("offset index is passed over: {error}");
-                    return Ok(start);
-                }
-            }
-        }
-        Ok(start)
-    }
-
-    /// Whether an index entry's position holds what the entry says: a batch that starts at or before its offset.
-    fn confirms(&self, entry: OffsetPosition, first: BatchPosition) -> bool {
-        first.base_offset >= self.base_offset && first.base_offset.0 <= entry.offset
-    }
-
-    fn walk_to(
-        &self,
-        file: &dyn DiskFile,
-        offset: Offset,
-        position: u32,
-        size: u32,
-        reach: Reach,
-    ) -> Result<Walk, SegmentError> {
-        let mut scan = HeaderScan::new(file, position, size).within(reach);
-        let mut walk = Walk { first: None, found: None };
-        while let Some(at) = scan.next().map_err(|error| self.scan_error(error))? {
-            let batch = BatchPosition::from(at);
-            walk.first.get_or_insert(batch);
-            if batch.last_offset >= offset {
-                walk.found = Some(batch);
-                break;
-            }
-        }
-        Ok(walk)
-    }
-
-    /// The offset after the last batch; the base offset when there is none.
-    pub(crate) fn read_next_offset(&self) -> Result<Offset, SegmentError> {
-        let size = self.size();
-        if size == 0 {
-            return Ok(self.base_offset);
-        }
-        let last_indexed = Offset(self.offset_index.last_offset()?);
-        let position = self.locate(last_indexed)?.map_or(0, |batch| batch.position);
-        let file = self.file()?;
-        let mut scan = HeaderScan::new(&*file, position, size);
-        let mut next = self.base_offset;
-        while let Some(at) = scan.next().map_err(|error| self.scan_error(error))? {
-            next = at.header.next_offset();
-        }
-        Ok(next)
-    }
-
-    /// A bound for the offsets of `bytes` from a batch on: the first index entry beyond them.
-    pub(crate) fn upper_bound(
-        &self,
-        from: &BatchPosition,
-        bytes: u32,
-        reach: Reach,
-    ) -> Result<Option<Offset>, SegmentError> {
-        let from = OffsetPosition { offset: from.base_offset.0, position: from.position };
-        Ok(self.offset_index.upper_bound(from, bytes, reach)?.map(|entry| Offset(entry.offset)))
-    }
-
     pub(crate) fn append_aborted(&self, txn: AbortedTxn) -> Result<(), SegmentError> {
         Ok(self.txn_index.append(txn)?)
     }
 
     pub(crate) fn aborted_between(&self, from: Offset, to: Offset) -> Result<AbortedTxns, SegmentError> {
         Ok(self.txn_index.collect(from.0, to.0)?)
-    }
-
-    /// A walk over the headers from `position` on, which must be a batch's.
-    pub(crate) fn headers<'f>(&self, file: &'f dyn DiskFile, position: u32) -> HeaderScan<'f> {
-        HeaderScan::new(file, position, self.size())
-    }
-
-    /// A walk over whole batches from `position` on.
-    pub(crate) fn batches<'f>(&self, file: &'f dyn DiskFile, position: u32) -> BatchScan<'f> {
-        BatchScan::new(file, position, self.size())
-    }
-
-    /// Removes the batch that holds `offset` and all after it; returns the bytes removed.
-    pub(crate) fn truncate_to(&self, offset: Offset, now: Timestamp) -> Result<u32, SegmentError> {
-        let size = self.size();
-        let cut = self.locate(offset)?.map_or(size, |batch| batch.position);
-        self.offset_index.truncate_to(offset.0)?;
-        self.time_index.truncate_to(offset.0)?;
-        self.txn_index.truncate_to(offset.0)?;
-        self.set_size(cut)?;
-        let mut state = self.state.lock();
-        state.bytes_since_index_entry = 0;
-        if cut == 0 {
-            state.created = now;
-            state.first_batch_timestamp = None;
-        }
-        state.max_timestamp = None;
-        drop(state);
-        let largest = self.read_largest_timestamp()?;
-        self.state.lock().max_timestamp = Some(largest);
-        Ok(size - cut)
-    }
-
-    /// Cuts the file at a batch's end.
-    pub(crate) fn set_size(&self, size: u32) -> Result<(), SegmentError> {
-        // Readers go by the size, so it shrinks first.
-        self.size.store(size, Ordering::Release);
-        self.cut_off(&*self.file()?, size)?;
-        Ok(())
-    }
-
-    fn read_largest_timestamp(&self) -> Result<TimestampOffset, SegmentError> {
-        let mut largest = self.time_index.last_entry()?;
-        let from = self.index_position(Offset(largest.offset), self.size(), Reach::Disk)?.position;
-        let file = self.file()?;
-        let mut scan = self.headers(&*file, from);
-        while let Some(at) = scan.next().map_err(|error| self.scan_error(error))? {
-            if at.header.max_timestamp.0 > largest.timestamp {
-                largest = TimestampOffset {
-                    timestamp: at.header.max_timestamp.0,
-                    offset: at.header.last_offset().0,
-                };
-            }
-        }
-        Ok(largest)
-    }
-
-    /// What recovery found: how much of the file is valid, and its largest timestamp.
-    pub(crate) fn set_recovered(&self, size: u32, largest: TimestampOffset) -> Result<(), SegmentError> {
-        let len = self.file()?.len()?;
-        self.size.store(size, Ordering::Release);
-        if len != u64::from(size) {
-            self.set_size(size)?;
-        }
-        let mut state = self.state.lock();
-        state.max_timestamp = Some(largest);
-        state.bytes_since_index_entry = 0;
-        Ok(())
-    }
-
-    /// Writes the last time index entry and gives preallocated space back: nothing will be appended any more.
-    pub(crate) fn on_become_inactive(&self, config: &LogConfig) -> Result<(), SegmentError> {
-        self.add_last_timestamp(config)?;
-        self.offset_index.trim()?;
-        self.time_index.trim()?;
-        self.trim_file()
-    }
-
-    fn add_last_timestamp(&self, config: &LogConfig) -> Result<(), SegmentError> {
-        let largest = self.max_timestamp()?;
-        self.time_index.maybe_append(largest.timestamp, largest.offset, config.segment_index_bytes, true)?;
-        Ok(())
-    }
-
-    fn trim_file(&self) -> Result<(), SegmentError> {
-        if self.state.lock().is_preallocated {
-            self.cut_off(&*self.file()?, self.size())?;
-        }
-        Ok(())
-    }
-
-    /// Makes everything durable. What was never opened holds nothing that is not.
-    pub(crate) fn flush(&self) -> Result<(), SegmentError> {
-        let opened = self.file.read().opened.clone();
-        if let Some(file) = opened {
-            file.sync()?;
-        }
-        self.offset_index.flush()?;
-        self.time_index.flush()?;
-        self.txn_index.flush()?;
-        Ok(())
-    }
-
-    /// Leaves the files as a clean stop leaves them, and frees them.
-    pub(crate) fn close(&self, config: &LogConfig) -> Result<(), SegmentError> {
-        if self.state.lock().max_timestamp.is_some_and(|largest| largest.timestamp >= 0) {
-            self.add_last_timestamp(config)?;
-        }
-        self.offset_index.close()?;
-        self.time_index.close()?;
-        self.txn_index.close()?;
-        self.trim_file()?;
-        self.file.write().opened = None;
-        Ok(())
-    }
-
-    /// Renames all files of the segment.
-    pub(crate) fn rename(&self, to: FileState) -> Result<(), SegmentError> {
-        let mut log_file = self.file.write();
-        let target = self.path_as(to);
-        match &log_file.opened {
-            Some(file) => file.rename(&target)?,
-            None => self.dir.disk().rename(&self.path_as(log_file.name), &target)?,
-        }
-        log_file.name = to;
-        drop(log_file);
-        self.offset_index.rename(to)?;
-        self.time_index.rename(to)?;
-        self.txn_index.rename(to)?;
-        Ok(())
-    }
-
-    /// Removes all files of the segment that are there. Readers that hold the file read on.
-    pub(crate) fn delete_files(&self) -> Result<(), SegmentError> {
-        let mut log_file = self.file.write();
-        log_file.opened = None;
-        match self.dir.disk().remove_file(&self.path_as(log_file.name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => drop(log_file),
-        }
-        self.offset_index.delete()?;
-        self.time_index.delete()?;
-        self.txn_index.delete()?;
-        Ok(())
     }
 
     pub(crate) fn scan_error(&self, error: ScanError) -> SegmentError {
@@ -663,12 +436,6 @@ impl Segment {
             }
         }
     }
-}
-
-/// The batch that a walk began with, and the one that it was looking for.
-struct Walk {
-    first: Option<BatchPosition>,
-    found: Option<BatchPosition>,
 }
 
 /// A share of `segment.jitter.ms` that the segment's place decides: spread over logs, and the same each time.
