@@ -40,13 +40,11 @@ pub enum Event {
         count: u64,
         base_offset: Option<i64>,
     },
-    /// An idempotent producer was told that its sequence has a gap, or that it is not known, while so many of its batches
-    /// for the partition were under way.
+    /// An idempotent producer was told that its sequence has a gap, or that it is not known.
     SequenceBroken {
         producer: u32,
         partition: TopicPartition,
         code: i16,
-        in_flight: usize,
     },
     /// A consumer was answered.
     Fetched {

@@ -169,15 +169,7 @@ impl ProducerAppend {
         if self.source == BatchSource::Client {
             self.check_sequence(batch.producer_epoch, batch.first_sequence)?;
         }
-        self.updated.add_batch(
-            batch.producer_epoch,
-            BatchMetadata {
-                last_sequence: batch.last_sequence,
-                last_offset: batch.last_offset,
-                offset_delta: (batch.last_offset - batch.base_offset) as i32,
-                timestamp: batch.max_timestamp,
-            },
-        );
+        self.updated.add_batch(batch.producer_epoch, BatchMetadata::of(batch));
         match self.updated.current_txn_first_offset {
             Some(_) if !batch.is_transactional => {
                 Err(ProducerStateError::InvalidTxnState { producer_id: self.producer_id() })
@@ -296,6 +288,6 @@ impl ProducerAppend {
 }
 
 /// After the largest sequence number comes zero.
-fn follows(last: i32, next: i32) -> bool {
+pub(super) fn follows(last: i32, next: i32) -> bool {
     i64::from(next) == i64::from(last) + 1 || (next == 0 && last == i32::MAX)
 }

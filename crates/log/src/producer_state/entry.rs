@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
-use ottla_record::{NO_SEQUENCE, decrement_sequence};
+use ottla_record::{BatchHeader, NO_SEQUENCE, decrement_sequence};
 use ottla_types::{Offset, ProducerEpoch, ProducerId, Timestamp};
+
+use super::append::{ProducerBatch, follows};
 
 /// As many batches as an idempotent client may have in flight (`max.in.flight.requests.per.connection`): a retry of any
 /// of them is recognized.
@@ -21,6 +23,16 @@ pub struct BatchMetadata {
 }
 
 impl BatchMetadata {
+    /// Of a batch of data.
+    pub fn of(batch: &ProducerBatch) -> BatchMetadata {
+        BatchMetadata {
+            last_sequence: batch.last_sequence,
+            last_offset: batch.last_offset,
+            offset_delta: (batch.last_offset - batch.base_offset) as i32,
+            timestamp: batch.max_timestamp,
+        }
+    }
+
     pub fn first_sequence(&self) -> i32 {
         decrement_sequence(self.last_sequence, self.offset_delta)
     }
@@ -41,6 +53,28 @@ pub struct ProducerStateEntry {
     pub current_txn_first_offset: Option<Offset>,
     /// Of the current epoch only, oldest first, at most [`BATCHES_RETAINED`].
     batches: VecDeque<BatchMetadata>,
+    /// It comes from a snapshot: the log may have earlier batches of the epoch.
+    may_lack_batches: bool,
+}
+
+/// Which batches a producer's entry may lack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forgotten {
+    producer_id: ProducerId,
+    epoch: ProducerEpoch,
+    /// Those that are known start here.
+    pub before: Offset,
+    /// No more than so many are remembered.
+    pub missing: usize,
+}
+
+impl Forgotten {
+    pub fn is_of_producer(&self, header: &BatchHeader) -> bool {
+        header.producer_id == self.producer_id
+            && header.producer_epoch == self.epoch
+            && !header.is_control()
+            && !header.is_legacy()
+    }
 }
 
 impl ProducerStateEntry {
@@ -53,12 +87,42 @@ impl ProducerStateEntry {
             last_timestamp: Timestamp::NONE,
             current_txn_first_offset: None,
             batches: VecDeque::new(),
+            may_lack_batches: false,
         }
     }
 
-    pub fn with_batch(mut self, batch: BatchMetadata) -> ProducerStateEntry {
+    /// With the one batch that a snapshot tells of.
+    pub(super) fn with_last_batch(mut self, batch: BatchMetadata) -> ProducerStateEntry {
         self.retain(batch);
+        self.may_lack_batches = true;
         self
+    }
+
+    /// What the log may still have; asked for once.
+    pub(super) fn take_forgotten(&mut self) -> Option<Forgotten> {
+        let may_lack_batches = std::mem::take(&mut self.may_lack_batches);
+        let missing = BATCHES_RETAINED.saturating_sub(self.batches.len());
+        let first = self.batches.front().filter(|_| may_lack_batches && missing > 0)?;
+        Some(Forgotten {
+            producer_id: self.producer_id,
+            epoch: self.producer_epoch,
+            before: first.first_offset(),
+            missing,
+        })
+    }
+
+    /// Takes earlier batches back, oldest first, as far as they lead up to those that are known; whether there are any.
+    pub(super) fn recall(&mut self, earlier: impl DoubleEndedIterator<Item = BatchMetadata>) -> bool {
+        let known = self.batches.len();
+        for batch in earlier.rev() {
+            let leads_on =
+                self.batches.front().is_some_and(|next| follows(batch.last_sequence, next.first_sequence()));
+            if !leads_on || self.batches.len() == BATCHES_RETAINED {
+                break;
+            }
+            self.batches.push_front(batch);
+        }
+        self.batches.len() > known
     }
 
     pub fn batches(&self) -> impl Iterator<Item = &BatchMetadata> {
@@ -104,6 +168,7 @@ impl ProducerStateEntry {
     pub(super) fn enter_epoch(&mut self, epoch: ProducerEpoch) {
         if self.producer_epoch != epoch {
             self.batches.clear();
+            self.may_lack_batches = false;
             self.producer_epoch = epoch;
         }
     }

@@ -10,6 +10,7 @@ mod entry;
 mod snapshots;
 mod verification;
 
+pub(crate) use self::entry::Forgotten;
 pub(crate) use self::snapshots::{delete_retired, sync_snapshot};
 pub use append::{BatchSource, CompletedTxn, ProducerAppend, ProducerBatch, ProducerStateError, TxnEnd};
 pub use entry::{BATCHES_RETAINED, BatchMetadata, ProducerStateEntry};
@@ -149,6 +150,20 @@ impl ProducerStateManager {
             Some(entry) => ProducerAppend::new(entry, source, verification),
             None => ProducerAppend::new(&ProducerStateEntry::empty(producer_id), source, verification),
         }
+    }
+
+    /// Which batches of a producer the log may have and this not; the first time that it is asked for.
+    pub(crate) fn take_forgotten(&mut self, producer_id: ProducerId) -> Option<Forgotten> {
+        self.producers.get_mut(&producer_id)?.take_forgotten()
+    }
+
+    /// Takes batches back, oldest first; whether there was anything to remember.
+    pub(crate) fn recall(
+        &mut self,
+        producer_id: ProducerId,
+        earlier: impl IntoIterator<Item = BatchMetadata, IntoIter: DoubleEndedIterator>,
+    ) -> bool {
+        self.producers.get_mut(&producer_id).is_some_and(|entry| entry.recall(earlier.into_iter()))
     }
 
     /// Takes over what was appended.

@@ -232,7 +232,7 @@ fn from_file(stored: &ProducerSnapshotEntry) -> ProducerStateEntry {
     if stored.last_offset < Offset::ZERO {
         return entry;
     }
-    entry.with_batch(BatchMetadata {
+    entry.with_last_batch(BatchMetadata {
         last_sequence: stored.last_sequence,
         last_offset: stored.last_offset,
         offset_delta: stored.offset_delta,

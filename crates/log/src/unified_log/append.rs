@@ -18,7 +18,7 @@ use crate::error::{AppendError, StorageError};
 use crate::log_config::LogConfig;
 use crate::offset_metadata::OffsetMetadata;
 use crate::producer_state::{
-    BatchMetadata, BatchSource, ProducerBatch, ProducerStateManager, VerificationGuard,
+    BatchMetadata, BatchSource, ProducerBatch, ProducerStateError, ProducerStateManager, VerificationGuard,
 };
 use crate::segment::{AppendedBatch, RollParams, Segment};
 
@@ -254,17 +254,17 @@ impl UnifiedLog {
 
     fn check_producers(
         &self,
-        producers: &ProducerStateManager,
+        producers: &mut ProducerStateManager,
         pending: &Pending<'_>,
     ) -> Result<Checked, AppendError> {
-        let mut changes =
-            ProducerChanges::new(pending.source, pending.verification_guard, pending.transaction_version);
-        for batch in pending.producer_batches {
-            if let Some(duplicate) = changes.check(producers, batch)? {
-                return Ok(Checked::Duplicate(duplicate));
+        match check_batches(producers, pending) {
+            Err(ProducerStateError::OutOfOrderSequence { producer_id, .. })
+                if self.recall_batches(producers, producer_id)? =>
+            {
+                Ok(check_batches(producers, pending)?)
             }
+            checked => Ok(checked?),
         }
-        Ok(Checked::New(changes))
     }
 
     fn duplicate(&self, pending: &Pending<'_>, of: &BatchMetadata) -> LogAppendInfo {
@@ -326,6 +326,20 @@ impl UnifiedLog {
         publish_first_unstable(producers, &mut offsets);
         Ok(())
     }
+}
+
+fn check_batches(
+    producers: &ProducerStateManager,
+    pending: &Pending<'_>,
+) -> Result<Checked, ProducerStateError> {
+    let mut changes =
+        ProducerChanges::new(pending.source, pending.verification_guard, pending.transaction_version);
+    for batch in pending.producer_batches {
+        if let Some(duplicate) = changes.check(producers, batch)? {
+            return Ok(Checked::Duplicate(duplicate));
+        }
+    }
+    Ok(Checked::New(changes))
 }
 
 /// What the records of a numbered append say.

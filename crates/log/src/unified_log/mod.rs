@@ -13,6 +13,7 @@ mod offset_lookup;
 mod offsets;
 mod producers;
 mod read;
+mod recall;
 mod replace;
 mod roll;
 mod tail;

@@ -123,9 +123,8 @@ impl Producer {
             ) => {
                 let partition = self.pending[index].partition.clone();
                 let producer = self.settings.id;
-                let in_flight = self.pending.iter().filter(|pending| pending.partition == partition).count();
                 let code = result.error_code;
-                world.events.push(Event::SequenceBroken { producer, partition, code, in_flight });
+                world.events.push(Event::SequenceBroken { producer, partition, code });
                 link.abandon();
                 self.identity = None;
                 self.asked_identity = None;

@@ -218,3 +218,61 @@ fn producer_state_survives_a_stop_of_any_kind() {
         check(&log, &[(0, 40, 1, Ok((43, 43, false)))]);
     }
 }
+
+#[test]
+fn retries_of_what_snapshots_leave_out_are_recognized() {
+    for (clean, between) in [(true, 0), (false, 0), (true, 15), (false, 15)] {
+        let mut log = TestLog::new(small_config());
+        let mut offsets = Vec::new();
+        for n in 0..7 {
+            let info = log.append_batch(&producer_batch(&["v", "v"], 7, 1, n * 2)).unwrap();
+            offsets.push((info.first_offset.0, info.last_offset.0));
+            // In other segments.
+            for m in 0..between {
+                log.append_batch(&producer_batch(&["another"], 8, 0, n * between + m)).unwrap();
+            }
+        }
+        log.reopen(clean);
+        for n in (2..7).rev() {
+            let (first, last) = offsets[n];
+            check(&log, &[(1, n as i32 * 2, 2, Ok((first, last, true)))]);
+        }
+        check(&log, &[(1, 2, 2, Err("sequence")), (1, 16, 1, Err("sequence")), (1, 5, 2, Err("sequence"))]);
+        let end = log.log.log_end_offset().0;
+        check(&log, &[(1, 14, 1, Ok((end, end, false)))]);
+    }
+}
+
+#[test]
+fn batches_of_other_epochs_and_beyond_a_gap_are_not_recalled() {
+    let mut log = TestLog::new(LogConfig::default());
+    let append = |log: &TestLog, epoch, sequence| {
+        assert!(outcome(log, &producer_batch(&["v"], 7, epoch, sequence), AppendOrigin::Client).is_ok());
+    };
+    append(&log, 0, 0);
+    append(&log, 0, 1);
+    append(&log, 1, 0);
+    append(&log, 1, 1);
+    append(&log, 1, 2);
+    log.reopen(true);
+    check(&log, &[(1, 0, 1, Ok((2, 2, true))), (1, 1, 1, Ok((3, 3, true))), (0, 1, 1, Err("epoch"))]);
+    // Forgotten in between: what is known starts anew.
+    log.log.remove_expired_producers(Now { wall: Timestamp(START.0 + (1 << 40)), ..at_ms(0) });
+    append(&log, 1, 7);
+    append(&log, 1, 8);
+    log.reopen(true);
+    check(&log, &[(1, 7, 1, Ok((5, 5, true))), (1, 2, 1, Err("sequence"))]);
+}
+
+#[test]
+fn a_producers_batches_are_looked_for_in_the_end_of_the_log_alone() {
+    let mut log = TestLog::new(LogConfig::default());
+    let large = "x".repeat(1 << 20);
+    check(&log, &[(0, 0, 1, Ok((0, 0, false)))]);
+    for n in 0..17 {
+        log.append_batch(&producer_batch(&[&large[..1_000_000]], 8, 0, n)).unwrap();
+    }
+    check(&log, &[(0, 1, 1, Ok((18, 18, false))), (0, 2, 1, Ok((19, 19, false)))]);
+    log.reopen(true);
+    check(&log, &[(0, 0, 1, Err("sequence")), (0, 1, 1, Ok((18, 18, true)))]);
+}
