@@ -12,11 +12,12 @@ use crate::node::Node;
 impl Node {
     /// Has the active controller run `operation`, and calls `done` once: with the response when its records are
     /// committed and published here, or with the code that says why there is none. That is REQUEST_TIMED_OUT from `due`
-    /// on, after which an operation that has not run does not run any more.
+    /// on, after which an operation that has not run does not run any more. It runs again where a controller has lost the
+    /// leadership before what it did was committed.
     pub(crate) fn ask_controller<R: Send + 'static>(
         self: &Arc<Self>,
         due: MonoMs,
-        operation: impl FnOnce(&mut Controller, Now) -> Outcome<R> + Send + 'static,
+        operation: impl Fn(&mut Controller, Now) -> Outcome<R> + Send + 'static,
         done: impl FnOnce(Result<R, ErrorCode>) + Send + 'static,
     ) {
         let waiting = Arc::new(Mutex::new(Some(done)));

@@ -233,6 +233,16 @@ impl Lifecycle {
         self.retry_ms = (2 * self.retry_ms).min(RETRY_MS.1);
     }
 
+    /// The controller can do nothing at present: a broker that wants to leave does not wait for it.
+    pub fn refused(&mut self, now: Now) {
+        self.failed(now);
+        // That it takes long is not for a missing controller.
+        self.started = now.mono;
+        if self.wants_shutdown {
+            self.state = LifecycleState::MayStop;
+        }
+    }
+
     /// The controller does not know this registration any more.
     pub fn must_register_again(&mut self, now: Now) {
         self.end_telling(false);
@@ -355,6 +365,17 @@ mod tests {
         broker.heard(&answer(false, false), at(124));
         assert_eq!((broker.dir_failure_deadline(), broker.next_deadline()), (MonoMs::NEVER, MonoMs(2124)));
         assert_eq!(told(&mut broker, 2124), [first, second], "a new controller has to hear it too");
+    }
+
+    #[test]
+    fn a_broker_leaves_without_a_controller_that_can_do_nothing() {
+        let mut broker = running();
+        broker.refused(at(50));
+        assert_eq!(broker.state(), LifecycleState::Running);
+        broker.begin_shutdown(at(100));
+        assert!(broker.poll(Offset(6), at(100)).is_some());
+        broker.refused(at(101));
+        assert_eq!(broker.state(), LifecycleState::MayStop);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! the other, by whoever calls [`MetadataDriver::poll`].
 //!
 //! The controller works on what is written, the published image on what is committed. An operation's answer is
-//! released when everything that was written up to it is committed, and refused when the leadership is lost before.
+//! released when everything that was written up to it is committed; if the leadership is lost before, it is done anew by
+//! this node's next controller. On a full disk the metadata stands still: operations are refused until there is room.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use ottla_metadata::ReplayError;
 use ottla_metadata::image::{Provenance, VersionedRecord};
 use ottla_metadata::loader::MetadataLoader;
 use ottla_raft::{
-    Delivery, LeaderAndEpoch, ListenerId, LogError, OffsetAndEpoch, RaftDriverError, SnapshotPolicy,
+    AppendError, Delivery, LeaderAndEpoch, ListenerId, LogError, OffsetAndEpoch, RaftDriverError,
+    SnapshotPolicy,
 };
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset};
 use ottla_wire::ErrorCode;
@@ -21,10 +23,15 @@ use ottla_wire::messages::ControllerRegistrationRequest;
 use ottla_wire::records::MetadataRecord;
 use thiserror::Error;
 
-use crate::controller_channel::{ControllerChannel, QuorumView, Release, Written};
+use crate::controller_channel::{
+    ControllerChannel, Fate, NO_CONTROLLER_IN_TIME, QuorumView, Release, Written,
+};
 use crate::ids::Ids;
 use crate::publisher::Publisher;
-use crate::quorum::{Quorum, SnapshotBatch, begin_snapshot, committed_batches, complete_snapshot};
+use crate::quorum::{
+    FinishedSnapshot, Quorum, SnapshotBatch, begin_snapshot, committed_batches, complete_snapshot,
+    discard_snapshot,
+};
 
 /// Why the node can't go on: its metadata log failed, or says what can't be so.
 #[derive(Debug, Error)]
@@ -63,6 +70,8 @@ pub struct MetadataDriver {
     listener: ListenerId,
     loader: MetadataLoader,
     active: Option<Active>,
+    /// Since when the metadata stands still.
+    stands_still_since: Option<MonoMs>,
     publisher: Publisher,
 }
 
@@ -90,7 +99,14 @@ impl std::fmt::Debug for Waiting {
 impl MetadataDriver {
     pub fn new(mut parts: MetadataDriverParts, publisher: Publisher) -> MetadataDriver {
         let listener = parts.quorum.register();
-        MetadataDriver { parts, listener, loader: MetadataLoader::default(), active: None, publisher }
+        MetadataDriver {
+            parts,
+            listener,
+            loader: MetadataLoader::default(),
+            active: None,
+            stands_still_since: None,
+            publisher,
+        }
     }
 
     /// Does all that is to be done by `now`.
@@ -108,6 +124,7 @@ impl MetadataDriver {
                 break;
             }
         }
+        self.publisher.retry(now);
         for question in self.parts.channel.take_questions() {
             let leader = self.parts.quorum.core().leader_and_epoch().leader_id.unwrap_or(NodeId::NONE);
             question(QuorumView { leader, info: self.parts.quorum.describe(now) });
@@ -125,25 +142,31 @@ impl MetadataDriver {
 
     /// When to [`MetadataDriver::poll`] next, unless operations come in before.
     pub fn next_deadline(&self, now: Now) -> MonoMs {
-        let controller =
-            self.active.as_ref().map_or(MonoMs::NEVER, |active| active.controller.next_deadline());
-        self.parts.quorum.next_deadline(now).min(controller)
+        let controller = match &self.active {
+            Some(active) if !self.parts.quorum.is_stalled() => active.controller.next_deadline(),
+            _ => MonoMs::NEVER,
+        };
+        self.parts.quorum.next_deadline(now).min(controller).min(self.publisher.retry_at())
     }
 
     pub fn quorum(&mut self) -> &mut Quorum {
         &mut self.parts.quorum
     }
 
-    /// Leaves the quorum and closes its log. Who waits for the controller is told that it is gone.
+    /// Leaves the quorum and closes its log. Who waits for the controller waits no longer.
     pub fn close(mut self, now: Now) -> Result<(), MetadataDriverError> {
         self.deactivate();
         for job in self.parts.channel.take() {
-            job(None, now);
+            job.refuse(NO_CONTROLLER_IN_TIME);
         }
         for question in self.parts.channel.take_questions() {
             question(QuorumView::UNKNOWN);
         }
-        self.parts.quorum.log().close(now)?;
+        match self.parts.quorum.log().close(now) {
+            // It is read through at the start in any case.
+            Err(error) if error.passes() => tracing::warn!("the metadata log is left as it is: {error}"),
+            closed => closed?,
+        }
         Ok(())
     }
 
@@ -203,7 +226,7 @@ impl MetadataDriver {
         let activation = controller.activate(&self.parts.bootstrap, self.loader.has_open_transaction());
         self.active =
             Some(Active { epoch: leader.epoch, controller, last_written, waiting: VecDeque::new() });
-        self.write(Written { records: activation.records, release: Box::new(|_| {}) }, now)?;
+        self.write_unasked(activation.records, now)?;
         self.register_controller(now)
     }
 
@@ -218,16 +241,16 @@ impl MetadataDriver {
             return Ok(());
         }
         let Outcome { records, response: _ } = active.controller.register_controller(request);
-        self.write(Written { records, release: Box::new(|_| {}) }, now)
+        self.write_unasked(records, now).map(drop)
     }
 
     /// The controller is gone, and with it what it has written and the quorum has not committed.
     fn deactivate(&mut self) {
         let Some(active) = self.active.take() else { return };
         tracing::info!(epoch = %active.epoch, "this node is no longer the active controller");
-        for waiting in active.waiting {
-            (waiting.release)(Err(ErrorCode::NotController));
-        }
+        let lost: Vec<_> =
+            active.waiting.into_iter().filter_map(|waiting| (waiting.release)(Fate::Lost)).collect();
+        self.parts.channel.put_back(lost.into_iter());
     }
 
     /// After the publication, so that whoever is answered finds here what was decided.
@@ -236,34 +259,57 @@ impl MetadataDriver {
         let committed = self.parts.quorum.core().high_watermark().unwrap_or(Offset::ZERO);
         while active.waiting.front().is_some_and(|waiting| waiting.last_offset < committed) {
             if let Some(waiting) = active.waiting.pop_front() {
-                (waiting.release)(Ok(()));
+                (waiting.release)(Fate::Committed);
             }
         }
     }
 
     /// Runs what has come in and what the controller has to do by itself; whether anything was written.
     fn run_operations(&mut self, now: Now) -> Result<bool, MetadataDriverError> {
+        if self.parts.quorum.is_stalled() {
+            self.stands_still_since.get_or_insert(now.mono);
+            for job in self.parts.channel.take() {
+                job.refuse(ErrorCode::KafkaStorageError);
+            }
+            return Ok(false);
+        }
+        if let Some(since) = self.stands_still_since.take() {
+            self.was_busy_for(i64::try_from(now.mono.since_ms(since)).unwrap_or(i64::MAX));
+        }
+        if self.active.is_none() {
+            return Ok(false);
+        }
         let mut wrote = false;
         for job in self.parts.channel.take() {
-            let controller = self.active.as_mut().map(|active| &mut active.controller);
-            if let Some(written) = job(controller, now) {
-                self.write(written, now)?;
-                wrote = true;
-            }
+            let Some(active) = &mut self.active else { break };
+            let written = job.run(&mut active.controller, now);
+            wrote |= self.write(written, now)?;
         }
         while let Some(outcome) = self.active.as_mut().and_then(|active| active.controller.tick(now)) {
-            self.write(Written { records: outcome.records, release: Box::new(|_| {}) }, now)?;
+            if !self.write_unasked(outcome.records, now)? {
+                break;
+            }
             wrote = true;
         }
         Ok(wrote)
     }
 
-    /// Writes an operation's records, has the controller replay them, and keeps the answer until they are committed.
-    fn write(&mut self, written: Written, now: Now) -> Result<(), MetadataDriverError> {
+    /// Writes what the controller decided by itself.
+    fn write_unasked(
+        &mut self,
+        records: Vec<VersionedRecord>,
+        now: Now,
+    ) -> Result<bool, MetadataDriverError> {
+        self.write(Written { records, release: Box::new(|_| None) }, now)
+    }
+
+    /// Writes an operation's records, has the controller replay them, and keeps the answer until they are committed. False
+    /// if they were not written.
+    fn write(&mut self, written: Written, now: Now) -> Result<bool, MetadataDriverError> {
         let Written { records, release } = written;
         let Some(active) = &mut self.active else {
-            release(Err(ErrorCode::NotController));
-            return Ok(());
+            self.end(release, Fate::Lost);
+            return Ok(false);
         };
         if !records.is_empty() {
             let values = records.iter().map(|(record, version)| record.encode(*version));
@@ -271,8 +317,8 @@ impl MetadataDriver {
                 Ok(values) => values,
                 Err(error) => {
                     tracing::error!(%error, "the controller made a record that can't be written");
-                    release(Err(ErrorCode::UnknownServerError));
-                    return Ok(());
+                    self.end(release, Fate::Refused(ErrorCode::UnknownServerError));
+                    return Ok(false);
                 }
             };
             let count = values.len() as i64;
@@ -280,8 +326,8 @@ impl MetadataDriver {
                 Ok(last) => active.last_written = last,
                 Err(error) => {
                     tracing::warn!(%error, "the controller's records were not appended");
-                    release(Err(ErrorCode::NotController));
-                    return Ok(());
+                    self.end(release, not_appended(error));
+                    return Ok(false);
                 }
             }
             let first = active.last_written - (count - 1);
@@ -294,18 +340,46 @@ impl MetadataDriver {
             }
         }
         active.waiting.push_back(Waiting { last_offset: active.last_written, release });
+        Ok(true)
+    }
+
+    fn end(&self, release: Release, fate: Fate) {
+        self.parts.channel.put_back(release(fate).into_iter());
+    }
+
+    /// A snapshot of the published image, when there is enough behind the last one. On a full disk the next one is waited for.
+    fn snapshot_if_due(&mut self, now: Now) -> Result<(), MetadataDriverError> {
+        if self.parts.quorum.is_stalled() {
+            return Ok(());
+        }
+        let Some(reason) = self.parts.snapshots.due(now.mono) else { return Ok(()) };
+        self.parts.snapshots.taken(now.mono);
+        let Provenance { last_offset, last_epoch, .. } = self.loader.published().provenance;
+        let id = OffsetAndEpoch { offset: last_offset.next(), epoch: last_epoch };
+        match self.write_snapshot(id, now) {
+            Ok(Some(finished)) => {
+                tracing::info!(id = ?id, ?reason, bytes = finished.size(), "wrote a snapshot of the metadata");
+                complete_snapshot(&mut self.parts.quorum, finished, now)?;
+            }
+            Ok(None) => {}
+            Err(MetadataDriverError::Log(error)) if error.passes() => {
+                tracing::warn!(id = ?id, ?reason, "no snapshot of the metadata is written: {error}");
+                discard_snapshot(&self.parts.quorum, id);
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
-    /// A snapshot of the published image, when there is enough behind the last one.
-    fn snapshot_if_due(&mut self, now: Now) -> Result<(), MetadataDriverError> {
-        let Some(reason) = self.parts.snapshots.due(now.mono) else { return Ok(()) };
-        self.parts.snapshots.taken(now.mono);
+    fn write_snapshot(
+        &mut self,
+        id: OffsetAndEpoch,
+        now: Now,
+    ) -> Result<Option<FinishedSnapshot>, MetadataDriverError> {
         let image = Arc::clone(self.loader.published());
-        let Provenance { last_offset, last_epoch, last_append_time } = image.provenance;
-        let id = OffsetAndEpoch { offset: last_offset.next(), epoch: last_epoch };
+        let Provenance { last_offset, last_append_time, .. } = image.provenance;
         let Some(mut writer) = begin_snapshot(&self.parts.quorum, id, last_append_time, now)? else {
-            return Ok(());
+            return Ok(None);
         };
         for (record, version) in image.to_records() {
             let value = record.encode(version).map_err(|error| MetadataDriverError::Undecodable {
@@ -314,10 +388,15 @@ impl MetadataDriver {
             })?;
             writer.append(value, now)?;
         }
-        let finished = writer.finish(now)?;
-        tracing::info!(id = ?id, ?reason, bytes = finished.size(), "wrote a snapshot of the metadata");
-        complete_snapshot(&mut self.parts.quorum, finished, now)?;
-        Ok(())
+        Ok(Some(writer.finish(now)?))
+    }
+}
+
+fn not_appended(error: AppendError) -> Fate {
+    match error {
+        AppendError::NotLeader(_) => Fate::Lost,
+        AppendError::Full => Fate::Refused(NO_CONTROLLER_IN_TIME),
+        AppendError::TooLarge { .. } | AppendError::Empty => Fate::Refused(ErrorCode::UnknownServerError),
     }
 }
 

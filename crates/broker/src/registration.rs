@@ -115,6 +115,7 @@ impl Node {
                                 tracing::warn!("the controller no longer knows this broker's registration");
                                 lifecycle.must_register_again(now);
                             }
+                            Err(ErrorCode::KafkaStorageError) => lifecycle.refused(now),
                             Ok(_) | Err(_) => lifecycle.failed(now),
                         }
                         drop(lifecycle);
@@ -143,6 +144,7 @@ impl Node {
                         tracing::warn!(code, "the controller refused this broker's registration");
                         lifecycle.failed(now);
                     }
+                    Err(ErrorCode::KafkaStorageError) => lifecycle.refused(now),
                     Err(_) => lifecycle.failed(now),
                 }
                 drop(lifecycle);

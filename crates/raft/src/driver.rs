@@ -3,6 +3,9 @@
 //! Synchronous and stepped from outside, so that a thread of the server and the simulator run the same. A step may leave a
 //! flush due; [`RaftDriver::poll`] does it. What is in [`RaftDriver::take_outgoing`] before the flush may leave before it:
 //! that lets followers write while the leader does.
+//!
+//! A full disk, or a lack of descriptors, stops the replica and does not end it: what could not be written is tried again now and then, nothing else
+//! is done before, and nothing is committed. To others it is as if the network had lost what they send.
 
 use std::collections::VecDeque;
 
@@ -19,6 +22,9 @@ use crate::replica::{Node, OffsetAndEpoch};
 
 /// Between two looks for segments and snapshots that can be deleted.
 const CLEAN_INTERVAL_MS: i64 = 60_000;
+
+/// Between two attempts at what a full disk has no room for.
+const STALLED_RETRY_MS: i64 = 500;
 
 /// Bytes that one [`Delivery::Committed`] holds, about.
 const DELIVERY_MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -73,9 +79,18 @@ pub struct RaftDriver<L, S> {
     listeners: Vec<Listener>,
     leader: (LeaderAndEpoch, Option<Offset>),
     flush_due: bool,
+    stalled: Option<Stalled>,
     clean_at: MonoMs,
     shutdown: Option<bool>,
     failed: Option<String>,
+}
+
+/// What waits for room on the disk.
+#[derive(Debug)]
+struct Stalled {
+    /// In order, the one that failed first.
+    actions: VecDeque<Action>,
+    retry_at: MonoMs,
 }
 
 impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
@@ -97,6 +112,7 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
             listeners: Vec::new(),
             leader,
             flush_due: false,
+            stalled: None,
             clean_at: now.mono.plus_ms(CLEAN_INTERVAL_MS),
             shutdown: None,
             failed: None,
@@ -134,11 +150,15 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
 
     /// Flushes what is due to be flushed and does what is due at `now`.
     pub fn poll(&mut self, now: Now) -> Result<(), RaftDriverError> {
+        self.retry(now)?;
         self.flush(now)?;
+        if self.is_stalled() {
+            return Ok(());
+        }
         let actions = self.core.tick(now);
-        self.run(actions, now)?;
+        self.run(actions.into(), now)?;
         self.flush(now)?;
-        if self.clean_at <= now.mono {
+        if self.clean_at <= now.mono && !self.is_stalled() {
             self.clean_at = now.mono.plus_ms(CLEAN_INTERVAL_MS);
             self.clean(now)?;
         }
@@ -147,7 +167,16 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
 
     /// When [`RaftDriver::poll`] must be called at the latest.
     pub fn next_deadline(&self, now: Now) -> MonoMs {
-        if self.flush_due { now.mono } else { self.core.next_deadline(now).min(self.clean_at) }
+        match &self.stalled {
+            Some(stalled) => stalled.retry_at,
+            None if self.flush_due => now.mono,
+            None => self.core.next_deadline(now).min(self.clean_at),
+        }
+    }
+
+    /// The disk is full: nothing is written, committed or answered until there is room.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
     }
 
     /// A request of another node; its reply comes with the same id in [`RaftDriver::take_outgoing`], maybe later.
@@ -182,6 +211,10 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
 
     /// Begins to leave the quorum in order; see [`RaftDriver::shutdown_complete`].
     pub fn shutdown(&mut self, timeout_ms: i64, now: Now) -> Result<(), RaftDriverError> {
+        if self.is_stalled() {
+            self.shutdown = Some(true);
+            return Ok(());
+        }
         self.step(Event::Shutdown { timeout_ms }, now)
     }
 
@@ -255,13 +288,25 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
     }
 
     fn step(&mut self, event: Event, now: Now) -> Result<(), RaftDriverError> {
+        if self.is_stalled() {
+            tracing::debug!(?event, "lost: the metadata log can't be written now");
+            return Ok(());
+        }
         let actions = self.core.step(event, now);
-        self.run(actions, now)
+        self.run(actions.into(), now)
     }
 
-    fn run(&mut self, actions: Vec<Action>, now: Now) -> Result<(), RaftDriverError> {
-        let mut actions = VecDeque::from(actions);
+    fn run(&mut self, mut actions: VecDeque<Action>, now: Now) -> Result<(), RaftDriverError> {
         while let Some(action) = actions.pop_front() {
+            match self.write(&action, now) {
+                Ok(()) => {}
+                Err(error) if error.passes() => {
+                    actions.push_front(action);
+                    self.stall(actions, &error, now);
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
             if let Some(event) = self.carry_out(action, now)? {
                 actions.extend(self.core.step(event, now));
             }
@@ -272,16 +317,59 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
         }
     }
 
-    fn carry_out(&mut self, action: Action, now: Now) -> Result<Option<Event>, RaftDriverError> {
+    fn stall(&mut self, actions: VecDeque<Action>, error: &LogError, now: Now) {
+        tracing::error!("{error}; the metadata stands still until it can be");
+        let retry_at = now.mono.plus_ms(STALLED_RETRY_MS);
+        self.stalled = Some(Stalled { actions, retry_at });
+    }
+
+    /// Goes on with what waits for room, if it is time to look.
+    fn retry(&mut self, now: Now) -> Result<(), RaftDriverError> {
+        let Some(mut stalled) = self.stalled.take() else { return Ok(()) };
+        if stalled.retry_at > now.mono {
+            self.stalled = Some(stalled);
+            return Ok(());
+        }
+        let has_room = match stalled.actions.front() {
+            Some(first) => self.write(first, now),
+            None => self.log.flush(now).map(drop),
+        };
+        match has_room {
+            Ok(()) => {}
+            Err(error) if error.passes() => {
+                stalled.retry_at = now.mono.plus_ms(STALLED_RETRY_MS);
+                self.stalled = Some(stalled);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tracing::info!("the metadata log can be written again");
+        stalled.actions.pop_front();
+        self.run(stalled.actions, now)
+    }
+
+    /// What an action writes, where a full disk is to be waited for. Done again it does no harm.
+    fn write(&mut self, action: &Action, now: Now) -> Result<(), LogError> {
         match action {
             Action::WriteQuorumState { election, kraft_version } => {
-                self.store.write(&election, kraft_version)?;
+                self.store.write(election, *kraft_version)
             }
-            Action::AppendAsLeader(batches) => self.log.append_as_leader(&batches, now)?,
-            Action::AppendAsFollower(batches) => self.log.append_as_follower(&batches, now)?,
+            Action::AppendAsLeader(batches) => self.log.append_as_leader(batches, now),
+            Action::AppendAsFollower(batches) => self.log.append_as_follower(batches, now),
+            Action::WriteSnapshot { id, position, bytes } => self.log.write_snapshot(*id, *position, bytes),
+            _ => Ok(()),
+        }
+    }
+
+    fn carry_out(&mut self, action: Action, now: Now) -> Result<Option<Event>, RaftDriverError> {
+        match action {
+            // Written already.
+            Action::WriteQuorumState { .. }
+            | Action::AppendAsLeader(_)
+            | Action::AppendAsFollower(_)
+            | Action::WriteSnapshot { .. } => {}
             Action::FlushLog => self.flush_due = true,
             Action::TruncateLog { offset } => self.log.truncate_to(offset, now)?,
-            Action::WriteSnapshot { id, position, bytes } => self.log.write_snapshot(id, position, &bytes)?,
             Action::InstallSnapshot { id } => {
                 let (size, control) = self.log.install_snapshot(id, now)?;
                 return Ok(Some(Event::SnapshotInstalled { id, size, control }));
@@ -340,19 +428,34 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
     }
 
     fn flush(&mut self, now: Now) -> Result<(), RaftDriverError> {
-        while self.flush_due {
+        while self.flush_due && !self.is_stalled() {
+            let end_offset = match self.log.flush(now) {
+                Ok(end_offset) => end_offset,
+                Err(error) if error.passes() => {
+                    self.stall(VecDeque::new(), &error, now);
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            };
             self.flush_due = false;
-            let end_offset = self.log.flush(now)?;
             self.step(Event::Flushed { end_offset }, now)?;
         }
         Ok(())
     }
 
-    /// Deletes old segments and snapshots; [`RaftDriver::poll`] does it now and then.
+    /// Deletes old segments and snapshots; [`RaftDriver::poll`] does it now and then. On a full disk it may have to be done
+    /// again.
     pub fn clean(&mut self, now: Now) -> Result<(), RaftDriverError> {
-        if let Some((start_offset, snapshots)) = self.log.clean(now)? {
-            self.step(Event::LogCleaned { start_offset, snapshots }, now)?;
+        match self.log.clean(now) {
+            Ok(Some((start_offset, snapshots))) => {
+                self.step(Event::LogCleaned { start_offset, snapshots }, now)
+            }
+            Ok(None) => Ok(()),
+            Err(error) if error.passes() => {
+                tracing::warn!("old metadata is not removed: {error}");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     }
 }

@@ -75,14 +75,37 @@ pub enum LogError {
     Io(#[from] std::io::Error),
     #[error("the metadata log is corrupt: {0}")]
     Corrupt(String),
+    /// The volume is full, or no more files can be opened, and that is no fault of the log's. What was to be done was not
+    /// done, and can be done again when there is room.
+    #[error("the metadata log can't be written now: {0}")]
+    NotNow(String),
     /// What the log's own engine says.
     #[error(transparent)]
     Engine(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The log behind the core.
+impl LogError {
+    /// There is no room, or no descriptor: that passes, other than all else that may befall a log.
+    pub fn passes(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        match self {
+            LogError::NotNow(_) => true,
+            LogError::Io(error) => {
+                matches!(error.kind(), StorageFull | QuotaExceeded)
+                    || matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+            }
+            LogError::Corrupt(_) | LogError::Engine(_) => false,
+        }
+    }
+}
+
+/// The log behind the core. What an append, a flush or the writing of a snapshot's part could not do for want of room is
+/// asked for again, so that each must be able to go on from where it has come.
 pub trait ReplicatedLog {
     fn start(&self) -> Result<LogStart, LogError>;
+    /// Batches that are in the log already are passed over.
     fn append_as_leader(&mut self, batches: &[LeaderBatch], now: Now) -> Result<(), LogError>;
     fn append_as_follower(&mut self, batches: &[ReceivedBatch], now: Now) -> Result<(), LogError>;
     /// Makes everything appended durable; returns the end offset that is.

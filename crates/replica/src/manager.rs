@@ -105,7 +105,11 @@ impl ReplicaManager {
         let (topic, number) = (&id.topic_partition.topic, id.topic_partition.partition);
         let partition = match self.partition(topic, number).filter(|known| known.topic_id() == id.topic_id) {
             Some(known) => known,
-            None => self.insert(Arc::new(Partition::new(self.local, assignment.clone(), open()?))),
+            None => {
+                // One of an earlier topic of that name, if there is any.
+                self.remove(&id.topic_partition, ErrorCode::UnknownTopicOrPartition, now);
+                self.insert(Arc::new(Partition::new(self.local, assignment.clone(), open()?)))
+            }
         };
         let has_advanced = partition.assign(assignment);
         // A change of leader or ISR may be what somebody waits for.

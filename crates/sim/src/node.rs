@@ -141,6 +141,14 @@ impl SteppedNode {
         Ok(())
     }
 
+    /// Has the node give up the leadership of the quorum; it takes it again after a while, alone as it is.
+    pub fn resign(&mut self) {
+        let now = self.now;
+        let quorum = self.driver.as_mut().expect("it runs").quorum();
+        let epoch = quorum.core().epoch();
+        quorum.resign(epoch, now).expect("the node goes on");
+    }
+
     /// The work on logs that a thread of its own does: retention, checkpoints, what was left for later. A node whose
     /// only directory failed ends, as Kafka does.
     pub fn maintain(&mut self) -> Result<(), Died> {

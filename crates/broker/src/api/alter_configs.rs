@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use ottla_types::MonoMs;
 use ottla_wire::messages::alter_configs_request::{AlterConfigsRequest, Resource};
 use ottla_wire::messages::alter_configs_response::{AlterConfigsResponse, Response};
 
 use super::call::Call;
 use super::config_changes::{Judged, Wanted, complete, judge};
+use super::forward;
 use crate::node::Node;
 
 /// The number that IncrementalAlterConfigs has for it.
@@ -23,7 +23,7 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<AlterConfigsRequest>) {
         return answer.reply(&response(&judged));
     }
     node.ask_controller(
-        MonoMs::NEVER,
+        forward::default_due(node, &context),
         move |controller, _| controller.alter_configs(&request),
         move |result| {
             let answers = result.map(|answered| {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ottla_config::keys;
 use ottla_controller::{Controller, Outcome};
 use ottla_types::{MonoMs, Now};
 use ottla_wire::{ErrorCode, Request};
@@ -14,7 +15,7 @@ pub(super) fn forward<R>(
     node: &Arc<Node>,
     call: Call<R>,
     due: MonoMs,
-    operation: impl FnOnce(&mut Controller, &R, Now) -> Outcome<R::Response> + Send + 'static,
+    operation: impl Fn(&mut Controller, &R, Now) -> Outcome<R::Response> + Send + 'static,
     refuse: impl FnOnce(&R, ErrorCode) -> R::Response + Send + 'static,
 ) where
     R: Request + Send + Sync + 'static,
@@ -36,6 +37,12 @@ pub(super) fn forward<R>(
 /// When a request that may take `timeout_ms` is too late. A negative time is none at all.
 pub(super) fn due(context: &Context, timeout_ms: i32) -> MonoMs {
     context.now.mono.plus_ms(timeout_ms.max(0).into())
+}
+
+/// When a request is too late that doesn't say how long it may take: what goes from broker to controller ends after
+/// `request.timeout.ms`.
+pub(super) fn default_due(node: &Node, context: &Context) -> MonoMs {
+    due(context, node.config.get(keys::REQUEST_TIMEOUT_MS))
 }
 
 /// Code and words for a request that the controller did not answer.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use ottla_types::MonoMs;
 use ottla_wire::messages::incremental_alter_configs_request::{IncrementalAlterConfigsRequest, Resource};
 use ottla_wire::messages::incremental_alter_configs_response::{IncrementalAlterConfigsResponse, Response};
 
 use super::call::Call;
 use super::config_changes::{Judged, Wanted, complete, judge};
+use super::forward;
 use crate::node::Node;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<IncrementalAlterConfigsRequest>) {
@@ -20,7 +20,7 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<IncrementalAlterConfigsRequest
         return answer.reply(&response(&judged));
     }
     node.ask_controller(
-        MonoMs::NEVER,
+        forward::default_due(node, &context),
         move |controller, _| controller.incremental_alter_configs(&request),
         move |result| {
             let answers = result.map(|answered| {

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use ottla_log::LogConfig;
 use ottla_log::log_manager::LoadProgress;
 use ottla_metadata::loader::Publication;
-use ottla_types::Now;
+use ottla_types::{MonoMs, Now};
 use parking_lot::Mutex;
 
 pub use log_config::log_config;
 pub(crate) use settings::overrides;
 
+use self::topics::Unassigned;
 use crate::node::Node;
 
 /// Applies published images to a node.
@@ -26,11 +27,17 @@ pub struct Publisher {
     node: Arc<Node>,
     /// Logs are loaded once their settings are known: by the first image.
     has_loaded_logs: bool,
+    /// Partitions whose files could not be had, and when to try again.
+    unassigned: Vec<Unassigned>,
+    retry_at: MonoMs,
 }
+
+/// Between two attempts at partitions whose files can't be had.
+const RETRY_MS: i64 = 1000;
 
 impl Publisher {
     pub fn new(node: Arc<Node>) -> Publisher {
-        Publisher { node, has_loaded_logs: false }
+        Publisher { node, has_loaded_logs: false, unassigned: Vec::new(), retry_at: MonoMs::NEVER }
     }
 
     pub(crate) fn publish_kraft_version(&self, level: i16) {
@@ -45,9 +52,28 @@ impl Publisher {
         if !self.has_loaded_logs {
             self.load_logs(publication, now)?;
         }
-        topics::apply(&node, publication, now);
+        let unassigned = topics::apply(&node, publication, now);
+        if !unassigned.is_empty() {
+            self.unassigned.extend(unassigned);
+            self.retry_at = self.retry_at.min(now.mono.plus_ms(RETRY_MS));
+        }
         node.published(publication, now);
         Ok(())
+    }
+
+    /// Tries again what could not be had, when it is time.
+    pub(crate) fn retry(&mut self, now: Now) {
+        if self.retry_at > now.mono {
+            return;
+        }
+        let unassigned = std::mem::take(&mut self.unassigned);
+        self.unassigned = topics::assign_again(&self.node, &self.node.metadata.image(), unassigned, now);
+        self.retry_at = if self.unassigned.is_empty() { MonoMs::NEVER } else { now.mono.plus_ms(RETRY_MS) };
+    }
+
+    /// When to [`Publisher::retry`] next.
+    pub(crate) fn retry_at(&self) -> MonoMs {
+        self.retry_at
     }
 
     fn load_logs(&mut self, publication: &Publication, now: Now) -> Result<(), String> {

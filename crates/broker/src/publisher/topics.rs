@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
 use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
 use ottla_log::log_manager::CreateLog;
-use ottla_log::{LogConfig, OpenError, UnifiedLog};
+use ottla_log::{LogConfig, OpenError, StorageError, UnifiedLog};
 use ottla_metadata::MetadataImage;
 use ottla_metadata::image::{PartitionRegistration, TopicImage, directory};
 use ottla_metadata::loader::Publication;
@@ -16,7 +16,17 @@ use ottla_wire::ErrorCode;
 use super::log_config;
 use crate::node::Node;
 
-pub(super) fn apply(node: &Node, publication: &Publication, now: Now) {
+/// A partition that should be here, and whose files can't be had now.
+#[derive(Clone, Debug)]
+pub(super) struct Unassigned {
+    topic_id: Uuid,
+    partition: i32,
+    /// It was never here before.
+    is_new: bool,
+}
+
+/// Returns the partitions that are to be tried again.
+pub(super) fn apply(node: &Node, publication: &Publication, now: Now) -> Vec<Unassigned> {
     for (id, name) in &publication.changes.deleted_topics {
         if let Some(topic) = publication.previous.topics.by_id(*id) {
             let local = node.identity.node_id;
@@ -26,14 +36,51 @@ pub(super) fn apply(node: &Node, publication: &Publication, now: Now) {
         }
     }
     create_logs(node, publication, now);
+    let mut unassigned = Vec::new();
     for id in &publication.changes.topics {
         if let Some(topic) = publication.image.topics.by_id(*id) {
-            apply_topic(node, publication, topic, now);
+            unassigned.extend(apply_topic(node, publication, topic, now));
         }
     }
+    unassigned
 }
 
-fn apply_topic(node: &Node, publication: &Publication, topic: &TopicImage, now: Now) {
+/// Tries again what could not be had; returns what can't be had still.
+pub(super) fn assign_again(
+    node: &Node,
+    image: &MetadataImage,
+    unassigned: Vec<Unassigned>,
+    now: Now,
+) -> Vec<Unassigned> {
+    let is_unassigned = |again: &Unassigned| {
+        let Some(topic) = image.topics.by_id(again.topic_id) else { return false };
+        let Some(registration) = topic.partitions.get(&again.partition) else { return false };
+        if node.replicas.partition_by_id(again.topic_id, again.partition).is_some()
+            || !registration.replicas.contains(&node.identity.node_id)
+        {
+            return false;
+        }
+        let id = TopicPartition::new(Arc::clone(&topic.name), again.partition);
+        let settings = TopicSettings::new(node, image, topic);
+        match assign(node, &settings, &id, registration, again.is_new, now) {
+            Ok(()) => {
+                tracing::info!(partition = %id, "the partition is available now");
+                false
+            }
+            Err(error) => is_to_be_tried_again(&error),
+        }
+    };
+    unassigned.into_iter().filter(is_unassigned).collect()
+}
+
+/// A full disk may have room again, and files be closed. A failed directory is out of reach for as long as this process
+/// lives.
+fn is_to_be_tried_again(error: &OpenError) -> bool {
+    matches!(error, OpenError::Storage(StorageError::NoSpace { .. } | StorageError::OutOfFiles { .. }))
+}
+
+fn apply_topic(node: &Node, publication: &Publication, topic: &TopicImage, now: Now) -> Vec<Unassigned> {
+    let mut unassigned = Vec::new();
     let local = node.identity.node_id;
     let mut settings = None;
     for (number, registration) in &topic.partitions {
@@ -46,10 +93,17 @@ fn apply_topic(node: &Node, publication: &Publication, topic: &TopicImage, now: 
             }
         } else if previous.is_none_or(|previous| !Arc::ptr_eq(previous, registration)) || !was_here {
             let settings =
-                settings.get_or_insert_with(|| TopicSettings::new(node, &publication.image, &topic.name));
-            assign(node, publication, topic, settings, &id, registration, now);
+                settings.get_or_insert_with(|| TopicSettings::new(node, &publication.image, topic));
+            let is_new = previous.is_none() && is_never_seen(publication, registration);
+            if let Err(error) = assign(node, settings, &id, registration, is_new, now) {
+                tracing::error!(partition = %id, %error, "the partition is not available");
+                if is_to_be_tried_again(&error) {
+                    unassigned.push(Unassigned { topic_id: topic.id, partition: *number, is_new });
+                }
+            }
         }
     }
+    unassigned
 }
 
 /// Makes the logs of the partitions that come to this node: here they are seen together.
@@ -61,33 +115,34 @@ fn create_logs(node: &Node, publication: &Publication, now: Now) {
         let mut coming =
             topic.partitions.iter().filter(|(number, p)| p.replicas.contains(&local) && is_new(**number));
         let Some(first) = coming.next() else { continue };
-        let settings = TopicSettings::new(node, &publication.image, &topic.name);
+        let settings = TopicSettings::new(node, &publication.image, topic);
         missing.extend(std::iter::once(first).chain(coming).map(|(number, registration)| {
             let id = TopicPartition::new(Arc::clone(&topic.name), *number);
-            log_to_create(node, publication, topic, &settings, &id, registration)
+            log_to_create(node, &settings, &id, registration, is_never_seen(publication, registration))
         }));
     }
     node.logs.create_missing(missing, now);
 }
 
+/// Whether a partition that is not in the image before was nowhere before. What the first image has may have been here, in
+/// a directory that is offline now.
+fn is_never_seen(publication: &Publication, registration: &PartitionRegistration) -> bool {
+    let is_first_image = publication.previous.provenance.last_offset == Offset::UNKNOWN;
+    !is_first_image && registration.leader_epoch.value() == 0
+}
+
 /// The log that a partition has, or shall have.
 fn log_to_create(
     node: &Node,
-    publication: &Publication,
-    topic: &TopicImage,
     settings: &TopicSettings,
     id: &TopicPartition,
     registration: &PartitionRegistration,
+    is_new: bool,
 ) -> CreateLog {
-    // What the first image has may have been here before, in a directory that is offline now.
-    let is_first_image = publication.previous.provenance.last_offset == Offset::UNKNOWN;
-    let is_new = !is_first_image
-        && registration.leader_epoch.value() == 0
-        && publication.previous.topics.partition(topic.id, id.partition).is_none();
     let wanted = registration.directory(node.identity.node_id).filter(|dir| !directory::is_reserved(*dir));
     CreateLog {
         partition: id.clone(),
-        topic_id: Some(topic.id),
+        topic_id: Some(settings.id),
         config: Arc::clone(&settings.log),
         is_new,
         dir: wanted.and_then(|dir| node.logs.dir_of_id(dir)),
@@ -96,32 +151,34 @@ fn log_to_create(
 
 /// What the partitions of a topic have in common.
 struct TopicSettings {
+    id: Uuid,
     log: Arc<LogConfig>,
     min_insync_replicas: usize,
 }
 
 impl TopicSettings {
-    fn new(node: &Node, image: &MetadataImage, topic: &str) -> TopicSettings {
-        let config = node.topic_config(image, topic);
+    fn new(node: &Node, image: &MetadataImage, topic: &TopicImage) -> TopicSettings {
+        let config = node.topic_config(image, &topic.name);
         TopicSettings {
+            id: topic.id,
             log: Arc::new(log_config(&config)),
             min_insync_replicas: usize::try_from(config.min_insync_replicas).unwrap_or(1),
         }
     }
 }
 
+/// A partition that can't be had is offline: whoever asks for it is told of the disk.
 fn assign(
     node: &Node,
-    publication: &Publication,
-    topic: &TopicImage,
     settings: &TopicSettings,
     id: &TopicPartition,
     registration: &PartitionRegistration,
+    is_new: bool,
     now: Now,
-) {
+) -> Result<(), OpenError> {
     let local = node.identity.node_id;
     let assignment = Assignment {
-        partition: TopicIdPartition { topic_id: topic.id, topic_partition: id.clone() },
+        partition: TopicIdPartition { topic_id: settings.id, topic_partition: id.clone() },
         leader: registration.leader,
         leader_epoch: registration.leader_epoch,
         partition_epoch: registration.partition_epoch,
@@ -130,7 +187,7 @@ fn assign(
         min_insync_replicas: settings.min_insync_replicas,
     };
     let open = || -> Result<Arc<UnifiedLog>, OpenError> {
-        let create = log_to_create(node, publication, topic, settings, id, registration);
+        let create = log_to_create(node, settings, id, registration, is_new);
         node.logs.get_or_create(&create, now)
     };
     match node.replicas.assign(assignment, open, now) {
@@ -142,12 +199,13 @@ fn assign(
             }
             let actual = node.logs.dir_id(&partition.log().log_dir());
             if let Some(actual) = actual.filter(|dir| registration.directory(local) != Some(*dir)) {
-                node.directory_assignments.add(topic.id, id.partition, actual);
+                node.directory_assignments.add(settings.id, id.partition, actual);
             }
+            Ok(())
         }
         Err(error) => {
-            tracing::error!(partition = %id, %error, "the partition is not available");
-            node.replicas.set_offline(id);
+            node.replicas.take_offline(id, now);
+            Err(error)
         }
     }
 }
@@ -156,12 +214,14 @@ fn remove(node: &Node, ids: impl IntoIterator<Item = TopicPartition>, topic_id: 
     let mut to_delete = Vec::new();
     for id in ids {
         let here = node.replicas.partition(&id.topic, id.partition).filter(|p| p.topic_id() == topic_id);
-        if here.is_none() {
-            node.replicas.set_gone(&id);
-            continue;
+        match here {
+            Some(_) => drop(node.replicas.remove(&id, ErrorCode::UnknownTopicOrPartition, now)),
+            None => node.replicas.set_gone(&id),
         }
-        node.replicas.remove(&id, ErrorCode::UnknownTopicOrPartition, now);
-        to_delete.push((id, node.ids.uuid()));
+        // The log may be here without its partition, if that could not be assigned.
+        if node.logs.log(&id).is_some_and(|log| log.topic_id() == Some(topic_id)) {
+            to_delete.push((id, node.ids.uuid()));
+        }
     }
     for (id, error) in node.logs.delete_all(to_delete, now) {
         tracing::error!(partition = %id, %error, "the partition's log is not deleted");

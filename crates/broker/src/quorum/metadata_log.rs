@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use ottla_log::disk::{DiskFile, Open};
-use ottla_log::{FetchIsolation, LeaderAppend, LogConfig, LogContext, OpenLog, UnifiedLog};
+use ottla_log::{
+    AppendError, DeleteRecordsError, FetchIsolation, LeaderAppend, LogConfig, LogContext, OpenLog,
+    StorageError, UnifiedLog,
+};
 use ottla_raft::wire::METADATA_TOPIC;
 use ottla_raft::{
     ControlRecord, LeaderBatch, LogError, LogRead, LogStart, OffsetAndEpoch, ReceivedBatch, ReplicatedLog,
@@ -109,7 +112,11 @@ impl MetadataLog {
         let log = UnifiedLog::open(params, now).map_err(engine)?;
         let mut opened = MetadataLog { log, place, settings, snapshots, download: None };
         opened.discard_log_behind_snapshot(now)?;
-        opened.log.flush(now).map_err(engine)?;
+        match opened.log.flush(now) {
+            // The first append that finds room flushes all that is before it.
+            Err(StorageError::NoSpace { .. } | StorageError::OutOfFiles { .. }) => {}
+            flushed => flushed.map_err(engine)?,
+        }
         Ok(opened)
     }
 
@@ -140,6 +147,13 @@ impl MetadataLog {
 
     pub(super) fn add_snapshot(&mut self, finished: FinishedSnapshot) {
         self.snapshots.insert(finished.id(), finished.info());
+    }
+
+    /// Removes what was written of a snapshot that could not be finished.
+    pub(super) fn discard_snapshot(&self, id: OffsetAndEpoch) {
+        if let Err(error) = self.place.disk.remove_file(&self.place.dir.join(part_name(id))) {
+            tracing::debug!(%error, snapshot = %id, "a part of a snapshot is left for the next start to remove");
+        }
     }
 
     /// A crash may come between the download of a snapshot and the log's truncation: what the log holds is then older
@@ -229,7 +243,8 @@ impl ReplicatedLog for MetadataLog {
     }
 
     fn append_as_leader(&mut self, batches: &[LeaderBatch], now: Now) -> Result<(), LogError> {
-        for batch in batches {
+        let end = self.log.log_end_offset();
+        for batch in batches.iter().filter(|batch| batch.base_offset >= end) {
             let bytes = Bytes::from(record_batches::encode(batch).map_err(corrupt)?);
             let append = LeaderAppend::new(batch.leader_epoch, AppendOrigin::RaftLeader);
             self.log.append_as_leader(&bytes, &append, now).map_err(engine)?;
@@ -359,5 +374,19 @@ fn is_governing(record: &ControlRecord) -> bool {
 }
 
 fn engine(error: impl std::error::Error + Send + Sync + 'static) -> LogError {
+    if passes(&error) {
+        return LogError::NotNow(error.to_string());
+    }
     LogError::Engine(Box::new(error))
+}
+
+/// There is no room, or no descriptor.
+fn passes(error: &(dyn std::error::Error + 'static)) -> bool {
+    let storage = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(AppendError::Storage(storage)), _) | (_, Some(DeleteRecordsError::Storage(storage))) => {
+            Some(storage)
+        }
+        _ => error.downcast_ref(),
+    };
+    matches!(storage, Some(StorageError::NoSpace { .. } | StorageError::OutOfFiles { .. }))
 }

@@ -67,6 +67,11 @@ pub fn begin_snapshot(
     quorum.log().begin_snapshot(id, &header, now).map(Some)
 }
 
+/// Gives up a snapshot that was begun.
+pub fn discard_snapshot(quorum: &Quorum, id: OffsetAndEpoch) {
+    quorum.log().discard_snapshot(id);
+}
+
 /// Takes note of a snapshot that is complete on disk.
 pub fn complete_snapshot(
     quorum: &mut Quorum,

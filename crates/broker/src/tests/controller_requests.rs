@@ -12,13 +12,13 @@ fn request() -> CreateTopicsRequest {
 }
 
 #[test]
-fn a_controller_that_is_gone_is_told_of_at_once() {
+fn who_waits_when_the_node_ends_is_told_to_try_again() {
     let harness = Harness::new();
     let sent = harness.send(7, &request(), at(0));
     assert!(harness.response(&sent).is_none());
     harness.refuse_controller_requests();
     let refused = harness.response(&sent).expect("it is answered");
-    assert_eq!(refused.topics[0].error_code, ErrorCode::NotController.code());
+    assert_eq!(refused.topics[0].error_code, ErrorCode::RequestTimedOut.code());
     assert_eq!(harness.node.deadlines.next(), ottla_types::MonoMs::NEVER);
 }
 

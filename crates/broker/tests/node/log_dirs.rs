@@ -1,11 +1,14 @@
 //! Log directories that fail or are full, and logs that are emptied, compacted and deleted.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use ottla_broker::lifecycle::LifecycleState;
 use ottla_broker::log_maintenance::Halt;
-use ottla_log::disk::Disk;
-use ottla_types::{Offset, Uuid};
+use ottla_log::disk::{Disk, SimDisk};
+use ottla_types::{MonoMs, Now, Offset, Timestamp, Uuid};
 use ottla_wire::ErrorCode;
+use ottla_wire::messages::create_topics_request::{CreateTopicsRequest, Topic};
 
 use crate::configs::{TOPIC, alter_well};
 use crate::harness::SteppedNode;
@@ -142,4 +145,113 @@ fn a_log_that_no_metadata_puts_here_is_set_aside() {
         node.disk.read_dir(Path::new("/data")).unwrap().into_iter().map(|entry| entry.name).collect();
     let is_aside = |of: &str| names.iter().any(|name| name.starts_with(of) && name.ends_with("-stray"));
     assert!(is_aside("gone-0.") && is_aside("a-1."), "{names:?}");
+}
+
+/// Full to the last byte: what is written anew has no room, what is there stays.
+fn fill(node: &SteppedNode) {
+    node.disk.set_capacity_bytes(Some(0));
+}
+
+#[test]
+fn metadata_stands_still_on_a_full_disk_and_goes_on_when_there_is_room() {
+    let mut node = SteppedNode::start(&[]);
+    let id = create(&mut node, "a", 1, &[]);
+    put(&mut node, id, "key");
+    fill(&node);
+    // The first request goes to the log, which has no room; it is answered when its time is over.
+    let refused = create_with_timeout(&mut node, "b", 1000);
+    assert_eq!(refused, ErrorCode::RequestTimedOut);
+    // From then on it is known that there is none.
+    assert_eq!(create_with_timeout(&mut node, "c", 1000), ErrorCode::KafkaStorageError);
+    node.pass_ms(60_000);
+    node.maintain().unwrap();
+    assert_eq!(try_put(&mut node, id), Err(ErrorCode::KafkaStorageError));
+    assert_eq!(records(&log_of(&node, "a")), 1);
+    node.disk.set_capacity_bytes(None);
+    node.pass_ms(1000);
+    // What nobody was told of is there now; nobody was fenced for not being heard.
+    try_put(&mut node, id).unwrap();
+    assert_eq!(create_with_timeout(&mut node, "b", 1000), ErrorCode::TopicAlreadyExists);
+    assert_eq!(create_with_timeout(&mut node, "c", 1000), ErrorCode::None);
+    let epoch = metadata(&mut node, &["a"], false).topics.remove(0).partitions.remove(0).leader_epoch;
+    assert_eq!(epoch, 0, "it had one leader all the time");
+    let (disk, now) = node.crash();
+    let mut node = SteppedNode::start_on(disk, &[], now);
+    assert_eq!(create_with_timeout(&mut node, "b", 1000), ErrorCode::TopicAlreadyExists);
+}
+
+#[test]
+fn a_node_that_starts_on_a_full_disk_waits_for_room() {
+    let mut node = SteppedNode::start(&[]);
+    let id = create(&mut node, "a", 1, &[]);
+    (0..50).for_each(|_| put(&mut node, id, "key"));
+    for clean in [true, false] {
+        fill(&node);
+        let (disk, now) = if clean { node.stop() } else { node.kill() };
+        node = SteppedNode::try_start(disk, &[], now).unwrap();
+        for _ in 0..20 {
+            node.pass_ms(500);
+        }
+        assert_ne!(node.node.lifecycle_state(), LifecycleState::Running);
+        node.maintain().unwrap();
+        node.disk.set_capacity_bytes(None);
+        node.run_until(|node| node.node.lifecycle_state() == LifecycleState::Running);
+        assert_eq!(records(&log_of(&node, "a")), 50);
+    }
+    try_put(&mut node, id).unwrap();
+}
+
+#[test]
+fn a_partition_without_room_is_made_when_there_is_some() {
+    let mut node = SteppedNode::start(&[("log.preallocate", "true"), ("log.segment.bytes", "1048576")]);
+    let id = create(&mut node, "a", 1, &[]);
+    put(&mut node, id, "key");
+    // Enough for the metadata, and not for a segment.
+    node.disk.set_capacity_bytes(Some(node.disk.used_bytes() + 100_000));
+    let other = create(&mut node, "b", 1, &[]);
+    assert_eq!(try_put(&mut node, other), Err(ErrorCode::KafkaStorageError));
+    node.pass_ms(5000);
+    assert_eq!(try_put(&mut node, other), Err(ErrorCode::KafkaStorageError));
+    node.disk.set_capacity_bytes(None);
+    node.pass_ms(1000);
+    try_put(&mut node, other).unwrap();
+    assert_eq!(records(&log_of(&node, "b")), 1);
+}
+
+#[test]
+fn requests_for_the_controller_outlast_a_change_of_leadership() {
+    let mut node = SteppedNode::start(&[]);
+    node.resign();
+    let patient = node.send(&topic_request("a", 30_000), 7);
+    let impatient = node.send(&topic_request("b", 10), 7);
+    node.pass_ms(10);
+    assert!(patient.take::<CreateTopicsRequest>(7).is_none());
+    let late = impatient.take::<CreateTopicsRequest>(7).expect("it is answered");
+    assert_eq!(late.topics[0].error_code, ErrorCode::RequestTimedOut.code());
+    for _ in 0..500 {
+        node.pass_ms(20);
+    }
+    let response = patient.take::<CreateTopicsRequest>(7).expect("it is answered");
+    assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0].error_message);
+    assert_eq!(create_with_timeout(&mut node, "b", 1000), ErrorCode::None, "what was too late was not done");
+}
+
+#[test]
+fn a_request_that_comes_before_there_is_a_controller_waits_for_it() {
+    let at = Now { wall: Timestamp(1_700_000_000_000), mono: MonoMs(1000) };
+    let mut node = SteppedNode::try_start(Arc::new(SimDisk::new(7)), &[], at).unwrap();
+    let response = node.ask(&topic_request("a", 30_000), 7);
+    let code = ErrorCode::from_code(response.topics[0].error_code).unwrap();
+    // No broker is unfenced yet, which is what Kafka's controller says too.
+    assert!(matches!(code, ErrorCode::None | ErrorCode::InvalidReplicationFactor), "{code}");
+}
+
+fn topic_request(name: &str, timeout_ms: i32) -> CreateTopicsRequest {
+    let topic = Topic { name: name.into(), num_partitions: 1, replication_factor: 1, ..Topic::default() };
+    CreateTopicsRequest { topics: vec![topic], timeout_ms, ..CreateTopicsRequest::default() }
+}
+
+fn create_with_timeout(node: &mut SteppedNode, name: &str, timeout_ms: i32) -> ErrorCode {
+    let response = node.ask(&topic_request(name, timeout_ms), 7);
+    ErrorCode::from_code(response.topics[0].error_code).unwrap()
 }

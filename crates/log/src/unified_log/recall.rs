@@ -79,7 +79,8 @@ fn start_of_last(segment: &Segment, end: u32, bytes: u32) -> Result<Option<u32>,
         return Ok(Some(0));
     }
     let earliest = OffsetPosition { offset: segment.base_offset().0, position: end - bytes };
-    let entry = segment.offset_index().upper_bound(earliest, 0, Reach::Disk)?.filter(|entry| entry.position < end);
+    let entry =
+        segment.offset_index().upper_bound(earliest, 0, Reach::Disk)?.filter(|entry| entry.position < end);
     let Some(entry) = entry else { return Ok(None) };
     Ok(segment.locate(Offset(entry.offset))?.map(|batch| batch.position))
 }

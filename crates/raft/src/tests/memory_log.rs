@@ -15,6 +15,8 @@ pub struct MemoryLog {
     pub snapshots: BTreeMap<OffsetAndEpoch, Bytes>,
     pub partial: BTreeMap<OffsetAndEpoch, Vec<u8>>,
     pub high_watermark: Offset,
+    /// So many batches fit yet.
+    pub room: Option<usize>,
     /// What formatting wrote for a dynamic quorum; every snapshot has it too.
     pub first_voters: Vec<ControlRecord>,
 }
@@ -32,6 +34,12 @@ impl MemoryLog {
         // What a restart finds is on disk.
         self.flushed_end_offset = self.end_offset();
         self.high_watermark = Offset::ZERO;
+    }
+
+    fn take_room(&mut self, batches: usize) -> Result<(), LogError> {
+        let Some(room) = &mut self.room else { return Ok(()) };
+        *room = room.checked_sub(batches).ok_or_else(|| LogError::NotNow("the log is full".into()))?;
+        Ok(())
     }
 
     /// Drops what a snapshot covers.
@@ -65,7 +73,11 @@ impl ReplicatedLog for MemoryLog {
 
     fn append_as_leader(&mut self, batches: &[LeaderBatch], _now: Now) -> Result<(), LogError> {
         for batch in batches {
+            if batch.base_offset < self.end_offset() {
+                continue;
+            }
             assert_eq!(batch.base_offset, self.end_offset());
+            self.take_room(1)?;
             let bytes = Bytes::from(record_batches::encode(batch).unwrap());
             self.batches.extend(record_batches::parse(bytes));
         }
@@ -74,6 +86,7 @@ impl ReplicatedLog for MemoryLog {
 
     fn append_as_follower(&mut self, batches: &[ReceivedBatch], _now: Now) -> Result<(), LogError> {
         assert_eq!(batches[0].base_offset, self.end_offset());
+        self.take_room(batches.len())?;
         self.batches.extend_from_slice(batches);
         Ok(())
     }

@@ -130,3 +130,38 @@ fn shuts_down_at_once() {
     driver.shutdown(1000, at(5)).unwrap();
     assert_eq!(driver.shutdown_complete(), Some(false));
 }
+
+#[test]
+fn a_full_disk_is_waited_for_and_nothing_is_committed_meanwhile() {
+    let mut driver = open(MemoryLog::default(), MemoryStore::default(), at(0));
+    let large = Bytes::from(vec![7; 5 << 20]);
+    for _ in 0..3 {
+        driver.append(LeaderEpoch(1), vec![large.clone()], at(10)).unwrap();
+    }
+    driver.log_mut().room = Some(1);
+    driver.poll(at(35)).unwrap();
+    assert!(driver.is_stalled());
+    assert_eq!((driver.log().batches.len(), driver.core().high_watermark()), (2, Some(Offset(1))));
+    assert_eq!(driver.next_deadline(at(35)), MonoMs(535));
+    driver.append(LeaderEpoch(1), vec![large.clone()], at(40)).unwrap();
+    driver.poll(at(535)).unwrap();
+    assert!(driver.is_stalled());
+    assert_eq!((driver.log().batches.len(), driver.next_deadline(at(535))), (2, MonoMs(1035)));
+    driver.log_mut().room = None;
+    driver.poll(at(1034)).unwrap();
+    assert_eq!(driver.core().high_watermark(), Some(Offset(1)), "it is not time to look");
+    driver.poll(at(1035)).unwrap();
+    assert!(!driver.is_stalled());
+    assert_eq!((driver.log().batches.len(), driver.core().high_watermark()), (5, Some(Offset(5))));
+    let offsets: Vec<_> = driver.log().batches.iter().map(|batch| batch.base_offset.0).collect();
+    assert_eq!(offsets, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_replica_without_space_shuts_down_at_once() {
+    let log = MemoryLog { room: Some(0), ..MemoryLog::default() };
+    let mut driver = open(log, MemoryStore::default(), at(0));
+    assert!(driver.is_stalled());
+    driver.shutdown(1000, at(5)).unwrap();
+    assert_eq!(driver.shutdown_complete(), Some(true));
+}
