@@ -1,8 +1,9 @@
 //! Files that interrupted work leaves.
 
+use ottla_record::AppendOrigin;
 use ottla_types::Offset;
 
-use crate::test_log::{TestLog, numbered, small_config};
+use crate::test_log::{TestLog, marker, numbered, small_config, txn_batch};
 
 fn filled() -> TestLog {
     let log = TestLog::new(small_config());
@@ -230,5 +231,22 @@ fn a_batch_that_lies_behind_what_follows_it_ends_the_log() {
         log.reopen_with(Offset(0), Offset(0), false);
         assert_eq!(log.all().iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [0, 1], "{wrong}");
         assert_eq!(log.log.log_end_offset(), Offset(2));
+    }
+}
+
+#[test]
+fn aborted_transactions_are_found_again() {
+    for is_missing in [false, true] {
+        let mut log = TestLog::new(small_config());
+        log.append_batch(&txn_batch(&["a"], 1, 0, 0)).unwrap();
+        log.append_from(&marker(1, 0, false, 0), AppendOrigin::Coordinator).unwrap();
+        log.append(&["b"]);
+        let aborted = log.log.aborted_transactions(Offset(0), Offset(3)).unwrap();
+        assert_eq!(aborted.len(), 1);
+        if is_missing {
+            std::fs::remove_file(log.dir.join("00000000000000000000.txnindex")).unwrap();
+        }
+        log.reopen_with(Offset(0), Offset(0), false);
+        assert_eq!(log.log.aborted_transactions(Offset(0), Offset(3)).unwrap(), aborted);
     }
 }
