@@ -26,6 +26,21 @@ impl Random {
     }
 }
 
+/// Some that mean something to a node, and some that nobody would write.
+const WORDS: &[&str] = &[
+    "Größe-of.a_topic ",
+    "t",
+    "group",
+    "range",
+    "consumer",
+    "retention.ms",
+    "cleanup.policy",
+    "compact",
+    "1000",
+    "metadata.version",
+    "__consumer_offsets",
+];
+
 /// Bytes of a message at a version.
 pub fn message(schema: &Message, version: i16, random: &mut Random) -> Vec<u8> {
     let mut writer = Writer {
@@ -188,7 +203,10 @@ impl Writer<'_> {
             }
             Kind::String => {
                 let text = match &mut self.random {
-                    Some(random) => "Größe-of.a_topic ".repeat([0, 0, 1, 1, 1, 20][random.below(6) as usize]),
+                    Some(random) => {
+                        let word = WORDS[random.below(WORDS.len() as u64) as usize];
+                        word.repeat([0, 0, 1, 1, 1, 20][random.below(6) as usize])
+                    }
                     None => String::new(),
                 };
                 let length = if is_null { -1 } else { text.len() as i16 };
