@@ -5,6 +5,7 @@
 
 pub mod docs;
 pub mod layers;
+pub mod mutants;
 pub mod settings;
 pub mod verify;
 

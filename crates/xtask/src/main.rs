@@ -3,12 +3,14 @@
 
 use std::process::ExitCode;
 
-use ottla_xtask::{ChoreError, docs, layers, settings, verify, workspace_root};
+use ottla_xtask::{ChoreError, docs, layers, mutants, settings, verify, workspace_root};
 
 const USAGE: &str = "usage: cargo xtask CHORE
   layers   check that dependencies between the rooms point down only
   settings check that a test shows every setting that is acted on
   docs     check the links of all Markdown pages and that the code map is complete
+  mutants [NAME...]
+           break the software in each of the kept ways, or in those named, and see the test that must catch it fail
   verify   everything before a change lands: format, clippy, layers, docs, tests";
 
 fn main() -> ExitCode {
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
         "layers" => layers::check(&root),
         "settings" => settings::check(&root),
         "docs" => docs::check(&root),
+        "mutants" => mutants::run(&root, &std::env::args().skip(2).collect::<Vec<_>>()),
         "verify" => verify::run(&root),
         "" | "help" | "-h" | "--help" => {
             println!("{USAGE}");
