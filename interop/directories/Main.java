@@ -7,7 +7,7 @@ import java.util.Map;
  * Fills brokers with everything that a data directory can hold, and tells what clients see of it.
  *
  * Reads commands from standard input and answers each with a line of JSON: open ADDRESS, close; fill, more, extras [SASL-ADDRESS], seen,
- * seen-extras, abort-open. What is open lives longer than a single broker: its idempotent producers go on where they were while the broker at
+ * seen-extras, abort-open; begin-transaction, end-transaction commit|abort. What is open lives longer than a single broker: its idempotent producers go on where they were while the broker at
  * the same address is exchanged.
  */
 public final class Main {
@@ -16,17 +16,20 @@ public final class Main {
         final Filling filling;
         final Extras extras;
         final Seen seen;
+        final Transacting transacting;
 
         Session(String bootstrap) {
             clients = new Clients(bootstrap);
             filling = new Filling(clients);
             extras = new Extras(clients);
             seen = new Seen(clients);
+            transacting = new Transacting(clients);
         }
 
         @Override
         public void close() {
             filling.close();
+            transacting.close();
             extras.close();
             clients.close();
         }
@@ -67,6 +70,8 @@ public final class Main {
             case "seen" -> session.seen.everything();
             case "seen-extras" -> session.extras.seen();
             case "abort-open" -> session.extras.abortOpen();
+            case "begin-transaction" -> session.transacting.begin();
+            case "end-transaction" -> session.transacting.end(command[1].equals("commit"));
             default -> throw new IllegalArgumentException("no command " + command[0]);
         };
     }
