@@ -341,6 +341,42 @@ fn loading_replays_transactions_and_skips_the_unknown() {
 }
 
 #[test]
+fn the_end_of_a_transaction_is_a_batch_behind_all_that_was_written() {
+    let rig = Rig::new(LINGER).loaded();
+    let marker = TransactionMarker {
+        producer: Producer { id: ProducerId(7), epoch: ProducerEpoch(1) },
+        committed: true,
+        coordinator_epoch: 3,
+        transaction_version: 2,
+    };
+    let end = |ms| {
+        let (inbox, responder) = Inbox::new();
+        rig.runtime.end_transaction(0, at(ms), marker, responder);
+        inbox
+    };
+    let waits = rig.add("a", 1);
+    let ended = end(1);
+    assert_eq!((waits.get(), ended.get()), (None, None), "nothing is committed yet");
+    assert_eq!(rig.committed(), counts([]));
+    let log = rig.logs.log(0);
+    assert_eq!((log.batches.len(), log.batches[1].producer), (2, Some(marker.producer)));
+    rig.commit();
+    assert_eq!((waits.get(), ended.get()), (Some(Ok(1)), Some(Ok(()))));
+    assert_eq!(rig.committed(), counts([("a", 1), ("ended", 1)]));
+    let replayed = Rig::with_log(LINGER, rig.logs.log(0)).loaded();
+    assert_eq!(replayed.state(), rig.state());
+
+    rig.logs.failures.lock().push_back(ErrorCode::InvalidProducerEpoch);
+    let refused = TransactionMarker { committed: false, ..marker };
+    let (inbox, responder) = Inbox::new();
+    rig.runtime.end_transaction(0, at(2), refused, responder);
+    assert_eq!(inbox.get(), Some(Err(ErrorCode::InvalidProducerEpoch)));
+    assert_eq!(rig.state(), counts([("a", 1), ("ended", 1)]), "what was not written did not happen");
+    rig.runtime.resign(0, None);
+    assert_eq!(end(3).get(), Some(Err(ErrorCode::NotCoordinator)));
+}
+
+#[test]
 fn a_log_with_foreign_records_is_loaded_again() {
     let rig = Rig::new(None).loaded();
     let record = EncodedRecord { key: Bytes::from("x"), value: Some(Bytes::from("3")) };

@@ -12,6 +12,7 @@ mod simulation;
 mod static_members;
 mod sync;
 mod takeover;
+mod transactions;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

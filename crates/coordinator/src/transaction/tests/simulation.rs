@@ -427,7 +427,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..ProptestConfig::with_cases(80) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..ProptestConfig::with_cases(30) })]
 
     #[test]
     fn whatever_happens(seed in any::<u64>()) {
