@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use ottla_log::disk::DiskFile;
@@ -27,7 +28,8 @@ pub fn peek_api_key(frame: &[u8]) -> Option<i16> {
 }
 
 /// Whether a connection's next request may be handled while an earlier one waits for its answer. Kafka handles one at
-/// a time; produce requests may follow each other, since their order in the log is that of their arrival.
+/// a time; produce requests may follow each other, since their order in the log is that of their arrival: one that can't
+/// append at once says [`Connection::hold`].
 pub fn may_take_while_unanswered(unanswered_api_key: i16, next_api_key: i16) -> bool {
     const PRODUCE: i16 = 0;
     unanswered_api_key == PRODUCE && next_api_key == PRODUCE
@@ -45,7 +47,29 @@ pub struct Connection {
     pub peer: IpAddr,
     /// What ApiVersions said of the client (KIP-511).
     pub software: Mutex<ClientSoftware>,
+    pub held: Held,
 }
+
+impl Connection {
+    /// No request is taken any more before all that were are answered: for a request that others must not overtake.
+    /// Called while the request is being handled.
+    pub fn hold(&self) {
+        self.held.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.held.0.load(Ordering::Relaxed)
+    }
+
+    /// All requests are answered.
+    pub fn release(&self) {
+        self.held.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// See [`Connection::hold`]. Set and read by the one thread at a time that serves the connection.
+#[derive(Debug, Default)]
+pub struct Held(AtomicBool);
 
 /// A client's name and version (KIP-511); empty until it has told them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

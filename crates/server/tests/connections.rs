@@ -26,6 +26,8 @@ const METADATA: i16 = 3;
 /// The byte after the API key tells [`Scripted`] what to do.
 const ECHO: u8 = b'e';
 const HOLD: u8 = b'h';
+/// As [`HOLD`], and no other is to overtake it.
+const HOLD_FIRST: u8 = b'H';
 const RELEASE: u8 = b'r';
 const FORGET: u8 = b'f';
 const SILENT: u8 = b's';
@@ -48,10 +50,14 @@ fn reply(frame: &Bytes) -> Reply {
 }
 
 impl Handler for Scripted {
-    fn handle(&self, _: &Arc<Connection>, frame: Bytes, _: Now, slot: ReplySlot) {
+    fn handle(&self, connection: &Arc<Connection>, frame: Bytes, _: Now, slot: ReplySlot) {
         self.handled.fetch_add(1, Ordering::SeqCst);
         match frame[2] {
             HOLD => self.held.lock().push((slot, frame)),
+            HOLD_FIRST => {
+                connection.hold();
+                self.held.lock().push((slot, frame));
+            }
             FORGET => drop(slot),
             SILENT => slot.send(Reply::Nothing),
             COLD => {
@@ -216,6 +222,25 @@ fn produce_requests_are_taken_while_earlier_ones_wait_and_answered_in_order() {
     for expected in [b"1", b"2", b"3"] {
         assert_eq!(client.receive(), expected);
     }
+}
+
+#[test]
+fn produce_requests_wait_for_one_that_must_not_be_overtaken() {
+    let server = serve(Options::default());
+    let (mut client, mut other) = (server.connect(), server.connect());
+    client.send(PRODUCE, HOLD_FIRST, b"1");
+    client.send(PRODUCE, HOLD, b"2");
+    client.send(PRODUCE, HOLD, b"3");
+    server.await_handled(1);
+    client.assert_silent();
+    assert_eq!(server.handler.handled.load(Ordering::SeqCst), 1);
+    other.send(METADATA, RELEASE, b"x");
+    assert_eq!(client.receive(), b"1");
+    // From then on they follow each other again.
+    server.await_handled(4);
+    other.send(METADATA, RELEASE, b"y");
+    assert_eq!(client.receive(), b"2");
+    assert_eq!(client.receive(), b"3");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use ottla_broker::exchange::{Connection, Handler, Part, Reply, ReplySink, ReplySlot, ResponseFrame};
+use ottla_broker::exchange::{Connection, Handler, Held, Part, Reply, ReplySink, ReplySlot, ResponseFrame};
 use ottla_broker::lifecycle::LifecycleState;
 use ottla_broker::metadata_driver::MetadataDriver;
 use ottla_broker::node::{Hooks, Identity, Node, NodeHandler};
@@ -277,6 +277,7 @@ pub fn connection(id: u64) -> Arc<Connection> {
         is_controller_listener: false,
         peer: std::net::Ipv4Addr::LOCALHOST.into(),
         software: Default::default(),
+        held: Held::default(),
     })
 }
 

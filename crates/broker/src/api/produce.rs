@@ -54,8 +54,10 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<ProduceRequest>) {
     let Some(transactional) = transactional(&mut entries, request.transactional_id) else {
         return node.replicas.produce(params, entries, now, move |results| reply.send(results));
     };
-    let again = Arc::clone(node);
-    verify(node, transactional, entries, version, now, move |entries| {
+    let (again, connection) = (Arc::clone(node), Arc::clone(&reply.context.connection));
+    // What the client sends next must not be appended before this is.
+    let hold = || connection.hold();
+    verify(node, transactional, entries, (version, now), hold, move |entries| {
         again.replicas.produce(params, entries, now, move |results| reply.send(results));
     });
     node.coordinators_have_worked();
@@ -97,8 +99,8 @@ fn verify(
     node: &Arc<Node>,
     transactional: Transactional,
     mut entries: Vec<ProduceEntry>,
-    version: i16,
-    now: Now,
+    (version, now): (i16, Now),
+    hold: impl FnOnce(),
     done: impl FnOnce(Vec<ProduceEntry>) + Send + 'static,
 ) {
     let support = Support::of_produce(version);
@@ -111,7 +113,7 @@ fn verify(
         })
         .collect();
     let append = TransactionalAppend { transactional_id, producer, support };
-    node.verify_append(append, &partitions, now, move |guards| {
+    node.verify_append(append, &partitions, now, hold, move |guards| {
         for ((index, _), guard) in places.into_iter().zip(guards) {
             let Some(entry) = entries.get_mut(index) else { continue };
             match guard {

@@ -66,10 +66,16 @@ fn verify(
         producer: who,
         support: Support::of_txn_offset_commit(context.version()),
     };
-    node.verify_append(append, &[(partition, NO_SEQUENCE)], context.now, move |mut guards| {
-        let verified = guards.pop().unwrap_or(Err(ErrorCode::UnknownServerError));
-        done(verified.map_err(of_verification));
-    });
+    node.verify_append(
+        append,
+        &[(partition, NO_SEQUENCE)],
+        context.now,
+        || {},
+        move |mut guards| {
+            let verified = guards.pop().unwrap_or(Err(ErrorCode::UnknownServerError));
+            done(verified.map_err(of_verification));
+        },
+    );
 }
 
 /// Codes that make clients look for the coordinator anew, or ask again.

@@ -22,7 +22,7 @@ use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
 use parking_lot::Mutex;
 
 use crate::controller_channel::{ControllerChannel, NO_CONTROLLER_IN_TIME, QuorumView};
-use crate::exchange::{Connection, Handler, Part, Reply, ReplySink, ReplySlot, ResponseFrame};
+use crate::exchange::{Connection, Handler, Held, Part, Reply, ReplySink, ReplySlot, ResponseFrame};
 use crate::ids::Ids;
 use crate::node::{Hooks, Identity, Node, NodeHandler};
 use crate::{assembly, node_settings};
@@ -264,6 +264,7 @@ fn connection() -> Arc<Connection> {
         is_controller_listener: false,
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         software: Mutex::default(),
+        held: Held::default(),
     })
 }
 

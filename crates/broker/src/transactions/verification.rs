@@ -82,12 +82,14 @@ struct Verification {
 }
 
 impl Node {
-    /// Asks for each partition, with the first sequence number of what goes there, whether the append may go on.
+    /// Asks for each partition, with the first sequence number of what goes there, whether the append may go on. Calls
+    /// `hold` first if that is not known here.
     pub(crate) fn verify_append(
         self: &Arc<Self>,
         append: TransactionalAppend,
         partitions: &[(Arc<Partition>, i32)],
         now: Now,
+        hold: impl FnOnce(),
         done: impl FnOnce(Guards) + Send + 'static,
     ) {
         let adds = append.support == Support::Add;
@@ -112,6 +114,7 @@ impl Node {
             .min(config.get(keys::REQUEST_TIMEOUT_MS));
         let give_up = later(now, i64::from(retry_ms));
         drop(config);
+        hold();
         self.ask(Verification { append, guards, asked, now, give_up, done: Box::new(done) });
     }
 

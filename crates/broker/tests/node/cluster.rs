@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_broker::exchange::{Connection, Reply, ReplySink, ReplySlot};
+use ottla_broker::exchange::{Connection, Held, Reply, ReplySink, ReplySlot};
 use ottla_types::NodeId;
 use ottla_wire::messages::*;
 use ottla_wire::{ErrorCode, FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
@@ -186,6 +186,7 @@ fn ask_controller<R: Request>(node: &mut SteppedNode, request: &R, version: i16)
         is_controller_listener: true,
         peer: std::net::Ipv4Addr::LOCALHOST.into(),
         software: Default::default(),
+        held: Held::default(),
     });
     let frame = encode_request(1, Some("test"), request, version).unwrap().bytes;
     let sink = Arc::new(Sink::default());

@@ -214,6 +214,7 @@ impl Task<'_> {
         }
         if self.replies.in_flight() == 0 {
             self.last_in_flight = None;
+            self.connection.release();
         }
         Ok(())
     }
@@ -255,7 +256,7 @@ impl Task<'_> {
     fn may_take_next(&self) -> bool {
         match (self.last_in_flight, self.input.peek_api_key()) {
             (Some(unanswered), Some(next)) if self.replies.in_flight() > 0 => {
-                may_take_while_unanswered(unanswered, next)
+                !self.connection.is_held() && may_take_while_unanswered(unanswered, next)
             }
             _ => self.replies.in_flight() == 0,
         }

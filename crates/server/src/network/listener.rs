@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ottla_broker::exchange::{Connection, Handler};
+use ottla_broker::exchange::{Connection, Handler, Held};
 use ottla_log::disk::is_out_of_files;
 use ottla_types::MonoMs;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -104,6 +104,7 @@ impl Listener {
                 is_controller_listener: self.settings.is_controller,
                 peer: peer.ip(),
                 software: Default::default(),
+                held: Held::default(),
             });
             let prepared = stream.into_std().and_then(|stream| prepare(stream, self.settings.socket));
             match prepared {
