@@ -29,6 +29,10 @@ pub struct Producer {
     pub epoch: i16,
 }
 
+/// What a new cluster has.
+const LATEST_LEVEL: i16 = 2;
+const SAFE_DOWNGRADE: i8 = 2;
+
 /// A node with a topic of two partitions, and the level of `transaction.version`.
 pub struct World {
     pub node: SteppedNode,
@@ -43,10 +47,10 @@ impl World {
         let feature = update_features_request::FeatureUpdate {
             feature: "transaction.version".to_owned(),
             max_version_level: level,
-            upgrade_type: 1,
+            upgrade_type: SAFE_DOWNGRADE,
             ..Default::default()
         };
-        if level > 0 {
+        if level < LATEST_LEVEL {
             let request = UpdateFeaturesRequest { feature_updates: vec![feature], ..Default::default() };
             assert_eq!(node.ask(&request, 1).error_code, 0);
         }
