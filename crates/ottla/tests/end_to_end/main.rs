@@ -14,6 +14,7 @@ mod clients;
 mod crash;
 mod damage;
 mod deliveries;
+mod disks;
 mod groups;
 mod life;
 mod network;
