@@ -24,7 +24,6 @@ mod producer_ids;
 mod publisher;
 pub mod quorum;
 mod registration;
-pub mod topic_name;
 pub mod transactions;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod ids;
 mod offset;
 mod time;
 mod topic;
+pub mod topic_name;
 
 pub use ids::{BrokerEpoch, LeaderEpoch, NodeId, ProducerEpoch, ProducerId};
 pub use offset::Offset;

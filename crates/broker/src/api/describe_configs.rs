@@ -15,7 +15,7 @@ use ottla_wire::messages::describe_configs_response::{
 use super::call::Call;
 use crate::node::Node;
 use crate::publisher::overrides;
-use crate::topic_name;
+use ottla_types::topic_name;
 
 /// The levels of a broker's loggers, which are no settings that anybody stores.
 pub(super) const BROKER_LOGGER: i8 = 8;

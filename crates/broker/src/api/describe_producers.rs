@@ -12,7 +12,7 @@ use ottla_wire::messages::describe_producers_response::{
 use super::call::Call;
 use super::partitions;
 use crate::node::Node;
-use crate::topic_name;
+use ottla_types::topic_name;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<DescribeProducersRequest>) {
     let topics = call.request.topics.iter().map(|topic| describe(node, topic)).collect();

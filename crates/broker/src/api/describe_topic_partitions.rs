@@ -74,7 +74,7 @@ fn cursor(topic_name: String, partition_index: i32) -> NextCursor {
 }
 
 fn unknown(name: String) -> Topic {
-    let error = if crate::topic_name::is_valid(&name) {
+    let error = if ottla_types::topic_name::is_valid(&name) {
         ErrorCode::UnknownTopicOrPartition
     } else {
         ErrorCode::InvalidTopicException

@@ -13,7 +13,7 @@ use super::authorized_operations::{NOT_ASKED, ON_CLUSTER, ON_TOPIC};
 use super::call::{Call, Context};
 use crate::metadata_cache::{PartitionView, alive_endpoints, controller_for_clients, partitions, raw_ids};
 use crate::node::Node;
-use crate::topic_name;
+use ottla_types::topic_name;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<MetadataRequest>) {
     let image = node.metadata.image();

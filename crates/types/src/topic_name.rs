@@ -40,4 +40,19 @@ mod tests {
             assert!(!is_valid(wrong), "{wrong}");
         }
     }
+
+    #[test]
+    fn what_is_wrong_is_told_in_kafkas_words() {
+        for (name, why) in [
+            ("", "Topic name is invalid: the empty string is not allowed"),
+            (".", "Topic name is invalid: '.' is not allowed"),
+            ("..", "Topic name is invalid: '..' is not allowed"),
+            (
+                "a/b",
+                "Topic name is invalid: 'a/b' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'",
+            ),
+        ] {
+            assert_eq!(check(name), Err(why.to_owned()));
+        }
+    }
 }
