@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use ottla_log::cleaner::CleanerWorker;
 use ottla_log::log_manager::DirFailed;
-use ottla_types::{MonoMs, Now, Uuid};
+use ottla_types::{BrokerEpoch, MonoMs, Now, Uuid};
 use thiserror::Error;
 
+use crate::metadata_driver::{MetadataDriver, MetadataDriverError};
 use crate::node::Node;
 
 /// Why a node may not go on.
@@ -84,6 +85,19 @@ impl Node {
             Some(dir_id) => Err(Halt::DirFailureNotTold { dir_id }),
             None => Ok(()),
         }
+    }
+
+    /// What comes last, when nothing works on the node any more: flushes and closes all logs and leaves the mark of a clean
+    /// stop, then closes the metadata log, which says of whom they are. Returns the directories in which that failed.
+    pub fn close(
+        &self,
+        driver: Option<MetadataDriver>,
+        now: Now,
+    ) -> Result<Vec<PathBuf>, MetadataDriverError> {
+        let epoch = self.broker_epoch().unwrap_or(BrokerEpoch::NONE);
+        let failed = self.logs.shutdown(epoch, now).failed_dirs;
+        driver.map_or(Ok(()), |driver| driver.close(now))?;
+        Ok(failed.into_iter().map(|failed| failed.dir).collect())
     }
 
     /// How many threads are to compact logs now; it changes with the configuration.

@@ -22,7 +22,7 @@ use ottla_log::meta_properties::MetaProperties;
 use ottla_metadata::image::{VersionedRecord, feature_record, metadata_version_record};
 use ottla_metadata::{Feature, MetadataVersion};
 use ottla_raft::{Endpoints, HostPort, LocalReplica, QuorumSettings, ReplicaKey, VoterSet};
-use ottla_types::{BrokerEpoch, MonoMs, NodeId, Now, Timestamp, Uuid};
+use ottla_types::{MonoMs, NodeId, Now, Timestamp, Uuid};
 use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
 use parking_lot::Mutex;
 
@@ -237,10 +237,8 @@ impl SteppedNode {
 
     /// What comes last when a node stops: it takes no more requests.
     pub fn close(&mut self) -> Result<(), Died> {
-        let epoch = self.node.broker_epoch().unwrap_or(BrokerEpoch::NONE);
         let driver = self.driver.take().expect("it runs");
-        driver.close(self.now).map_err(|error| Died(error.to_string()))?;
-        self.node.logs().shutdown(epoch, self.now);
+        self.node.close(Some(driver), self.now).map_err(|error| Died(error.to_string()))?;
         Ok(())
     }
 

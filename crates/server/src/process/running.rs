@@ -1,6 +1,5 @@
 //! A node with its threads.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use ottla_broker::{NodeParts, WakeDriver, assemble, node_settings};
 use ottla_config::{Config, keys};
 use ottla_log::disk::{Disk, RealDisk};
 use ottla_log::log_manager::LogManager;
-use ottla_types::{BrokerEpoch, NodeId};
+use ottla_types::NodeId;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -255,17 +254,9 @@ impl Running {
         loader.stop();
         maintenance.stop();
         ticker.stop();
-        let epoch = node.broker_epoch().unwrap_or(BrokerEpoch::NONE);
-        let failed: Vec<PathBuf> = node
-            .logs()
-            .shutdown(epoch, clock.now())
-            .failed_dirs
-            .into_iter()
-            .map(|failed| failed.dir)
-            .collect();
-        if let Some(driver) = driver {
-            driver.close(clock.now()).map_err(|error| format!("the metadata log was not closed: {error}"))?;
-        }
+        let failed = node
+            .close(driver, clock.now())
+            .map_err(|error| format!("the metadata log was not closed: {error}"))?;
         drop(directories);
         match failed.as_slice() {
             [] => Ok(()),
