@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
 use ottla_types::MonoMs;
 use parking_lot::Mutex;
@@ -78,6 +78,8 @@ impl<Op: DelayedOperation> Purgatory<Op> {
             delayed.watched.fetch_add(1, Ordering::Relaxed);
             watchers.add(Arc::clone(&delayed));
         }
+        // Pairs with that of a check: either this looks after the change was made, or the check finds this waiting.
+        fence(Ordering::SeqCst);
         let op = delayed.take_if_complete();
         if op.is_some() {
             self.deadlines.lock().remove(&delayed.key);
@@ -88,6 +90,7 @@ impl<Op: DelayedOperation> Purgatory<Op> {
 
     /// Takes out what waits for this partition and is complete now.
     pub fn check(&self, watchers: &Watchers<Op>) -> Vec<Op> {
+        fence(Ordering::SeqCst);
         if watchers.is_empty() {
             return Vec::new();
         }
