@@ -71,6 +71,11 @@ final class Cluster implements AutoCloseable {
         return name;
     }
 
+    String topicNamed(String name, int partitions) throws Exception {
+        create(new NewTopic(name, Optional.of(partitions), Optional.empty()));
+        return name;
+    }
+
     /** Creates a topic and waits until the broker leads its partitions: the controller answers earlier. */
     void create(NewTopic topic) throws Exception {
         admin.createTopics(List.of(topic)).all().get();

@@ -6,6 +6,7 @@ public final class Main {
             new Producing(cluster).addTo(suite);
             new Consuming(cluster).addTo(suite);
             new Groups(cluster).addTo(suite);
+            new ConsumerGroups(cluster).addTo(suite);
             new Transactions(cluster).addTo(suite);
             new Administering(cluster).addTo(suite);
             suite.run();

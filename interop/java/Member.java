@@ -14,6 +14,7 @@ import org.apache.kafka.clients.consumer.Consumer;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.RebalanceInProgressException;
 
@@ -37,15 +38,32 @@ final class Member implements ConsumerRebalanceListener, AutoCloseable {
     volatile int generation;
 
     Member(Consumer<byte[], byte[]> consumer, String... topics) {
+        this(consumer, subscriber -> subscriber.subscribe(consumer, List.of(topics)));
+    }
+
+    /** The broker matches the pattern. */
+    Member(Consumer<byte[], byte[]> consumer, SubscriptionPattern pattern) {
+        this(consumer, subscriber -> subscriber.subscribe(consumer, pattern));
+    }
+
+    private void subscribe(Consumer<byte[], byte[]> consumer, List<String> topics) {
+        consumer.subscribe(topics, this);
+    }
+
+    private void subscribe(Consumer<byte[], byte[]> consumer, SubscriptionPattern pattern) {
+        consumer.subscribe(pattern, this);
+    }
+
+    private Member(Consumer<byte[], byte[]> consumer, java.util.function.Consumer<Member> subscribe) {
         this.consumer = consumer;
-        thread = new Thread(() -> run(List.of(topics)), "member");
+        thread = new Thread(() -> run(subscribe), "member");
         thread.setDaemon(true);
         thread.start();
     }
 
-    private void run(List<String> topics) {
+    private void run(java.util.function.Consumer<Member> subscribe) {
         try {
-            consumer.subscribe(topics, this);
+            subscribe.accept(this);
             while (ending == Ending.NONE) {
                 for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(50))) {
                     received.computeIfAbsent(record.topic() + "-" + record.partition() + "@" + record.offset(), key -> new AtomicInteger()).incrementAndGet();

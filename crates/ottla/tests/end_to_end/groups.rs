@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use ottla_testkit::Ottla;
+use ottla_testkit::{Launch, Ottla, free_port};
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::clients::client;
@@ -36,6 +37,28 @@ fn member(ottla: &Ottla, assignor: &str) -> BaseConsumer {
     member
 }
 
+/// A member of the consumer protocol (KIP-848).
+fn new_member(ottla: &Ottla, topics: &[&str], settings: &[(&str, &str)]) -> BaseConsumer {
+    let common = [
+        ("group.id", "workers"),
+        ("group.protocol", "consumer"),
+        ("auto.offset.reset", "earliest"),
+        ("enable.auto.commit", "false"),
+    ];
+    let member: BaseConsumer = client(ottla, &[&common[..], settings].concat()).create().unwrap();
+    member.subscribe(topics).unwrap();
+    member
+}
+
+/// A node whose consumer groups hurry.
+fn hurried(dir: &std::path::Path) -> Launch {
+    launch(dir)
+        .set("num.partitions", "4")
+        .set("group.consumer.min.heartbeat.interval.ms", "100")
+        .set("group.consumer.heartbeat.interval.ms", "200")
+        .set("group.consumer.assignment.interval.ms", "100")
+}
+
 /// Polls all members until `is_done`, and says what each record's value was.
 fn poll_until(
     ottla: &Ottla,
@@ -47,8 +70,15 @@ fn poll_until(
     while !is_done(&seen) {
         assert!(Instant::now() < deadline, "seen {}; the log:\n{}", seen.len(), ottla.log());
         for member in members {
-            if let Some(message) = member.poll(Duration::from_millis(20)) {
-                seen.insert(String::from_utf8(message.unwrap().payload().unwrap().to_vec()).unwrap());
+            match member.poll(Duration::from_millis(20)) {
+                // What it tells while the node restarts.
+                Some(Err(KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure,
+                )))
+                | None => {}
+                Some(message) => {
+                    seen.insert(String::from_utf8(message.unwrap().payload().unwrap().to_vec()).unwrap());
+                }
             }
         }
     }
@@ -84,6 +114,54 @@ fn another_member_goes_on_where_one_left() {
         assert_eq!(seen, all(100..150), "what was committed isn't read again");
         assert!(ottla.stop().success());
     }
+}
+
+#[test]
+fn members_of_the_consumer_protocol_share_the_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let ottla = hurried(dir.path()).start();
+    produce(&ottla, 0..100);
+    let first = new_member(&ottla, &["work"], &[]);
+    assert_eq!(poll_until(&ottla, &[&first], |seen| seen.len() == 100), all(0..100));
+    first.commit_consumer_state(CommitMode::Sync).unwrap();
+
+    // The broker matches this one's pattern.
+    let second = new_member(&ottla, &["^wor.*"], &[]);
+    let shares = |_: &BTreeSet<String>| assigned(&first) == 2 && assigned(&second) == 2;
+    poll_until(&ottla, &[&first, &second], shares);
+    let classic = member(&ottla, "cooperative-sticky");
+    let shares = |_: &BTreeSet<String>| {
+        let mut shares = [&first, &second, &classic].map(assigned);
+        shares.sort_unstable();
+        shares == [1, 1, 2]
+    };
+    poll_until(&ottla, &[&first, &second, &classic], shares);
+    drop(first);
+    drop(second);
+    // Only a classic member is left: the group is a classic one again.
+    poll_until(&ottla, &[&classic], |_| assigned(&classic) == 4);
+    produce(&ottla, 100..150);
+    let seen = poll_until(&ottla, &[&classic], |seen| all(100..150).is_subset(seen));
+    assert_eq!(seen, all(100..150), "what was committed isn't read again");
+    assert!(ottla.stop().success());
+}
+
+#[test]
+fn members_of_the_consumer_protocol_live_through_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = hurried(dir.path()).listening_on(free_port(), free_port());
+    let ottla = node.start();
+    produce(&ottla, 0..40);
+    let members = [new_member(&ottla, &["work"], &[]), new_member(&ottla, &["work"], &[])];
+    let both = [&members[0], &members[1]];
+    let have_shares = |_: &BTreeSet<String>| both.iter().all(|member| assigned(member) == 2);
+    let mut seen = poll_until(&ottla, &both, have_shares);
+    ottla.kill();
+    let ottla = node.start();
+    produce(&ottla, 40..80);
+    seen.extend(poll_until(&ottla, &both, |seen| all(40..80).is_subset(seen)));
+    seen.extend(poll_until(&ottla, &both, have_shares));
+    assert_eq!(seen, all(0..80));
 }
 
 #[test]
