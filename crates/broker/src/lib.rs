@@ -16,6 +16,7 @@ pub mod exchange;
 pub mod ids;
 pub mod lifecycle;
 pub mod log_maintenance;
+pub mod loggers;
 pub mod metadata_cache;
 pub mod metadata_driver;
 pub mod node;

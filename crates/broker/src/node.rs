@@ -27,6 +27,7 @@ use crate::directory_assignments::DirectoryAssignments;
 use crate::exchange::{Connection, Handler, ReplySlot};
 use crate::ids::Ids;
 use crate::lifecycle::{Lifecycle, LifecycleState};
+use crate::loggers::{Loggers, NoLoggers};
 use crate::metadata_cache::MetadataCache;
 use crate::producer_ids::ProducerIds;
 use crate::publisher::overrides;
@@ -90,6 +91,8 @@ pub struct Hooks {
     pub brokers: Arc<dyn OtherBrokers>,
     /// Has a request go on where it may wait for the disk.
     pub read_later: ReadLater,
+    /// What the process logs.
+    pub loggers: Arc<dyn Loggers>,
 }
 
 impl Default for Hooks {
@@ -102,6 +105,7 @@ impl Default for Hooks {
             shards_to_load: Box::new(|| {}),
             brokers: Arc::new(NoOtherBrokers),
             read_later: Arc::new(|job| job()),
+            loggers: Arc::new(NoLoggers),
         }
     }
 }

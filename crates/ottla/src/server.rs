@@ -30,8 +30,8 @@ pub fn run(args: &ServerArgs) -> Result<bool, String> {
         print(&check_report(&config))?;
         return Ok(true);
     }
-    logging::start();
-    ottla_server::process::run(config, tell_ready).map(|()| true).map_err(|error| error.to_string())
+    let loggers = logging::start();
+    ottla_server::process::run(config, loggers, tell_ready).map(|()| true).map_err(|error| error.to_string())
 }
 
 /// The one block on standard output; nobody may be left to read it.

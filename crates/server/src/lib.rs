@@ -7,3 +7,5 @@ pub mod random;
 pub mod startup;
 pub mod storage;
 pub mod threads;
+
+pub use ottla_broker::loggers;

@@ -10,6 +10,7 @@ use ottla_wire::ErrorCode;
 
 use super::call::Context;
 use super::describe_configs::BROKER_LOGGER;
+use crate::loggers;
 use crate::node::Node;
 use crate::publisher::overrides;
 
@@ -83,6 +84,20 @@ pub(super) fn judge(node: &Node, context: &Context, wanted: &[Wanted<'_>]) -> Ve
     wanted.iter().map(judge).collect()
 }
 
+/// Gives loggers the levels that were judged to be allowed: no record holds them.
+pub(super) fn change_loggers(node: &Node, wanted: &[Wanted<'_>], judged: &[Judged]) {
+    for (wanted, judged) in wanted.iter().zip(judged) {
+        let is_allowed = judged.outcome.as_ref().is_some_and(|(code, _)| *code == ErrorCode::None.code());
+        if wanted.resource_type == BROKER_LOGGER
+            && is_allowed
+            && let Ok(changes) = loggers::changes(&*node.hooks.loggers, &wanted.keys)
+        {
+            tracing::info!(?changes, "changing levels of loggers");
+            node.hooks.loggers.change(&changes);
+        }
+    }
+}
+
 /// Fills in what the controller said of the open ones.
 pub(super) fn complete(judged: &mut [Judged], answered: Result<Vec<OfController>, ErrorCode>) {
     let mut answers: BTreeMap<(i8, String), (i16, Option<String>)> = BTreeMap::new();
@@ -116,13 +131,7 @@ fn check(node: &Node, wanted: &Wanted<'_>) -> Result<Verdict, Refusal> {
         Some(_) => Ok(Verdict::Open),
         None if wanted.resource_type == BROKER_LOGGER && !wanted.replaces => {
             check_node_id(node, wanted.resource_name)?;
-            match wanted.keys.first() {
-                // There are no loggers whose levels a client could change.
-                Some((logger, ..)) => {
-                    Err((ErrorCode::InvalidConfig, format!("Logger {logger} does not exist!")))
-                }
-                None => Ok(Verdict::Done),
-            }
+            loggers::changes(&*node.hooks.loggers, &wanted.keys).map(|_| Verdict::Done)
         }
         None => Err(invalid_request(format!("Unknown resource type {}", wanted.resource_type))),
     }

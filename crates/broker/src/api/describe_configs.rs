@@ -13,6 +13,7 @@ use ottla_wire::messages::describe_configs_response::{
 };
 
 use super::call::Call;
+use crate::loggers::LogLevel;
 use crate::node::Node;
 use crate::publisher::overrides;
 use ottla_types::topic_name;
@@ -91,8 +92,7 @@ fn describe(
                 return Err(Refused::request("Broker id must not be empty"));
             }
             check_broker(node, name, "")?;
-            // There are no loggers whose levels a client could change.
-            Ok(Vec::new())
+            Ok(logger_levels(node))
         }
         None => Err(Refused::request(format!(
             "Unexpected resource type {} for resource {name}",
@@ -111,6 +111,20 @@ fn check_broker(node: &Node, name: &str, or_what: &str) -> Result<(), Refused> {
         ))),
         Err(_) => Err(Refused::request(format!("Broker id must be an integer, but it is: {name}"))),
     }
+}
+
+fn logger_levels(node: &Node) -> Vec<Described> {
+    let described = |(name, level): (String, LogLevel)| Described {
+        name,
+        value: Some(level.to_string()),
+        read_only: false,
+        source: ConfigSource::DynamicBrokerLogger,
+        sensitive: false,
+        synonyms: Vec::new(),
+        kind: None,
+        documentation: None,
+    };
+    node.hooks.loggers.levels().into_iter().map(described).collect()
 }
 
 /// Only what is set is shown of a subscription.

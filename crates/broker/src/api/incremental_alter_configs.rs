@@ -6,7 +6,7 @@ use ottla_wire::messages::incremental_alter_configs_request::{IncrementalAlterCo
 use ottla_wire::messages::incremental_alter_configs_response::{IncrementalAlterConfigsResponse, Response};
 
 use super::call::Call;
-use super::config_changes::{Judged, Wanted, complete, judge};
+use super::config_changes::{Judged, Wanted, change_loggers, complete, judge};
 use super::forward;
 use crate::node::Node;
 
@@ -14,6 +14,9 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<IncrementalAlterConfigsRequest
     let (context, mut request, answer) = call.into_parts();
     let wanted: Vec<Wanted<'_>> = request.resources.iter().map(wanted).collect();
     let mut judged = judge(node, &context, &wanted);
+    if !request.validate_only {
+        change_loggers(node, &wanted, &judged);
+    }
     let mut open = judged.iter().map(Judged::is_open);
     request.resources.retain(|_| open.next() == Some(true));
     if request.resources.is_empty() {

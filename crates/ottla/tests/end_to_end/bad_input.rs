@@ -16,11 +16,11 @@ use ottla_wire::messages::produce_request::{self, ProduceRequest};
 use ottla_wire::{ErrorCode, FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
 
 use super::launch;
-use super::network::{Heard, PATIENCE, ask, hear};
+use super::network::{Heard, PATIENCE, ask, hear, until};
 
 const MEGABYTE: usize = 1 << 20;
 
-fn connect(ottla: &Ottla) -> TcpStream {
+pub fn connect(ottla: &Ottla) -> TcpStream {
     let stream = TcpStream::connect(ottla.bootstrap()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
@@ -38,7 +38,7 @@ fn receive<R: Request>(mut stream: &TcpStream, version: i16) -> R::Response {
     decode_response::<R::Response>(answer.into(), version).unwrap().1
 }
 
-fn call<R: Request>(mut stream: &TcpStream, request: &R, version: i16) -> R::Response {
+pub fn call<R: Request>(mut stream: &TcpStream, request: &R, version: i16) -> R::Response {
     stream.write_all(&frame_of(request, version)).unwrap();
     receive::<R>(stream, version)
 }
@@ -100,14 +100,6 @@ fn peak_bytes(ottla: &Ottla) -> usize {
 /// Log lines about connections that broke the protocol.
 fn complaints(ottla: &Ottla) -> usize {
     ottla.log().lines().filter(|line| line.contains("WARN") && line.contains("broke the protocol")).count()
-}
-
-fn until(condition: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(std::time::Instant::now() < deadline, "it does not come to that");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod deliveries;
 mod disks;
 mod groups;
 mod life;
+mod loggers;
 mod network;
 mod producing;
 mod settings;

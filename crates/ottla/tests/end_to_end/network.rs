@@ -152,7 +152,7 @@ fn settings_change_while_the_node_runs() {
     until(|| ask(&connect(&ottla), PATIENCE) == Heard::Answer);
 }
 
-fn until(condition: impl Fn() -> bool) {
+pub fn until(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "it does not come to that");

@@ -5,9 +5,11 @@ mod serving;
 mod start_times;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_broker::lifecycle::LifecycleState;
+use ottla_broker::loggers::Loggers;
 use ottla_config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -46,7 +48,9 @@ pub enum RunError {
 
 /// Runs a node until it is told to stop (SIGTERM, SIGINT) and has stopped; `tell` is called when it serves. A second signal
 /// ends the process at once.
-pub fn run(config: Config, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
+///
+/// `loggers` steer what the process logs.
+pub fn run(config: Config, loggers: Arc<dyn Loggers>, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let clock = Clock::start();
     raise_open_files_limit();
     let runtime =
@@ -56,7 +60,8 @@ pub fn run(config: Config, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
         let (fatal, mut heard) = Fatal::channel();
         let starting = tokio::task::spawn_blocking(move || {
             let mut times = StartTimes::begin();
-            running::start(config, clock, fatal, &mut times).map(|(running, bound)| (running, bound, times))
+            running::start(config, clock, fatal, loggers, &mut times)
+                .map(|(running, bound)| (running, bound, times))
         });
         let (mut running, bound, mut times) = tokio::select! {
             started = starting => started.map_err(|error| RunError::Fatal(format!("the start failed: {error}")))??,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ottla_broker::exchange::Handler;
 use ottla_broker::lifecycle::LifecycleState;
+use ottla_broker::loggers::Loggers;
 use ottla_broker::node::{Hooks, Identity, Node, NodeHandler};
 use ottla_broker::transactions::NoOtherBrokers;
 use ottla_broker::{NodeParts, WakeDriver, assemble, node_settings};
@@ -80,6 +81,7 @@ pub fn start(
     config: Config,
     clock: Clock,
     fatal: Fatal,
+    loggers: Arc<dyn Loggers>,
     times: &mut StartTimes,
 ) -> Result<(Running, BoundListeners), StartError> {
     let config = Arc::new(config);
@@ -115,7 +117,7 @@ pub fn start(
         listeners: advertised,
         controller_listeners: listeners::for_registration(bound.advertised_controllers(&config)?),
         seed,
-        hooks: hooks(&ticker_alarm, &maintenance_alarm, &loader_alarm, &reactions, &readers),
+        hooks: hooks(&ticker_alarm, &maintenance_alarm, &loader_alarm, &reactions, &readers, loggers),
         wake_driver: WakeDriver(ringing(&driver_alarm)),
     };
     let (node, driver) = assemble(parts, now);
@@ -177,6 +179,7 @@ fn hooks(
     loader: &Arc<Alarm>,
     reactions: &Arc<Reactions>,
     readers: &Arc<Readers>,
+    loggers: Arc<dyn Loggers>,
 ) -> Hooks {
     let (reactions, ticker, maintenance) =
         (Arc::clone(reactions), Arc::clone(ticker), Arc::clone(maintenance));
@@ -188,6 +191,7 @@ fn hooks(
         config_changed: Box::new(move |config| reactions.config_changed(config)),
         shards_to_load: ringing(loader),
         brokers: Arc::new(NoOtherBrokers),
+        loggers,
     }
 }
 
