@@ -6,6 +6,10 @@ import java.util.Arrays;
 import java.util.List;
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.compress.Compression;
+import org.apache.kafka.common.message.AddOffsetsToTxnRequestData;
+import org.apache.kafka.common.message.AddPartitionsToTxnRequestData;
+import org.apache.kafka.common.message.AddPartitionsToTxnRequestData.AddPartitionsToTxnTopic;
+import org.apache.kafka.common.message.AddPartitionsToTxnRequestData.AddPartitionsToTxnTopicCollection;
 import org.apache.kafka.common.message.CreateTopicsRequestData;
 import org.apache.kafka.common.message.CreateTopicsRequestData.CreatableTopic;
 import org.apache.kafka.common.message.CreateTopicsRequestData.CreatableTopicCollection;
@@ -20,19 +24,23 @@ import org.apache.kafka.common.message.DescribeLogDirsRequestData.DescribableLog
 import org.apache.kafka.common.message.DescribeLogDirsRequestData.DescribableLogDirTopicCollection;
 import org.apache.kafka.common.message.DescribeProducersRequestData;
 import org.apache.kafka.common.message.DescribeProducersRequestData.TopicRequest;
+import org.apache.kafka.common.message.DescribeTransactionsRequestData;
+import org.apache.kafka.common.message.EndTxnRequestData;
 import org.apache.kafka.common.message.FetchRequestData;
 import org.apache.kafka.common.message.FetchRequestData.FetchPartition;
 import org.apache.kafka.common.message.FetchRequestData.FetchTopic;
 import org.apache.kafka.common.message.FetchRequestData.ReplicaState;
 import org.apache.kafka.common.message.FindCoordinatorRequestData;
 import org.apache.kafka.common.message.FindCoordinatorResponseData;
-import org.apache.kafka.common.message.InitProducerIdRequestData;
-import org.apache.kafka.common.message.JoinGroupRequestData;
 import org.apache.kafka.common.message.HeartbeatRequestData;
+import org.apache.kafka.common.message.InitProducerIdRequestData;
+import org.apache.kafka.common.message.InitProducerIdResponseData;
+import org.apache.kafka.common.message.JoinGroupRequestData;
 import org.apache.kafka.common.message.LeaveGroupRequestData;
 import org.apache.kafka.common.message.ListOffsetsRequestData;
 import org.apache.kafka.common.message.ListOffsetsRequestData.ListOffsetsPartition;
 import org.apache.kafka.common.message.ListOffsetsRequestData.ListOffsetsTopic;
+import org.apache.kafka.common.message.ListTransactionsRequestData;
 import org.apache.kafka.common.message.OffsetCommitRequestData;
 import org.apache.kafka.common.message.OffsetCommitRequestData.OffsetCommitRequestPartition;
 import org.apache.kafka.common.message.OffsetCommitRequestData.OffsetCommitRequestTopic;
@@ -52,6 +60,9 @@ import org.apache.kafka.common.message.ProduceRequestData.PartitionProduceData;
 import org.apache.kafka.common.message.ProduceRequestData.TopicProduceData;
 import org.apache.kafka.common.message.ProduceRequestData.TopicProduceDataCollection;
 import org.apache.kafka.common.message.SyncGroupRequestData;
+import org.apache.kafka.common.message.TxnOffsetCommitRequestData;
+import org.apache.kafka.common.message.TxnOffsetCommitRequestData.TxnOffsetCommitRequestPartition;
+import org.apache.kafka.common.message.TxnOffsetCommitRequestData.TxnOffsetCommitRequestTopic;
 import org.apache.kafka.common.protocol.ApiMessage;
 import org.apache.kafka.common.record.internal.MemoryRecords;
 import org.apache.kafka.common.record.internal.SimpleRecord;
@@ -80,6 +91,7 @@ public final class Main {
         describe();
         offsets();
         members();
+        transactions();
     }
 
     private static ApiMessage ask(String name, ApiMessage request, int version) throws IOException {
@@ -345,5 +357,57 @@ public final class Main {
         ask("Heartbeat of no group", new HeartbeatRequestData().setGroupId("nobody").setMemberId("somebody"), 4);
         ask("Heartbeat without a group", new HeartbeatRequestData().setMemberId("somebody"), 4);
         ask("LeaveGroup of no group", new LeaveGroupRequestData().setGroupId("nobody").setMembers(List.of(new LeaveGroupRequestData.MemberIdentity().setMemberId("somebody"))), 5);
+    }
+
+    // -- transactions
+
+    private static InitProducerIdRequestData initialize(String transactionalId) {
+        return new InitProducerIdRequestData().setTransactionalId(transactionalId).setTransactionTimeoutMs(60_000);
+    }
+
+    private static void transactions() throws Exception {
+        while (((InitProducerIdResponseData) connection.ask(initialize("tx"), 5)).errorCode() != 0) { // until the coordinator is there
+            connection.ask(new FindCoordinatorRequestData().setKeyType((byte) 1).setCoordinatorKeys(List.of("tx")), 6);
+            Thread.sleep(20);
+        }
+        ask("FindCoordinator of a transaction", new FindCoordinatorRequestData().setKeyType((byte) 1).setCoordinatorKeys(List.of("tx")), 6);
+        ask("InitProducerId with a timeout of 0", initialize("tx").setTransactionTimeoutMs(0), 5);
+        ask("InitProducerId with a timeout above the broker's", initialize("tx").setTransactionTimeoutMs(900_001), 5);
+        ask("InitProducerId as another producer", initialize("tx").setProducerId(999_999).setProducerEpoch((short) 0), 5);
+        ask("InitProducerId of a new one with an epoch", initialize("nobody").setProducerId(999_999).setProducerEpoch((short) 3), 5);
+        var producer = (InitProducerIdResponseData) connection.ask(initialize("tx"), 5);
+        long id = producer.producerId();
+        short epoch = producer.producerEpoch();
+        addPartitions("of another producer", "tx", 999_999, epoch, TOPIC, 0);
+        addPartitions("with an old epoch", "tx", id, (short) (epoch - 1), TOPIC, 0);
+        addPartitions("with an epoch to come", "tx", id, (short) (epoch + 1), TOPIC, 0);
+        addPartitions("of an unknown transactional id", "unknown", id, epoch, TOPIC, 0);
+        addPartitions("of no topic", "tx", id, epoch, NOWHERE, 0);
+        addPartitions("without a transactional id", "", id, epoch, TOPIC, 0);
+        end("of nothing", "tx", id, epoch, true);
+        end("of another producer", "tx", 999_999, epoch, true);
+        end("of an unknown transactional id", "unknown", id, epoch, true);
+        addPartitions("in good order", "tx", id, epoch, TOPIC, 1);
+        ask("DescribeTransactions", new DescribeTransactionsRequestData().setTransactionalIds(List.of("nobody", "unknown", "")), 0);
+        ask("ListTransactions in an unknown state", new ListTransactionsRequestData().setStateFilters(List.of("Sleeping")), 2);
+        ask("ListTransactions by a pattern that is none", new ListTransactionsRequestData().setTransactionalIdPattern("("), 2);
+        var offsets = new TxnOffsetCommitRequestData().setTransactionalId("tx").setGroupId("g").setProducerId(id).setProducerEpoch(epoch).setTopics(List.of(
+                new TxnOffsetCommitRequestTopic().setName(TOPIC).setPartitions(List.of(new TxnOffsetCommitRequestPartition().setCommittedOffset(1).setCommittedMetadata(""))),
+                new TxnOffsetCommitRequestTopic().setName(NOWHERE).setPartitions(List.of(new TxnOffsetCommitRequestPartition().setCommittedOffset(1).setCommittedMetadata("")))));
+        ask("TxnOffsetCommit before the group was added", offsets, 3);
+        ask("AddOffsetsToTxn of another producer", new AddOffsetsToTxnRequestData().setTransactionalId("tx").setProducerId(999_999).setProducerEpoch(epoch).setGroupId("g"), 3);
+        ask("AddOffsetsToTxn without a group", new AddOffsetsToTxnRequestData().setTransactionalId("tx").setProducerId(id).setProducerEpoch(epoch), 3);
+        end("with an old epoch", "tx", id, (short) (epoch - 1), true);
+        end("in good order", "tx", id, epoch, false);
+    }
+
+    private static void addPartitions(String name, String transactionalId, long producerId, short epoch, String topic, int partition) throws IOException {
+        var topics = new AddPartitionsToTxnTopicCollection(List.of(new AddPartitionsToTxnTopic().setName(topic).setPartitions(List.of(partition))).iterator());
+        var request = new AddPartitionsToTxnRequestData().setV3AndBelowTransactionalId(transactionalId).setV3AndBelowProducerId(producerId).setV3AndBelowProducerEpoch(epoch).setV3AndBelowTopics(topics);
+        ask("AddPartitionsToTxn " + name, request, 3);
+    }
+
+    private static void end(String name, String transactionalId, long producerId, short epoch, boolean commits) throws IOException {
+        ask("EndTxn " + name, new EndTxnRequestData().setTransactionalId(transactionalId).setProducerId(producerId).setProducerEpoch(epoch).setCommitted(commits), 4);
     }
 }
