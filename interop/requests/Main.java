@@ -10,6 +10,8 @@ import org.apache.kafka.common.message.AddOffsetsToTxnRequestData;
 import org.apache.kafka.common.message.AddPartitionsToTxnRequestData;
 import org.apache.kafka.common.message.AddPartitionsToTxnRequestData.AddPartitionsToTxnTopic;
 import org.apache.kafka.common.message.AddPartitionsToTxnRequestData.AddPartitionsToTxnTopicCollection;
+import org.apache.kafka.common.message.ConsumerGroupDescribeRequestData;
+import org.apache.kafka.common.message.ConsumerGroupHeartbeatRequestData;
 import org.apache.kafka.common.message.CreateTopicsRequestData;
 import org.apache.kafka.common.message.CreateTopicsRequestData.CreatableTopic;
 import org.apache.kafka.common.message.CreateTopicsRequestData.CreatableTopicCollection;
@@ -91,6 +93,7 @@ public final class Main {
         describe();
         offsets();
         members();
+        consumerGroups();
         transactions();
     }
 
@@ -357,6 +360,42 @@ public final class Main {
         ask("Heartbeat of no group", new HeartbeatRequestData().setGroupId("nobody").setMemberId("somebody"), 4);
         ask("Heartbeat without a group", new HeartbeatRequestData().setMemberId("somebody"), 4);
         ask("LeaveGroup of no group", new LeaveGroupRequestData().setGroupId("nobody").setMembers(List.of(new LeaveGroupRequestData.MemberIdentity().setMemberId("somebody"))), 5);
+    }
+
+    private static ConsumerGroupHeartbeatRequestData heartbeat(String group, String member, int epoch) {
+        return new ConsumerGroupHeartbeatRequestData().setGroupId(group).setMemberId(member).setMemberEpoch(epoch);
+    }
+
+    private static ConsumerGroupHeartbeatRequestData joining(String member) {
+        return heartbeat("modern", member, 0).setRebalanceTimeoutMs(10_000).setSubscribedTopicNames(List.of(TOPIC)).setTopicPartitions(List.of());
+    }
+
+    private static void consumerGroups() throws Exception {
+        String name = "ConsumerGroupHeartbeat ";
+        ask(name + "of a member that is none, of no group", heartbeat("modern", "somebody", 1), 1);
+        ask(name + "to join without a group", joining("m").setGroupId(""), 1);
+        ask(name + "to join without a member id", joining(""), 1);
+        ask(name + "to join without topics", joining("m").setSubscribedTopicNames(null), 1);
+        ask(name + "to join without a rebalance timeout", joining("m").setRebalanceTimeoutMs(-1), 1);
+        ask(name + "to join with partitions that it has", joining("m").setTopicPartitions(List.of(new ConsumerGroupHeartbeatRequestData.TopicPartitions().setTopicId(topicId).setPartitions(List.of(0)))), 1);
+        ask(name + "to join with an unknown assignor", joining("m").setServerAssignor("nobody"), 1);
+        ask(name + "to join with a pattern that is none", joining("m").setSubscribedTopicNames(null).setSubscribedTopicRegex("("), 1);
+        ask(name + "to join with an empty instance id", joining("m").setInstanceId(""), 1);
+        ask(name + "to join with an empty rack", joining("m").setRackId(""), 1);
+        ask(name + "to leave for a while without an instance id", heartbeat("modern", "m", -2), 1);
+        ask(name + "of epoch -5", heartbeat("modern", "m", -5), 1);
+        ask(name + "to join", joining("m"), 1);
+        ask(name + "of a member that is none", heartbeat("modern", "somebody", 1), 1);
+        ask(name + "of an epoch to come", heartbeat("modern", "m", 99), 1);
+        ask(name + "of an instance that is none", heartbeat("modern", "m", 1).setInstanceId("instance"), 1);
+        ask("ConsumerGroupDescribe of none and without a name", new ConsumerGroupDescribeRequestData().setGroupIds(List.of("nobody", "")), 1);
+        var range = new JoinGroupRequestData.JoinGroupRequestProtocolCollection(List.of(new JoinGroupRequestData.JoinGroupRequestProtocol().setName("range")).iterator());
+        ask("JoinGroup of a consumer group with bytes that say nothing", new JoinGroupRequestData().setGroupId("modern").setSessionTimeoutMs(10_000).setRebalanceTimeoutMs(10_000).setProtocolType("consumer").setProtocols(range), 9);
+        ask("OffsetCommit of a consumer group with an old epoch", new OffsetCommitRequestData().setGroupId("modern").setMemberId("m").setGenerationIdOrMemberEpoch(0).setTopics(List.of(
+                new OffsetCommitRequestTopic().setName(TOPIC).setPartitions(List.of(new OffsetCommitRequestPartition().setCommittedOffset(1))))), 9);
+        ask("DeleteGroups of one that has members", new DeleteGroupsRequestData().setGroupsNames(List.of("modern")), 2);
+        ask(name + "to leave", heartbeat("modern", "m", -1), 1);
+        ask(name + "to leave again", heartbeat("modern", "m", -1), 1);
     }
 
     // -- transactions
