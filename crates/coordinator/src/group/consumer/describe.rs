@@ -24,6 +24,9 @@ impl GroupShard {
     }
 
     fn describe_consumer_group(&self, turn: &GroupTurn<'_>, group_id: String) -> Group {
+        if group_id.is_empty() {
+            return Group { error_code: ErrorCode::InvalidGroupId.code(), ..Group::default() };
+        }
         let message = match turn.committed.groups.get(group_id.as_str()) {
             Some(StoredGroup::Consumer(group)) => return self.described(group_id, group),
             Some(_) => format!("Group {group_id} is not a consumer group."),

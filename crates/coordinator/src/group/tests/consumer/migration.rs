@@ -1,4 +1,6 @@
-use ottla_wire::messages::{DescribeGroupsRequest, LeaveGroupRequest, LeaveGroupResponse};
+use ottla_wire::messages::{
+    ConsumerGroupDescribeRequest, DescribeGroupsRequest, LeaveGroupRequest, LeaveGroupResponse,
+};
 
 use super::*;
 use crate::group::consumer::MigrationPolicy;
@@ -358,4 +360,21 @@ fn groups_of_the_newer_protocol_are_not_described_as_classic_ones() {
     let answer = Answer::of(|reply| rig.coordinator.describe_groups(rig.context(6), request, reply)).now();
     assert_eq!(error(answer.groups[0].error_code), ErrorCode::GroupIdNotFound);
     assert_eq!(answer.groups[0].error_message.as_deref(), Some("Group group is not a classic group."));
+}
+
+#[test]
+fn only_consumer_groups_are_described_as_such() {
+    let rig = Rig::new();
+    rig.stable_group(1);
+    let request = ConsumerGroupDescribeRequest {
+        group_ids: vec![GROUP.to_owned(), "unknown".to_owned(), String::new()],
+        ..ConsumerGroupDescribeRequest::default()
+    };
+    let answer =
+        Answer::of(|reply| rig.coordinator.consumer_group_describe(rig.context(1), request, reply)).now();
+    let code =
+        |id: &str| answer.groups.iter().find(|group| group.group_id == id).map(|g| error(g.error_code));
+    assert_eq!(code(GROUP), Some(ErrorCode::GroupIdNotFound));
+    assert_eq!(code("unknown"), Some(ErrorCode::GroupIdNotFound));
+    assert_eq!(code(""), Some(ErrorCode::InvalidGroupId));
 }
