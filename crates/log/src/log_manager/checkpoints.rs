@@ -1,6 +1,7 @@
 //! The checkpoints of each log directory: recovery points, log start offsets, high watermarks.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -92,10 +93,21 @@ fn write_high_watermarks(dir: &LogDir, logs: &LogsOfDir) -> Result<(), Checkpoin
     dir.high_watermarks.write(entries)
 }
 
-/// The entries of a checkpoint; one that makes no sense counts as empty, which is safe for each of them.
+/// Offsets that some log might have; beyond there would soon be none to give to records.
+const OFFSETS: RangeInclusive<Offset> = Offset::ZERO..=Offset(i64::MAX / 2);
+
+/// The entries of a checkpoint. One that makes no sense is passed over, and a file that makes none counts as empty, which is
+/// safe for each of them.
 pub(super) fn read(checkpoint: &OffsetCheckpoint) -> std::io::Result<BTreeMap<TopicPartition, Offset>> {
+    let makes_sense = |(partition, offset): &(TopicPartition, Offset)| {
+        let makes_sense = OFFSETS.contains(offset);
+        if !makes_sense {
+            warn!(path = %checkpoint.path().display(), %partition, %offset, "no offset of a log: passed over");
+        }
+        makes_sense
+    };
     match checkpoint.read() {
-        Ok(entries) => Ok(entries.into_iter().collect()),
+        Ok(entries) => Ok(entries.into_iter().filter(makes_sense).collect()),
         Err(error) if error.is_corrupt() => {
             warn!("a checkpoint is passed over: {error}");
             Ok(BTreeMap::new())

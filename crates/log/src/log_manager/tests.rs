@@ -369,3 +369,32 @@ fn retention_runs_and_settings_change_while_it_does() {
     assert_eq!(broker.logs.log(&partition(0)).unwrap().log_start_offset(), Offset(40));
     let _ = &broker.root;
 }
+
+#[test]
+fn offsets_that_no_log_can_have_are_not_believed() {
+    let names = [
+        names::RECOVERY_POINT_CHECKPOINT,
+        names::LOG_START_OFFSET_CHECKPOINT,
+        names::REPLICATION_OFFSET_CHECKPOINT,
+        names::CLEANER_OFFSET_CHECKPOINT,
+    ];
+    for (name, offset) in names.iter().flat_map(|name| [i64::MIN, -1, i64::MAX].map(|offset| (name, offset)))
+    {
+        let mut broker = Broker::with_dirs(1);
+        let log = broker.create(0);
+        append(&log, "x");
+        append(&log, "y");
+        broker.logs.shutdown(EPOCH, broker.now);
+        std::fs::write(broker.dirs[0].join(name), format!("0\n1\nt 0 {offset}\n")).unwrap();
+        crate::clean_shutdown::remove(&*broker.logs.context().disk, &broker.dirs[0]).unwrap();
+        broker.restart(false);
+        let log = broker.logs.log(&partition(0)).unwrap();
+        assert_eq!((log.log_start_offset(), log.log_end_offset()), (Offset(0), Offset(2)), "{name} {offset}");
+        append(&log, "z");
+        assert!((1..=3).contains(&log.unflushed_records()), "{name} {offset}: {}", log.unflushed_records());
+        log.flush(broker.now).unwrap();
+        assert_eq!(log.recovery_point(), Offset(3), "{name} {offset}");
+        broker.tick(1_000_000);
+        broker.logs.shutdown(EPOCH, broker.now);
+    }
+}
