@@ -90,7 +90,8 @@ impl ShareStateShard {
             start_offset: stored.start_offset,
             batches: Arc::clone(&stored.batches),
         };
-        if leader_epoch != -1 && leader_epoch != stored.fencing_leader_epoch {
+        // What is written fences earlier leaders also after the log has been read again.
+        if leader_epoch != -1 && leader_epoch != stored.leader_epoch {
             info!(%key, leader_epoch, "a new leader reads the state");
             let change = Change {
                 leader_epoch: Some(leader_epoch),
