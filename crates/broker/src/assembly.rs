@@ -31,6 +31,7 @@ use crate::producer_ids::ProducerIds;
 use crate::publisher::Publisher;
 use crate::quorum::Quorum;
 use crate::registration::{AdvertisedListener, Registration, controller_registration};
+use crate::share::ShareGroupParts;
 use crate::transactions::{MarkerDispatch, NodeProducerIds};
 
 /// What a combined node, broker and controller in one, is made of.
@@ -79,6 +80,7 @@ pub fn assemble(parts: NodeParts, now: Now) -> (Arc<Node>, MetadataDriver) {
         registration: controller_registration(identity.node_id, ids.uuid(), &controller_listeners),
     };
     let node = node(identity, config, logs, listeners, channel, ids, hooks, now);
+    node.share.link.set(&node);
     let driver = MetadataDriver::new(driver_parts, Publisher::new(Arc::clone(&node)));
     (node, driver)
 }
@@ -112,6 +114,7 @@ pub(crate) fn node(
     ));
     let offsets_listener = Arc::new(TopicListener::default());
     offsets_listener.tell(&groups);
+    let share = ShareGroupParts::new(&config, &replicas);
     // As in Kafka, what transactions write is never compressed.
     let transaction_storage = Arc::new(CoordinatorStorage::new(Arc::clone(&replicas), Compression::NONE));
     let slots = usize::try_from(config.get(keys::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS)).unwrap_or(0);
@@ -154,6 +157,7 @@ pub(crate) fn node(
             hooks,
             transactions,
             transactions_listener,
+            share,
         }
     })
 }

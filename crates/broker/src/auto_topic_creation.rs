@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ottla_config::keys;
 use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
+use ottla_coordinator::share_state::SHARE_GROUP_STATE_TOPIC;
 use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
 use ottla_types::Now;
 use ottla_wire::ErrorCode;
@@ -94,6 +95,25 @@ impl Node {
                     ("min.insync.replicas", config.get(keys::TRANSACTION_STATE_LOG_MIN_ISR).to_string()),
                     ("segment.bytes", config.get(keys::TRANSACTION_STATE_LOG_SEGMENT_BYTES).to_string()),
                     ("unclean.leader.election.enable", "false".to_owned()),
+                ]),
+                ..topic
+            },
+            // What is not needed any more is deleted by its coordinator, and nothing else.
+            SHARE_GROUP_STATE_TOPIC => Topic {
+                num_partitions: config.get(keys::SHARE_COORDINATOR_STATE_TOPIC_NUM_PARTITIONS),
+                replication_factor: config.get(keys::SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR),
+                configs: settings([
+                    ("cleanup.policy", "delete".to_owned()),
+                    ("compression.type", "producer".to_owned()),
+                    (
+                        "segment.bytes",
+                        config.get(keys::SHARE_COORDINATOR_STATE_TOPIC_SEGMENT_BYTES).to_string(),
+                    ),
+                    (
+                        "min.insync.replicas",
+                        config.get(keys::SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR).to_string(),
+                    ),
+                    ("retention.ms", "-1".to_owned()),
                 ]),
                 ..topic
             },

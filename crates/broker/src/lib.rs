@@ -25,6 +25,7 @@ mod producer_ids;
 mod publisher;
 pub mod quorum;
 mod registration;
+mod share;
 pub mod transactions;
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ use crate::metadata_cache::MetadataCache;
 use crate::producer_ids::ProducerIds;
 use crate::publisher::overrides;
 use crate::registration::Registration;
+use crate::share::ShareGroupParts;
 use crate::transactions::{NoOtherBrokers, OtherBrokers};
 
 /// Who this node is; it never changes.
@@ -59,6 +60,7 @@ pub struct Node {
     pub(crate) offsets_listener: Arc<TopicListener<GroupCoordinator>>,
     pub(crate) transactions: Arc<TransactionCoordinator>,
     pub(crate) transactions_listener: Arc<TopicListener<TransactionCoordinator>>,
+    pub(crate) share: ShareGroupParts,
     pub(crate) controller: Arc<ControllerChannel>,
     pub(crate) topics_in_flight: TopicsInFlight,
     pub(crate) deadlines: Deadlines,
@@ -150,6 +152,7 @@ impl Node {
         self.replicas.tick(now);
         self.groups.tick(now);
         self.transactions.tick(now);
+        self.share.tick(now);
         self.deadlines.expire(now.mono);
         self.poll_lifecycle(now);
         self.tell_directories(now);
@@ -158,7 +161,8 @@ impl Node {
     /// When to [`Node::tick`] next.
     pub fn next_deadline(&self) -> MonoMs {
         let coordinators = self.coordinators_next_deadline();
-        let coordinators_and_replicas = self.replicas.next_deadline().min(coordinators);
+        let coordinators_and_replicas =
+            self.replicas.next_deadline().min(coordinators).min(self.share.next_deadline());
         coordinators_and_replicas.min(self.deadlines.next()).min(self.lifecycle.lock().next_deadline())
     }
 
@@ -171,9 +175,18 @@ impl Node {
         (self.hooks.wake_at)(self.coordinators_next_deadline());
     }
 
+    /// To be called after whatever may have set timers of share groups.
+    pub(crate) fn share_has_worked(&self) {
+        (self.hooks.wake_at)(self.share.next_deadline());
+    }
+
     /// Reads one coordinator's log back, on the caller's thread, which may have to wait for the disk. False if there
     /// was none to read.
     pub fn load_next_shard(&self, now: impl Fn() -> Now) -> bool {
+        if self.share.load_next_shard(&now) {
+            (self.hooks.wake_at)(self.share.next_deadline());
+            return true;
+        }
         if let Some(mut load) = self.groups.next_load() {
             while load.step(now()) == LoadProgress::More {}
         } else if let Some(mut load) = self.transactions.next_load() {
@@ -205,6 +218,8 @@ impl Node {
         self.logs.update_config(|config| *config = crate::node_settings::log_manager(&effective));
         let interval_ms = effective.get(keys::GROUP_CONSUMER_ASSIGNMENT_INTERVAL_MS);
         self.groups.set_consumer_assignment_interval_ms(interval_ms);
+        let interval_ms = effective.get(keys::GROUP_SHARE_ASSIGNMENT_INTERVAL_MS);
+        self.groups.set_share_assignment_interval_ms(interval_ms);
         (self.hooks.config_changed)(&effective);
     }
 
@@ -212,6 +227,9 @@ impl Node {
     pub(crate) fn published(&self, publication: &Publication, now: Now) {
         self.publish_to_groups(publication, now);
         self.publish_to_transactions(publication);
+        if self.share.publish(self, publication, now) {
+            (self.hooks.shards_to_load)();
+        }
         self.lifecycle.lock().metadata_is_ready(now);
         (self.hooks.wake_at)(now.mono);
     }
@@ -293,5 +311,9 @@ impl Handler for NodeHandler {
         dispatch(&self.0, connection, frame, now, reply);
     }
 
-    fn closed(&self, _: &Connection) {}
+    fn closed(&self, connection: &Connection) {
+        if self.0.share.connection_closed(connection.id) {
+            (self.0.hooks.wake_at)(MonoMs(0));
+        }
+    }
 }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use ottla_config::{Config, keys};
 use ottla_coordinator::group::consumer::assignor::Assignor;
-use ottla_coordinator::group::{Bounded, ConsumerGroupConfig, GroupCoordinatorConfig, MigrationPolicy};
+use ottla_coordinator::group::{
+    Bounded, ConsumerGroupConfig, GroupCoordinatorConfig, MigrationPolicy, ShareGroupConfig,
+};
+use ottla_coordinator::share_state::ShareCoordinatorConfig;
 use ottla_coordinator::transaction::TransactionCoordinatorConfig;
 use ottla_log::cleaner::CleanerSettings;
 use ottla_log::log_manager::LogManagerConfig;
@@ -109,6 +112,9 @@ pub fn replicas(config: &Config) -> ReplicaSettings {
         delete_records_purgatory_purge_interval: size(
             config.get(keys::DELETE_RECORDS_PURGATORY_PURGE_INTERVAL_REQUESTS),
         ),
+        share_fetch_purgatory_purge_interval: size(
+            config.get(keys::SHARE_FETCH_PURGATORY_PURGE_INTERVAL_REQUESTS),
+        ),
     }
 }
 
@@ -126,6 +132,7 @@ pub fn groups(config: &Config) -> GroupCoordinatorConfig {
         group_initial_rebalance_delay_ms: config.get(keys::GROUP_INITIAL_REBALANCE_DELAY_MS),
         group_max_size: size(config.get(keys::GROUP_MAX_SIZE)),
         consumer: consumer_groups(config),
+        share: share_groups(config),
     }
 }
 
@@ -171,10 +178,54 @@ pub fn transactions(config: &Config) -> TransactionCoordinatorConfig {
     }
 }
 
+fn share_groups(config: &Config) -> ShareGroupConfig {
+    ShareGroupConfig {
+        session_timeout_ms: Bounded {
+            default: config.get(keys::GROUP_SHARE_SESSION_TIMEOUT_MS),
+            min: config.get(keys::GROUP_SHARE_MIN_SESSION_TIMEOUT_MS),
+            max: config.get(keys::GROUP_SHARE_MAX_SESSION_TIMEOUT_MS),
+        },
+        heartbeat_interval_ms: Bounded {
+            default: config.get(keys::GROUP_SHARE_HEARTBEAT_INTERVAL_MS),
+            min: config.get(keys::GROUP_SHARE_MIN_HEARTBEAT_INTERVAL_MS),
+            max: config.get(keys::GROUP_SHARE_MAX_HEARTBEAT_INTERVAL_MS),
+        },
+        assignment_interval_ms: Bounded {
+            default: config.get(keys::GROUP_SHARE_ASSIGNMENT_INTERVAL_MS),
+            min: config.get(keys::GROUP_SHARE_MIN_ASSIGNMENT_INTERVAL_MS),
+            max: config.get(keys::GROUP_SHARE_MAX_ASSIGNMENT_INTERVAL_MS),
+        },
+        max_size: size(config.get(keys::GROUP_SHARE_MAX_SIZE)),
+        initialize_retry_interval_ms: i64::from(config.get(keys::GROUP_SHARE_INITIALIZE_RETRY_INTERVAL_MS)),
+    }
+}
+
+pub fn share_coordinator(config: &Config) -> ShareCoordinatorConfig {
+    let linger_ms = config.get(keys::SHARE_COORDINATOR_APPEND_LINGER_MS);
+    let updates = config.get(keys::SHARE_COORDINATOR_SNAPSHOT_UPDATE_RECORDS_PER_SNAPSHOT);
+    ShareCoordinatorConfig {
+        write_timeout_ms: config.get(keys::SHARE_COORDINATOR_WRITE_TIMEOUT_MS),
+        load_buffer_bytes: size(config.get(keys::SHARE_COORDINATOR_LOAD_BUFFER_SIZE)),
+        append_linger_ms: (linger_ms >= 0).then_some(linger_ms),
+        update_records_per_snapshot: u32::try_from(updates).unwrap_or(0),
+        cold_partition_snapshot_interval_ms: i64::from(
+            config.get(keys::SHARE_COORDINATOR_COLD_PARTITION_SNAPSHOT_INTERVAL_MS),
+        ),
+        prune_interval_ms: i64::from(config.get(keys::SHARE_COORDINATOR_STATE_TOPIC_PRUNE_INTERVAL_MS)),
+    }
+}
+
 /// `offsets.topic.compression.codec`, the number of a codec; one that there is not counts as none.
 pub fn offsets_compression(config: &Config) -> Compression {
-    let codec = u8::try_from(config.get(keys::OFFSETS_TOPIC_COMPRESSION_CODEC))
-        .ok()
-        .and_then(|id| Codec::from_id(id).ok());
+    compression(config.get(keys::OFFSETS_TOPIC_COMPRESSION_CODEC))
+}
+
+/// `share.coordinator.state.topic.compression.codec`, likewise.
+pub fn share_state_compression(config: &Config) -> Compression {
+    compression(config.get(keys::SHARE_COORDINATOR_STATE_TOPIC_COMPRESSION_CODEC))
+}
+
+fn compression(id: i32) -> Compression {
+    let codec = u8::try_from(id).ok().and_then(|id| Codec::from_id(id).ok());
     Compression::new(codec.unwrap_or(Codec::None))
 }

@@ -65,8 +65,14 @@ const REASONS: &[(&str, &str)] = &[
     ("group.coordinator.background.threads", "groups have no slow work that could be taken to other threads"),
     ("group.coordinator.cached.buffer.", BUFFERS),
     ("share.coordinator.cached.buffer.", BUFFERS),
-    ("group.share.", SHARE),
-    ("share.", SHARE),
+    (
+        "share.coordinator.threads",
+        "states of share groups are worked on by the threads that bring their requests",
+    ),
+    ("share.coordinator.write.timeout.ms", "a state that is written has no other replica to wait for yet"),
+    ("share.fetch.purgatory.purge.", "it acts, and no test shows it yet"),
+    ("group.share.assignors", "there is one assignor"),
+    ("group.share.persister.", "persisters are Java classes"),
     ("group.streams.", STREAMS),
     ("streams.", STREAMS),
     ("internal.metadata.", "it is for tests of Kafka alone"),
@@ -81,7 +87,6 @@ const METRICS: &str = "metrics are not collected yet";
 const MOVES: &str = "replicas don't move between log directories yet";
 const QUOTAS: &str = "there are no quotas yet";
 const REMOTE: &str = "there is no remote storage";
-const SHARE: &str = "there are no share groups yet";
 const STREAMS: &str = "there are no streams groups yet";
 
 /// What is missing for a row that is not acted on.

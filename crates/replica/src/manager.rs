@@ -14,6 +14,7 @@ use crate::delayed::{DelayedDelete, DelayedFetch, DelayedProduce, WaitingDelete}
 use crate::fetch::ReadLater;
 use crate::partition::Partition;
 use crate::purgatory::{DelayedOperation, Purgatory, Watchers};
+use crate::share::DelayedShareFetch;
 
 /// The `*.purgatory.purge.interval.requests` settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub struct ReplicaSettings {
     pub producer_purgatory_purge_interval: usize,
     pub fetch_purgatory_purge_interval: usize,
     pub delete_records_purgatory_purge_interval: usize,
+    pub share_fetch_purgatory_purge_interval: usize,
 }
 
 /// Entries of the lists in which operations wait, as Kafka's `PurgatorySize` counts them: one for each partition that an
@@ -39,6 +41,8 @@ pub struct ReplicaManager {
     pub(crate) produce_purgatory: Purgatory<DelayedProduce>,
     pub(crate) fetch_purgatory: Purgatory<DelayedFetch>,
     delete_purgatory: Purgatory<DelayedDelete>,
+    /// Ticked with the share partitions, whose watch lists are theirs.
+    pub(crate) share_fetches: Purgatory<DelayedShareFetch>,
     wake_at: WakeAt,
     pub(crate) read_later: ReadLater,
 }
@@ -69,6 +73,7 @@ impl ReplicaManager {
             produce_purgatory: Purgatory::new(settings.producer_purgatory_purge_interval),
             fetch_purgatory: Purgatory::new(settings.fetch_purgatory_purge_interval),
             delete_purgatory: Purgatory::new(settings.delete_records_purgatory_purge_interval),
+            share_fetches: Purgatory::new(settings.share_fetch_purgatory_purge_interval),
             wake_at,
             read_later,
         }
@@ -248,6 +253,7 @@ impl ReplicaManager {
             .check(&partition.fetches)
             .into_iter()
             .for_each(|fetch| fetch.complete(now, &self.read_later));
+        self.share_fetches.check(&partition.share_fetches).into_iter().for_each(|fetch| fetch.complete(now));
     }
 
     fn check_all(&self, partition: &Partition, now: Now) {

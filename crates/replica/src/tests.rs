@@ -21,14 +21,14 @@ use crate::{
     ProduceParams, ProduceResult, ReadLater, ReaderKind, ReplicaManager, ReplicaSettings,
 };
 
-const LOCAL: NodeId = NodeId(1);
-const OTHER: NodeId = NodeId(2);
+pub(crate) const LOCAL: NodeId = NodeId(1);
+pub(crate) const OTHER: NodeId = NodeId(2);
 
-fn at(ms: u64) -> Now {
+pub(crate) fn at(ms: u64) -> Now {
     Now { wall: Timestamp(1_700_000_000_000 + ms as i64), mono: MonoMs(ms) }
 }
 
-fn assignment(isr: &[NodeId], epochs: i32) -> Assignment {
+pub(crate) fn assignment(isr: &[NodeId], epochs: i32) -> Assignment {
     Assignment {
         partition: TopicIdPartition { topic_id: Uuid([3; 16]), topic_partition: TopicPartition::new("t", 0) },
         leader: isr[0],
@@ -50,7 +50,7 @@ struct Harness {
 }
 
 /// What came back, in the order in which it did.
-type Answers<T> = Arc<Mutex<Vec<T>>>;
+pub(crate) type Answers<T> = Arc<Mutex<Vec<T>>>;
 
 impl Harness {
     fn new(isr: &[NodeId]) -> Harness {
@@ -58,6 +58,7 @@ impl Harness {
             producer_purgatory_purge_interval: 1000,
             fetch_purgatory_purge_interval: 1000,
             delete_records_purgatory_purge_interval: 1,
+            share_fetch_purgatory_purge_interval: 1000,
         };
         let later = Answers::<Box<dyn FnOnce() + Send>>::default();
         let into = Arc::clone(&later);
@@ -108,7 +109,7 @@ impl Harness {
 /// Error, bytes, high watermark.
 type Found = (ErrorCode, u32, i64);
 
-fn open(context: &Arc<LogContext>) -> Result<Arc<UnifiedLog>, OpenError> {
+pub(crate) fn open(context: &Arc<LogContext>) -> Result<Arc<UnifiedLog>, OpenError> {
     let dir = PathBuf::from("/data/t-0");
     context.disk.create_dir_all(&dir).expect("a directory can be made");
     let params = OpenLog {
@@ -124,7 +125,7 @@ fn open(context: &Arc<LogContext>) -> Result<Arc<UnifiedLog>, OpenError> {
     UnifiedLog::open(params, at(0))
 }
 
-fn batch(values: &[&str], now: Now) -> Bytes {
+pub(crate) fn batch(values: &[&str], now: Now) -> Bytes {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     for value in values {
         let record =
@@ -134,7 +135,7 @@ fn batch(values: &[&str], now: Now) -> Bytes {
     Bytes::from(builder.build().expect("it is sound"))
 }
 
-fn taken<T>(answers: &Answers<T>) -> Vec<T> {
+pub(crate) fn taken<T>(answers: &Answers<T>) -> Vec<T> {
     std::mem::take(&mut *answers.lock())
 }
 

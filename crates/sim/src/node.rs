@@ -292,6 +292,9 @@ fn config(settings: &[(&str, &str)]) -> Arc<Config> {
         ("transaction.state.log.replication.factor", "1"),
         ("transaction.state.log.min.isr", "1"),
         ("transaction.state.log.num.partitions", "3"),
+        ("share.coordinator.state.topic.replication.factor", "1"),
+        ("share.coordinator.state.topic.min.isr", "1"),
+        ("share.coordinator.state.topic.num.partitions", "3"),
         ("group.initial.rebalance.delay.ms", "0"),
         // Several threads would come to the disk in an order that no seed decides.
         ("num.recovery.threads.per.data.dir", "1"),

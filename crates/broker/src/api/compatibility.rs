@@ -19,7 +19,6 @@ listener, with the versions that each of the two advertises.
 /// What a client might stumble over, by API.
 const NOTES: &[(ApiKey, &str)] = &[
     (ApiKey::Produce, "Versions 0 to 2 close the connection, as in Apache Kafka."),
-    (ApiKey::FindCoordinator, "Coordinators of groups and transactions; there are none of share groups."),
     (ApiKey::DescribeConfigs, "A broker's loggers are the parts of this program, as RUST_LOG names them."),
 ];
 

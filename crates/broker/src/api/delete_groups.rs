@@ -14,5 +14,5 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<DeleteGroupsRequest>) {
     let mut seen = HashSet::new();
     request.groups_names.retain(|name| seen.insert(name.clone()));
     let context = request_context(node, &context);
-    node.groups.delete_groups(context, request, move |response| answer.reply(&response));
+    node.share_groups().delete_groups(context, request, move |response| answer.reply(&response));
 }

@@ -62,6 +62,7 @@ fn sets_timers(key: ApiKey) -> bool {
             | ApiKey::EndTxn
             | ApiKey::WriteTxnMarkers
             | ApiKey::TxnOffsetCommit
+            | ApiKey::ShareGroupHeartbeat
     )
 }
 

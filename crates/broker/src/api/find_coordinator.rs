@@ -1,8 +1,10 @@
-//! FindCoordinator: which node coordinates a group or a transactional id. From version 4 on several keys at once (KIP-699).
+//! FindCoordinator: which node coordinates a group, a transactional id or a share partition. From version 4 on several
+//! keys at once (KIP-699).
 
 use std::sync::Arc;
 
 use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
+use ottla_coordinator::share_state::SHARE_GROUP_STATE_TOPIC;
 use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
 use ottla_types::Uuid;
 use ottla_wire::ErrorCode;
@@ -34,7 +36,6 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<FindCoordinatorRequest>) {
     answer.reply(&FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() });
 }
 
-/// Share groups have no coordinator here.
 fn find(node: &Arc<Node>, context: &Context, key_type: i8, key: &str) -> Result<NodeEndpoint, ErrorCode> {
     match key_type {
         GROUP => leader(node, context, CONSUMER_OFFSETS_TOPIC, node.groups.partition_for(key)),
@@ -42,7 +43,7 @@ fn find(node: &Arc<Node>, context: &Context, key_type: i8, key: &str) -> Result<
         SHARE if context.version() < SHARE_SINCE || !is_share_partition(key) => {
             Err(ErrorCode::InvalidRequest)
         }
-        SHARE => Err(ErrorCode::CoordinatorNotAvailable),
+        SHARE => leader(node, context, SHARE_GROUP_STATE_TOPIC, node.share.coordinator.partition_for(key)),
         _ => Err(ErrorCode::InvalidRequest),
     }
 }

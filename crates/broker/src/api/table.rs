@@ -7,14 +7,18 @@ use ottla_wire::{ApiFacts, ApiKey, VersionRange};
 
 use super::dispatch::{RawCall, call};
 use super::{
-    add_offsets_to_txn, add_partitions_to_txn, alter_configs, alter_partition_reassignments, api_versions,
-    consumer_group_describe, consumer_group_heartbeat, create_partitions, create_topics, delete_groups,
-    delete_records, delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
-    describe_producers, describe_quorum, describe_topic_partitions, describe_transactions, elect_leaders,
-    end_txn, fetch, find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group,
+    add_offsets_to_txn, add_partitions_to_txn, alter_configs, alter_partition_reassignments,
+    alter_share_group_offsets, api_versions, consumer_group_describe, consumer_group_heartbeat,
+    create_partitions, create_topics, delete_groups, delete_records, delete_share_group_offsets,
+    delete_share_group_state, delete_topics, describe_cluster, describe_configs, describe_groups,
+    describe_log_dirs, describe_producers, describe_quorum, describe_share_group_offsets,
+    describe_topic_partitions, describe_transactions, elect_leaders, end_txn, fetch, find_coordinator,
+    heartbeat, incremental_alter_configs, init_producer_id, initialize_share_group_state, join_group,
     leave_group, list_config_resources, list_groups, list_offsets, list_partition_reassignments,
     list_transactions, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch,
-    produce, sync_group, txn_offset_commit, unregister_broker, update_features, write_txn_markers,
+    produce, read_share_group_state, read_share_group_state_summary, share_acknowledge, share_fetch,
+    share_group_describe, share_group_heartbeat, sync_group, txn_offset_commit, unregister_broker,
+    update_features, write_share_group_state, write_txn_markers,
 };
 use crate::node::Node;
 
@@ -86,6 +90,18 @@ apis! {
     ConsumerGroupDescribe => consumer_group_describe::handle,
     ListConfigResources => list_config_resources::handle,
     DescribeTopicPartitions => describe_topic_partitions::handle,
+    ShareGroupHeartbeat => share_group_heartbeat::handle,
+    ShareGroupDescribe => share_group_describe::handle,
+    ShareFetch => share_fetch::handle,
+    ShareAcknowledge => share_acknowledge::handle,
+    InitializeShareGroupState => initialize_share_group_state::handle,
+    ReadShareGroupState => read_share_group_state::handle,
+    WriteShareGroupState => write_share_group_state::handle,
+    DeleteShareGroupState => delete_share_group_state::handle,
+    ReadShareGroupStateSummary => read_share_group_state_summary::handle,
+    DescribeShareGroupOffsets => describe_share_group_offsets::handle,
+    AlterShareGroupOffsets => alter_share_group_offsets::handle,
+    DeleteShareGroupOffsets => delete_share_group_offsets::handle,
 }
 
 impl Api {

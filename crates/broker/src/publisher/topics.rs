@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
+use ottla_coordinator::share_state::SHARE_GROUP_STATE_TOPIC;
 use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
 use ottla_log::log_manager::CreateLog;
 use ottla_log::{LogConfig, OpenError, StorageError, UnifiedLog};
@@ -196,6 +197,8 @@ fn assign(
                 partition.set_listener(Some(Arc::clone(&node.offsets_listener) as _));
             } else if *id.topic == *TRANSACTION_STATE_TOPIC {
                 partition.set_listener(Some(Arc::clone(&node.transactions_listener) as _));
+            } else if *id.topic == *SHARE_GROUP_STATE_TOPIC {
+                partition.set_listener(Some(Arc::clone(&node.share.listener) as _));
             }
             let actual = node.logs.dir_id(&partition.log().log_dir());
             if let Some(actual) = actual.filter(|dir| registration.directory(local) != Some(*dir)) {

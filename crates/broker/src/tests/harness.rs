@@ -121,13 +121,15 @@ impl Harness {
             hooks,
             at(0),
         );
-        Harness {
+        let harness = Harness {
             node,
             connection: connection(),
             client_id: "client".to_owned(),
             answers: Arc::default(),
             next_sequence: 0.into(),
-        }
+        };
+        harness.node.share.link.set(&harness.node);
+        harness
     }
 
     /// Opens a log for each partition that the image places here.

@@ -13,6 +13,8 @@ mod log_dirs;
 mod log_settings;
 mod metadata_settings;
 mod node_settings;
+mod share_group_settings;
+mod share_groups;
 mod topics;
 mod transaction_settings;
 mod transactions;

@@ -36,7 +36,7 @@ const SAFE_DOWNGRADE: i8 = 2;
 /// A node with a topic of two partitions, and the level of `transaction.version`.
 pub struct World {
     pub node: SteppedNode,
-    topic: Uuid,
+    pub topic: Uuid,
     /// The next sequence number, by partition.
     sequences: [i32; 2],
 }

@@ -1,4 +1,5 @@
 use super::consumer::ConsumerGroupConfig;
+use super::share::ShareGroupConfig;
 
 /// The settings of the group coordinator, as Kafka names them in `server.properties`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,7 @@ pub struct GroupCoordinatorConfig {
     /// `group.max.size`
     pub group_max_size: usize,
     pub consumer: ConsumerGroupConfig,
+    pub share: ShareGroupConfig,
 }
 
 impl Default for GroupCoordinatorConfig {
@@ -40,6 +42,7 @@ impl Default for GroupCoordinatorConfig {
             group_initial_rebalance_delay_ms: 3_000,
             group_max_size: i32::MAX as usize,
             consumer: ConsumerGroupConfig::default(),
+            share: ShareGroupConfig::default(),
         }
     }
 }

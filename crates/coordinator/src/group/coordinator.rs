@@ -84,7 +84,10 @@ impl GroupCoordinator {
             append_linger_ms: config.append_linger_ms,
             load_buffer_bytes: config.offsets_load_buffer_size,
         };
-        let metadata = Arc::new(SharedMetadata::new(config.consumer.assignment_interval_ms.default));
+        let metadata = Arc::new(SharedMetadata::new(
+            config.consumer.assignment_interval_ms.default,
+            config.share.assignment_interval_ms.default,
+        ));
         let of_shard = (Arc::clone(&config), Arc::clone(&metadata));
         let new_shard = move |_: &ottla_types::TopicPartition| {
             let (config, metadata) = &of_shard;
@@ -170,6 +173,14 @@ impl GroupCoordinator {
                 turn.reply_at_once(done, Ok(()));
             });
         }
+    }
+
+    pub(super) fn topic_id(&self, name: &str) -> Option<Uuid> {
+        Some(self.metadata.image().topics.by_name(name)?.id)
+    }
+
+    pub(super) fn topic_name(&self, id: Uuid) -> Option<String> {
+        Some(self.metadata.image().topics.by_id(id)?.name.to_string())
     }
 
     pub fn tick(&self, now: Now) {

@@ -47,6 +47,7 @@ impl GroupShard {
                     (group.kind.name(), state.name(), group.kind.name())
                 }
                 (_, StoredGroup::Consumer(group)) => ("consumer", group.state().name(), "consumer"),
+                (_, StoredGroup::Share(group)) => ("share", group.state_name(), "share"),
                 (Some(group), _) => (protocol_type(group), group.state().name(), "classic"),
                 (None, StoredGroup::Classic(stored)) => {
                     (stored.protocol_type.as_str(), ClassicState::Empty.name(), "classic")
@@ -76,7 +77,7 @@ impl GroupShard {
     fn describe_group(&self, turn: &GroupTurn<'_>, group_id: String, api_version: i16) -> DescribedGroup {
         match turn.committed.groups.get(group_id.as_str()) {
             None => not_found(api_version, format!("Group {group_id} not found."), group_id),
-            Some(StoredGroup::Foreign(_) | StoredGroup::Consumer(_)) => {
+            Some(StoredGroup::Foreign(_) | StoredGroup::Consumer(_) | StoredGroup::Share(_)) => {
                 not_found(api_version, format!("Group {group_id} is not a classic group."), group_id)
             }
             Some(stored) => match (self.live.get(group_id.as_str()), stored) {

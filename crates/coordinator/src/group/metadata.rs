@@ -15,12 +15,17 @@ use super::state::StoredGroup;
 pub(crate) struct SharedMetadata {
     image: Mutex<Arc<MetadataImage>>,
     consumer_assignment_interval_ms: AtomicI32,
+    share_assignment_interval_ms: AtomicI32,
 }
 
 impl SharedMetadata {
-    pub(crate) fn new(consumer_assignment_interval_ms: i32) -> SharedMetadata {
-        let consumer_assignment_interval_ms = AtomicI32::new(consumer_assignment_interval_ms);
-        SharedMetadata { image: Mutex::default(), consumer_assignment_interval_ms }
+    /// With the intervals of assignments in milliseconds.
+    pub(crate) fn new(of_consumer_groups_ms: i32, of_share_groups_ms: i32) -> SharedMetadata {
+        SharedMetadata {
+            image: Mutex::default(),
+            consumer_assignment_interval_ms: AtomicI32::new(of_consumer_groups_ms),
+            share_assignment_interval_ms: AtomicI32::new(of_share_groups_ms),
+        }
     }
 
     pub(crate) fn image(&self) -> Arc<MetadataImage> {
@@ -38,6 +43,15 @@ impl SharedMetadata {
 
     pub(crate) fn set_consumer_assignment_interval_ms(&self, interval_ms: i32) {
         self.consumer_assignment_interval_ms.store(interval_ms, Ordering::Relaxed);
+    }
+
+    /// `group.share.assignment.interval.ms`, which may change while the node runs.
+    pub(crate) fn share_assignment_interval_ms(&self) -> i32 {
+        self.share_assignment_interval_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_share_assignment_interval_ms(&self, interval_ms: i32) {
+        self.share_assignment_interval_ms.store(interval_ms, Ordering::Relaxed);
     }
 }
 
@@ -83,6 +97,9 @@ impl GroupShard {
         }
         self.freshness.forget_where(|group_id| match turn.state.groups.get(group_id) {
             Some(StoredGroup::Consumer(group)) => {
+                changed.names.iter().any(|name| group.subscribed().contains(name))
+            }
+            Some(StoredGroup::Share(group)) => {
                 changed.names.iter().any(|name| group.subscribed().contains(name))
             }
             _ => true,

@@ -4,7 +4,7 @@
 //! What always holds:
 //! - A committed offset is answered as such only when it lies below the high watermark.
 //! - All members of a stable generation have exactly what their leader assigned, and that is in the log.
-//! - Nothing of share and streams groups is ever written or taken back here.
+//! - Nothing of streams groups is ever written or taken back here.
 
 mod classic;
 mod config;
@@ -18,6 +18,7 @@ pub mod modern;
 mod offsets;
 mod record;
 mod shard;
+pub mod share;
 mod state;
 
 #[cfg(test)]
@@ -27,3 +28,4 @@ pub use config::GroupCoordinatorConfig;
 pub use consumer::{Bounded, ConsumerGroupConfig, MigrationPolicy};
 pub use context::RequestContext;
 pub use coordinator::{CONSUMER_OFFSETS_TOPIC, GroupCoordinator, GroupLoad};
+pub use share::{ShareGroupConfig, ShareGroups, ShareStates};

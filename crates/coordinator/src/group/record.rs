@@ -9,6 +9,7 @@ use ottla_wire::{Decoder, ErrorCode, Message};
 use tracing::warn;
 
 use super::consumer::record::{self as consumer, ConsumerRecord};
+use super::share::record::{self as share, ShareRecord};
 use crate::runtime::{DecodeError, EncodedRecord};
 
 const LEGACY_OFFSET_COMMIT: i16 = 0;
@@ -23,6 +24,7 @@ pub(crate) enum GroupRecord {
     OffsetCommit { key: OffsetCommitKey, value: Option<OffsetCommitValue> },
     GroupMetadata { group_id: String, value: Option<GroupMetadataValue> },
     Consumer(ConsumerRecord),
+    Share(ShareRecord),
     Foreign(ForeignRecord),
 }
 
@@ -37,7 +39,6 @@ pub(crate) struct ForeignRecord {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ForeignKind {
-    Share,
     Streams,
 }
 
@@ -53,14 +54,12 @@ impl ForeignKind {
     /// As ListGroups calls the type of such groups; their protocol type has the same name.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            ForeignKind::Share => "share",
             ForeignKind::Streams => "streams",
         }
     }
 
     fn of_record_type(record_type: i16) -> Option<ForeignKind> {
         match record_type {
-            9..=15 => Some(ForeignKind::Share),
             17..=23 => Some(ForeignKind::Streams),
             _ => None,
         }
@@ -81,6 +80,7 @@ pub(crate) fn encode(record: &GroupRecord) -> Result<EncodedRecord, ErrorCode> {
             (prefixed(GROUP_METADATA, &key, 0)?, value)
         }
         GroupRecord::Consumer(record) => return consumer::encode(record),
+        GroupRecord::Share(record) => return share::encode(record),
         // Other kinds of groups are only read.
         GroupRecord::Foreign(_) => return Err(ErrorCode::UnknownServerError),
     };
@@ -112,6 +112,9 @@ pub(crate) fn decode(key: Bytes, value: Option<Bytes>) -> Result<Option<GroupRec
         }
         _ if consumer::is_consumer_record(record_type) => {
             GroupRecord::Consumer(consumer::decode(record_type, reader, value)?)
+        }
+        _ if share::is_share_record(record_type) => {
+            GroupRecord::Share(share::decode(record_type, reader, value)?)
         }
         _ => {
             let Some(kind) = ForeignKind::of_record_type(record_type) else {
@@ -152,8 +155,8 @@ fn foreign(
     let mut string = || reader.string(false, "key").map_err(|error| failed(record_type, &error));
     let group_id = Arc::from(string()?);
     let subject = match record_type {
-        11 | 17 => ForeignSubject::Group,
-        10 | 19 => ForeignSubject::Member(Arc::from(string()?)),
+        17 => ForeignSubject::Group,
+        19 => ForeignSubject::Member(Arc::from(string()?)),
         _ => ForeignSubject::Other,
     };
     Ok(ForeignRecord { group_id, kind, subject, is_tombstone })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_metadata::MetadataImage;
-use ottla_types::Offset;
+use ottla_types::{MonoMs, Offset, Uuid};
 use ottla_wire::ErrorCode;
 
 use super::classic::{ClassicGroup, StaticReplacement};
@@ -15,6 +15,7 @@ use super::metadata::SharedMetadata;
 use super::modern::freshness::Freshness;
 use super::modern::topics::{TopicHashes, Topics};
 use super::record::{self, GroupRecord};
+use super::share::ShareGroup;
 use super::state::{GroupState, StoredGroup};
 use crate::runtime::{DecodeError, EncodedRecord, Producer, Shard, Turn};
 
@@ -32,6 +33,8 @@ pub(crate) struct GroupShard {
     pub(super) topics_changed_at: Offset,
     pub(super) freshness: Freshness,
     pub(super) topic_hashes: TopicHashes,
+    /// Since when the share coordinator is being told of partitions, by group.
+    pub(super) share_initializations: BTreeMap<Arc<str>, BTreeMap<(Uuid, i32), MonoMs>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +49,8 @@ pub(crate) enum GroupTimer {
     Session(Arc<str>, String),
     /// A member of a consumer group takes too long.
     Consumer(ConsumerTimer, Arc<str>, Arc<str>),
+    /// Nothing was heard of the member of a share group for too long.
+    Share(Arc<str>, Arc<str>),
 }
 
 pub(crate) enum GroupCompletion {
@@ -66,6 +71,8 @@ pub(crate) enum GroupCompletion {
     StaticMemberReplaced(Box<StaticReplacement>),
     /// The removal of a member of a consumer group that took too long.
     ConsumerRemoved(GroupTimer),
+    /// The removal of a member of a share group that was silent for too long.
+    ShareRemoved(GroupTimer),
     /// The change of a group's kind.
     Converted {
         group_id: Arc<str>,
@@ -78,6 +85,7 @@ pub(crate) enum Found<'a> {
     /// A classic group without members.
     Idle,
     Consumer(&'a Arc<ConsumerGroup>),
+    Share(&'a Arc<ShareGroup>),
     Foreign(&'a super::state::ForeignGroup),
     Nothing,
 }
@@ -92,6 +100,7 @@ impl GroupShard {
             topics_changed_at: Offset::UNKNOWN,
             freshness: Freshness::default(),
             topic_hashes: TopicHashes::default(),
+            share_initializations: BTreeMap::new(),
         }
     }
 
@@ -105,6 +114,7 @@ impl GroupShard {
         }
         match state.groups.get(group_id) {
             Some(StoredGroup::Consumer(group)) => Found::Consumer(group),
+            Some(StoredGroup::Share(group)) => Found::Share(group),
             Some(StoredGroup::Foreign(group)) => Found::Foreign(group),
             Some(_) => Found::Idle,
             None => Found::Nothing,
@@ -147,6 +157,7 @@ impl Shard for GroupShard {
         self.topics_changed_at = self.image.provenance.last_offset;
         self.revive_groups(turn);
         self.revive_consumer_groups(turn);
+        self.revive_share_groups(turn);
     }
 
     fn timer_fired(&mut self, turn: &mut GroupTurn<'_>, timer: GroupTimer) {
@@ -157,6 +168,9 @@ impl Shard for GroupShard {
             GroupTimer::Session(group_id, member_id) => self.session_expired(turn, &group_id, &member_id),
             GroupTimer::Consumer(timer, group_id, member_id) => {
                 self.consumer_timer_fired(turn, timer, &group_id, &member_id);
+            }
+            GroupTimer::Share(group_id, member_id) => {
+                self.share_session_expired(turn, &group_id, &member_id);
             }
         }
     }
@@ -179,6 +193,11 @@ impl Shard for GroupShard {
             GroupCompletion::ConsumerRemoved(timer) => {
                 if result.is_err() {
                     Self::consumer_removal_failed(turn, timer);
+                }
+            }
+            GroupCompletion::ShareRemoved(timer) => {
+                if result.is_err() {
+                    Self::share_removal_failed(turn, timer);
                 }
             }
             GroupCompletion::Converted { group_id } => self.converted(turn, &group_id, result),

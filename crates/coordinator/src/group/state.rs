@@ -10,6 +10,7 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use super::consumer::{ConsumerGroup, ConsumerRecord};
 use super::offsets::Offsets;
 use super::record::{ForeignKind, ForeignRecord, ForeignSubject, GroupRecord};
+use super::share::{ShareGroup, ShareRecord};
 use crate::runtime::Producer;
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +25,7 @@ pub(crate) enum StoredGroup {
     Simple,
     Classic(Arc<GroupMetadataValue>),
     Consumer(Arc<ConsumerGroup>),
+    Share(Arc<ShareGroup>),
     Foreign(ForeignGroup),
 }
 
@@ -59,6 +61,7 @@ impl GroupState {
                 None => {}
             },
             GroupRecord::Consumer(record) => self.replay_consumer(record),
+            GroupRecord::Share(record) => self.replay_share(record),
             GroupRecord::Foreign(record) => self.replay_foreign(record),
         }
     }
@@ -77,6 +80,24 @@ impl GroupState {
                 let mut group = ConsumerGroup::default();
                 group.replay(content);
                 self.groups.insert_mut(group_id, StoredGroup::Consumer(Arc::new(group)));
+            }
+        }
+    }
+
+    fn replay_share(&mut self, record: ShareRecord) {
+        let ShareRecord { group_id, content } = record;
+        let is_gone = content.is_tombstone_of_group();
+        match self.groups.get_mut(&group_id) {
+            Some(StoredGroup::Share(_)) if is_gone => {
+                self.groups.remove_mut(&group_id);
+            }
+            Some(StoredGroup::Share(group)) => Arc::make_mut(group).replay(content),
+            // It is of another kind by now, or gone.
+            _ if content.is_tombstone() => {}
+            _ => {
+                let mut group = ShareGroup::default();
+                group.replay(content);
+                self.groups.insert_mut(group_id, StoredGroup::Share(Arc::new(group)));
             }
         }
     }

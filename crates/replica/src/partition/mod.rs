@@ -22,6 +22,7 @@ use crate::assignment::Assignment;
 use crate::delayed::{DelayedDelete, DelayedFetch, DelayedProduce};
 use crate::high_watermark::{FollowerState, replicated_up_to};
 use crate::purgatory::Watchers;
+use crate::share::DelayedShareFetch;
 
 /// Told of a partition's progress, holding no lock of the partition's. A coordinator is told of its own topic's.
 pub trait PartitionListener: Send + Sync + std::fmt::Debug {
@@ -41,6 +42,7 @@ pub struct Partition {
     pub(crate) produces: Watchers<DelayedProduce>,
     pub(crate) fetches: Watchers<DelayedFetch>,
     pub(crate) deletes: Watchers<DelayedDelete>,
+    pub(crate) share_fetches: Watchers<DelayedShareFetch>,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,7 @@ impl Partition {
             produces: Watchers::default(),
             fetches: Watchers::default(),
             deletes: Watchers::default(),
+            share_fetches: Watchers::default(),
         }
     }
 

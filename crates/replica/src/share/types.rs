@@ -140,6 +140,8 @@ pub struct ShareSettings {
     pub delivery_count_limit: i16,
     /// `share.partition.max.record.locks`
     pub max_record_locks: i32,
+    /// `share.renew.acknowledge.enable`
+    pub may_renew: bool,
 }
 
 /// Consecutive records that stand alike, as the share coordinator keeps them.

@@ -38,7 +38,7 @@ impl GroupShard {
             }
             // An empty one becomes a classic group, if somebody new comes.
             Found::Consumer(_) => false,
-            Found::Foreign(_) => {
+            Found::Foreign(_) | Found::Share(_) => {
                 turn.reply(responder, errors::join(ErrorCode::InconsistentGroupProtocol, ""));
                 return;
             }

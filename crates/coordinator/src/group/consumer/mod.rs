@@ -20,7 +20,7 @@ mod member;
 mod migration;
 mod reconcile;
 pub(crate) mod record;
-mod refusal;
+pub(crate) mod refusal;
 mod regex;
 mod settings;
 mod timers;

@@ -97,6 +97,7 @@ impl GroupShard {
                 });
                 group.validate_commit(by, partitions)
             }
+            Found::Share(_) => Err(ErrorCode::GroupIdNotFound),
             Found::Foreign(group) => validate_foreign_commit(group, request),
             Found::Idle if generation_id < 0 => Ok(()),
             Found::Idle => Err(ErrorCode::UnknownMemberId),
@@ -148,7 +149,6 @@ fn validate_member_commit(group: &ClassicGroup, request: &OffsetCommitRequest) -
 /// Groups of other kinds take commits from outside while they have no members.
 fn validate_foreign_commit(group: &ForeignGroup, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
     match group.kind {
-        ForeignKind::Share => Err(ErrorCode::GroupIdNotFound),
         ForeignKind::Streams => {
             if request.generation_id_or_member_epoch < 0 && group.members.is_empty() {
                 Ok(())

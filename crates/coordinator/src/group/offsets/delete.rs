@@ -29,7 +29,7 @@ impl GroupShard {
             Found::Live(group) if !group.is_in(ClassicState::Empty) && !group.uses_consumer_protocol() => {
                 Some(ErrorCode::NonEmptyGroup)
             }
-            Found::Foreign(_) | Found::Nothing => Some(ErrorCode::GroupIdNotFound),
+            Found::Foreign(_) | Found::Share(_) | Found::Nothing => Some(ErrorCode::GroupIdNotFound),
             Found::Live(_) | Found::Idle | Found::Consumer(_) => None,
         };
         if let Some(code) = refusal {
@@ -92,7 +92,8 @@ impl GroupShard {
             }
             Found::Idle => {}
             Found::Consumer(group) if !group.is_empty() => return Err(ErrorCode::NonEmptyGroup),
-            Found::Consumer(_) => {}
+            Found::Share(group) if !group.is_empty() => return Err(ErrorCode::NonEmptyGroup),
+            Found::Consumer(_) | Found::Share(_) => {}
             Found::Foreign(_) | Found::Nothing => return Err(ErrorCode::GroupIdNotFound),
         }
         info!(group = group_id, "a group is deleted");
@@ -101,6 +102,8 @@ impl GroupShard {
         }
         if let Some(StoredGroup::Consumer(group)) = turn.state.groups.get(group_id) {
             removal(group_id, group).finish(turn);
+        } else if let Some(StoredGroup::Share(_)) = turn.state.groups.get(group_id) {
+            GroupShard::remove_share_group(turn, group_id);
         } else {
             turn.record(GroupRecord::GroupMetadata { group_id: group_id.to_owned(), value: None });
         }
@@ -115,6 +118,8 @@ impl GroupShard {
         for (group_id, partition) in turn.state.offsets.of_topics(topics) {
             turn.record(tombstone(&group_id, &partition));
         }
+        let ids: Vec<Uuid> = topics.iter().map(|(_, id)| *id).collect();
+        self.share_topics_deleted(turn, &ids);
     }
 }
 

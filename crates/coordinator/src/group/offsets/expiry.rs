@@ -52,7 +52,7 @@ impl GroupShard {
             (None, StoredGroup::Classic(stored)) if stored.protocol_type.is_empty() => Retention::SinceCommit,
             (None, StoredGroup::Classic(stored)) => since(Timestamp(stored.current_state_timestamp)),
             // What its members subscribe to is not known here.
-            (None, StoredGroup::Foreign(_)) => return,
+            (None, StoredGroup::Foreign(_) | StoredGroup::Share(_)) => return,
         };
         let offsets = &turn.state.offsets;
         let mut all_expired = true;

@@ -6,7 +6,6 @@ use ottla_wire::messages::offset_fetch_response::{
 };
 
 use super::CommittedOffset;
-use crate::group::record::ForeignKind;
 use crate::group::state::{GroupState, StoredGroup};
 
 /// What the group has committed, as `state` says. With `require_stable`, partitions with offsets in an open transaction
@@ -19,7 +18,7 @@ pub(crate) fn fetch_offsets(
     let group_id = request.group_id;
     let mut is_readable = true;
     match state.groups.get(group_id.as_str()) {
-        Some(StoredGroup::Foreign(group)) if group.kind == ForeignKind::Share => is_readable = false,
+        Some(StoredGroup::Share(_)) => is_readable = false,
         Some(StoredGroup::Consumer(group)) => {
             group.validate_fetch(request.member_id.as_deref(), request.member_epoch)?;
         }

@@ -88,6 +88,8 @@ impl GroupShard {
                 })
             }
             Found::Foreign(group) => validate_foreign(group, request),
+            // There are no offsets to commit: the share coordinator keeps where they stand.
+            Found::Share(_) => Err(ErrorCode::GroupIdNotFound),
             Found::Idle if request.generation_id < 0 => Ok(()),
             Found::Idle => Err(ErrorCode::UnknownMemberId),
             Found::Nothing if request.generation_id < 0 => {
@@ -127,7 +129,6 @@ fn validate_member(group: &ClassicGroup, request: &TxnOffsetCommitRequest) -> Re
 /// Groups of other kinds take commits from outside while they have no members.
 fn validate_foreign(group: &ForeignGroup, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
     match group.kind {
-        ForeignKind::Share => Err(ErrorCode::GroupIdNotFound),
         ForeignKind::Streams => {
             if request.generation_id < 0 && group.members.is_empty() {
                 Ok(())

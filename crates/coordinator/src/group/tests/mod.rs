@@ -8,6 +8,7 @@ mod leave;
 mod listing;
 mod offsets;
 mod records;
+mod share;
 mod simulation;
 mod static_members;
 mod sync;

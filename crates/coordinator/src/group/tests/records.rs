@@ -5,6 +5,7 @@ use ottla_wire::messages::OffsetCommitRequest;
 
 use super::offsets::{commit, commit_request, send_commit};
 use super::*;
+use crate::group::share::record::{ShareContent, ShareRecord, encode};
 use crate::runtime::{EncodedRecord, StoredContent};
 
 fn hex(bytes: &[u8]) -> String {
@@ -39,17 +40,20 @@ pub(super) fn offset_record(group_id: &str, partition: i32, offset: i64) -> Enco
 /// is yet to be invented.
 pub(super) fn foreign_records() -> Vec<EncodedRecord> {
     let some = || Some(Bytes::from_static(&[0, 0, 1, 2, 3]));
-    let record = |key: Bytes, value: Option<Bytes>| EncodedRecord { key, value };
+    let share = |group_id: &str, content| {
+        encode(&ShareRecord { group_id: Arc::from(group_id), content }).expect("it encodes")
+    };
+    let member = |value| ShareContent::Member(Arc::from("member"), value);
     vec![
-        record(key(11, &["s"]), some()),
-        record(key(10, &["s", "member"]), some()),
-        record(key(10, &["s", "member"]), None),
-        record(key(17, &["st"]), some()),
-        record(key(11, &["gone"]), some()),
-        record(key(10, &["gone", "member"]), some()),
-        record(key(10, &["gone", "member"]), None),
-        record(key(11, &["gone"]), None),
-        record(key(99, &["future"]), some()),
+        share("s", ShareContent::Group(Some(Default::default()))),
+        share("s", member(Some(Box::default()))),
+        share("s", member(None)),
+        EncodedRecord { key: key(17, &["st"]), value: some() },
+        share("gone", ShareContent::Group(Some(Default::default()))),
+        share("gone", member(Some(Box::default()))),
+        share("gone", member(None)),
+        share("gone", ShareContent::Group(None)),
+        EncodedRecord { key: key(99, &["future"]), value: some() },
     ]
 }
 

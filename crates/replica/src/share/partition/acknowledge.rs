@@ -87,7 +87,8 @@ impl SharePartition {
             let is_held = run.state == RecordState::Acquired
                 && run.pending.is_none()
                 && run.lock.as_ref().is_some_and(|lock| lock.member == *member);
-            if !is_held {
+            let asks_too_much = !self.settings.may_renew && batch.types.contains(&AcknowledgeType::Renew);
+            if !is_held || asks_too_much {
                 return Err(ErrorCode::InvalidRecordState);
             }
             push_steps(batch, from.max(first), run.last.min(batch.last_offset), steps)?;

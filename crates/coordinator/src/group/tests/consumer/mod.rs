@@ -25,14 +25,14 @@ const REBALANCE_MS: i32 = 60_000;
 
 type Owned = BTreeMap<Uuid, BTreeSet<i32>>;
 
-fn topic_id(name: &str) -> Uuid {
+pub(super) fn topic_id(name: &str) -> Uuid {
     let mut id = [0; 16];
     id[..name.len()].copy_from_slice(name.as_bytes());
     Uuid(id)
 }
 
 impl Rig {
-    fn replay_metadata(&self, records: &[MetadataRecord]) {
+    pub(super) fn replay_metadata(&self, records: &[MetadataRecord]) {
         let mut image = (**self.image.borrow()).clone();
         let mut changes = Changes::default();
         for record in records {
@@ -43,7 +43,7 @@ impl Rig {
     }
 
     /// Creates the topic, or lets it grow.
-    fn topic(&self, name: &str, partitions: i32) {
+    pub(super) fn topic(&self, name: &str, partitions: i32) {
         let topic_id = topic_id(name);
         let known = self.image.borrow().topics.by_id(topic_id).map(|topic| topic.partitions.len() as i32);
         let mut records = Vec::new();
@@ -64,7 +64,7 @@ impl Rig {
         self.replay_metadata(&records);
     }
 
-    fn delete_topic(&self, name: &str) {
+    pub(super) fn delete_topic(&self, name: &str) {
         let record = RemoveTopicRecord { topic_id: topic_id(name), ..RemoveTopicRecord::default() };
         self.replay_metadata(&[MetadataRecord::RemoveTopic(record)]);
     }
@@ -87,7 +87,7 @@ impl Rig {
     }
 
     /// The state of the group, as it is listed.
-    fn listed_state(&self) -> String {
+    pub(super) fn listed_state(&self) -> String {
         let listed = listing::list(self, &[], &[]);
         listed.into_iter().find(|(id, ..)| id == GROUP).map(|(.., state)| state).unwrap_or_default()
     }

@@ -126,6 +126,18 @@ fn a_lock_that_runs_out_gives_the_record_to_somebody_else() {
 }
 
 #[test]
+fn a_group_may_leave_no_time_beyond_the_first() {
+    let mut bench = Bench::new();
+    bench.fetch("a", 100, &[(0, 4)]);
+    bench.partition.set_settings(ShareSettings { may_renew: false, ..settings() });
+    assert_eq!(
+        bench.acknowledge("a", &[acknowledgement(0, 4, &[Renew])]),
+        Err(ErrorCode::InvalidRecordState)
+    );
+    assert!(bench.acknowledge("a", &[acknowledgement(0, 4, &[Accept])]).is_ok());
+}
+
+#[test]
 fn a_lock_that_runs_out_while_an_acknowledgement_waits_counts_if_that_fails() {
     for (result, at_0) in [(Ok(()), None), (Err(ErrorCode::UnknownServerError), Some((Available, 1, false)))]
     {

@@ -12,7 +12,12 @@ use crate::share::types::*;
 pub(super) const LOCK_MS: u64 = 30_000;
 
 pub(super) fn settings() -> ShareSettings {
-    ShareSettings { record_lock_duration_ms: LOCK_MS as i32, delivery_count_limit: 5, max_record_locks: 200 }
+    ShareSettings {
+        record_lock_duration_ms: LOCK_MS as i32,
+        delivery_count_limit: 5,
+        max_record_locks: 200,
+        may_renew: true,
+    }
 }
 
 pub(super) fn limits(mode: AcquireMode, max_records: i32) -> AcquireLimits {

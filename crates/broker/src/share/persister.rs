@@ -1,0 +1,157 @@
+//! From share partitions, and the group coordinator, to the share coordinator, wherever it is. What fails because the
+//! coordinator is not there yet is tried again.
+
+use std::sync::Arc;
+
+use ottla_coordinator::share_state::{
+    Outcome, SHARE_GROUP_STATE_TOPIC, ShareCoordinator, SharePartitionKey, ShareStateError, StateBatch,
+    WriteState,
+};
+use ottla_replica::share::{
+    Persisted, PersistedBatch, PersistedState, Persister, RecordState, SharePartitionId, StateWrite,
+};
+use ottla_types::{Now, Offset, Timestamp};
+use ottla_wire::ErrorCode;
+
+use super::NodeLink;
+use crate::node::Node;
+
+/// About 25 s together.
+const ATTEMPTS: u32 = 8;
+const FIRST_BACKOFF_MS: i64 = 100;
+
+/// What a call does at each attempt.
+type Attempt<T> =
+    Arc<dyn Fn(&ShareCoordinator, SharePartitionKey, Now, Box<dyn FnOnce(Outcome<T>) + Send>) + Send + Sync>;
+
+/// A call of the share coordinator about one share partition.
+pub(crate) struct RetriedCall<T> {
+    pub key: SharePartitionKey,
+    pub attempt: Attempt<T>,
+    pub done: Box<dyn FnOnce(Outcome<T>, Now) + Send>,
+}
+
+impl<T: Send + 'static> RetriedCall<T> {
+    pub fn start(self, node: &Arc<Node>, now: Now) {
+        self.run(node, now, 1);
+    }
+
+    fn run(self, node: &Arc<Node>, now: Now, attempt: u32) {
+        if let Err(code) = find_coordinator(node, &self.key, now) {
+            return self.finish(node, Err(ShareStateError::of(code)), now, attempt);
+        }
+        let act = Arc::clone(&self.attempt);
+        let (node_after, key) = (Arc::clone(node), self.key.clone());
+        let answered = Box::new(move |outcome| self.finish(&node_after, outcome, now, attempt));
+        act(&node.share.coordinator, key, now, answered);
+    }
+
+    fn finish(self, node: &Arc<Node>, outcome: Outcome<T>, now: Now, attempt: u32) {
+        match outcome {
+            Err(error) if attempt < ATTEMPTS && is_passing(error.code) => {
+                let backoff_ms = FIRST_BACKOFF_MS << (attempt - 1);
+                let then = Now {
+                    wall: Timestamp(now.wall.value() + backoff_ms),
+                    mono: now.mono.plus_ms(backoff_ms),
+                };
+                let again = Arc::clone(node);
+                node.deadlines.add(then.mono, move || self.run(&again, then, attempt + 1));
+                (node.hooks.wake_at)(then.mono);
+            }
+            outcome => (self.done)(outcome, now),
+        }
+    }
+}
+
+/// Whether the coordinator may answer otherwise in a moment.
+fn is_passing(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::CoordinatorLoadInProgress
+            | ErrorCode::CoordinatorNotAvailable
+            | ErrorCode::NotCoordinator
+            | ErrorCode::NetworkException
+    )
+}
+
+/// Whether this node coordinates the key. The coordinator's topic is made by the first who asks.
+fn find_coordinator(node: &Arc<Node>, key: &SharePartitionKey, now: Now) -> Result<(), ErrorCode> {
+    let unavailable = ErrorCode::CoordinatorNotAvailable;
+    let partition = node.share.coordinator.partition_for(&key.to_string()).ok_or(unavailable)?;
+    let image = node.metadata.image();
+    let Some(topic) = image.topics.by_name(SHARE_GROUP_STATE_TOPIC) else {
+        node.create_internal_topic(SHARE_GROUP_STATE_TOPIC, now);
+        return Err(unavailable);
+    };
+    let registration = topic.partitions.get(&partition).ok_or(unavailable)?;
+    if registration.leader == node.identity.node_id { Ok(()) } else { Err(ErrorCode::NotCoordinator) }
+}
+
+/// The share coordinator as share partitions see it.
+pub(super) struct NodePersister(pub Arc<NodeLink>);
+
+impl Persister for NodePersister {
+    fn read(&self, id: &SharePartitionId, leader_epoch: i32, now: Now, done: Persisted<PersistedState>) {
+        let Some(node) = self.0.get() else { return done(Err(ErrorCode::CoordinatorNotAvailable), now) };
+        let call = RetriedCall {
+            key: key(id),
+            attempt: Arc::new(move |coordinator, key, now, reply| {
+                coordinator.read(key, leader_epoch, now, reply);
+            }),
+            done: Box::new(move |outcome, now| {
+                let state = outcome.map_err(|error| error.code).and_then(|state| {
+                    let batches = state.batches.iter().map(read_batch).collect::<Option<Vec<_>>>();
+                    Ok(PersistedState {
+                        state_epoch: state.state_epoch,
+                        start_offset: (state.start_offset >= 0).then_some(Offset(state.start_offset)),
+                        batches: batches.ok_or(ErrorCode::UnknownServerError)?,
+                    })
+                });
+                done(state, now);
+            }),
+        };
+        call.start(&node, now);
+    }
+
+    fn write(&self, id: &SharePartitionId, write: StateWrite, now: Now, done: Persisted<()>) {
+        let Some(node) = self.0.get() else { return done(Err(ErrorCode::CoordinatorNotAvailable), now) };
+        let data = WriteState {
+            state_epoch: write.state_epoch,
+            leader_epoch: write.leader_epoch,
+            start_offset: write.start_offset.value(),
+            delivery_complete_count: write.delivery_complete_count,
+            batches: write.batches.iter().map(written_batch).collect(),
+        };
+        let call = RetriedCall {
+            key: key(id),
+            attempt: Arc::new(move |coordinator, key, now, reply| {
+                coordinator.write(key, data.clone(), now, reply);
+            }),
+            done: Box::new(move |outcome, now| done(outcome.map_err(|error| error.code), now)),
+        };
+        call.start(&node, now);
+    }
+}
+
+fn key(id: &SharePartitionId) -> SharePartitionKey {
+    SharePartitionKey { group_id: Arc::clone(&id.group_id), topic_id: id.topic_id, partition: id.partition }
+}
+
+/// None for a state that there is not.
+fn read_batch(batch: &StateBatch) -> Option<PersistedBatch> {
+    Some(PersistedBatch {
+        first_offset: Offset(batch.first_offset),
+        last_offset: Offset(batch.last_offset),
+        state: RecordState::from_code(batch.delivery_state)?,
+        delivery_count: batch.delivery_count,
+    })
+}
+
+fn written_batch(batch: &PersistedBatch) -> StateBatch {
+    StateBatch {
+        first_offset: batch.first_offset.value(),
+        last_offset: batch.last_offset.value(),
+        delivery_state: batch.state.code(),
+        delivery_count: batch.delivery_count,
+    }
+}

@@ -1,0 +1,187 @@
+use ottla_wire::messages::ShareGroupDescribeRequest;
+use ottla_wire::messages::share_group_describe_response::Group;
+
+use super::*;
+
+fn describe(rig: &ShareRig, group_id: &str) -> Group {
+    let request = ShareGroupDescribeRequest {
+        group_ids: vec![group_id.to_owned()],
+        ..ShareGroupDescribeRequest::default()
+    };
+    let answer = Answer::of(|reply| rig.api.describe(rig.rig.context(1), request, reply)).now();
+    answer.groups[0].clone()
+}
+
+#[test]
+fn nothing_is_given_out_that_the_share_coordinator_does_not_know() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 3);
+    rig.states.hold();
+    let mut a = Member::new("a", &["t", "unknown"]);
+    a.beat(&rig);
+    assert_eq!((a.epoch, a.partitions("t")), (1, vec![]));
+    rig.rig.pass(ASSIGNMENT_INTERVAL_MS);
+    a.beat(&rig);
+    assert_eq!((a.epoch, a.partitions("t")), (1, vec![]), "it is being initialized");
+    rig.states.release();
+    assert_eq!(rig.known().values().copied().collect::<Vec<_>>(), [(1, -1); 3], "the epoch of the group");
+    a.beat(&rig);
+    assert_eq!((a.epoch, a.partitions("t")), (2, vec![0, 1, 2]));
+    let again = rig.beat(a.request());
+    assert_eq!((again.member_epoch, again.assignment, again.heartbeat_interval_ms), (2, None, 5_000));
+    assert_eq!(rig.taken_over().group(), rig.group());
+}
+
+#[test]
+fn every_member_has_something_and_the_last_one_leaves_an_empty_group() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 2);
+    let mut members: Vec<Member> = ["a", "b", "c"].iter().map(|id| rig.member_of(id, "t")).collect();
+    for member in &mut members {
+        member.beat(&rig);
+        assert_eq!(member.partitions("t").len(), 1, "{member:?}");
+    }
+    let described = describe(&rig, GROUP);
+    assert_eq!((described.group_state.as_str(), described.assignor_name.as_str()), ("Stable", "simple"));
+    assert_eq!((described.group_epoch, described.assignment_epoch), (rig.group().epoch, rig.group().epoch));
+    let ids: Vec<&str> = described.members.iter().map(|member| member.member_id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "c"]);
+    assert_eq!(described.members[0].assignment.topic_partitions[0].topic_name, "t");
+    for member in &members {
+        let left = rig.beat(beat_request(&member.member_id, LEAVE));
+        assert_eq!((left.error_code, left.member_epoch), (0, LEAVE));
+    }
+    assert_eq!(describe(&rig, GROUP).group_state, "Empty");
+    assert_eq!(describe(&rig, "other").error_code, ErrorCode::GroupIdNotFound.code());
+    assert_eq!(rig.rig.listed_state(), "Empty");
+    assert_eq!(rig.taken_over().group(), rig.group());
+}
+
+#[test]
+fn who_says_nothing_for_too_long_is_removed() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 2);
+    let mut a = rig.member_of("a", "t");
+    let b = rig.member_of("b", "t");
+    rig.rig.pass(SHARE_SESSION_MS / 2);
+    a.beat(&rig);
+    rig.rig.pass(SHARE_SESSION_MS / 2 + 1);
+    assert_eq!(rig.refused(b.request()), ErrorCode::UnknownMemberId);
+    a.beat(&rig);
+    assert_eq!(a.partitions("t"), [0, 1]);
+}
+
+#[test]
+fn a_coordinator_that_takes_over_waits_for_the_members() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 1);
+    let mut a = rig.member_of("a", "t");
+    let taken = rig.taken_over();
+    taken.rig.pass(SHARE_SESSION_MS - 1);
+    a.beat(&taken);
+    assert_eq!(a.partitions("t"), [0]);
+    let taken = taken.taken_over();
+    taken.rig.pass(SHARE_SESSION_MS + 1);
+    assert!(taken.group().is_empty());
+}
+
+#[test]
+fn epochs_are_fenced() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 1);
+    let a = rig.member_of("a", "t");
+    assert_eq!(a.epoch, 2);
+    assert_eq!(rig.refused(beat_request("b", 1)), ErrorCode::UnknownMemberId);
+    assert_eq!(rig.refused(beat_request("b", LEAVE)), ErrorCode::UnknownMemberId);
+    assert_eq!(rig.refused(beat_request("a", 3)), ErrorCode::FencedMemberEpoch);
+    let behind = rig.beat(beat_request("a", 1));
+    assert_eq!((behind.error_code, behind.member_epoch), (0, 2), "it may have missed an answer");
+    rig.member_of("b", "t");
+    let ahead = rig.beat(a.request()).member_epoch;
+    assert!(ahead > 2);
+    assert_eq!(rig.refused(beat_request("a", 1)), ErrorCode::FencedMemberEpoch);
+    let other = ShareGroupHeartbeatRequest { group_id: "other".to_owned(), ..beat_request("a", 1) };
+    assert_eq!(rig.refused(other), ErrorCode::GroupIdNotFound);
+}
+
+#[test]
+fn what_no_member_could_mean_is_refused() {
+    let rig = ShareRig::new();
+    let joins = || Member::new("a", &["t"]).request();
+    let refused = [
+        ShareGroupHeartbeatRequest { group_id: " ".to_owned(), ..joins() },
+        ShareGroupHeartbeatRequest { member_id: String::new(), ..joins() },
+        ShareGroupHeartbeatRequest { rack_id: Some(String::new()), ..joins() },
+        ShareGroupHeartbeatRequest { member_epoch: -2, ..joins() },
+        ShareGroupHeartbeatRequest { subscribed_topic_names: None, ..joins() },
+        ShareGroupHeartbeatRequest { subscribed_topic_names: Some(Vec::new()), ..joins() },
+    ];
+    for request in refused {
+        assert_eq!(rig.refused(request.clone()), ErrorCode::InvalidRequest, "{request:?}");
+    }
+    let mut config = config();
+    config.share.max_size = 1;
+    let rig = ShareRig::with_config(config);
+    rig.member_of("a", "t").beat(&rig);
+    assert_eq!(rig.refused(Member::new("b", &["t"]).request()), ErrorCode::GroupMaxSizeReached);
+    let classic = ShareRig::new();
+    classic.rig.stable_group(1);
+    assert_eq!(classic.refused(Member::new("b", &["t"]).request()), ErrorCode::GroupIdNotFound);
+}
+
+#[test]
+fn an_initialization_that_fails_is_begun_again() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 2);
+    *rig.states.failures.lock() = vec![ErrorCode::NotCoordinator, ErrorCode::CoordinatorNotAvailable];
+    let mut a = Member::new("a", &["t"]);
+    a.beat(&rig);
+    assert!(rig.known().is_empty());
+    rig.rig.pass(ASSIGNMENT_INTERVAL_MS);
+    a.beat(&rig);
+    assert_eq!(rig.known().len(), 2);
+    rig.rig.pass(ASSIGNMENT_INTERVAL_MS);
+    a.beat(&rig);
+    assert_eq!(a.partitions("t"), [0, 1]);
+}
+
+#[test]
+fn an_initialization_without_an_answer_is_begun_again_after_a_while() {
+    // `group.share.initialize.retry.interval.ms`
+    for (retry_ms, expected) in [(30_000, [1, 1, 1, 2]), (15_000, [1, 1, 2, 2])] {
+        let mut config = config();
+        config.share.initialize_retry_interval_ms = retry_ms;
+        let rig = ShareRig::with_config(config);
+        rig.rig.topic("t", 1);
+        rig.states.hold();
+        let mut a = Member::new("a", &["t"]);
+        let mut counts = Vec::new();
+        for _ in 0..4 {
+            a.beat(&rig);
+            counts.push(rig.states.held.lock().as_ref().unwrap().len());
+            rig.rig.pass(10_000);
+        }
+        assert_eq!(counts, expected);
+    }
+}
+
+#[test]
+fn topics_grow_and_go() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 1);
+    let mut a = rig.member_of("a", "t");
+    rig.rig.topic("t", 3);
+    for _ in 0..3 {
+        rig.rig.pass(ASSIGNMENT_INTERVAL_MS);
+        a.beat(&rig);
+    }
+    assert_eq!(a.partitions("t"), [0, 1, 2]);
+    rig.delete_topic("t");
+    for _ in 0..3 {
+        rig.rig.pass(ASSIGNMENT_INTERVAL_MS);
+        a.beat(&rig);
+    }
+    assert!(a.owned.is_empty());
+    assert!(rig.group().topics.all_partitions().is_empty());
+    assert_eq!(rig.taken_over().group(), rig.group());
+}
