@@ -210,8 +210,13 @@ impl Node {
         this_broker: BTreeMap<String, String>,
     ) {
         let mut layers = self.dynamic_config.write();
+        let known = layers.not_acted_on();
         layers.set_all_brokers(all_brokers);
         layers.set_this_broker(this_broker);
+        let waiting = layers.not_acted_on();
+        if waiting.difference(&known).next().is_some() {
+            tracing::warn!(settings = ?waiting, "set at run time, but nothing acts on these settings yet");
+        }
         let effective = Arc::new(layers.effective());
         drop(layers);
         self.effective_config.store(Arc::clone(&effective));

@@ -4,7 +4,7 @@
 //! dynamic value also silences the other keys that say the same in another unit. What a layer may not hold, or holds
 //! wrongly, counts as not set: it comes from the metadata log, where other programs write too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::alter;
 use crate::config::{Config, Setting, Source};
@@ -41,6 +41,16 @@ impl DynamicConfig {
     /// What the node started with.
     pub fn fixed(&self) -> &Config {
         &self.fixed
+    }
+
+    /// What is set at run time, to something else than its default, and nothing acts on yet.
+    pub fn not_acted_on(&self) -> BTreeSet<&'static str> {
+        let set = self.all_brokers.iter().chain(&self.this_broker);
+        let waiting = set.filter_map(|(name, text)| {
+            let row = broker_row(name).filter(|row| !row.acted_on)?;
+            (validate::parse(row, text).ok() != row.default_value()).then_some(row.name)
+        });
+        waiting.collect()
     }
 
     /// What the node runs with.

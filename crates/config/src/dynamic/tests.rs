@@ -79,3 +79,21 @@ fn a_listener_sees_what_is_set_for_it() {
         "{wrong}"
     );
 }
+
+#[test]
+fn what_is_set_at_run_time_and_not_acted_on_is_known() {
+    let mut layers = DynamicConfig::new(Config::of_pairs([]).unwrap());
+    let map = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect::<Overrides>()
+    };
+    layers.set_all_brokers(map(&[
+        ("quota.window.num", "11"),
+        ("background.threads", "11"),
+        ("log.retention.ms", "5"),
+    ]));
+    layers.set_this_broker(map(&[("listener.name.a.ssl.client.auth", "required"), ("no.such.key", "1")]));
+    assert_eq!(
+        layers.not_acted_on().into_iter().collect::<Vec<_>>(),
+        ["background.threads", "ssl.client.auth"]
+    );
+}

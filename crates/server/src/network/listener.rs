@@ -214,6 +214,19 @@ mod tests {
     }
 
     #[test]
+    fn as_many_connections_wait_to_be_accepted_as_are_set() {
+        let waiting = |listen_backlog| {
+            let settings = SocketSettings { send_buffer_bytes: -1, receive_buffer_bytes: -1, listen_backlog };
+            let listener = bound(settings);
+            let address = listener.local_addr().unwrap();
+            let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok();
+            (0..10).map_while(connect).collect::<Vec<_>>().len()
+        };
+        // Linux lets one more wait than it is told.
+        assert_eq!((waiting(2), waiting(5)), (3, 6));
+    }
+
+    #[test]
     fn buffers_have_the_sizes_that_are_set() {
         let settings = |bytes| SocketSettings {
             send_buffer_bytes: bytes,
