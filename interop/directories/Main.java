@@ -7,8 +7,8 @@ import java.util.Map;
  * Fills brokers with everything that a data directory can hold, and tells what clients see of it.
  *
  * Reads commands from standard input and answers each with a line of JSON: open ADDRESS, close; fill, more, extras [SASL-ADDRESS], seen,
- * seen-extras, abort-open; begin-transaction, end-transaction commit|abort. What is open lives longer than a single broker: its idempotent producers go on where they were while the broker at
- * the same address is exchanged.
+ * seen-extras, abort-open; begin-transaction, end-transaction commit|abort. What is open lives longer than a single broker: its idempotent
+ * producers go on where they were while the broker at the same address is exchanged.
  */
 public final class Main {
     private static final class Session implements AutoCloseable {
