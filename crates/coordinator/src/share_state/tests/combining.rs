@@ -1,3 +1,4 @@
+use ottla_testkit::cases;
 use proptest::prelude::*;
 
 use super::{StateBatch, batch, combine};
@@ -40,7 +41,7 @@ fn some_batches() -> impl Strategy<Value = Vec<StateBatch>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn every_offset_has_the_best_of_what_covers_it(so_far in some_batches(), new in some_batches(), start in -1..40i64) {

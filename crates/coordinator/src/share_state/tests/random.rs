@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use ottla_testkit::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -174,7 +175,7 @@ fn prune(fixture: &Fixture) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn the_state_is_that_of_the_model(steps in steps(), interval in 0..4u32) {

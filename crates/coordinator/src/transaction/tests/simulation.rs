@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_testkit::cases;
 use ottla_types::Offset;
 use proptest::prelude::*;
 
@@ -427,7 +428,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..ProptestConfig::with_cases(30) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..cases(30) })]
 
     #[test]
     fn whatever_happens(seed in any::<u64>()) {

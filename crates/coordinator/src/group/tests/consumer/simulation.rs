@@ -2,6 +2,7 @@
 //! topics that come, grow and go; a log that fails, commits late and changes its leader at any record: from one seed.
 //! What must hold is checked after every step.
 
+use ottla_testkit::cases;
 use proptest::prelude::*;
 
 use super::super::simulation::Choices;
@@ -15,6 +16,8 @@ struct Client {
     /// What it has in hand, which may be more than it was told to have: it is slow.
     in_hand: Owned,
     waiting: Option<Answer<ConsumerGroupHeartbeatResponse>>,
+    /// Its last heartbeat failed, and may have been acted on all the same.
+    is_uncertain: bool,
     is_leaving: bool,
     lives: usize,
     number: usize,
@@ -35,6 +38,7 @@ impl Client {
             consumer: Consumer::default(),
             in_hand: Owned::new(),
             waiting: None,
+            is_uncertain: false,
             is_leaving: false,
             lives: 0,
             number,
@@ -56,13 +60,15 @@ impl Client {
         };
         self.in_hand.clear();
         self.waiting = None;
+        self.is_uncertain = false;
         self.is_leaving = false;
     }
 
     /// Gives up what is not its own any more, and begins with what is new; but not while a heartbeat is under way that
-    /// says that it has not: the coordinator might give it to somebody else.
+    /// says that it has not, nor after one of which it doesn't know what became: the coordinator might give it to
+    /// somebody else.
     fn work(&mut self) {
-        if self.waiting.is_none() {
+        if self.waiting.is_none() && !self.is_uncertain {
             self.in_hand = self.consumer.owned.clone();
             return;
         }
@@ -222,7 +228,9 @@ impl World {
                 continue;
             }
             // A client that is told that it is unknown gives everything up before it does anything else.
-            match client.consumer.take(&response) {
+            let code = client.consumer.take(&response);
+            client.is_uncertain = code != ErrorCode::None;
+            match code {
                 ErrorCode::FencedMemberEpoch | ErrorCode::UnknownMemberId | ErrorCode::GroupIdNotFound => {
                     client.in_hand.clear();
                 }
@@ -341,7 +349,7 @@ fn check_owners(group: &ConsumerGroup) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..ProptestConfig::with_cases(40) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..cases(40) })]
 
     #[test]
     fn whatever_happens(seed in any::<u64>()) {

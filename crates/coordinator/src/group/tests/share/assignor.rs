@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ottla_testkit::cases;
 use ottla_types::Uuid;
 use proptest::prelude::*;
 
@@ -84,7 +85,7 @@ fn members() -> impl Strategy<Value = Vec<(String, BTreeSet<u8>)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn everything_is_somebodys_and_loads_are_even(

@@ -1,6 +1,7 @@
 //! Random histories of a share group: whatever happens, what was written is what is read back, and in the end everything
 //! that there is belongs to somebody.
 
+use ottla_testkit::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -98,7 +99,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(cases(100))]
 
     #[test]
     fn what_was_written_is_read_back_and_in_the_end_everything_is_somebodys(
