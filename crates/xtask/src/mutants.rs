@@ -1,5 +1,5 @@
 //! Variants of the software that are broken on purpose, each of which a named test must catch: they show that the tests
-//! could fail. `mutants/NAME` holds one (see [`parse`]).
+//! could fail. `mutants/NAME` holds one (see `parse`).
 //!
 //! [`check`] is quick and part of the tests: every variant still fits the sources, and its test is there. [`run`] applies
 //! one variant after the other to a copy of the tree, builds it and demands that its test turns red.
