@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use ottla_metadata::{Changes, MetadataImage};
-use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, Uuid, java_string_hash};
+use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::delete_groups_response::Result as DeletedGroup;
 use ottla_wire::messages::describe_groups_response::Group as DescribedGroup;
@@ -38,7 +37,7 @@ use super::shard::{GroupShard, GroupTurn};
 use crate::gather::Gather;
 use crate::runtime::{
     LoadProgress, LoadTask, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
-    TransactionMarker,
+    TransactionMarker, partition_for_key,
 };
 
 /// The topic that group coordinators keep their state in.
@@ -51,8 +50,6 @@ pub struct GroupCoordinator {
     pub(super) config: Arc<GroupCoordinatorConfig>,
     pub(super) metadata: Arc<SharedMetadata>,
     pub(super) runtime: Runtime<GroupShard>,
-    /// 0 until the coordinator is started.
-    partitions: AtomicI32,
 }
 
 impl std::fmt::Debug for GroupCoordinator {
@@ -94,28 +91,24 @@ impl GroupCoordinator {
             GroupShard::new(Arc::clone(config), Arc::clone(metadata))
         };
         let runtime = Runtime::new(CONSUMER_OFFSETS_TOPIC, runtime_config, writer, reader, new_shard);
-        GroupCoordinator { config, metadata, runtime, partitions: AtomicI32::new(0) }
+        GroupCoordinator { config, metadata, runtime }
     }
 
     /// Begins to serve, with this many partitions of `__consumer_offsets`: those that the topic has, or else
     /// `offsets.topic.num.partitions`. Until then all requests are answered COORDINATOR_NOT_AVAILABLE.
     pub fn start(&self, partitions: i32) {
-        self.partitions.store(partitions, Ordering::Release);
+        self.runtime.start(partitions);
     }
 
     /// Stops serving and gives all shards up.
     pub fn stop(&self) {
-        self.partitions.store(0, Ordering::Release);
-        for partition in self.runtime.partitions() {
-            self.runtime.resign(partition, None);
-        }
+        self.runtime.stop();
     }
 
     /// The partition of `__consumer_offsets` that holds the group: its leader is the group's coordinator. `None` before
     /// the start.
     pub fn partition_for(&self, group_id: &str) -> Option<i32> {
-        let partitions = self.partitions.load(Ordering::Acquire);
-        (partitions > 0).then(|| partition_for(group_id, partitions))
+        self.runtime.partition_for(group_id)
     }
 
     /// This node leads `partition` of `__consumer_offsets` from now on; see [`GroupCoordinator::next_load`].
@@ -495,7 +488,7 @@ impl GroupCoordinator {
         request: ListGroupsRequest,
         reply: impl FnOnce(ListGroupsResponse) + Send + 'static,
     ) {
-        if self.partitions.load(Ordering::Acquire) == 0 {
+        if self.runtime.topic_partitions().is_none() {
             let error_code = ErrorCode::CoordinatorNotAvailable.code();
             return reply(ListGroupsResponse { error_code, ..ListGroupsResponse::default() });
         }
@@ -525,14 +518,13 @@ impl GroupCoordinator {
         + Send
         + 'static,
     ) {
-        let partitions = self.partitions.load(Ordering::Acquire);
-        if partitions == 0 {
+        let Some(partitions) = self.runtime.topic_partitions() else {
             let refused = |group_id| error(group_id, ErrorCode::CoordinatorNotAvailable);
             return finish(group_ids.into_iter().map(refused).collect());
-        }
+        };
         let mut by_partition: BTreeMap<i32, Vec<String>> = BTreeMap::new();
         for group_id in group_ids {
-            by_partition.entry(partition_for(&group_id, partitions)).or_default().push(group_id);
+            by_partition.entry(partition_for_key(&group_id, partitions)).or_default().push(group_id);
         }
         let gather = Gather::new(by_partition.len(), |parts: Vec<Vec<T>>| {
             finish(parts.into_iter().flatten().collect());
@@ -555,11 +547,6 @@ impl GroupCoordinator {
         let partition = self.partition_for(group_id).ok_or(ErrorCode::CoordinatorNotAvailable)?;
         if group_id.is_empty() { Err(ErrorCode::InvalidGroupId) } else { Ok(partition) }
     }
-}
-
-/// Kafka's `Utils.abs(groupId.hashCode()) % partitions`: the least int counts as 0.
-fn partition_for(group_id: &str, partitions: i32) -> i32 {
-    java_string_hash(group_id).checked_abs().unwrap_or(0) % partitions
 }
 
 pub(super) fn responder<R: Send + 'static>(

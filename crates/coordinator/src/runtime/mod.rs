@@ -34,6 +34,7 @@ use thiserror::Error;
 
 pub use load::{LoadProgress, LoadTask};
 pub use responder::Responder;
+pub(crate) use shards::partition_for_key;
 pub use shards::{Runtime, RuntimeConfig};
 pub use storage::{
     BATCH_HEADER_BYTES, EncodedRecord, LogChunk, Membership, PartitionReader, PartitionWriter, Producer,

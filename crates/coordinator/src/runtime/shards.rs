@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
-use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, TopicPartition};
+use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, TopicPartition, java_string_hash};
 use ottla_wire::ErrorCode;
 use parking_lot::{Mutex, RwLock};
 
@@ -29,6 +30,8 @@ pub struct Runtime<S: Shard> {
     writer: Arc<dyn PartitionWriter>,
     reader: Arc<dyn PartitionReader>,
     new_shard: Box<dyn Fn(&TopicPartition) -> S + Send + Sync>,
+    /// Of the topic; 0 until the coordinator is started.
+    topic_partitions: AtomicI32,
     cells: RwLock<BTreeMap<i32, Arc<Cell<S>>>>,
     loads: Mutex<VecDeque<LoadTask<S>>>,
 }
@@ -53,9 +56,33 @@ impl<S: Shard> Runtime<S> {
             writer,
             reader,
             new_shard: Box::new(new_shard),
+            topic_partitions: AtomicI32::new(0),
             cells: RwLock::default(),
             loads: Mutex::default(),
         }
+    }
+
+    /// Begins to serve, with this many partitions of the topic; true if it did not before.
+    pub fn start(&self, topic_partitions: i32) -> bool {
+        self.topic_partitions.swap(topic_partitions, Ordering::AcqRel) == 0
+    }
+
+    /// Stops serving and gives all shards up.
+    pub fn stop(&self) {
+        self.topic_partitions.store(0, Ordering::Release);
+        for partition in self.partitions() {
+            self.resign(partition, None);
+        }
+    }
+
+    /// How many partitions the topic has; `None` before the start.
+    pub fn topic_partitions(&self) -> Option<i32> {
+        Some(self.topic_partitions.load(Ordering::Acquire)).filter(|partitions| *partitions > 0)
+    }
+
+    /// The partition that holds what is called `key`: its leader is the key's coordinator. `None` before the start.
+    pub fn partition_for(&self, key: &str) -> Option<i32> {
+        self.topic_partitions().map(|partitions| partition_for_key(key, partitions))
     }
 
     /// This node leads `partition` from now on. Its shard is loading until the task that [`Runtime::next_load`] hands
@@ -166,4 +193,9 @@ impl<S: Shard> Runtime<S> {
     fn cell(&self, partition: i32) -> Option<Arc<Cell<S>>> {
         self.cells.read().get(&partition).cloned()
     }
+}
+
+/// Kafka's `Utils.abs(key.hashCode()) % partitions`: the least int counts as 0.
+pub(crate) fn partition_for_key(key: &str, partitions: i32) -> i32 {
+    java_string_hash(key).checked_abs().unwrap_or(0) % partitions
 }

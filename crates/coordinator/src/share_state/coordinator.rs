@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 
 use super::config::ShareCoordinatorConfig;
-use super::key::{SharePartitionKey, partition_for_key};
+use super::key::SharePartitionKey;
 use super::outcome::{Outcome, ReadState, ShareStateError, StateSummary, WriteState};
 use super::shard::{ShareStateShard, ShareStateTurn};
 use crate::group::errors;
@@ -54,8 +53,6 @@ pub struct ShareCoordinator {
     config: Arc<ShareCoordinatorConfig>,
     pub(super) runtime: Runtime<ShareStateShard>,
     pruner: Arc<dyn LogPruner>,
-    /// 0 until the coordinator is started.
-    partitions: AtomicI32,
     pruning: Mutex<Pruning>,
 }
 
@@ -102,7 +99,6 @@ impl ShareCoordinator {
             config,
             runtime,
             pruner: parts.pruner,
-            partitions: AtomicI32::new(0),
             pruning: Mutex::new(Pruning { due: MonoMs::NEVER, done: Arc::default() }),
         }
     }
@@ -110,26 +106,21 @@ impl ShareCoordinator {
     /// Begins to serve, with this many partitions of `__share_group_state`: those that the topic has, or else
     /// `share.coordinator.state.topic.num.partitions`. Until then all requests are answered COORDINATOR_NOT_AVAILABLE.
     pub fn start(&self, partitions: i32, now: Now) {
-        let before = self.partitions.swap(partitions, Ordering::AcqRel);
-        if before == 0 {
+        if self.runtime.start(partitions) {
             self.pruning.lock().due = now.mono.plus_ms(self.config.prune_interval_ms);
         }
     }
 
     /// Stops serving and gives all shards up.
     pub fn stop(&self) {
-        self.partitions.store(0, Ordering::Release);
         self.pruning.lock().due = MonoMs::NEVER;
-        for partition in self.runtime.partitions() {
-            self.runtime.resign(partition, None);
-        }
+        self.runtime.stop();
     }
 
     /// The partition of `__share_group_state` that holds a key (`group:topic id:partition`): its leader is the key's
     /// coordinator. `None` before the start.
     pub fn partition_for(&self, key: &str) -> Option<i32> {
-        let partitions = self.partitions.load(Ordering::Acquire);
-        (partitions > 0).then(|| partition_for_key(key, partitions))
+        self.runtime.partition_for(key)
     }
 
     /// This node leads `partition` of `__share_group_state` from now on; see [`ShareCoordinator::next_load`].

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ottla_types::{Uuid, java_string_hash};
+use ottla_types::Uuid;
 
 /// One partition as one share group sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,9 +22,4 @@ impl fmt::Display for SharePartitionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.group_id, self.topic_id, self.partition)
     }
-}
-
-/// Kafka's `Utils.abs(key.hashCode()) % partitions`: the least int counts as 0.
-pub fn partition_for_key(key: &str, partitions: i32) -> i32 {
-    java_string_hash(key).checked_abs().unwrap_or(0) % partitions
 }

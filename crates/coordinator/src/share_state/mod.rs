@@ -25,5 +25,5 @@ pub use coordinator::{
     LogPruner, SHARE_GROUP_STATE_TOPIC, ShareCoordinator, ShareCoordinatorParts, ShareStateLoad,
     TopicPartitions,
 };
-pub use key::{SharePartitionKey, partition_for_key};
+pub use key::SharePartitionKey;
 pub use outcome::{Outcome, ReadState, ShareStateError, StateSummary, WriteState};

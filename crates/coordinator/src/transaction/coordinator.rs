@@ -1,11 +1,8 @@
 //! The transaction coordinator as the rest of the broker sees it: one method an API, each answering through a callback.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 
-use ottla_types::{
-    LeaderEpoch, MonoMs, Now, Offset, ProducerEpoch, ProducerId, TopicPartition, java_string_hash,
-};
+use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::describe_transactions_response::TransactionState as Described;
 use ottla_wire::messages::list_transactions_response::TransactionState as Listed;
@@ -46,8 +43,6 @@ pub struct TransactionCoordinator {
     epochs: Arc<CoordinatorEpochs>,
     ids: Arc<dyn ProducerIdSource>,
     pub(super) runtime: Runtime<TransactionShard>,
-    /// 0 until the coordinator is started.
-    partitions: AtomicI32,
 }
 
 impl std::fmt::Debug for TransactionCoordinator {
@@ -102,21 +97,18 @@ impl TransactionCoordinator {
             TransactionShard::new(Arc::clone(&of_shards), channel)
         };
         let runtime = Runtime::new(TRANSACTION_STATE_TOPIC, runtime_config, writer, reader, new_shard);
-        TransactionCoordinator { rules, epochs, ids, runtime, partitions: AtomicI32::new(0) }
+        TransactionCoordinator { rules, epochs, ids, runtime }
     }
 
     /// Begins to serve, with this many partitions of `__transaction_state`: those that the topic has, or else
     /// `transaction.state.log.num.partitions`. Until then all requests are answered COORDINATOR_NOT_AVAILABLE.
     pub fn start(&self, partitions: i32) {
-        self.partitions.store(partitions, Ordering::Release);
+        self.runtime.start(partitions);
     }
 
     /// Stops serving and gives all shards up.
     pub fn stop(&self) {
-        self.partitions.store(0, Ordering::Release);
-        for partition in self.runtime.partitions() {
-            self.runtime.resign(partition, None);
-        }
+        self.runtime.stop();
     }
 
     /// The finalized level of the feature `transaction.version`.
@@ -127,10 +119,7 @@ impl TransactionCoordinator {
     /// The partition of `__transaction_state` that holds the id: its leader is the id's coordinator. `None` before the
     /// start.
     pub fn partition_for(&self, transactional_id: &str) -> Option<i32> {
-        let partitions = self.partitions.load(Ordering::Acquire);
-        // Kafka's `Utils.abs`: the least int counts as 0.
-        let hash = java_string_hash(transactional_id).checked_abs().unwrap_or(0);
-        (partitions > 0).then(|| hash % partitions)
+        self.runtime.partition_for(transactional_id)
     }
 
     /// This node leads `partition` of `__transaction_state` from now on; see [`TransactionCoordinator::next_load`].
@@ -289,7 +278,7 @@ impl TransactionCoordinator {
         now: Now,
         reply: impl FnOnce(ListTransactionsResponse) + Send + 'static,
     ) {
-        if self.partitions.load(Ordering::Acquire) == 0 {
+        if self.runtime.topic_partitions().is_none() {
             return reply(list_error(ErrorCode::CoordinatorNotAvailable));
         }
         let (filter, unknown_states) = match ListFilter::new(request) {
