@@ -123,6 +123,7 @@ fn serve(options: Options) -> Server {
     let connections = Arc::new(ConnectionSettings {
         idle_max: options.idle_max,
         request_bytes_max: 1024 * 1024,
+        wide_send_buffer_bytes: None,
         requests_in_flight_max: options.in_flight_max,
         memory: Arc::new(RequestMemory::new(options.memory_bytes)),
         readers: Arc::new(Readers::new(1)),

@@ -122,10 +122,16 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     }
     /// Writes all of `buffers`, one after the other, at `position`.
     fn write_all_at(&self, buffers: &[IoSlice<'_>], position: u64) -> io::Result<()>;
+    /// Asks for blocks for `len` bytes from `position` on, which lie beyond the end; the file's length stays. Returns
+    /// whether they were given: without them a write finds its own.
+    fn reserve(&self, _position: u64, _len: u64) -> bool {
+        false
+    }
     fn len(&self) -> io::Result<u64>;
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+    /// Also gives back what was reserved beyond `len`.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Says when the content last changed, as [`DirEntry::modified`] tells it: for a file that takes another's place.
     fn set_modified(&self, _modified: Timestamp) -> io::Result<()> {

@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwapOption;
 use ottla_types::Timestamp;
 use parking_lot::Mutex;
-use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{FallocateFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::ReadWriteFlags;
 
 use super::{DirEntry, Disk, DiskFile, Open, Space, is_out_of_files};
@@ -362,6 +362,13 @@ impl DiskFile for RealFile {
             }
             Ok(())
         })
+    }
+
+    fn reserve(&self, position: u64, len: u64) -> bool {
+        self.with(|descriptor| {
+            Ok(rustix::fs::fallocate(descriptor, FallocateFlags::KEEP_SIZE, position, len)?)
+        })
+        .is_ok()
     }
 
     fn len(&self) -> io::Result<u64> {

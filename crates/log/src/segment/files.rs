@@ -6,12 +6,30 @@ use std::sync::atomic::Ordering;
 use ottla_types::{Offset, Timestamp};
 
 use super::{Segment, SegmentError};
-use crate::disk::Reach;
+use crate::disk::{DiskFile, Reach};
 use crate::index::TimestampOffset;
 use crate::log_config::LogConfig;
 use crate::names::FileState;
 
+/// Segments from this size on are written often enough to reserve room ahead, which small ones would waste.
+const RESERVE_FROM_BYTES: u32 = 1024 * 1024;
+/// What is reserved at once. More is not cheaper by much.
+const RESERVE_BYTES: u64 = 1024 * 1024;
+
 impl Segment {
+    /// Has the file system find blocks for many batches at once, before `len` bytes are written at `position`: else it
+    /// looks for those of each page, which costs up to a quarter of a write.
+    pub(super) fn reserve_ahead(&self, file: &dyn DiskFile, position: u32, len: u64, config: &LogConfig) {
+        let end = u64::from(position) + len;
+        let mut state = self.state.lock();
+        if position < RESERVE_FROM_BYTES || end <= state.reserved_to || state.is_preallocated {
+            return;
+        }
+        let from = state.reserved_to.max(u64::from(position));
+        let to = (end + RESERVE_BYTES).min(u64::from(config.segment_bytes)).max(end);
+        state.reserved_to = if file.reserve(from, to - from) { to } else { u64::MAX };
+    }
+
     /// Removes the batch that holds `offset` and all after it; returns the bytes removed.
     pub(crate) fn truncate_to(&self, offset: Offset, now: Timestamp) -> Result<u32, SegmentError> {
         let size = self.size();
@@ -72,7 +90,7 @@ impl Segment {
         Ok(())
     }
 
-    /// Writes the last time index entry and gives preallocated space back: nothing will be appended any more.
+    /// Writes the last time index entry and gives preallocated and reserved space back: nothing will be appended any more.
     pub(crate) fn on_become_inactive(&self, config: &LogConfig) -> Result<(), SegmentError> {
         self.add_last_timestamp(config)?;
         self.offset_index.trim()?;
@@ -87,7 +105,10 @@ impl Segment {
     }
 
     fn trim_file(&self) -> Result<(), SegmentError> {
-        if self.state.lock().is_preallocated {
+        let state = self.state.lock();
+        let is_longer = state.is_preallocated || state.reserved_to > 0;
+        drop(state);
+        if is_longer {
             self.cut_off(&*self.file()?, self.size())?;
         }
         Ok(())

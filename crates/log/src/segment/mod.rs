@@ -136,6 +136,8 @@ struct SegmentState {
     bytes_since_index_entry: u32,
     /// The file is longer than its batches.
     is_preallocated: bool,
+    /// Up to here the file has blocks, though it is shorter; 0 if none were asked for, `u64::MAX` if there were none.
+    reserved_to: u64,
 }
 
 impl Segment {
@@ -165,6 +167,7 @@ impl Segment {
                 first_batch_timestamp: None,
                 bytes_since_index_entry: 0,
                 is_preallocated: false,
+                reserved_to: 0,
             }),
         }
     }
@@ -317,6 +320,7 @@ impl Segment {
         let position = self.size();
         let file = self.file()?;
         self.has_changed.store(true, Ordering::Relaxed);
+        self.reserve_ahead(&*file, position, buffers.iter().map(|buffer| buffer.len() as u64).sum(), config);
         if let Err(error) = file.write_all_at(buffers, u64::from(position)) {
             self.cut_off(&*file, position)?;
             return Err(error.into());
@@ -326,9 +330,12 @@ impl Segment {
         Ok(())
     }
 
-    /// Takes a partial write away. Preallocated space stays: what is in it is not within the size.
+    /// Takes what lies behind `position` away: a partial write, space preallocated or reserved.
     fn cut_off(&self, file: &dyn DiskFile, position: u32) -> io::Result<()> {
-        self.state.lock().is_preallocated = false;
+        let mut state = self.state.lock();
+        state.is_preallocated = false;
+        state.reserved_to = 0;
+        drop(state);
         file.set_len(u64::from(position))
     }
 

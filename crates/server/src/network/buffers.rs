@@ -6,8 +6,9 @@ use std::cell::RefCell;
 
 use bytes::BytesMut;
 
-/// What one read may take in; larger frames get a buffer of their own size.
-pub const READ_BYTES: usize = 64 * 1024;
+/// What one read may take in, such that requests which wait behind each other arrive together; larger frames get a buffer
+/// of their own size.
+pub const READ_BYTES: usize = 256 * 1024;
 /// What one network thread keeps for the next reader.
 const POOL_BYTES_MAX: usize = 8 * 1024 * 1024;
 

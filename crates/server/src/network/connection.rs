@@ -37,6 +37,8 @@ pub struct ConnectionSettings {
     pub idle_max: Option<Duration>,
     /// `socket.request.max.bytes`.
     pub request_bytes_max: usize,
+    /// What a connection's send buffer grows to when long stretches of files are sent; none keeps it as it is.
+    pub wide_send_buffer_bytes: Option<usize>,
     /// `queued.max.requests`: requests of one connection that are handled and not answered.
     pub requests_in_flight_max: usize,
     pub memory: Arc<RequestMemory>,
@@ -81,7 +83,7 @@ pub async fn serve(
         permit: &permit,
         input: Input::default(),
         replies: Arc::default(),
-        outbox: Outbox::default(),
+        outbox: Outbox::new(settings.wide_send_buffer_bytes),
         fetching: None,
         last_in_flight: None,
     };
@@ -156,9 +158,7 @@ impl Task<'_> {
                 continue;
             }
             let wants_bytes = !self.input.has_frame_waiting() && self.may_handle_more();
-            if self.input.buffer.is_empty() {
-                self.input.release();
-            }
+            self.input.release();
             let wants_reply = self.replies.in_flight() > 0;
             if wants_reply && !self.replies.prepare_to_wait() {
                 continue;
@@ -291,6 +291,8 @@ async fn at(sleep: Pin<&mut Option<Sleep>>) {
 }
 
 const LENGTH_BYTES: usize = 4;
+/// What a connection that waits for the rest of a request may keep in a buffer of its own size.
+const HELD_BYTES: usize = 4 * 1024;
 
 /// Received bytes, cut into frames.
 #[derive(Debug, Default)]
@@ -354,10 +356,41 @@ impl Input {
         }
     }
 
+    /// Gives the buffer back if it holds nothing, or so little that it is kept better in one of its own size: clients that
+    /// begin a request and don't go on hold no more than they sent.
     fn release(&mut self) {
-        let buffer = std::mem::take(&mut self.buffer);
+        let held = self.buffer.len();
+        if held > 0 && (held > HELD_BYTES || self.buffer.capacity() < READ_BYTES) {
+            return;
+        }
+        let kept = BytesMut::from(&self.buffer[..]);
+        let mut buffer = std::mem::replace(&mut self.buffer, kept);
+        buffer.clear();
         if buffer.capacity() > 0 {
             buffers::give_back(buffer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_a_request_keeps_no_receive_buffer() {
+        let mut input = Input::default();
+        let beginning = [0, 0, 1, 0, 7];
+        input.prepare_to_read();
+        input.buffer.extend_from_slice(&beginning);
+        input.release();
+        assert_eq!(input.buffer[..], beginning);
+        assert!(input.buffer.capacity() <= HELD_BYTES);
+
+        input.prepare_to_read();
+        assert!(input.buffer.capacity() >= READ_BYTES);
+        input.buffer.extend_from_slice(&[1; HELD_BYTES]);
+        input.release();
+        assert_eq!((input.buffer[..5].to_vec(), input.buffer.len()), (beginning.to_vec(), 5 + HELD_BYTES));
+        assert!(input.buffer.capacity() >= READ_BYTES, "it is worth its buffer");
     }
 }

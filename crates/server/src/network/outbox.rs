@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use ottla_broker::exchange::{FilePart, Part, Reply, ReplySink, ReplySlot};
 use parking_lot::Mutex;
 use rustix::net::SendFlags;
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
@@ -107,9 +108,16 @@ pub struct Outbox {
     bytes: u64,
     /// If the first part is one of a file: up to here the file is known to be in memory.
     in_memory_to: u64,
+    /// What the socket's send buffer is widened to with the first long stretch of a file; none once that is done.
+    wide_buffer_bytes: Option<usize>,
 }
 
 impl Outbox {
+    /// `wide_buffer_bytes`: see [`WIDE_BUFFER_FROM_BYTES`]; none leaves the socket's buffer as it is.
+    pub fn new(wide_buffer_bytes: Option<usize>) -> Outbox {
+        Outbox { wide_buffer_bytes, ..Outbox::default() }
+    }
+
     pub fn push(&mut self, parts: Vec<Part>) {
         for part in parts {
             let len = part_len(&part);
@@ -143,6 +151,11 @@ impl Outbox {
                             return Ok(Sent::NotInMemory);
                         }
                         self.in_memory_to = end;
+                    }
+                    if part.len >= WIDE_BUFFER_FROM_BYTES
+                        && let Some(bytes) = self.wide_buffer_bytes.take()
+                    {
+                        SockRef::from(stream).set_send_buffer_size(bytes)?;
                     }
                     send_file(stream, part, turn_bytes.min(self.in_memory_to - part.position))
                 }
@@ -246,6 +259,10 @@ fn part_len(part: &Part) -> u64 {
     }
 }
 
+/// A stretch of a file from this length on is worth a wider send buffer: what is queued of it are references to the page
+/// cache, and the client takes it in fewer, larger steps, each of which costs a wakeup.
+const WIDE_BUFFER_FROM_BYTES: u64 = 128 * 1024;
+
 /// One `sendfile` call keeps to this, so that one large answer does not hold up the thread's other connections.
 const SENDFILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -326,6 +343,8 @@ fn missing_bytes(part: &FilePart) -> io::Error {
 mod tests {
     use ottla_broker::exchange::ResponseFrame;
 
+    use ottla_log::disk::{Disk, Open, RealDisk};
+
     use super::*;
 
     fn frame(text: &'static str) -> Reply {
@@ -384,6 +403,27 @@ mod tests {
         }
         drop(stream);
         assert_eq!(reading.join().unwrap(), total);
+    }
+
+    #[tokio::test]
+    async fn a_long_stretch_of_a_file_widens_the_send_buffer() {
+        let sent = async |file_bytes: u64, wide_buffer_bytes| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            SockRef::from(&stream).set_send_buffer_size(20_000).unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let file = RealDisk::new(4).open(&dir.path().join("f"), Open::Create).unwrap();
+            file.write_all_at(&[IoSlice::new(&vec![1; file_bytes as usize])], 0).unwrap();
+            let mut outbox = Outbox::new(wide_buffer_bytes);
+            outbox.push(vec![Part::File(FilePart { file, position: 0, len: file_bytes })]);
+            stream.writable().await.unwrap();
+            outbox.send(&stream).unwrap();
+            SockRef::from(&stream).send_buffer_size().unwrap()
+        };
+        // Linux reserves as much again for its own use.
+        assert_eq!(sent(WIDE_BUFFER_FROM_BYTES, Some(100_000)).await, 200_000);
+        assert_eq!(sent(WIDE_BUFFER_FROM_BYTES - 1, Some(100_000)).await, 40_000);
+        assert_eq!(sent(WIDE_BUFFER_FROM_BYTES, None).await, 40_000);
     }
 
     #[test]

@@ -18,6 +18,15 @@ fn size(value: i32) -> usize {
     usize::try_from(value).unwrap_or(0)
 }
 
+/// Kafka's default of `socket.send.buffer.bytes`.
+const DEFAULT_SEND_BUFFER_BYTES: i32 = 100 * 1024;
+const WIDE_SEND_BUFFER_BYTES: usize = 512 * 1024;
+
+/// A size that somebody chose is kept to; the default, which the shipped server.properties repeats, is a beginning.
+fn wide_send_buffer_bytes(send_buffer_bytes: i32) -> Option<usize> {
+    (send_buffer_bytes == DEFAULT_SEND_BUFFER_BYTES).then_some(WIDE_SEND_BUFFER_BYTES)
+}
+
 impl SocketSettings {
     /// Of one listener: `config` is that of [`Config::for_listener`].
     pub fn from_config(config: &Config) -> SocketSettings {
@@ -42,6 +51,7 @@ impl ConnectionSettings {
                 .ok()
                 .map(Duration::from_millis),
             request_bytes_max: size(config.get(keys::SOCKET_REQUEST_MAX_BYTES)),
+            wide_send_buffer_bytes: wide_send_buffer_bytes(config.get(keys::SOCKET_SEND_BUFFER_BYTES)),
             requests_in_flight_max: size(config.get(keys::QUEUED_MAX_REQUESTS)).max(1),
             memory,
             readers,

@@ -1,7 +1,10 @@
+use std::os::unix::fs::MetadataExt;
+
 use bytes::{Bytes, BytesMut};
 use ottla_record::{AppendOrigin, BatchOptions, TimestampType};
 use ottla_types::{LeaderEpoch, Offset, Timestamp};
 
+use crate::segment::Segment;
 use crate::test_log::{START, TestLog, at_ms, batch, numbered, small_config};
 use crate::{AppendError, FetchIsolation, LogConfig, ReadError};
 
@@ -186,6 +189,26 @@ fn preallocated_space_is_given_back() {
     log.close();
     let active = segments.last().unwrap();
     assert_eq!(std::fs::metadata(active.path()).unwrap().len(), u64::from(active.size()));
+}
+
+#[test]
+fn a_large_segment_reserves_room_ahead_and_gives_it_back() {
+    let log = TestLog::new(LogConfig { segment_bytes: 4 << 20, ..LogConfig::default() });
+    let value = "v".repeat(256 << 10);
+    for _ in 0..20 {
+        log.append(&[&value]);
+    }
+    let [full, active] = &log.log.segments().iter().cloned().collect::<Vec<_>>()[..] else { panic!() };
+    let room = |segment: &Segment| {
+        let file = std::fs::metadata(segment.path()).unwrap();
+        assert_eq!(file.len(), u64::from(segment.size()), "what is reserved is not seen");
+        (file.blocks() * 512).saturating_sub(file.len())
+    };
+    assert!(active.size() > 1 << 20);
+    assert!(room(active) > 256 << 10, "{}", room(active));
+    assert!(room(full) < 64 << 10, "{}", room(full));
+    log.close();
+    assert!(room(active) < 64 << 10, "{}", room(active));
 }
 
 #[test]

@@ -20,6 +20,8 @@ fn check<T: PartialEq + std::fmt::Debug>(key: &str, value: &str, get: impl Fn(&C
 fn sockets_and_connections_follow_their_settings() {
     let socket = SocketSettings::from_config;
     check("socket.send.buffer.bytes", "5000", |c| socket(c).send_buffer_bytes, &5000);
+    let wide = |config: &Config| wide_send_buffer_bytes(config.get(keys::SOCKET_SEND_BUFFER_BYTES));
+    check("socket.send.buffer.bytes", "5000", wide, &None);
     check("socket.receive.buffer.bytes", "-1", |c| socket(c).receive_buffer_bytes, &-1);
     check("socket.listen.backlog.size", "7", |c| socket(c).listen_backlog, &7);
 
