@@ -99,9 +99,12 @@ pub(crate) fn node(
 ) -> Arc<Node> {
     let maintain_at = Arc::clone(&hooks.maintain_at);
     logs.context().on_work(move |due| maintain_at(due));
+    let metadata = Arc::new(MetadataCache::default());
     let replicas = Arc::new(ReplicaManager::new(
         identity.node_id,
         node_settings::replicas(&config),
+        Arc::clone(&logs),
+        Arc::clone(&metadata) as _,
         Arc::clone(&hooks.wake_at),
         Arc::clone(&hooks.read_later),
     ));
@@ -139,7 +142,7 @@ pub(crate) fn node(
             identity,
             dynamic_config: RwLock::new(DynamicConfig::new((*config).clone())),
             effective_config: ArcSwap::new(Arc::clone(&config)),
-            metadata: MetadataCache::default(),
+            metadata,
             logs,
             replicas,
             fetch_sessions: FetchSessions::new(slots, ids.next_u64()),

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI16, Ordering};
 use arc_swap::{ArcSwap, Guard};
 use ottla_metadata::MetadataImage;
 use ottla_metadata::image::{BrokerRegistration, PartitionRegistration, TopicImage};
-use ottla_types::NodeId;
+use ottla_replica::Brokers;
+use ottla_types::{BrokerEpoch, NodeId};
 use ottla_wire::ErrorCode;
 
 /// The newest image; readers take no lock.
@@ -33,6 +34,13 @@ impl MetadataCache {
 
     pub fn publish_kraft_version(&self, level: i16) {
         self.kraft_version.store(level, Ordering::Relaxed);
+    }
+}
+
+impl Brokers for MetadataCache {
+    fn active_epoch(&self, broker: NodeId) -> Option<BrokerEpoch> {
+        let image = self.image();
+        Some(image.brokers.get(&broker).filter(|broker| broker.is_active())?.epoch())
     }
 }
 

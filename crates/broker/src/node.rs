@@ -52,7 +52,7 @@ pub struct Node {
     pub(crate) dynamic_config: RwLock<DynamicConfig>,
     /// The configuration with everything dynamic on top.
     pub(crate) effective_config: ArcSwap<Config>,
-    pub(crate) metadata: MetadataCache,
+    pub(crate) metadata: Arc<MetadataCache>,
     pub(crate) logs: Arc<LogManager>,
     pub(crate) replicas: Arc<ReplicaManager>,
     pub(crate) fetch_sessions: FetchSessions,

@@ -15,6 +15,7 @@ use ottla_log::producer_state::ProducerStateConfig;
 use ottla_raft::RaftConfig;
 use ottla_record::{Codec, Compression};
 use ottla_replica::ReplicaSettings;
+use ottla_replica::fetcher::FetcherSettings;
 
 use crate::lifecycle::LifecycleSettings;
 use crate::quorum::MetadataLogSettings;
@@ -115,6 +116,15 @@ pub fn replicas(config: &Config) -> ReplicaSettings {
         share_fetch_purgatory_purge_interval: size(
             config.get(keys::SHARE_FETCH_PURGATORY_PURGE_INTERVAL_REQUESTS),
         ),
+        lag_time_max_ms: config.get(keys::REPLICA_LAG_TIME_MAX_MS),
+        fetchers: FetcherSettings {
+            fetchers: u32::try_from(config.get(keys::NUM_REPLICA_FETCHERS)).unwrap_or(1),
+            min_bytes: config.get(keys::REPLICA_FETCH_MIN_BYTES),
+            wait_max_ms: config.get(keys::REPLICA_FETCH_WAIT_MAX_MS),
+            max_bytes: config.get(keys::REPLICA_FETCH_MAX_BYTES),
+            response_max_bytes: config.get(keys::REPLICA_FETCH_RESPONSE_MAX_BYTES),
+            backoff_ms: i64::from(config.get(keys::REPLICA_FETCH_BACKOFF_MS)),
+        },
     }
 }
 

@@ -9,6 +9,7 @@ use ottla_types::{LeaderEpoch, Now, Offset};
 use ottla_wire::ErrorCode;
 
 use crate::delayed::{DelayedFetch, WatchedPartition};
+use crate::follower_state::{FollowerFetch, FollowerId};
 use crate::manager::ReplicaManager;
 use crate::partition::{Partition, PartitionRead, ReadLimits, ReaderKind};
 
@@ -16,6 +17,8 @@ use crate::partition::{Partition, PartitionRead, ReadLimits, ReaderKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchParams {
     pub reader: ReaderKind,
+    /// The replica that fetches, if one does: where it stands counts for the high watermark.
+    pub follower: Option<FollowerId>,
     pub max_wait_ms: i32,
     /// The answer waits until there is this much, or until `max_wait_ms`.
     pub min_bytes: u32,
@@ -33,6 +36,8 @@ pub struct PartitionFetch {
     pub client_epoch: LeaderEpoch,
     /// The leader epoch of the last record that the client has; [`LeaderEpoch::NONE`] if it does not tell.
     pub last_fetched_epoch: LeaderEpoch,
+    /// Where a follower's log starts; [`Offset::UNKNOWN`] from consumers.
+    pub log_start_offset: Offset,
 }
 
 /// What was found, in the order of what was asked.
@@ -56,14 +61,40 @@ impl ReplicaManager {
         now: Now,
         respond: impl FnOnce(Vec<FetchedPartition>, Now) + Send + 'static,
     ) {
-        if let Some(fetched) = read_in_memory(&params, &partitions) {
+        if let Some(mut fetched) = read_in_memory(&params, &partitions) {
+            self.follower_fetched(&params, &partitions, &mut fetched, now);
             return self.answer_or_wait(params, partitions, fetched, now, respond);
         }
         let me = Arc::clone(self);
         (self.read_later)(Box::new(move || {
-            let fetched = read_all(&params, &partitions);
+            let mut fetched = read_all(&params, &partitions);
+            me.follower_fetched(&params, &partitions, &mut fetched, now);
             me.answer_or_wait(params, partitions, fetched, now, respond);
         }));
+    }
+
+    /// A follower has all that is before the offsets that it fetches from.
+    fn follower_fetched(
+        &self,
+        params: &FetchParams,
+        partitions: &[PartitionFetch],
+        fetched: &mut [FetchedPartition],
+        now: Now,
+    ) {
+        let Some(follower) = params.follower else { return };
+        for (asked, found) in partitions.iter().zip(fetched) {
+            let (Some(partition), Some(data)) = (&found.partition, &found.read.data) else { continue };
+            let fetch = FollowerFetch {
+                offset: data.fetch_offset_metadata,
+                log_start_offset: asked.log_start_offset,
+                leader_end: found.read.log_end_offset,
+                at: now.mono,
+            };
+            let progress = partition.follower_fetched(follower, asked.client_epoch, &fetch);
+            self.after_progress(partition, follower.node, progress, now);
+            // It learns at once what its fetch has moved.
+            found.read.high_watermark = partition.log().high_watermark();
+        }
     }
 
     fn answer_or_wait(
@@ -122,7 +153,7 @@ fn read_within(
                 }
             };
             let limits = ReadLimits { max_bytes: asked.max_bytes.min(left), min_one_message };
-            let read = partition.read(asked, params.reader, limits, reach)?;
+            let read = partition.read(asked, params.reader, params.follower, limits, reach)?;
             let len = read.len();
             min_one_message &= len == 0;
             left = left.saturating_sub(len);

@@ -1,24 +1,33 @@
-//! Partitions and their replicas: append, fetch, high watermark, purgatory, fetch sessions.
+//! Partitions and their replicas: append, fetch, high watermark, ISR, followers, purgatory, fetch sessions.
 //!
 //! Everything here is called with the time and calls back when an answer is due: there are no threads, timers or
 //! sockets. What waits, waits in a [`purgatory`] until a check or [`ReplicaManager::tick`] lets it go.
 
 mod assignment;
+mod brokers;
+#[cfg(test)]
+mod cluster_tests;
 mod delayed;
 pub mod errors;
 mod fetch;
 pub mod fetch_session;
+pub mod fetcher;
+mod follower_state;
 mod high_watermark;
+mod isr_changes;
 mod manager;
 mod partition;
 mod produce;
 pub mod purgatory;
+mod replication;
 pub mod share;
 #[cfg(test)]
 mod tests;
 
 pub use assignment::Assignment;
+pub use brokers::{Brokers, NoOtherBrokers};
 pub use fetch::{FetchParams, FetchedPartition, PartitionFetch, ReadLater};
+pub use follower_state::FollowerId;
 pub use manager::{PurgatorySizes, ReplicaManager, ReplicaSettings};
 pub use partition::{LeaderHint, Partition, PartitionListener, PartitionRead, ReadLimits, ReaderKind};
 pub use produce::{ProduceEntry, ProduceParams, ProduceResult};

@@ -3,26 +3,34 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_log::UnifiedLog;
+use ottla_log::log_manager::LogManager;
 use ottla_types::{MonoMs, NodeId, Now, Offset, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::assignment::Assignment;
+use crate::brokers::Brokers;
 use crate::delayed::{DelayedDelete, DelayedFetch, DelayedProduce, WaitingDelete};
 use crate::fetch::ReadLater;
-use crate::partition::Partition;
+use crate::fetcher::{FetcherSettings, Fetchers};
+use crate::isr_changes::IsrChanges;
+use crate::partition::{IsrRules, Partition};
 use crate::purgatory::{DelayedOperation, Purgatory, Watchers};
 use crate::share::DelayedShareFetch;
 
-/// The `*.purgatory.purge.interval.requests` settings.
+/// The `*.purgatory.purge.interval.requests` settings, and those of replication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplicaSettings {
     pub producer_purgatory_purge_interval: usize,
     pub fetch_purgatory_purge_interval: usize,
     pub delete_records_purgatory_purge_interval: usize,
     pub share_fetch_purgatory_purge_interval: usize,
+    /// `replica.lag.time.max.ms`
+    pub lag_time_max_ms: i64,
+    pub fetchers: FetcherSettings,
 }
 
 /// Entries of the lists in which operations wait, as Kafka's `PurgatorySize` counts them: one for each partition that an
@@ -36,8 +44,13 @@ pub struct PurgatorySizes {
 
 /// All partitions with a replica on this node.
 pub struct ReplicaManager {
-    local: NodeId,
+    pub(crate) local: NodeId,
+    pub(crate) rules: Arc<IsrRules>,
     topics: RwLock<Topics>,
+    pub(crate) fetchers: Fetchers,
+    pub(crate) isr_changes: Mutex<IsrChanges>,
+    /// When to look for members of ISRs that have fallen behind; never, while no partition has other replicas.
+    pub(crate) look_for_lagging_at: AtomicU64,
     pub(crate) produce_purgatory: Purgatory<DelayedProduce>,
     pub(crate) fetch_purgatory: Purgatory<DelayedFetch>,
     delete_purgatory: Purgatory<DelayedDelete>,
@@ -64,12 +77,18 @@ impl ReplicaManager {
     pub fn new(
         local: NodeId,
         settings: ReplicaSettings,
+        logs: Arc<LogManager>,
+        brokers: Arc<dyn Brokers>,
         wake_at: WakeAt,
         read_later: ReadLater,
     ) -> ReplicaManager {
         ReplicaManager {
             local,
+            rules: Arc::new(IsrRules { lag_time_max_ms: settings.lag_time_max_ms, brokers }),
             topics: RwLock::default(),
+            fetchers: Fetchers::new(local, settings.fetchers, logs),
+            isr_changes: Mutex::default(),
+            look_for_lagging_at: AtomicU64::new(MonoMs::NEVER.0),
             produce_purgatory: Purgatory::new(settings.producer_purgatory_purge_interval),
             fetch_purgatory: Purgatory::new(settings.fetch_purgatory_purge_interval),
             delete_purgatory: Purgatory::new(settings.delete_records_purgatory_purge_interval),
@@ -113,10 +132,12 @@ impl ReplicaManager {
             None => {
                 // One of an earlier topic of that name, if there is any.
                 self.remove(&id.topic_partition, ErrorCode::UnknownTopicOrPartition, now);
-                self.insert(Arc::new(Partition::new(self.local, assignment.clone(), open()?)))
+                let rules = Arc::clone(&self.rules);
+                self.insert(Arc::new(Partition::new(self.local, rules, assignment.clone(), open()?)))
             }
         };
-        let has_advanced = partition.assign(assignment);
+        let has_advanced = partition.assign(assignment, now.mono);
+        self.follow_leader(&partition, now);
         // A change of leader or ISR may be what somebody waits for.
         self.check_all(&partition, now);
         if has_advanced {
@@ -150,6 +171,7 @@ impl ReplicaManager {
         }
         drop(topics);
         partition.retire(code);
+        self.fetchers.unfollow(&partition);
         self.check_all(&partition, now);
         Some(partition)
     }
@@ -215,6 +237,7 @@ impl ReplicaManager {
             .into_iter()
             .for_each(|fetch| fetch.complete(now, &self.read_later));
         self.delete_purgatory.expire(now.mono).into_iter().for_each(DelayedDelete::complete);
+        self.look_for_lagging(now.mono);
         self.purge(&self.produce_purgatory, |partition| &partition.produces);
         self.purge(&self.fetch_purgatory, |partition| &partition.fetches);
         self.purge(&self.delete_purgatory, |partition| &partition.deletes);
@@ -237,6 +260,7 @@ impl ReplicaManager {
             .next_deadline()
             .min(self.fetch_purgatory.next_deadline())
             .min(self.delete_purgatory.next_deadline())
+            .min(MonoMs(self.look_for_lagging_at.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn will_be_due(&self, deadline: MonoMs) {
@@ -254,6 +278,10 @@ impl ReplicaManager {
             .into_iter()
             .for_each(|fetch| fetch.complete(now, &self.read_later));
         self.share_fetches.check(&partition.share_fetches).into_iter().for_each(|fetch| fetch.complete(now));
+    }
+
+    pub(crate) fn check_deletes(&self, partition: &Partition) {
+        self.delete_purgatory.check(&partition.deletes).into_iter().for_each(DelayedDelete::complete);
     }
 
     fn check_all(&self, partition: &Partition, now: Now) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::disk::SimDisk;
+use ottla_log::log_manager::{LogManager, LogManagerConfig};
 use ottla_log::producer_state::ProducerStateConfig;
 use ottla_log::{
     EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, LogConfig, LogContext, OpenError, OpenLog, UnifiedLog,
@@ -16,13 +17,27 @@ use ottla_types::{
 use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 
+use crate::fetcher::FetcherSettings;
 use crate::{
-    Assignment, FetchParams, FetchedPartition, Partition, PartitionFetch, PartitionListener, ProduceEntry,
-    ProduceParams, ProduceResult, ReadLater, ReaderKind, ReplicaManager, ReplicaSettings,
+    Assignment, FetchParams, FetchedPartition, NoOtherBrokers, Partition, PartitionFetch, PartitionListener,
+    ProduceEntry, ProduceParams, ProduceResult, ReadLater, ReaderKind, ReplicaManager, ReplicaSettings,
 };
 
 pub(crate) const LOCAL: NodeId = NodeId(1);
 pub(crate) const OTHER: NodeId = NodeId(2);
+
+pub(crate) const FETCHERS: FetcherSettings = FetcherSettings {
+    fetchers: 1,
+    min_bytes: 1,
+    wait_max_ms: 500,
+    max_bytes: 1 << 20,
+    response_max_bytes: 10 << 20,
+    backoff_ms: 1000,
+};
+
+pub(crate) fn logs(disk: &SimDisk) -> Arc<LogManager> {
+    Arc::new(LogManager::new(LogManagerConfig::new(Vec::new()), Arc::new(disk.clone()), at(0)))
+}
 
 pub(crate) fn at(ms: u64) -> Now {
     Now { wall: Timestamp(1_700_000_000_000 + ms as i64), mono: MonoMs(ms) }
@@ -59,12 +74,22 @@ impl Harness {
             fetch_purgatory_purge_interval: 1000,
             delete_records_purgatory_purge_interval: 1,
             share_fetch_purgatory_purge_interval: 1000,
+            lag_time_max_ms: 30_000,
+            fetchers: FETCHERS,
         };
         let later = Answers::<Box<dyn FnOnce() + Send>>::default();
         let into = Arc::clone(&later);
         let read_later: ReadLater = Arc::new(move |job| into.lock().push(job));
-        let manager = Arc::new(ReplicaManager::new(LOCAL, settings, Arc::new(|_| {}), read_later));
         let disk = SimDisk::new(1);
+        let manager = ReplicaManager::new(
+            LOCAL,
+            settings,
+            logs(&disk),
+            Arc::new(NoOtherBrokers),
+            Arc::new(|_| {}),
+            read_later,
+        );
+        let manager = Arc::new(manager);
         let context = LogContext::new(Arc::new(disk.clone()), ProducerStateConfig::default());
         let partition = manager.assign(assignment(isr, 0), || open(&context), at(0)).expect("the log opens");
         Harness { manager, partition, context, disk, later }
@@ -88,13 +113,14 @@ impl Harness {
     fn fetch(&self, offset: i64, epoch: i32, reader: ReaderKind, min_bytes: u32, now: Now) -> Answers<Found> {
         let answers: Answers<Found> = Arc::default();
         let into = Arc::clone(&answers);
-        let params = FetchParams { reader, max_wait_ms: 500, min_bytes, max_bytes: 1 << 20 };
+        let params = FetchParams { reader, follower: None, max_wait_ms: 500, min_bytes, max_bytes: 1 << 20 };
         let asked = PartitionFetch {
             partition: Ok(Arc::clone(&self.partition)),
             offset: Offset(offset),
             max_bytes: 1 << 20,
             client_epoch: LeaderEpoch(epoch),
             last_fetched_epoch: LeaderEpoch::NONE,
+            log_start_offset: Offset::UNKNOWN,
         };
         self.manager.fetch(params, vec![asked], now, move |found, _| {
             let found = found
@@ -272,11 +298,17 @@ fn a_log_that_parts_from_this_one_is_told_where() {
             max_bytes: 1 << 20,
             client_epoch: LeaderEpoch::NONE,
             last_fetched_epoch: LeaderEpoch(last_fetched_epoch),
+            log_start_offset: Offset::UNKNOWN,
         };
         let answer: Answers<FetchedPartition> = Arc::default();
         let into = Arc::clone(&answer);
-        let params =
-            FetchParams { reader: ReaderKind::Follower, max_wait_ms: 500, min_bytes: 0, max_bytes: 1 << 20 };
+        let params = FetchParams {
+            reader: ReaderKind::Follower,
+            follower: None,
+            max_wait_ms: 500,
+            min_bytes: 0,
+            max_bytes: 1 << 20,
+        };
         harness.manager.fetch(params, vec![asked], at(2), move |found, _| into.lock().extend(found));
         let read = taken(&answer).remove(0).read;
         (read.error, read.is_empty(), read.diverging.map(|end| (end.epoch.0, end.end_offset.0)))

@@ -12,8 +12,8 @@ use ottla_record::Codec;
 use ottla_replica::fetch_session::{
     FetchContext, FetchPartition, PartitionKey, PartitionSummary, SessionRequest,
 };
-use ottla_replica::{FetchParams, FetchedPartition, PartitionFetch, PartitionRead, ReaderKind};
-use ottla_types::{LeaderEpoch, Now, Offset, Uuid};
+use ottla_replica::{FetchParams, FetchedPartition, FollowerId, PartitionFetch, PartitionRead, ReaderKind};
+use ottla_types::{BrokerEpoch, LeaderEpoch, NodeId, Now, Offset, Uuid};
 use ottla_wire::messages::fetch_request::{FetchRequest, ForgottenTopicsData, Topic};
 use ottla_wire::messages::fetch_response::{
     AbortedTransaction, CurrentLeader, DivergingEpoch, FetchResponse, NodeEndpoint, Partition, Response,
@@ -39,7 +39,7 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<FetchRequest>) {
         // Nothing but the metadata log is read there, and this is no reader of it.
         return answer.reply(&error_response(version, ErrorCode::InvalidRequest, request));
     }
-    let reader = match reader(version, &request) {
+    let (reader, follower) = match reader(version, &request) {
         Ok(reader) => reader,
         Err(code) => return answer.reply(&error_response(version, code, request)),
     };
@@ -52,11 +52,12 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<FetchRequest>) {
     let max_bytes = not_negative(request.max_bytes.min(cap));
     let params = FetchParams {
         reader,
+        follower,
         max_wait_ms: request.max_wait_ms,
         min_bytes: not_negative(request.min_bytes).min(max_bytes),
         max_bytes,
     };
-    let partitions = session.partitions.iter().map(|asked| partition_fetch(node, reader, asked)).collect();
+    let partitions = session.partitions.iter().map(|asked| partition_fetch(node, asked)).collect();
     let now = context.now;
     let is_follower = reader == ReaderKind::Follower;
     let reply = Reply { node: Arc::clone(node), context, is_follower, session, answer };
@@ -67,16 +68,20 @@ fn not_negative(bytes: i32) -> u32 {
     u32::try_from(bytes).unwrap_or(0)
 }
 
-/// Kafka has no code for an isolation level that does not exist.
-fn reader(version: i16, request: &FetchRequest) -> Result<ReaderKind, ErrorCode> {
-    let replica =
-        if version >= REPLICA_STATE_SINCE { request.replica_state.replica_id } else { request.replica_id };
+/// Who reads, and as which replica. Kafka has no code for an isolation level that does not exist.
+fn reader(version: i16, request: &FetchRequest) -> Result<(ReaderKind, Option<FollowerId>), ErrorCode> {
+    let state = &request.replica_state;
+    let (replica, epoch) = match version >= REPLICA_STATE_SINCE {
+        true => (state.replica_id, Some(BrokerEpoch(state.replica_epoch))),
+        false => (request.replica_id, None),
+    };
     if replica >= 0 {
-        return Ok(ReaderKind::Follower);
+        let broker_epoch = epoch.filter(|epoch| *epoch != BrokerEpoch::NONE);
+        return Ok((ReaderKind::Follower, Some(FollowerId { node: NodeId(replica), broker_epoch })));
     }
     match request.isolation_level {
-        0 => Ok(ReaderKind::Consumer),
-        1 => Ok(ReaderKind::CommittedConsumer),
+        0 => Ok((ReaderKind::Consumer, None)),
+        1 => Ok((ReaderKind::CommittedConsumer, None)),
         _ => Err(ErrorCode::UnknownServerError),
     }
 }
@@ -120,27 +125,14 @@ fn session_request(version: i16, request: &mut FetchRequest, is_follower: bool) 
     }
 }
 
-fn partition_fetch(node: &Node, reader: ReaderKind, asked: &FetchPartition) -> PartitionFetch {
-    let partition = topic_key(&asked.key).replica(node, asked.key.partition);
-    let partition = match reader {
-        ReaderKind::Follower => partition.and_then(|_| Err(unknown_replica(asked))),
-        ReaderKind::Consumer | ReaderKind::CommittedConsumer => partition,
-    };
+fn partition_fetch(node: &Node, asked: &FetchPartition) -> PartitionFetch {
     PartitionFetch {
-        partition,
+        partition: topic_key(&asked.key).replica(node, asked.key.partition),
         offset: asked.fetch_offset,
         max_bytes: not_negative(asked.max_bytes),
         client_epoch: LeaderEpoch(asked.current_leader_epoch),
         last_fetched_epoch: LeaderEpoch(asked.last_fetched_epoch),
-    }
-}
-
-/// What a node is told that is no replica of the partition: it knows newer metadata than this one, or none.
-fn unknown_replica(asked: &FetchPartition) -> ErrorCode {
-    if asked.current_leader_epoch >= 0 {
-        ErrorCode::UnknownLeaderEpoch
-    } else {
-        ErrorCode::NotLeaderOrFollower
+        log_start_offset: asked.log_start_offset,
     }
 }
 

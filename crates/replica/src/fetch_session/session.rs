@@ -99,8 +99,8 @@ impl Session {
             cached.told_log_start_offset = summary.log_start_offset;
             must_respond = true;
         }
-        if summary.error != ErrorCode::None {
-            // Whatever comes after an error is news.
+        if summary.error != ErrorCode::None || summary.has_redirect {
+            // Whatever comes after an error is news; who has to truncate first takes no high watermark.
             cached.told_high_watermark = Offset::UNKNOWN;
             must_respond = true;
         }

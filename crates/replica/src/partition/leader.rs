@@ -48,7 +48,7 @@ impl Partition {
             ..LeaderAppend::new(assignment.leader_epoch, params.origin)
         };
         let info = self.log.append_as_leader(records, &append, now).map_err(LeaderAppendError::Log)?;
-        Ok(Appended { info, has_advanced: self.advance_high_watermark(&state) })
+        Ok(Appended { info, has_advanced: self.advance_high_watermark(&state, now.mono) })
     }
 
     /// Before a transactional batch is appended: whether the transaction's coordinator has to be asked, and what the append
@@ -70,7 +70,7 @@ impl Partition {
 
     pub(super) fn check_leads(&self, state: &State) -> Result<(), ErrorCode> {
         match state.role {
-            Role::Leader { .. } => Ok(()),
+            Role::Leader(_) => Ok(()),
             Role::Follower => Err(ErrorCode::NotLeaderOrFollower),
             Role::Gone(code) => Err(code),
         }
@@ -84,16 +84,23 @@ impl Partition {
         if self.log.high_watermark() < offset {
             return Ok(false);
         }
-        if !self.has_enough_in_sync(&state.assignment) {
+        let in_sync = match &state.role {
+            Role::Leader(leading) => leading.maximal_isr_len(&state.assignment),
+            Role::Follower | Role::Gone(_) => 0,
+        };
+        if in_sync < self.min_in_sync(&state.assignment) {
             return Err(ErrorCode::NotEnoughReplicasAfterAppend);
         }
         Ok(true)
     }
 
+    pub(super) fn has_enough_in_sync(&self, assignment: &Assignment) -> bool {
+        assignment.isr.len() >= self.min_in_sync(assignment)
+    }
+
     /// A topic with fewer replicas than `min.insync.replicas` needs all of them.
-    fn has_enough_in_sync(&self, assignment: &Assignment) -> bool {
-        let needed = self.min_insync_replicas.load(Ordering::Relaxed);
-        assignment.isr.len() >= needed.min(assignment.replicas.len())
+    fn min_in_sync(&self, assignment: &Assignment) -> usize {
+        self.min_insync_replicas.load(Ordering::Relaxed).min(assignment.replicas.len())
     }
 
     /// Moves the log start offset to `offset`, or with -1 to the high watermark. Returns where it is then.
@@ -116,13 +123,5 @@ impl Partition {
             }
             Err(DeleteRecordsError::Storage(error)) => Err(crate::errors::of_storage(&error)),
         }
-    }
-
-    /// The lowest log start offset over all replicas that are alive; of what followers tell with their fetches, that
-    /// of the leader alone counts while it is the only replica.
-    pub(crate) fn low_watermark(&self) -> Result<Offset, ErrorCode> {
-        let state = self.state.read();
-        self.check_leads(&state)?;
-        Ok(self.log.log_start_offset())
     }
 }

@@ -3,26 +3,38 @@
 //! The state lock is held in common by appends and reads and alone by a change of leadership, so that nothing is
 //! appended in an epoch that is over. Nobody checks watchers while holding it.
 
+mod following;
 mod leader;
+mod leading;
 mod read;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla_log::{OffsetMetadata, UnifiedLog};
-use ottla_types::{LeaderEpoch, NodeId, Offset, TopicIdPartition, TopicPartition, Uuid};
+use ottla_types::{LeaderEpoch, MonoMs, NodeId, Offset, TopicIdPartition, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 use parking_lot::{Mutex, RwLock};
 
+pub(crate) use following::{FollowError, Followed, LeaderOffsets};
 pub use leader::{Appended, LeaderAppendError};
+pub(crate) use leading::{FollowerProgress, ProposedIsr};
 pub use read::{PartitionRead, ReadLimits, ReaderKind};
 
+use self::leading::Leading;
 use crate::assignment::Assignment;
+use crate::brokers::Brokers;
 use crate::delayed::{DelayedDelete, DelayedFetch, DelayedProduce};
-use crate::high_watermark::{FollowerState, replicated_up_to};
 use crate::purgatory::Watchers;
 use crate::share::DelayedShareFetch;
+
+/// What decides on all partitions' ISRs.
+#[derive(Debug)]
+pub(crate) struct IsrRules {
+    /// `replica.lag.time.max.ms`
+    pub lag_time_max_ms: i64,
+    pub brokers: Arc<dyn Brokers>,
+}
 
 /// Told of a partition's progress, holding no lock of the partition's. A coordinator is told of its own topic's.
 pub trait PartitionListener: Send + Sync + std::fmt::Debug {
@@ -33,6 +45,7 @@ pub trait PartitionListener: Send + Sync + std::fmt::Debug {
 #[derive(Debug)]
 pub struct Partition {
     local: NodeId,
+    rules: Arc<IsrRules>,
     id: TopicIdPartition,
     log: Arc<UnifiedLog>,
     state: RwLock<State>,
@@ -53,11 +66,7 @@ struct State {
 
 #[derive(Debug)]
 enum Role {
-    Leader {
-        followers: BTreeMap<NodeId, FollowerState>,
-        /// Where the log ended when this node began to lead in this epoch.
-        epoch_start_offset: Offset,
-    },
+    Leader(Leading),
     Follower,
     /// The replica has gone from this node, or its directory has failed.
     Gone(ErrorCode),
@@ -71,9 +80,15 @@ pub struct LeaderHint {
 }
 
 impl Partition {
-    pub(crate) fn new(local: NodeId, assignment: Assignment, log: Arc<UnifiedLog>) -> Partition {
+    pub(crate) fn new(
+        local: NodeId,
+        rules: Arc<IsrRules>,
+        assignment: Assignment,
+        log: Arc<UnifiedLog>,
+    ) -> Partition {
         Partition {
             local,
+            rules,
             id: assignment.partition.clone(),
             log,
             min_insync_replicas: AtomicUsize::new(assignment.min_insync_replicas),
@@ -104,20 +119,19 @@ impl Partition {
     }
 
     pub fn is_leader(&self) -> bool {
-        matches!(self.state.read().role, Role::Leader { .. })
+        matches!(self.state.read().role, Role::Leader(_))
     }
 
     /// The leader epoch in which this node leads; none if it does not.
     pub fn leading_epoch(&self) -> Option<LeaderEpoch> {
         let state = self.state.read();
-        matches!(state.role, Role::Leader { .. }).then_some(state.assignment.leader_epoch)
+        matches!(state.role, Role::Leader(_)).then_some(state.assignment.leader_epoch)
     }
 
     /// Whether replicas are missing from the ISR.
     pub fn is_under_replicated(&self) -> bool {
         let state = self.state.read();
-        matches!(state.role, Role::Leader { .. })
-            && state.assignment.isr.len() < state.assignment.replicas.len()
+        matches!(state.role, Role::Leader(_)) && state.assignment.isr.len() < state.assignment.replicas.len()
     }
 
     pub fn set_min_insync_replicas(&self, replicas: usize) {
@@ -130,14 +144,16 @@ impl Partition {
     }
 
     /// Takes up a newer assignment. Returns whether the high watermark moved.
-    pub(crate) fn assign(&self, assignment: Assignment) -> bool {
+    pub(crate) fn assign(&self, assignment: Assignment, now: MonoMs) -> bool {
         let mut state = self.state.write();
         if assignment.partition_epoch < state.assignment.partition_epoch {
             return false;
         }
         self.set_min_insync_replicas(assignment.min_insync_replicas);
         let is_new_epoch = assignment.leader_epoch > state.assignment.leader_epoch;
-        let was_leader = matches!(state.role, Role::Leader { .. });
+        // One that it has applied already settles nothing of what was proposed since.
+        let is_newer = is_new_epoch || assignment.partition_epoch > state.assignment.partition_epoch;
+        let was_leader = matches!(state.role, Role::Leader(_));
         let leads = assignment.leader == self.local;
         if leads && (!was_leader || is_new_epoch) {
             // The epoch starts where the log ends: followers and consumers find their common past by it (KIP-101).
@@ -147,22 +163,19 @@ impl Partition {
             tracing::debug!(partition = %self.id.topic_partition, leader = %assignment.leader,
                 epoch = %assignment.leader_epoch, isr = ?assignment.isr, leads, "took up a leader epoch");
         }
-        state.role = match (&mut state.role, leads) {
-            (Role::Leader { followers, epoch_start_offset }, true) if !is_new_epoch => {
-                let followers = std::mem::take(followers);
-                Role::Leader {
-                    followers: keep_replicas(followers, self.local, &assignment),
-                    epoch_start_offset: *epoch_start_offset,
+        match (&mut state.role, leads) {
+            (Role::Leader(leading), true) if !is_new_epoch => {
+                if is_newer {
+                    leading.go_on(&assignment, self.local, now);
                 }
             }
-            (_, true) => Role::Leader {
-                followers: keep_replicas(BTreeMap::new(), self.local, &assignment),
-                epoch_start_offset: self.log.log_end_offset(),
-            },
-            (_, false) => Role::Follower,
-        };
+            (role, true) => {
+                *role = Role::Leader(Leading::new(&assignment, self.local, self.log.log_end_offset(), now));
+            }
+            (role, false) => *role = Role::Follower,
+        }
         state.assignment = assignment;
-        self.advance_high_watermark(&state)
+        self.advance_high_watermark(&state, now)
     }
 
     /// The replica leaves this node, or can't be used: whoever asks is told `code` from now on.
@@ -170,11 +183,18 @@ impl Partition {
         self.state.write().role = Role::Gone(code);
     }
 
-    /// Moves the high watermark to what the ISR has. Only a leader decides it.
-    fn advance_high_watermark(&self, state: &State) -> bool {
-        let Role::Leader { followers, .. } = &state.role else { return false };
+    /// Moves the high watermark to what the ISR has. Only a leader decides it, and only while enough replicas are in sync:
+    /// what fewer have might be lost with them (KIP-966).
+    fn advance_high_watermark(&self, state: &State, now: MonoMs) -> bool {
+        let Role::Leader(leading) = &state.role else { return false };
         let end = self.log.log_end_offset_metadata();
-        let Some(replicated) = replicated_up_to(self.local, end, &state.assignment.isr, followers) else {
+        if state.assignment.replicas.len() <= 1 {
+            return self.log.maybe_increment_high_watermark(end).is_some();
+        }
+        if !self.has_enough_in_sync(&state.assignment) {
+            return false;
+        }
+        let Some(replicated) = self.replicated_up_to(leading, &state.assignment, end, now) else {
             return false;
         };
         self.log.maybe_increment_high_watermark(replicated).is_some()
@@ -199,13 +219,4 @@ impl Partition {
             },
         }
     }
-}
-
-fn keep_replicas(
-    mut known: BTreeMap<NodeId, FollowerState>,
-    local: NodeId,
-    assignment: &Assignment,
-) -> BTreeMap<NodeId, FollowerState> {
-    let others = assignment.replicas.iter().filter(|replica| **replica != local);
-    others.map(|replica| (*replica, known.remove(replica).unwrap_or_default())).collect()
 }

@@ -10,6 +10,7 @@ use ottla_wire::ErrorCode;
 use super::{Partition, Role, State};
 use crate::errors;
 use crate::fetch::PartitionFetch;
+use crate::follower_state::FollowerId;
 
 /// Who reads, which decides how far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct PartitionRead {
     pub high_watermark: Offset,
     pub last_stable_offset: Offset,
     pub log_start_offset: Offset,
+    /// Before the records were read.
+    pub log_end_offset: Offset,
     /// The follower's log parts from the leader's before this (KIP-595).
     pub diverging: Option<EpochEndOffset>,
 }
@@ -60,6 +63,7 @@ impl PartitionRead {
             high_watermark: Offset::UNKNOWN,
             last_stable_offset: Offset::UNKNOWN,
             log_start_offset: Offset::UNKNOWN,
+            log_end_offset: Offset::UNKNOWN,
             diverging: None,
         }
     }
@@ -82,13 +86,19 @@ impl Partition {
         &self,
         asked: &PartitionFetch,
         reader: ReaderKind,
+        follower: Option<FollowerId>,
         limits: ReadLimits,
         reach: Reach,
     ) -> Option<PartitionRead> {
         let state = self.state.read();
-        if let Err(code) = self.check_leads(&state).and_then(|()| check_epoch(&state, asked.client_epoch)) {
+        let allowed = self
+            .check_leads(&state)
+            .and_then(|()| check_epoch(&state, asked.client_epoch))
+            .and_then(|()| follower.map_or(Ok(()), |id| self.check_follower(&state, id, asked.client_epoch)));
+        if let Err(code) = allowed {
             return Some(PartitionRead::refused(code));
         }
+        let log_end_offset = self.log.log_end_offset();
         let high_watermark = self.log.high_watermark();
         let last_stable_offset = self.log.last_stable_offset();
         match self.divergence(asked) {
@@ -101,6 +111,7 @@ impl Partition {
                     high_watermark,
                     last_stable_offset,
                     log_start_offset: self.log.log_start_offset(),
+                    log_end_offset,
                     diverging,
                 });
             }
@@ -121,6 +132,7 @@ impl Partition {
                     high_watermark,
                     last_stable_offset,
                     log_start_offset,
+                    log_end_offset,
                     diverging: None,
                 }
             }
@@ -187,7 +199,7 @@ impl Partition {
 
     fn is_catching_up(&self, state: &State) -> bool {
         match state.role {
-            Role::Leader { epoch_start_offset, .. } => epoch_start_offset > self.log.high_watermark(),
+            Role::Leader(ref leading) => leading.epoch_start_offset > self.log.high_watermark(),
             Role::Follower | Role::Gone(_) => false,
         }
     }
@@ -205,7 +217,7 @@ impl Partition {
     }
 }
 
-fn check_epoch(state: &State, client_epoch: LeaderEpoch) -> Result<(), ErrorCode> {
+pub(super) fn check_epoch(state: &State, client_epoch: LeaderEpoch) -> Result<(), ErrorCode> {
     let known = state.assignment.leader_epoch;
     if client_epoch == LeaderEpoch::NONE || client_epoch == known {
         Ok(())

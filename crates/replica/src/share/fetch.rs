@@ -266,9 +266,10 @@ fn read(
             max_bytes: limits.max_bytes,
             client_epoch: LeaderEpoch::NONE,
             last_fetched_epoch: LeaderEpoch::NONE,
+            log_start_offset: Offset::UNKNOWN,
         };
         // There is nothing that the disk does not reach.
-        let read = entry.partition.read(&asked, reader(settings), limits, Reach::Disk);
+        let read = entry.partition.read(&asked, reader(settings), None, limits, Reach::Disk);
         read.unwrap_or_else(|| PartitionRead::refused(ErrorCode::KafkaStorageError))
     };
     let mut from = partition.next_fetch_offset();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ottla_log::LogContext;
-use ottla_log::disk::{Disk, SimDisk};
+use ottla_log::disk::SimDisk;
 use ottla_log::producer_state::ProducerStateConfig;
 use ottla_record::AppendOrigin;
 use ottla_types::{NodeId, Now, Offset, Uuid};
@@ -12,8 +12,8 @@ use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::tests::{Answers, LOCAL, OTHER, assignment, at, batch, open, taken};
-use crate::{Partition, ProduceEntry, ProduceParams, ReplicaManager, ReplicaSettings};
+use crate::tests::{Answers, FETCHERS, LOCAL, OTHER, assignment, at, batch, logs, open, taken};
+use crate::{NoOtherBrokers, Partition, ProduceEntry, ProduceParams, ReplicaManager, ReplicaSettings};
 
 const TOPIC: Uuid = Uuid([3; 16]);
 const LOCK_MS: u64 = 30_000;
@@ -91,11 +91,14 @@ impl Harness {
             fetch_purgatory_purge_interval: 1000,
             delete_records_purgatory_purge_interval: 1000,
             share_fetch_purgatory_purge_interval: 1,
+            lag_time_max_ms: 30_000,
+            fetchers: FETCHERS,
         };
-        let replicas =
-            Arc::new(ReplicaManager::new(LOCAL, settings, Arc::new(|_| {}), Arc::new(|job| job())));
-        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
-        let context = LogContext::new(disk, ProducerStateConfig::default());
+        let disk = SimDisk::new(1);
+        let (brokers, wake_at) = (Arc::new(NoOtherBrokers), Arc::new(|_| {}));
+        let (logs, read_later) = (logs(&disk), Arc::new(|job: Box<dyn FnOnce() + Send>| job()));
+        let replicas = Arc::new(ReplicaManager::new(LOCAL, settings, logs, brokers, wake_at, read_later));
+        let context = LogContext::new(Arc::new(disk), ProducerStateConfig::default());
         let partition = replicas.assign(assignment(&[LOCAL], 0), || open(&context), at(0)).unwrap();
         let coordinator = Arc::new(Coordinator::default());
         let shares =

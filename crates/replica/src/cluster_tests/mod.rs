@@ -1,0 +1,7 @@
+//! Several brokers' replica managers over simulated disks, with a network and a controller that do what a test says.
+
+mod cluster;
+mod examples;
+mod followers;
+mod in_sync;
+mod random;

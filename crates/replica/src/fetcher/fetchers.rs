@@ -1,0 +1,124 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ottla_log::log_manager::LogManager;
+use ottla_types::{BrokerEpoch, LeaderEpoch, MonoMs, NodeId, Now};
+use parking_lot::{Mutex, RwLock};
+
+use super::{Changed, Fetcher, FetcherAnswer, FetcherId, FetcherSettings, Key, ToFetch, key_of};
+use crate::partition::Partition;
+
+/// All fetchers of a broker. Each has a lock of its own, under which it appends.
+pub struct Fetchers {
+    local: NodeId,
+    settings: FetcherSettings,
+    logs: Arc<LogManager>,
+    by_id: RwLock<BTreeMap<FetcherId, Arc<Entry>>>,
+    /// Who follows which partition.
+    followed: Mutex<BTreeMap<Key, FetcherId>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    fetcher: Mutex<Fetcher>,
+    /// When it has something to send, for those who do not want to wait for an append.
+    deadline: AtomicU64,
+}
+
+impl Entry {
+    fn with<T>(&self, run: impl FnOnce(&mut Fetcher) -> T) -> T {
+        let mut fetcher = self.fetcher.lock();
+        let result = run(&mut fetcher);
+        self.deadline.store(fetcher.next_deadline().0, Ordering::Release);
+        result
+    }
+
+    fn deadline(&self) -> MonoMs {
+        MonoMs(self.deadline.load(Ordering::Acquire))
+    }
+}
+
+impl Fetchers {
+    pub(crate) fn new(local: NodeId, settings: FetcherSettings, logs: Arc<LogManager>) -> Fetchers {
+        Fetchers { local, settings, logs, by_id: RwLock::default(), followed: Mutex::default() }
+    }
+
+    /// Follows `leader` from now on, in this epoch.
+    pub(crate) fn follow(
+        &self,
+        partition: &Arc<Partition>,
+        leader: NodeId,
+        leader_epoch: LeaderEpoch,
+        now: Now,
+    ) {
+        let key = key_of(partition);
+        let id = FetcherId { leader, index: self.index(&key) };
+        let before = self.followed.lock().insert(key, id);
+        if let Some(before) = before.filter(|before| *before != id) {
+            self.unfollow_from(before, key);
+        }
+        let known = self.by_id.read().get(&id).cloned();
+        let entry = known.unwrap_or_else(|| {
+            let fetcher = Mutex::new(Fetcher::new(id, self.local, self.settings));
+            let new = Entry { fetcher, deadline: AtomicU64::new(MonoMs::NEVER.0) };
+            Arc::clone(self.by_id.write().entry(id).or_insert(Arc::new(new)))
+        });
+        entry.with(|fetcher| fetcher.follow(partition, leader_epoch, &self.logs, now));
+    }
+
+    pub(crate) fn unfollow(&self, partition: &Partition) {
+        let key = key_of(partition);
+        let before = self.followed.lock().remove(&key);
+        if let Some(before) = before {
+            self.unfollow_from(before, key);
+        }
+    }
+
+    fn unfollow_from(&self, id: FetcherId, key: Key) {
+        let entry = self.by_id.read().get(&id).cloned();
+        if let Some(entry) = entry {
+            entry.with(|fetcher| fetcher.unfollow(key));
+        }
+    }
+
+    /// Spreads the partitions over the fetchers of their leader; always the same way.
+    fn index(&self, (topic_id, partition): &Key) -> u32 {
+        let of_topic = topic_id.0.iter().fold(0u32, |hash, byte| hash.wrapping_mul(31) + u32::from(*byte));
+        of_topic.wrapping_add(partition.cast_unsigned()) % self.settings.fetchers.max(1)
+    }
+
+    /// What is to be sent now. `broker_epoch` is this broker's own.
+    pub(crate) fn poll(&self, broker_epoch: Option<BrokerEpoch>, now: MonoMs) -> Vec<ToFetch> {
+        let due: Vec<_> =
+            self.by_id.read().values().filter(|entry| entry.deadline() <= now).cloned().collect();
+        due.iter().filter_map(|entry| entry.with(|fetcher| fetcher.poll(broker_epoch, now))).collect()
+    }
+
+    /// Takes an answer; returns what it changed, and what is to be sent next.
+    pub(crate) fn answered(
+        &self,
+        id: FetcherId,
+        ticket: u64,
+        answer: FetcherAnswer,
+        broker_epoch: Option<BrokerEpoch>,
+        now: Now,
+    ) -> (Vec<Changed>, Option<ToFetch>) {
+        let entry = self.by_id.read().get(&id).cloned();
+        let Some(entry) = entry else { return (Vec::new(), None) };
+        entry.with(|fetcher| {
+            let changed = fetcher.answered(ticket, answer, &self.logs, now);
+            (changed, fetcher.poll(broker_epoch, now.mono))
+        })
+    }
+
+    pub(crate) fn next_deadline(&self) -> MonoMs {
+        self.by_id.read().values().map(|entry| entry.deadline()).min().unwrap_or(MonoMs::NEVER)
+    }
+}
+
+impl std::fmt::Debug for Fetchers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetchers").field("fetchers", &self.by_id.read().len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,250 @@
+//! Following leaders: what a broker asks the leaders of its partitions for, and what it does with the answers.
+//!
+//! One [`Fetcher`] keeps one request under way for all partitions that it follows on one broker; a session there
+//! remembers them (KIP-227), so that a request names only what has changed. A follower tells the epoch of its last record
+//! with each fetch, and the leader answers where their logs part (KIP-595): the follower truncates and asks on. Where its
+//! offset is out of the leader's range it asks for the leader's end and start first.
+//!
+//! Nothing here sends or waits: whoever drives it sends what [`Fetchers::poll`] gives, and hands in the answers.
+
+mod answers;
+mod fetchers;
+mod requests;
+mod session;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ottla_log::log_manager::LogManager;
+use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset, Uuid};
+use ottla_wire::messages::{FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse};
+
+use self::session::Session;
+use crate::partition::Partition;
+
+pub(crate) use self::answers::Changed;
+pub use self::fetchers::Fetchers;
+
+/// The `replica.fetch.*` settings, and `num.replica.fetchers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetcherSettings {
+    /// For each other broker.
+    pub fetchers: u32,
+    pub min_bytes: i32,
+    pub wait_max_ms: i32,
+    /// Of one partition.
+    pub max_bytes: i32,
+    /// Of a whole answer.
+    pub response_max_bytes: i32,
+    pub backoff_ms: i64,
+}
+
+/// One of the fetchers that follow partitions led by one broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FetcherId {
+    pub leader: NodeId,
+    /// Below `num.replica.fetchers`.
+    pub index: u32,
+}
+
+/// A request that is due.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToFetch {
+    pub fetcher: FetcherId,
+    /// To be handed back with the answer: one to an older request is passed over.
+    pub ticket: u64,
+    pub request: FetcherRequest,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum FetcherRequest {
+    Fetch(FetchRequest),
+    ListOffsets(ListOffsetsRequest),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum FetcherAnswer {
+    Fetch(FetchResponse),
+    ListOffsets(ListOffsetsResponse),
+    /// None came, or none that can be read.
+    Failed,
+}
+
+/// By id: a topic that was made again under its name is another one.
+type Key = (Uuid, i32);
+
+/// A partition that is followed.
+#[derive(Debug)]
+struct Followed {
+    partition: Arc<Partition>,
+    leader_epoch: LeaderEpoch,
+    next: Next,
+    /// It is not asked for before.
+    delayed_until: Option<MonoMs>,
+}
+
+/// What a partition is in want of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Records,
+    /// Its offset is out of the leader's range.
+    LeaderEnd,
+    /// It does not reach beyond the leader's end: perhaps the leader has less of the past.
+    LeaderStart,
+    /// A newer leader epoch: nothing more is to be had in this one.
+    NewLeader,
+}
+
+/// What a request asked of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asked {
+    leader_epoch: LeaderEpoch,
+    offset: Offset,
+    last_fetched_epoch: LeaderEpoch,
+    log_start_offset: Offset,
+    max_bytes: i32,
+}
+
+/// The request under way, with what it asks for.
+#[derive(Debug)]
+enum UnderWay {
+    Fetch,
+    ListOffsets(BTreeMap<(Arc<str>, i32), (Key, LeaderEpoch, Next)>),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    id: FetcherId,
+    local: NodeId,
+    settings: FetcherSettings,
+    partitions: BTreeMap<Key, Followed>,
+    session: Session,
+    /// What may have to be told otherwise than the session has it.
+    changed: BTreeSet<Key>,
+    /// Those with an offset out of range.
+    out_of_range: BTreeSet<Key>,
+    delayed: BTreeSet<(MonoMs, Key)>,
+    under_way: Option<(u64, UnderWay)>,
+    next_ticket: u64,
+    /// After a failure nothing is sent before.
+    retry_at: MonoMs,
+}
+
+impl Fetcher {
+    pub fn new(id: FetcherId, local: NodeId, settings: FetcherSettings) -> Fetcher {
+        Fetcher {
+            id,
+            local,
+            settings,
+            partitions: BTreeMap::new(),
+            session: Session::default(),
+            changed: BTreeSet::new(),
+            out_of_range: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            under_way: None,
+            next_ticket: 0,
+            retry_at: MonoMs(0),
+        }
+    }
+
+    /// Follows a partition in a leader epoch from now on, or goes on.
+    pub fn follow(
+        &mut self,
+        partition: &Arc<Partition>,
+        leader_epoch: LeaderEpoch,
+        logs: &LogManager,
+        now: Now,
+    ) {
+        let key = key_of(partition);
+        let known = self.partitions.get(&key);
+        if known.is_some_and(|known| {
+            known.leader_epoch == leader_epoch && Arc::ptr_eq(&known.partition, partition)
+        }) {
+            return;
+        }
+        self.unfollow(key);
+        if partition.log().latest_epoch().is_none()
+            && let Err(error) = partition.truncate_to_high_watermark(logs, leader_epoch, now)
+        {
+            tracing::warn!(partition = %partition.topic_partition(), %error, "is not followed");
+            return;
+        }
+        let followed = Followed {
+            partition: Arc::clone(partition),
+            leader_epoch,
+            next: Next::Records,
+            delayed_until: None,
+        };
+        self.partitions.insert(key, followed);
+        self.changed.insert(key);
+    }
+
+    pub fn unfollow(&mut self, key: Key) {
+        let Some(followed) = self.partitions.remove(&key) else { return };
+        if let Some(until) = followed.delayed_until {
+            self.delayed.remove(&(until, key));
+        }
+        self.out_of_range.remove(&key);
+        self.changed.insert(key);
+    }
+
+    /// When there is something to send at the earliest.
+    pub fn next_deadline(&self) -> MonoMs {
+        if self.under_way.is_some() {
+            return MonoMs::NEVER;
+        }
+        let has_work = !self.out_of_range.is_empty()
+            || self.partitions.values().any(|followed| followed.is_ready(Next::Records));
+        let next = match self.delayed.first() {
+            _ if has_work => MonoMs(0),
+            Some((until, _)) => *until,
+            None => MonoMs::NEVER,
+        };
+        next.max(self.retry_at)
+    }
+
+    /// Leaves a partition alone for a while.
+    fn delay(&mut self, key: Key, now: MonoMs) {
+        let Some(followed) = self.partitions.get_mut(&key) else { return };
+        let until = now.plus_ms(self.settings.backoff_ms);
+        if let Some(before) = followed.delayed_until.replace(until) {
+            self.delayed.remove(&(before, key));
+        }
+        self.delayed.insert((until, key));
+        self.out_of_range.remove(&key);
+        self.changed.insert(key);
+    }
+
+    fn end_delays(&mut self, now: MonoMs) {
+        while let Some((until, key)) = self.delayed.first().copied().filter(|(until, _)| *until <= now) {
+            self.delayed.remove(&(until, key));
+            if let Some(followed) = self.partitions.get_mut(&key) {
+                followed.delayed_until = None;
+                self.set_next(key, None);
+            }
+        }
+    }
+
+    /// Sets what a partition is in want of, or takes note that it may have changed.
+    fn set_next(&mut self, key: Key, next: Option<Next>) {
+        let Some(followed) = self.partitions.get_mut(&key) else { return };
+        followed.next = next.unwrap_or(followed.next);
+        if followed.is_ready(Next::LeaderEnd) || followed.is_ready(Next::LeaderStart) {
+            self.out_of_range.insert(key);
+        } else {
+            self.out_of_range.remove(&key);
+        }
+        self.changed.insert(key);
+    }
+}
+
+impl Followed {
+    fn is_ready(&self, for_what: Next) -> bool {
+        self.next == for_what && self.delayed_until.is_none()
+    }
+}
+
+fn key_of(partition: &Partition) -> Key {
+    (partition.topic_id(), partition.topic_partition().partition)
+}
