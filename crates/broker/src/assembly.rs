@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use ottla_config::{Config, DynamicConfig, keys};
 use ottla_controller::ControllerSettings;
 use ottla_coordinator::group::GroupCoordinator;
+use ottla_coordinator::runtime::Executor;
 use ottla_coordinator::transaction::TransactionCoordinator;
 use ottla_log::log_manager::LogManager;
 use ottla_metadata::image::VersionedRecord;
@@ -13,7 +14,7 @@ use ottla_raft::SnapshotPolicy;
 use ottla_record::Compression;
 use ottla_replica::ReplicaManager;
 use ottla_replica::fetch_session::FetchSessions;
-use ottla_types::Now;
+use ottla_types::{MonoMs, Now};
 use parking_lot::{Mutex, RwLock};
 
 use crate::auto_topic_creation::TopicsInFlight;
@@ -110,11 +111,9 @@ pub(crate) fn node(
     ));
     let storage =
         Arc::new(CoordinatorStorage::new(Arc::clone(&replicas), node_settings::offsets_compression(&config)));
-    let groups = Arc::new(GroupCoordinator::new(
-        node_settings::groups(&config),
-        Arc::clone(&storage) as _,
-        storage as _,
-    ));
+    let groups =
+        GroupCoordinator::new(node_settings::groups(&config), Arc::clone(&storage) as _, storage as _);
+    let groups = Arc::new(groups.with_executor(executor(&hooks)));
     let offsets_listener = Arc::new(TopicListener::default());
     offsets_listener.tell(&groups);
     let share = ShareGroupParts::new(&config, &replicas);
@@ -172,4 +171,17 @@ fn snapshot_policy(config: &Config, now: Now) -> SnapshotPolicy {
         config.get(keys::METADATA_LOG_MAX_SNAPSHOT_INTERVAL_MS),
         now.mono,
     )
+}
+
+/// Does what would hold up a coordinator's shard where requests go that wait for the disk.
+fn executor(hooks: &Hooks) -> Executor {
+    let (elsewhere, wake_at) = (Arc::clone(&hooks.read_later), Arc::clone(&hooks.wake_at));
+    Arc::new(move |job| {
+        let wake_at = Arc::clone(&wake_at);
+        elsewhere(Box::new(move || {
+            job();
+            // It may have set timers.
+            wake_at(MonoMs::default());
+        }));
+    })
 }

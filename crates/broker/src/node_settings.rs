@@ -169,6 +169,7 @@ fn consumer_groups(config: &Config) -> ConsumerGroupConfig {
         assignors: assignors.iter().filter_map(|name| Assignor::from_name(name)).collect(),
         migration_policy: policy.unwrap_or(MigrationPolicy::Bidirectional),
         regex_refresh_interval_ms: i64::from(config.get(keys::GROUP_CONSUMER_REGEX_REFRESH_INTERVAL_MS)),
+        ..ConsumerGroupConfig::default()
     }
 }
 

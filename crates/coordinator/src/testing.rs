@@ -8,8 +8,8 @@ use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 
 use crate::runtime::{
-    BATCH_HEADER_BYTES, EncodedRecord, LogChunk, PartitionReader, PartitionWriter, Responder, StoredBatch,
-    StoredContent, StoredRecord, TransactionMarker, WriteBatch,
+    BATCH_HEADER_BYTES, EncodedRecord, Executor, LogChunk, PartitionReader, PartitionWriter, Responder,
+    StoredBatch, StoredContent, StoredRecord, TransactionMarker, WriteBatch,
 };
 
 /// The logs of all partitions.
@@ -159,6 +159,51 @@ impl PartitionReader for MemoryLogs {
         let batches = log.batches.iter().filter(|batch| batch.last_offset >= from);
         let batches = batches.take((max_bytes / 1024).max(1)).cloned().collect();
         Ok(LogChunk { batches, high_watermark: log.high_watermark, log_end: log.end() })
+    }
+}
+
+/// What is to be done outside of shards: at once, or when the test says.
+#[derive(Clone, Default)]
+pub(crate) struct Jobs(Arc<Mutex<HeldJobs>>);
+
+#[derive(Default)]
+struct HeldJobs {
+    are_held: bool,
+    jobs: VecDeque<Box<dyn FnOnce() + Send>>,
+}
+
+impl Jobs {
+    pub(crate) fn executor(&self) -> Executor {
+        let held = Arc::clone(&self.0);
+        Arc::new(move |job| {
+            let mut jobs = held.lock();
+            if jobs.are_held {
+                return jobs.jobs.push_back(job);
+            }
+            drop(jobs);
+            job();
+        })
+    }
+
+    /// They wait for [`Jobs::run_one`] from now on, or no longer.
+    pub(crate) fn hold(&self, are_held: bool) {
+        self.0.lock().are_held = are_held;
+    }
+
+    /// False: none waits.
+    pub(crate) fn run_one(&self) -> bool {
+        let job = self.0.lock().jobs.pop_front();
+        let waits = job.is_some();
+        if let Some(job) = job {
+            job();
+        }
+        waits
+    }
+
+    /// They will never be done.
+    pub(crate) fn drop_all(&self) {
+        let dropped = std::mem::take(&mut self.0.lock().jobs);
+        drop(dropped);
     }
 }
 

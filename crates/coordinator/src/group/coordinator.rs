@@ -36,7 +36,7 @@ use super::offsets::fetch_offsets;
 use super::shard::{GroupShard, GroupTurn};
 use crate::gather::Gather;
 use crate::runtime::{
-    LoadProgress, LoadTask, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
+    Executor, LoadProgress, LoadTask, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
     TransactionMarker, partition_for_key,
 };
 
@@ -92,6 +92,13 @@ impl GroupCoordinator {
         };
         let runtime = Runtime::new(CONSUMER_OFFSETS_TOPIC, runtime_config, writer, reader, new_shard);
         GroupCoordinator { config, metadata, runtime }
+    }
+
+    /// Has `executor` do what would hold up a shard. Without it the thread does so that has run the shard.
+    #[must_use]
+    pub fn with_executor(mut self, executor: Executor) -> GroupCoordinator {
+        self.runtime = self.runtime.with_executor(executor);
+        self
     }
 
     /// Begins to serve, with this many partitions of `__consumer_offsets`: those that the topic has, or else

@@ -10,7 +10,7 @@ use ottla_wire::ErrorCode;
 
 use super::classic::{ClassicGroup, StaticReplacement};
 use super::config::GroupCoordinatorConfig;
-use super::consumer::{ConsumerGroup, ConsumerTimer};
+use super::consumer::{Assigning, ConsumerGroup, ConsumerTimer};
 use super::metadata::SharedMetadata;
 use super::modern::freshness::Freshness;
 use super::modern::topics::{TopicHashes, Topics};
@@ -33,6 +33,7 @@ pub(crate) struct GroupShard {
     pub(super) topics_changed_at: Offset,
     pub(super) freshness: Freshness,
     pub(super) topic_hashes: TopicHashes,
+    pub(super) assigning: Assigning,
     /// Since when the share coordinator is being told of partitions, by group.
     pub(super) share_initializations: BTreeMap<Arc<str>, BTreeMap<(Uuid, i32), MonoMs>>,
 }
@@ -100,6 +101,7 @@ impl GroupShard {
             topics_changed_at: Offset::UNKNOWN,
             freshness: Freshness::default(),
             topic_hashes: TopicHashes::default(),
+            assigning: Assigning::default(),
             share_initializations: BTreeMap::new(),
         }
     }

@@ -15,7 +15,7 @@ use super::storage::{
     BATCH_HEADER_BYTES, EncodedRecord, Membership, PartitionWriter, TransactionMarker, WriteBatch,
 };
 use super::timers::Timers;
-use super::turn::{Effects, TimerChange, Turn};
+use super::turn::{Background, Effects, TimerChange, Turn};
 
 /// Something to run when the shard is no longer held: answers to clients.
 pub(crate) type Answer = Box<dyn FnOnce() + Send>;
@@ -38,6 +38,7 @@ pub(crate) struct Active<S: Shard> {
     completed: VecDeque<(S::Completion, Result<(), ErrorCode>)>,
     timers: Timers<S::Timer>,
     answers: Vec<Answer>,
+    background: Vec<Background<S>>,
     out_of_sync: bool,
 }
 
@@ -57,6 +58,8 @@ struct Waiting<S: Shard> {
     deadline: MonoMs,
     replies: Vec<Reply>,
     completions: Vec<S::Completion>,
+    /// Begins when the records are written.
+    background: Vec<Background<S>>,
 }
 
 impl<S: Shard> Active<S> {
@@ -81,6 +84,7 @@ impl<S: Shard> Active<S> {
             completed: VecDeque::new(),
             timers: Timers::default(),
             answers: Vec::new(),
+            background: Vec::new(),
             out_of_sync: false,
         }
     }
@@ -155,6 +159,11 @@ impl<S: Shard> Active<S> {
         std::mem::take(&mut self.answers)
     }
 
+    /// What operations want to be done elsewhere.
+    pub(crate) fn take_background(&mut self) -> Vec<Background<S>> {
+        std::mem::take(&mut self.background)
+    }
+
     /// The log holds something that this shard did not write: it must be loaded again.
     pub(crate) fn is_out_of_sync(&self) -> bool {
         self.out_of_sync
@@ -165,8 +174,10 @@ impl<S: Shard> Active<S> {
         let open = self.batch.take().map_or_else(Vec::new, |batch| batch.waiting);
         for waiting in std::mem::take(&mut self.waiting).into_iter().chain(open) {
             self.answers.extend(answers(waiting.replies, Err(ErrorCode::NotCoordinator)));
+            self.background.extend(waiting.background);
         }
         let mut answers = std::mem::take(&mut self.answers);
+        answers.extend(refusals(self.background, ErrorCode::NotCoordinator));
         // The requests that the shard itself has parked are answered as they are dropped, outside of the lock.
         let shard = self.shard;
         answers.push(Box::new(move || drop(shard)));
@@ -194,6 +205,7 @@ impl<S: Shard> Active<S> {
             deadline: now.mono.plus_ms(i64::from(self.config.write_timeout_ms)),
             replies: effects.replies,
             completions: effects.completions,
+            background: effects.background,
         };
         match self.write(effects.records, effects.may_split, effects.transaction, now) {
             Ok(()) => self.wait(waiting),
@@ -281,12 +293,15 @@ impl<S: Shard> Active<S> {
 
     /// Queues what an operation left behind everything that is written so far.
     fn wait(&mut self, mut waiting: Waiting<S>) {
-        if waiting.replies.is_empty() && waiting.completions.is_empty() {
+        if waiting.replies.is_empty() && waiting.completions.is_empty() && waiting.background.is_empty() {
             return;
         }
         if let Some(batch) = &mut self.batch {
             batch.waiting.push(waiting);
-        } else if self.high_watermark < self.end {
+            return;
+        }
+        self.background.append(&mut waiting.background);
+        if self.high_watermark < self.end {
             waiting.end = self.end;
             self.waiting.push_back(waiting);
         } else {
@@ -296,6 +311,10 @@ impl<S: Shard> Active<S> {
 
     fn finish(&mut self, waiting: Waiting<S>, result: Result<(), ErrorCode>) {
         self.answers.extend(answers(waiting.replies, result));
+        match result {
+            Ok(()) => self.background.extend(waiting.background),
+            Err(code) => self.answers.extend(refusals(waiting.background, code)),
+        }
         self.completed.extend(waiting.completions.into_iter().map(|completion| (completion, result)));
     }
 
@@ -305,7 +324,7 @@ impl<S: Shard> Active<S> {
     }
 
     fn try_flush(&mut self, now: Now) -> Result<(), ErrorCode> {
-        let Some(batch) = self.batch.take() else { return Ok(()) };
+        let Some(mut batch) = self.batch.take() else { return Ok(()) };
         let next = self.end + batch.records.len() as i64;
         let append =
             WriteBatch { timestamp: now.wall, transaction: batch.transaction, records: batch.records };
@@ -313,6 +332,9 @@ impl<S: Shard> Active<S> {
         let result = self.settle_append(appended, next);
         match result {
             Ok(()) => {
+                for waiting in &mut batch.waiting {
+                    self.background.append(&mut waiting.background);
+                }
                 self.waiting
                     .extend(batch.waiting.into_iter().map(|waiting| Waiting { end: next, ..waiting }));
             }
@@ -338,6 +360,7 @@ impl<S: Shard> Active<S> {
             deadline: now.mono.plus_ms(i64::from(self.config.write_timeout_ms)),
             replies: vec![Reply::new(responder, ())],
             completions: Vec::new(),
+            background: Vec::new(),
         };
         match result {
             Ok(()) => self.wait(waiting),
@@ -370,4 +393,8 @@ impl<S: Shard> Active<S> {
 
 fn answers(replies: Vec<Reply>, result: Result<(), ErrorCode>) -> impl Iterator<Item = Answer> {
     replies.into_iter().map(move |reply| -> Answer { Box::new(move || reply.release(result)) })
+}
+
+fn refusals<S: Shard>(background: Vec<Background<S>>, code: ErrorCode) -> impl Iterator<Item = Answer> {
+    background.into_iter().map(move |work| -> Answer { Box::new(move || drop(work(Err(code)))) })
 }

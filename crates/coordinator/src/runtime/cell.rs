@@ -3,8 +3,8 @@
 //! may be left from anywhere, also from within an append.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, TopicPartition};
 use ottla_wire::ErrorCode;
@@ -17,11 +17,14 @@ use super::load::LoadedLog;
 use super::responder::Responder;
 use super::shards::RuntimeConfig;
 use super::storage::{PartitionWriter, TransactionMarker};
-use super::turn::Turn;
+use super::turn::{Background, Turn};
 
 /// An operation: it gets the shard, or the reason why it can't.
 pub(crate) type Operation<S> =
     Box<dyn for<'a, 'b> FnOnce(Result<(&'a mut S, &'a mut Turn<'b, S>), ErrorCode>) + Send>;
+
+/// Does a job on a thread that holds no shard, at once or later.
+pub type Executor = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
 
 pub(crate) enum Event<S: Shard> {
     Operation(Now, Operation<S>),
@@ -37,6 +40,8 @@ pub(crate) struct Cell<S: Shard> {
     epoch: Mutex<LeaderEpoch>,
     config: RuntimeConfig,
     writer: Arc<dyn PartitionWriter>,
+    executor: Executor,
+    this: Weak<Cell<S>>,
     queue: Mutex<VecDeque<Event<S>>>,
     held: Mutex<Held<S>>,
     next_deadline: AtomicU64,
@@ -51,6 +56,7 @@ struct Held<S: Shard> {
     now: Now,
     high_watermark: Offset,
     answers: Vec<Answer>,
+    background: Vec<Background<S>>,
 }
 
 enum Phase<S: Shard> {
@@ -66,25 +72,29 @@ impl<S: Shard> Cell<S> {
         epoch: LeaderEpoch,
         config: RuntimeConfig,
         writer: Arc<dyn PartitionWriter>,
+        executor: Executor,
         shard: S,
-    ) -> Cell<S> {
-        Cell {
+    ) -> Arc<Cell<S>> {
+        Arc::new_cyclic(|this| Cell {
             partition,
             epoch: Mutex::new(epoch),
             config,
             writer,
+            executor,
+            this: Weak::clone(this),
             queue: Mutex::new(VecDeque::new()),
             held: Mutex::new(Held {
                 phase: Phase::Loading(shard),
                 now: Now::default(),
                 high_watermark: Offset::UNKNOWN,
                 answers: Vec::new(),
+                background: Vec::new(),
             }),
             next_deadline: AtomicU64::new(MonoMs::NEVER.0),
             closed: AtomicBool::new(false),
             needs_reload: AtomicBool::new(false),
             load_failed: AtomicBool::new(false),
-        }
+        })
     }
 
     pub(crate) fn epoch(&self) -> LeaderEpoch {
@@ -133,14 +143,30 @@ impl<S: Shard> Cell<S> {
             };
             self.next_deadline.store(deadline.0, Ordering::Release);
             let answers = std::mem::take(&mut held.answers);
+            let background = std::mem::take(&mut held.background);
+            let now = held.now;
             drop(held);
             for answer in answers {
                 answer();
+            }
+            for work in background {
+                self.execute(work, now);
             }
             if self.queue.lock().is_empty() {
                 return;
             }
         }
+    }
+
+    fn execute(&self, work: Background<S>, now: Now) {
+        let cell = Weak::clone(&self.this);
+        (self.executor)(Box::new(move || {
+            if let Some(operation) = work(Ok(()))
+                && let Some(cell) = cell.upgrade()
+            {
+                cell.post(Event::Operation(now, operation));
+            }
+        }));
     }
 
     fn drain(&self, held: &mut Held<S>) {
@@ -198,6 +224,7 @@ impl<S: Shard> Cell<S> {
         active.advance(held.high_watermark);
         while active.run_completion(held.now) {}
         held.answers.extend(active.take_answers());
+        held.background.extend(active.take_background());
         if active.is_out_of_sync() {
             self.leave(held, Phase::Failed);
             self.needs_reload.store(true, Ordering::Release);

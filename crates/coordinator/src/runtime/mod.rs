@@ -10,6 +10,7 @@
 //! - Every request is answered exactly once, also when the shard is unloaded.
 //! - One thread at a time runs a shard. Others leave their operation in its queue and go on; what gathers there while
 //!   a batch is being appended makes up the next batch.
+//! - What takes long is done outside of the shard ([`Turn::in_background`]), and comes back as an operation of its own.
 
 mod active;
 mod cell;
@@ -32,6 +33,7 @@ use ottla_types::Offset;
 use ottla_wire::ErrorCode;
 use thiserror::Error;
 
+pub use cell::Executor;
 pub use load::{LoadProgress, LoadTask};
 pub use responder::Responder;
 pub(crate) use shards::partition_for_key;

@@ -6,7 +6,7 @@ use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, TopicPartition, java_string_
 use ottla_wire::ErrorCode;
 use parking_lot::{Mutex, RwLock};
 
-use super::cell::{Cell, Event};
+use super::cell::{Cell, Event, Executor};
 use super::load::LoadTask;
 use super::storage::{PartitionReader, PartitionWriter, TransactionMarker};
 use super::turn::Turn;
@@ -29,6 +29,7 @@ pub struct Runtime<S: Shard> {
     config: RuntimeConfig,
     writer: Arc<dyn PartitionWriter>,
     reader: Arc<dyn PartitionReader>,
+    executor: Executor,
     new_shard: Box<dyn Fn(&TopicPartition) -> S + Send + Sync>,
     /// Of the topic; 0 until the coordinator is started.
     topic_partitions: AtomicI32,
@@ -55,11 +56,19 @@ impl<S: Shard> Runtime<S> {
             config,
             writer,
             reader,
+            executor: Arc::new(|job| job()),
             new_shard: Box::new(new_shard),
             topic_partitions: AtomicI32::new(0),
             cells: RwLock::default(),
             loads: Mutex::default(),
         }
+    }
+
+    /// Has `executor` do what is to be done outside of shards. Without it the thread does so that has run the shard.
+    #[must_use]
+    pub fn with_executor(mut self, executor: Executor) -> Runtime<S> {
+        self.executor = executor;
+        self
     }
 
     /// Begins to serve, with this many partitions of the topic; true if it did not before.
@@ -96,7 +105,8 @@ impl<S: Shard> Runtime<S> {
         let partition_name = TopicPartition { topic: Arc::clone(&self.topic), partition };
         let shard = (self.new_shard)(&partition_name);
         let writer = Arc::clone(&self.writer);
-        let cell = Arc::new(Cell::new(partition_name, epoch, self.config.clone(), writer, shard));
+        let executor = Arc::clone(&self.executor);
+        let cell = Cell::new(partition_name, epoch, self.config.clone(), writer, executor, shard);
         cells.insert(partition, Arc::clone(&cell));
         let load = LoadTask::new(cell, Arc::clone(&self.reader), self.config.load_buffer_bytes);
         self.loads.lock().push_back(load);

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rpds::RedBlackTreeMapSync;
 
 use super::*;
-use crate::testing::{Content, Inbox, MemoryLog, MemoryLogs};
+use crate::testing::{Content, Inbox, Jobs, MemoryLog, MemoryLogs};
 
 /// A shard that counts: each key has a number, and a timer that counts once more.
 #[derive(Debug, Default)]
@@ -73,6 +73,7 @@ fn add(turn: &mut Turn<'_, Counters>, key: &str) -> i64 {
 
 struct Rig {
     logs: Arc<MemoryLogs>,
+    jobs: Jobs,
     runtime: Arc<Runtime<Counters>>,
 }
 
@@ -92,7 +93,9 @@ impl Rig {
         logs.set_log(0, log);
         let config = RuntimeConfig { write_timeout_ms: 5000, append_linger_ms, load_buffer_bytes: 2048 };
         let runtime = Runtime::new("counts", config, logs.clone(), logs.clone(), |_| Counters::default());
-        let rig = Rig { logs, runtime: Arc::new(runtime) };
+        let jobs = Jobs::default();
+        let runtime = Arc::new(runtime.with_executor(jobs.executor()));
+        let rig = Rig { logs, jobs, runtime };
         rig.runtime.become_leader(0, LeaderEpoch(1));
         rig
     }
@@ -402,6 +405,57 @@ fn threads_never_wait_for_each_other_and_all_are_answered() {
     });
     assert_eq!(rig.committed(), counts([("a", 1000)]));
     assert_eq!(rig.outcomes(), vec![Ok(()); 1000]);
+}
+
+/// Counts once, and once more when something that takes long is done.
+fn add_slowly(rig: &Rig, key: &str, ms: u64) -> Inbox<i64> {
+    let (inbox, responder) = Inbox::new();
+    let key = key.to_owned();
+    rig.runtime.submit(0, at(ms), responder, move |_, turn, responder| {
+        add(turn, &key);
+        turn.in_background(
+            responder,
+            || 40,
+            move |_, turn, yielded, responder| {
+                let value = add(turn, &key);
+                turn.reply(responder, value + yielded);
+            },
+        );
+    });
+    inbox
+}
+
+#[test]
+fn others_go_on_while_something_takes_long() {
+    let rig = Rig::new(None).loaded();
+    rig.jobs.hold(true);
+    let slow = add_slowly(&rig, "a", 1);
+    let others = [rig.add("a", 1), rig.add("b", 1)];
+    rig.commit();
+    assert_eq!((slow.get(), others.map(|other| other.get())), (None, [Some(Ok(2)), Some(Ok(1))]));
+    assert!(rig.jobs.run_one());
+    assert_eq!((slow.get(), rig.state()), (None, counts([("a", 3), ("b", 1)])), "it waits for its commit");
+    rig.commit();
+    assert_eq!(slow.get(), Some(Ok(43)));
+    assert!(!rig.jobs.run_one());
+}
+
+#[test]
+fn who_waits_for_what_takes_long_is_answered_whatever_happens() {
+    let rig = Rig::new(Some(0)).loaded();
+    *rig.logs.max_batch_bytes.lock() = 10;
+    rig.jobs.hold(true);
+    let refused = add_slowly(&rig, "a", 1);
+    assert_eq!((refused.get(), rig.jobs.run_one()), (Some(Err(ErrorCode::MessageTooLarge)), false));
+    *rig.logs.max_batch_bytes.lock() = 1 << 20;
+    let dropped = add_slowly(&rig, "a", 1);
+    rig.jobs.drop_all();
+    assert_eq!(dropped.get(), Some(Err(ErrorCode::NotCoordinator)));
+    let unloaded = add_slowly(&rig, "a", 1);
+    rig.runtime.resign(0, None);
+    assert_eq!(unloaded.get(), None);
+    assert!(rig.jobs.run_one());
+    assert_eq!(unloaded.get(), Some(Err(ErrorCode::NotCoordinator)));
 }
 
 #[derive(Clone, Debug)]

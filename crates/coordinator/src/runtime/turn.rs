@@ -2,6 +2,7 @@ use ottla_types::{MonoMs, Now};
 use ottla_wire::ErrorCode;
 
 use super::Shard;
+use super::cell::Operation;
 use super::responder::{Reply, Responder};
 use super::storage::Membership;
 
@@ -82,11 +83,36 @@ impl<S: Shard> Turn<'_, S> {
         self.effects.timers.push((timer, TimerChange::Cancel));
     }
 
+    /// Has `work` done elsewhere, for it would hold up the shard's other operations, and then `then` with what it yields, as
+    /// an operation of its own. In between the state may become another. Where the records of this operation can't be
+    /// written, or the shard is gone meanwhile, the responder gets the error instead.
+    pub fn in_background<T: Send + 'static, R: Send + 'static>(
+        &mut self,
+        responder: Responder<R>,
+        work: impl FnOnce() -> T + Send + 'static,
+        then: impl FnOnce(&mut S, &mut Turn<'_, S>, T, Responder<R>) + Send + 'static,
+    ) {
+        self.effects.background.push(Box::new(move |written| {
+            if let Err(code) = written {
+                responder.answer(Err(code));
+                return None;
+            }
+            let yielded = work();
+            Some(Box::new(move |access| match access {
+                Ok((shard, turn)) => then(shard, turn, yielded, responder),
+                Err(code) => responder.answer(Err(code)),
+            }))
+        }));
+    }
+
     /// Records asked for so far in this operation.
     pub fn has_records(&self) -> bool {
         !self.effects.records.is_empty()
     }
 }
+
+/// Work outside of the shard, which yields what the shard is to do then. None: the operation that has asked for it failed.
+pub(crate) type Background<S> = Box<dyn FnOnce(Result<(), ErrorCode>) -> Option<Operation<S>> + Send>;
 
 pub(crate) struct Effects<S: Shard> {
     pub(crate) records: Vec<S::Record>,
@@ -95,6 +121,7 @@ pub(crate) struct Effects<S: Shard> {
     pub(crate) replies: Vec<Reply>,
     pub(crate) immediate: Vec<Box<dyn FnOnce() + Send>>,
     pub(crate) completions: Vec<S::Completion>,
+    pub(crate) background: Vec<Background<S>>,
     pub(crate) timers: Vec<(S::Timer, TimerChange)>,
 }
 
@@ -114,6 +141,7 @@ impl<S: Shard> Default for Effects<S> {
             replies: Vec::new(),
             immediate: Vec::new(),
             completions: Vec::new(),
+            background: Vec::new(),
             timers: Vec::new(),
         }
     }

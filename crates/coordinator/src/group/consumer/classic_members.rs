@@ -82,7 +82,10 @@ impl GroupShard {
         if !downgrades || !update.needs_new_epoch {
             let (target_epoch, target) = match downgrades {
                 true => (draft.group().target.epoch, draft.group().target.of(&member_id)),
-                false => self.current_target(turn, &mut draft, &member_id),
+                false => {
+                    self.make_target_here(turn, &mut draft);
+                    (draft.group().target.epoch, draft.group().target.of(&member_id))
+                }
             };
             let member = draft.member_or_new(&member_id);
             let next =

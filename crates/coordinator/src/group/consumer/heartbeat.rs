@@ -11,9 +11,11 @@ use ottla_wire::messages::consumer_group_heartbeat_response::{
 use ottla_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use tracing::{debug, info};
 
+use super::assigning::{MadeTarget, TargetJob};
 use super::assignor::Assignor;
 use super::draft::Draft;
 use super::group::ConsumerGroup;
+use super::leave::existing_draft;
 use super::member::{ConsumerMember, CurrentAssignment, MemberState, Owned};
 use super::reconcile::Reconciliation;
 use super::refusal::Refusal;
@@ -23,6 +25,26 @@ use crate::group::modern::{JOIN_EPOCH, LEAVE_EPOCH, LEAVE_STATIC_EPOCH};
 use crate::group::shard::{GroupShard, GroupTurn};
 use crate::runtime::Responder;
 
+/// A heartbeat whose member is known, and what it said is written.
+struct Beat {
+    request: ConsumerGroupHeartbeatRequest,
+    member_id: Arc<str>,
+    /// The member before.
+    before: Arc<ConsumerMember>,
+    has_subscription_changed: bool,
+}
+
+fn answer(
+    turn: &mut GroupTurn<'_>,
+    responder: Responder<ConsumerGroupHeartbeatResponse>,
+    answered: Result<ConsumerGroupHeartbeatResponse, Refusal>,
+) {
+    match answered {
+        Ok(response) => turn.reply(responder, response),
+        Err(refusal) => turn.reply_at_once(responder, Ok(refused(refusal))),
+    }
+}
+
 impl GroupShard {
     pub(crate) fn consumer_heartbeat(
         &mut self,
@@ -31,22 +53,38 @@ impl GroupShard {
         request: ConsumerGroupHeartbeatRequest,
         responder: Responder<ConsumerGroupHeartbeatResponse>,
     ) {
-        let answered = match request.member_epoch {
-            LEAVE_EPOCH | LEAVE_STATIC_EPOCH => self.consumer_leave(turn, &request),
-            _ => self.consumer_join_or_beat(turn, context, request),
-        };
-        match answered {
-            Ok(response) => turn.reply(responder, response),
-            Err(refusal) => turn.reply_at_once(responder, Ok(refused(refusal))),
+        if matches!(request.member_epoch, LEAVE_EPOCH | LEAVE_STATIC_EPOCH) {
+            let left = self.consumer_leave(turn, &request);
+            return answer(turn, responder, left);
+        }
+        match self.consumer_join_or_beat(turn, context, request) {
+            Ok((draft, beat, None)) => {
+                let answered = self.finish_beat(turn, draft, &beat);
+                answer(turn, responder, answered);
+            }
+            Ok((draft, beat, Some(job))) => {
+                draft.finish(turn);
+                turn.in_background(
+                    responder,
+                    move || job.run(),
+                    move |shard, turn, made, responder| {
+                        let answered = shard.resume_beat(turn, &beat, &made);
+                        answer(turn, responder, answered);
+                    },
+                );
+            }
+            Err(refusal) => answer(turn, responder, Err(refusal)),
         }
     }
 
+    /// Writes what the member says of itself, and the target that its group may be due. If that takes long, the answer has
+    /// to wait for the job.
     fn consumer_join_or_beat(
         &mut self,
         turn: &mut GroupTurn<'_>,
         context: &RequestContext,
         request: ConsumerGroupHeartbeatRequest,
-    ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+    ) -> Result<(Draft, Beat, Option<TargetJob>), Refusal> {
         let is_joining = request.member_epoch == JOIN_EPOCH;
         let mut draft = self.consumer_draft(turn, &request.group_id, is_joining)?;
         self.check_consumer_group_size(draft.group(), &request.member_id)?;
@@ -58,17 +96,48 @@ impl GroupShard {
         let subscription =
             self.update_member(turn, &mut draft, &before, updated(&before, context, &request))?;
         self.refresh_group(&mut draft, subscription.needs_new_epoch);
-        let (target_epoch, target) = self.current_target(turn, &mut draft, &member_id);
-        let member = draft.member_or_new(&member_id);
-        let owned = request.topic_partitions.as_deref();
-        let next = self.reconcile(&draft, &member, target_epoch, &target, subscription.has_changed, owned)?;
+        let job = self.make_target(turn, &mut draft);
+        if job.is_some() {
+            self.retire_classic_group(turn, &draft.group_id);
+            self.expect_next_beat(turn, &draft.group_id, &member_id);
+        }
+        let has_subscription_changed = subscription.has_changed;
+        Ok((draft, Beat { request, member_id, before, has_subscription_changed }, job))
+    }
+
+    /// The heartbeat goes on with the target that it has waited for.
+    fn resume_beat(
+        &mut self,
+        turn: &mut GroupTurn<'_>,
+        beat: &Beat,
+        made: &MadeTarget,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+        let mut draft = existing_draft(turn, &beat.request.group_id)?;
+        known_member(&draft, &beat.member_id)?;
+        self.take_up(turn, &mut draft, made);
+        self.finish_beat(turn, draft, beat)
+    }
+
+    /// The member's next step to the target, and what it is told of it.
+    fn finish_beat(
+        &mut self,
+        turn: &mut GroupTurn<'_>,
+        mut draft: Draft,
+        beat: &Beat,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+        let Beat { request, member_id, before, has_subscription_changed } = beat;
+        let member = draft.member_or_new(member_id);
+        let target = draft.group().target.of(member_id);
+        // What it said before it was given something else says nothing of that.
+        let is_up_to_date = member.current == before.current;
+        let owned = request.topic_partitions.as_deref().filter(|_| is_up_to_date);
+        let target_epoch = draft.group().target.epoch;
+        let next =
+            self.reconcile(&draft, &member, target_epoch, &target, *has_subscription_changed, owned)?;
         self.write_reconciled(turn, &mut draft, &member, &next);
 
-        let settings = self.consumer_settings(&request.group_id);
-        turn.schedule(
-            ConsumerTimer::Session.of(&draft.group_id, &member_id),
-            i64::from(settings.session_timeout_ms),
-        );
+        self.expect_next_beat(turn, &draft.group_id, member_id);
+        let is_joining = request.member_epoch == JOIN_EPOCH;
         let is_full = request.rebalance_timeout_ms != -1
             && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
             && request.topic_partitions.is_some();
@@ -76,13 +145,18 @@ impl GroupShard {
         let response = ConsumerGroupHeartbeatResponse {
             member_id: Some(member_id.to_string()),
             member_epoch: next.epoch,
-            heartbeat_interval_ms: settings.heartbeat_interval_ms,
+            heartbeat_interval_ms: self.consumer_settings(&request.group_id).heartbeat_interval_ms,
             assignment: is_told.then(|| answered(&next.assigned)),
             ..ConsumerGroupHeartbeatResponse::default()
         };
         self.retire_classic_group(turn, &draft.group_id);
         draft.finish(turn);
         Ok(response)
+    }
+
+    fn expect_next_beat(&self, turn: &mut GroupTurn<'_>, group_id: &Arc<str>, member_id: &Arc<str>) {
+        let session_timeout_ms = self.consumer_settings(group_id).session_timeout_ms;
+        turn.schedule(ConsumerTimer::Session.of(group_id, member_id), i64::from(session_timeout_ms));
     }
 
     /// A group that is at its size takes nobody in, not even a static member under a new id.

@@ -7,6 +7,7 @@
 //! - No partition is given to a member while another has it, or has not said yet that it has given it up.
 
 mod api;
+mod assigning;
 pub mod assignor;
 mod classic_members;
 mod commit;
@@ -26,6 +27,7 @@ mod settings;
 mod timers;
 mod update;
 
+pub(crate) use assigning::Assigning;
 pub(crate) use commit::Committer;
 pub(crate) use draft::removal;
 pub(crate) use group::ConsumerGroup;

@@ -20,6 +20,8 @@ pub struct ConsumerGroupConfig {
     pub migration_policy: MigrationPolicy,
     /// `group.consumer.regex.refresh.interval.ms`
     pub regex_refresh_interval_ms: i64,
+    /// Groups with so many members and partitions together have their targets made outside of the shard.
+    pub assigned_elsewhere_from: usize,
 }
 
 /// A setting that a group may have for itself, within bounds.
@@ -72,6 +74,7 @@ impl Default for ConsumerGroupConfig {
             assignors: Assignor::ALL.to_vec(),
             migration_policy: MigrationPolicy::Bidirectional,
             regex_refresh_interval_ms: 600_000,
+            assigned_elsewhere_from: 1_000,
         }
     }
 }

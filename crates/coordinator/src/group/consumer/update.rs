@@ -16,7 +16,7 @@ use super::member::ConsumerMember;
 use super::record::ConsumerContent;
 use super::refusal::Refusal;
 use super::regex::TopicPattern;
-use crate::group::modern::assignor::{Assignment, GroupSpec, MemberSpec};
+use crate::group::modern::assignor::{GroupSpec, MemberSpec};
 use crate::group::shard::{GroupShard, GroupTurn};
 
 /// How long patterns that are resolved stay as they are, at the least, whatever topics come and go: in milliseconds. So
@@ -138,20 +138,6 @@ impl GroupShard {
         self.topic_hashes.of_group(&self.image, group.subscribed().names())
     }
 
-    /// The target that the member is to go to, and its epoch: made anew if the group has a newer one and the last was
-    /// not made just now.
-    pub(super) fn current_target(
-        &self,
-        turn: &GroupTurn<'_>,
-        draft: &mut Draft,
-        member_id: &str,
-    ) -> (i32, Arc<Assignment>) {
-        if self.may_make_target(turn, &draft.group_id, draft.group()) {
-            self.make_target(turn, draft);
-        }
-        (draft.group().target.epoch, draft.group().target.of(member_id))
-    }
-
     /// Whether the group is past its target, and the last was not made just now: so that many who come and go one after
     /// another make one target.
     pub(super) fn may_make_target(
@@ -167,27 +153,6 @@ impl GroupShard {
             && (made_at == 0 || interval_ms == 0 || now >= made_at + interval_ms || now < made_at)
     }
 
-    fn make_target(&self, turn: &GroupTurn<'_>, draft: &mut Draft) {
-        let group = draft.group();
-        let assignor = self.assignor_of(group);
-        let spec = self.group_spec(group);
-        let assignments = assignor.assign(&spec);
-        let changed: Vec<(Arc<str>, Assignment)> = group
-            .target
-            .changed_by(&assignments)
-            .map(|(member_id, assignment)| (Arc::clone(member_id), assignment.clone()))
-            .collect();
-        let epoch = group.epoch;
-        info!(
-            group = %draft.group_id, epoch, assignor = assignor.name(), changed = changed.len(),
-            "a new target is made"
-        );
-        for (member_id, assignment) in changed {
-            draft.write_target_of(&member_id, &assignment);
-        }
-        draft.write_target(epoch, turn.now.wall.value());
-    }
-
     /// The one that most members name; the first of those that are configured if none does.
     pub(super) fn assignor_of(&self, group: &ConsumerGroup) -> Assignor {
         let supported = &self.config.consumer.assignors;
@@ -196,7 +161,7 @@ impl GroupShard {
         preferred.or_else(|| supported.first().copied()).unwrap_or(Assignor::Uniform)
     }
 
-    fn group_spec(&self, group: &ConsumerGroup) -> GroupSpec {
+    pub(super) fn group_spec(&self, group: &ConsumerGroup) -> GroupSpec {
         let topics = self.topics();
         let mut known: BTreeMap<_, Arc<BTreeSet<Uuid>>> = BTreeMap::new();
         let mut members = BTreeMap::new();

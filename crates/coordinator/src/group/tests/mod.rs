@@ -33,7 +33,7 @@ use parking_lot::Mutex;
 use super::state::GroupState;
 use super::*;
 use crate::runtime::LoadProgress;
-use crate::testing::{Inbox, MemoryLog, MemoryLogs};
+use crate::testing::{Inbox, Jobs, MemoryLog, MemoryLogs};
 
 const GROUP: &str = "group";
 const JOIN_VERSION: i16 = 9;
@@ -41,7 +41,9 @@ const SESSION_MS: i32 = 10_000;
 const REBALANCE_MS: i32 = 30_000;
 
 struct Rig {
+    config: GroupCoordinatorConfig,
     logs: Arc<MemoryLogs>,
+    jobs: Jobs,
     coordinator: Arc<GroupCoordinator>,
     now_ms: Cell<u64>,
     last_id: Cell<u128>,
@@ -100,7 +102,9 @@ impl Rig {
         let logs = MemoryLogs::new();
         *logs.commit_at_once.lock() = true;
         logs.set_log(0, log);
-        let coordinator = Arc::new(GroupCoordinator::new(config, logs.clone(), logs.clone()));
+        let jobs = Jobs::default();
+        let coordinator = GroupCoordinator::new(config.clone(), logs.clone(), logs.clone());
+        let coordinator = Arc::new(coordinator.with_executor(jobs.executor()));
         let weak = Arc::downgrade(&coordinator);
         *logs.listener.lock() = Some(Arc::new(move |partition, offset| {
             if let Some(coordinator) = weak.upgrade() {
@@ -110,7 +114,9 @@ impl Rig {
         coordinator.start(1);
         coordinator.on_partition_leader(0, LeaderEpoch(0));
         Rig {
+            config,
             logs,
+            jobs,
             coordinator,
             now_ms: Cell::new(1_000_000),
             last_id: Cell::new(0),
@@ -255,7 +261,7 @@ impl Rig {
 
     /// A coordinator that takes over with what lies in the log before `end`.
     fn taken_over_at(&self, end: Offset) -> Rig {
-        let rig = Rig::loading(config(), self.logs.log(0).truncated(end));
+        let rig = Rig::loading(self.config.clone(), self.logs.log(0).truncated(end));
         rig.now_ms.set(self.now_ms.get());
         rig.last_id.set(self.last_id.get() + 1_000_000);
         rig.publish(Arc::clone(&self.image.borrow()), &Changes::default());

@@ -1,5 +1,6 @@
 //! Consumer groups through the coordinator's facade.
 
+mod assigning;
 mod heartbeat;
 mod migration;
 mod offsets;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::super::simulation::Choices;
 use super::*;
+use crate::group::consumer::ConsumerGroupConfig;
 use crate::group::state::StoredGroup;
 
 const TOPICS: [&str; 3] = ["t", "u", "v"];
@@ -82,8 +83,12 @@ impl Client {
 
 impl World {
     fn new(seed: u64) -> World {
-        let rig = Rig::new();
+        // In every other world targets are made elsewhere, and take their time.
+        let assigned_elsewhere_from = if seed & 4 == 0 { 0 } else { usize::MAX };
+        let consumer = ConsumerGroupConfig { assigned_elsewhere_from, ..ConsumerGroupConfig::default() };
+        let rig = Rig::with_config(GroupCoordinatorConfig { consumer, ..config() });
         rig.hold_commits();
+        rig.jobs.hold(true);
         let mut world = World {
             choices: Choices(seed | 1),
             rig,
@@ -105,7 +110,8 @@ impl World {
     fn step(&mut self) {
         let i = self.choices.below(self.clients.len());
         match self.choices.below(40) {
-            0..=19 => self.beat(i),
+            0..=17 => self.beat(i),
+            18..=19 => drop(self.rig.jobs.run_one()),
             20..=23 => self.clients[i].work(),
             24 => self.vanish(i),
             25 => self.leave(i),
@@ -115,7 +121,7 @@ impl World {
             30..=36 => self.advance_high_watermark(),
             37 => self.rig.fail_next_append(ErrorCode::NotEnoughReplicas),
             38 => self.fail_over(),
-            _ => {}
+            _ => drop(self.rig.jobs.run_one()),
         }
         self.look_at_answers();
         self.check();
@@ -215,6 +221,9 @@ impl World {
         self.rig.coordinator.on_resign(0, None);
         let next = self.rig.taken_over_at(end);
         next.hold_commits();
+        next.jobs.hold(true);
+        // What the former coordinator began comes to nothing.
+        while self.rig.jobs.run_one() {}
         *next.logs.max_batch_bytes.lock() = self.max_batch_bytes;
         self.rig = next;
     }
@@ -282,6 +291,8 @@ impl World {
     fn settle(&mut self) {
         self.rig.logs.failures.lock().clear();
         *self.rig.logs.commit_at_once.lock() = true;
+        self.rig.jobs.hold(false);
+        while self.rig.jobs.run_one() {}
         self.rig.commit();
         self.look_at_answers();
         for _ in 0..30 {
