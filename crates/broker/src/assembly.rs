@@ -31,11 +31,13 @@ use crate::node_settings;
 use crate::producer_ids::ProducerIds;
 use crate::publisher::Publisher;
 use crate::quorum::Quorum;
+use crate::quorum_channel::QuorumChannel;
+use crate::quorum_link::QuorumLink;
 use crate::registration::{AdvertisedListener, Registration, controller_registration};
 use crate::share::ShareGroupParts;
 use crate::transactions::{MarkerDispatch, NodeProducerIds};
 
-/// What a combined node, broker and controller in one, is made of.
+/// What a node is made of: a broker, a controller, or both in one, as `process.roles` says.
 #[derive(Debug)]
 pub struct NodeParts {
     pub identity: Identity,
@@ -69,7 +71,10 @@ pub fn assemble(parts: NodeParts, now: Now) -> (Arc<Node>, MetadataDriver) {
     let NodeParts { identity, config, logs, quorum, bootstrap, seed, hooks, wake_driver, .. } = parts;
     let (listeners, controller_listeners) = (parts.listeners, parts.controller_listeners);
     let ids = Arc::new(Ids::from_seed(seed));
-    let channel = Arc::new(ControllerChannel::new(wake_driver.0));
+    let wake: Arc<dyn Fn() + Send + Sync> = Arc::from(wake_driver.0);
+    let channel = Arc::new(ControllerChannel::new(Arc::clone(&wake)));
+    let quorum_channel = Arc::new(QuorumChannel::new(wake));
+    let controller_listener = config.controller_listener_names().into_iter().next().unwrap_or_default();
     let driver_parts = MetadataDriverParts {
         local: identity.node_id,
         quorum,
@@ -77,13 +82,33 @@ pub fn assemble(parts: NodeParts, now: Now) -> (Arc<Node>, MetadataDriver) {
         controller: ControllerSettings::from_config(identity.cluster_id.clone(), Arc::clone(&config)),
         bootstrap,
         channel: Arc::clone(&channel),
+        link: QuorumLink::new(
+            Arc::clone(&quorum_channel),
+            Arc::clone(&hooks.peers),
+            controller_listener.clone(),
+            i64::from(config.get(keys::CONTROLLER_QUORUM_REQUEST_TIMEOUT_MS)),
+        ),
+        peers: Arc::clone(&hooks.peers),
+        controller_listener,
+        request_timeout_ms: i64::from(config.get(keys::REQUEST_TIMEOUT_MS)),
         ids: Arc::clone(&ids),
-        registration: controller_registration(identity.node_id, ids.uuid(), &controller_listeners),
+        registration: config
+            .roles()
+            .controller
+            .then(|| controller_registration(identity.node_id, ids.uuid(), &controller_listeners)),
     };
-    let node = node(identity, config, logs, listeners, channel, ids, hooks, now);
+    let channels = Channels { controller: channel, quorum: quorum_channel };
+    let node = node(identity, config, logs, listeners, channels, ids, hooks, now);
     node.share.link.set(&node);
+    node.hooks.brokers.attach(&node);
     let driver = MetadataDriver::new(driver_parts, Publisher::new(Arc::clone(&node)));
     (node, driver)
+}
+
+/// The ways to the thread that drives the quorum.
+pub(crate) struct Channels {
+    pub controller: Arc<ControllerChannel>,
+    pub quorum: Arc<QuorumChannel>,
 }
 
 /// The node alone, without any metadata yet.
@@ -93,7 +118,7 @@ pub(crate) fn node(
     config: Arc<Config>,
     logs: Arc<LogManager>,
     listeners: Vec<AdvertisedListener>,
-    controller: Arc<ControllerChannel>,
+    channels: Channels,
     ids: Arc<Ids>,
     hooks: Hooks,
     now: Now,
@@ -127,6 +152,9 @@ pub(crate) fn node(
         log_dirs: logs.online_dir_ids(),
         previous_epoch: logs.clean_shutdown_epoch(),
     };
+    let (roles, life) = (config.roles(), node_settings::lifecycle(&config));
+    let lifecycle =
+        if roles.broker { Lifecycle::new(life, now) } else { Lifecycle::of_controller(life, now) };
     Arc::new_cyclic(|node: &Weak<Node>| {
         let transactions = Arc::new(TransactionCoordinator::new(
             node_settings::transactions(&config),
@@ -139,6 +167,7 @@ pub(crate) fn node(
         transactions_listener.tell(&transactions);
         Node {
             identity,
+            roles,
             dynamic_config: RwLock::new(DynamicConfig::new((*config).clone())),
             effective_config: ArcSwap::new(Arc::clone(&config)),
             metadata,
@@ -147,12 +176,13 @@ pub(crate) fn node(
             fetch_sessions: FetchSessions::new(slots, ids.next_u64()),
             groups,
             offsets_listener,
-            controller,
+            controller: channels.controller,
+            quorum: channels.quorum,
             topics_in_flight: TopicsInFlight::default(),
             deadlines: Deadlines::default(),
             directory_assignments: DirectoryAssignments::default(),
             registration,
-            lifecycle: Mutex::new(Lifecycle::new(node_settings::lifecycle(&config), now)),
+            lifecycle: Mutex::new(lifecycle),
             ids,
             producer_ids: ProducerIds::default(),
             config,

@@ -62,14 +62,10 @@ impl Node {
             ..CreateTopicsRequest::default()
         };
         let node = Arc::clone(self);
-        self.ask_controller(
-            now.mono.plus_ms(timeout_ms.into()),
-            move |controller, _| controller.create_topics(&request),
-            move |result| {
-                node.topics_in_flight.end(&names);
-                log_outcome(&names, result);
-            },
-        );
+        self.ask_active_controller(request, now.mono.plus_ms(timeout_ms.into()), move |result| {
+            node.topics_in_flight.end(&names);
+            log_outcome(&names, result);
+        });
     }
 
     fn topic_to_create(&self, name: &str) -> Topic {

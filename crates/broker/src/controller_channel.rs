@@ -1,37 +1,83 @@
 //! The way to the active controller: operations go in from any thread, and run one after the other where the quorum
-//! is driven. While there is no active controller here they wait for one, and what one has begun and lost the leadership
-//! with is done anew by the next: whoever asked is never told that there was none, and stops waiting when its time is over.
+//! is driven; where another node leads the quorum they are sent there. While no controller is known they wait for one, and
+//! what one has begun and lost the leadership with is done anew by the next: whoever asked is never told that there was none,
+//! and stops waiting when its time is over. Only what came in on a controller's own listener is told so: it has chosen
+//! its controller itself.
 
-use std::collections::VecDeque;
+mod operation;
+mod request;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
-use ottla_controller::{Controller, Outcome};
+use ottla_controller::Controller;
 use ottla_metadata::image::VersionedRecord;
 use ottla_raft::QuorumInfo;
-use ottla_types::{NodeId, Now};
+use ottla_types::{MonoMs, NodeId, Now};
 use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 
+pub(crate) use operation::{Forwarded, Operation, Way};
+pub(crate) use request::ControllerRequest;
+
+use crate::peers::{PeerAddress, Peers};
+
 /// Operations that wait to be run at most; more are refused, so that a controller that is stuck costs no memory.
 const QUEUED_MAX: usize = 10_000;
+
+/// Before what another node could not do is tried again.
+const RETRY_MS: i64 = 50;
 
 /// What is told to those who can't wait: too many are waiting already, or the node ends. They may try again.
 pub(crate) const NO_CONTROLLER_IN_TIME: ErrorCode = ErrorCode::RequestTimedOut;
 
 /// Operations on their way to the controller.
 pub struct ControllerChannel {
-    queue: Mutex<VecDeque<Box<dyn Job>>>,
+    queues: Mutex<Queues>,
     questions: Mutex<Vec<QuorumQuestion>>,
-    /// Called when a queue stops being empty.
-    wake: Box<dyn Fn() + Send + Sync>,
+    /// Lets the driver of the quorum know that there is work.
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Queues {
+    waiting: VecDeque<Box<dyn Job>>,
+    /// To be tried again at a time.
+    later: Vec<(MonoMs, Box<dyn Job>)>,
+    /// At the controller of another node, and to be taken back where that ceases to be the controller.
+    under_way: BTreeMap<u64, Arc<dyn UnderWay>>,
+    next_id: u64,
 }
 
 /// An operation on its way.
 pub(crate) trait Job: Send {
     /// Has it done by the active controller.
     fn run(self: Box<Self>, controller: &mut Controller, now: Now) -> Written;
+    /// Has it done by the active controller of another node.
+    fn send(self: Box<Self>, link: &ControllerLink<'_>);
     /// It is not done; `code` says why.
     fn refuse(self: Box<Self>, code: ErrorCode);
+    /// Whether it is for the controller of this node and no other.
+    fn is_for_this_node(&self) -> bool;
+    /// Nobody waits for it any more.
+    fn is_abandoned(&self) -> bool;
+}
+
+/// An operation that another node is doing.
+pub(crate) trait UnderWay: Send + Sync {
+    /// Takes it back, if it is not done.
+    fn take_back(&self) -> Option<Box<dyn Job>>;
+}
+
+/// The way to a controller on another node.
+pub(crate) struct ControllerLink<'a> {
+    pub to: &'a PeerAddress,
+    pub peers: &'a Arc<dyn Peers>,
+    pub channel: &'a Arc<ControllerChannel>,
+    /// Each attempt at most.
+    pub timeout_ms: i64,
+    pub now: Now,
 }
 
 /// What an operation leaves to be done.
@@ -53,38 +99,6 @@ pub(crate) enum Fate {
     Refused(ErrorCode),
 }
 
-struct Operation<F, D> {
-    operation: F,
-    done: D,
-}
-
-impl<F, D, R> Job for Operation<F, D>
-where
-    F: Fn(&mut Controller, Now) -> Outcome<R> + Send + 'static,
-    D: FnOnce(Result<R, ErrorCode>) + Send + 'static,
-    R: Send + 'static,
-{
-    fn run(self: Box<Self>, controller: &mut Controller, now: Now) -> Written {
-        let Outcome { records, response } = (self.operation)(controller, now);
-        let release: Release = Box::new(move |fate| match fate {
-            Fate::Committed => {
-                (self.done)(Ok(response));
-                None
-            }
-            Fate::Lost => Some(self),
-            Fate::Refused(code) => {
-                (self.done)(Err(code));
-                None
-            }
-        });
-        Written { records, release }
-    }
-
-    fn refuse(self: Box<Self>, code: ErrorCode) {
-        (self.done)(Err(code));
-    }
-}
-
 /// What a node knows of the quorum.
 #[derive(Clone, Debug)]
 pub struct QuorumView {
@@ -102,39 +116,73 @@ type QuorumQuestion = Box<dyn FnOnce(QuorumView) + Send>;
 
 impl ControllerChannel {
     /// `wake` lets the driver of the quorum know that there is work.
-    pub fn new(wake: Box<dyn Fn() + Send + Sync>) -> ControllerChannel {
-        ControllerChannel { queue: Mutex::default(), questions: Mutex::default(), wake }
+    pub fn new(wake: Arc<dyn Fn() + Send + Sync>) -> ControllerChannel {
+        ControllerChannel { queues: Mutex::default(), questions: Mutex::default(), wake }
     }
 
-    /// Has `operation` run by the active controller, and calls `done` with its response when its records are
-    /// committed, or with the code that says why not: from whatever thread drives the quorum. It runs again if the
-    /// leadership is lost in between.
-    pub fn submit<R: Send + 'static>(
-        &self,
-        operation: impl Fn(&mut Controller, Now) -> Outcome<R> + Send + 'static,
-        done: impl FnOnce(Result<R, ErrorCode>) + Send + 'static,
-    ) {
-        let job = Box::new(Operation { operation, done });
-        let mut queue = self.queue.lock();
-        if queue.len() >= QUEUED_MAX {
-            drop(queue);
+    /// Has it done by the active controller: it ends from whatever thread drives the quorum or hears from other nodes. It is
+    /// done again if the leadership is lost before what it did is committed.
+    pub(crate) fn submit(&self, job: Box<dyn Job>) {
+        let mut queues = self.queues.lock();
+        if queues.waiting.len() >= QUEUED_MAX {
+            drop(queues);
             tracing::warn!(QUEUED_MAX, "the controller is not keeping up: an operation was refused");
             return job.refuse(NO_CONTROLLER_IN_TIME);
         }
-        queue.push_back(job);
-        let is_first = queue.len() == 1;
-        drop(queue);
-        if is_first {
-            (self.wake)();
-        }
+        queues.waiting.push_back(job);
+        drop(queues);
+        (self.wake)();
     }
 
     /// To be done anew, before all that wait: these came first.
     pub(crate) fn put_back(&self, jobs: impl DoubleEndedIterator<Item = Box<dyn Job>>) {
-        let mut queue = self.queue.lock();
+        let mut queues = self.queues.lock();
         for job in jobs.rev() {
-            queue.push_front(job);
+            queues.waiting.push_front(job);
         }
+    }
+
+    /// To be done anew after a while.
+    fn put_back_later(&self, job: Box<dyn Job>, now: Now) {
+        self.queues.lock().later.push((now.mono.plus_ms(RETRY_MS), job));
+        (self.wake)();
+    }
+
+    /// When something is to be tried again.
+    pub(crate) fn next_retry(&self) -> MonoMs {
+        self.queues.lock().later.iter().map(|(due, _)| *due).min().unwrap_or(MonoMs::NEVER)
+    }
+
+    /// The operations that wait and that somebody waits for.
+    pub(crate) fn take(&self, now: MonoMs) -> VecDeque<Box<dyn Job>> {
+        let mut queues = self.queues.lock();
+        let (due, later) = std::mem::take(&mut queues.later).into_iter().partition(|(due, _)| *due <= now);
+        queues.later = later;
+        let due: Vec<(MonoMs, Box<dyn Job>)> = due;
+        let waiting = std::mem::take(&mut queues.waiting);
+        drop(queues);
+        let all = due.into_iter().map(|(_, job)| job).chain(waiting);
+        all.filter(|job| !job.is_abandoned()).collect()
+    }
+
+    fn begin(&self, under_way: Arc<dyn UnderWay>) -> u64 {
+        let mut queues = self.queues.lock();
+        queues.next_id += 1;
+        let id = queues.next_id;
+        queues.under_way.insert(id, under_way);
+        id
+    }
+
+    fn end(&self, id: u64) {
+        let ended = self.queues.lock().under_way.remove(&id);
+        drop(ended);
+    }
+
+    /// Another node leads now: what the last one was asked, and has not answered, waits again.
+    pub(crate) fn take_back_all(&self) {
+        let under_way = std::mem::take(&mut self.queues.lock().under_way);
+        let again: Vec<_> = under_way.into_values().filter_map(|job| job.take_back()).collect();
+        self.put_back(again.into_iter());
     }
 
     /// Tells `done` of the quorum, from whatever thread drives it.
@@ -156,87 +204,19 @@ impl ControllerChannel {
         std::mem::take(&mut self.questions.lock())
     }
 
-    /// The operations that wait.
-    pub(crate) fn take(&self) -> VecDeque<Box<dyn Job>> {
-        std::mem::take(&mut self.queue.lock())
+    /// All operations, for the end of the node.
+    pub(crate) fn take_all(&self) -> Vec<Box<dyn Job>> {
+        self.take_back_all();
+        self.take(MonoMs::NEVER).into()
     }
 }
 
 impl fmt::Debug for ControllerChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControllerChannel").field("queued", &self.queue.lock().len()).finish_non_exhaustive()
+        let queued = self.queues.lock().waiting.len();
+        f.debug_struct("ControllerChannel").field("queued", &queued).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use ottla_config::Config;
-    use ottla_controller::ControllerSettings;
-    use ottla_metadata::MetadataImage;
-
-    use super::*;
-
-    type Answers = Arc<Mutex<Vec<Result<usize, ErrorCode>>>>;
-
-    fn controller() -> Controller {
-        let config = Arc::new(Config::of_pairs([("process.roles", "controller"), ("node.id", "1")]).unwrap());
-        let settings = ControllerSettings::from_config("cluster".into(), config);
-        Controller::new(settings, MetadataImage::default(), Box::new(|| 7), Now::default())
-    }
-
-    /// A channel, how often its operation has run, and what was answered.
-    fn submitted() -> (ControllerChannel, Arc<Mutex<usize>>, Answers) {
-        let (runs, answers) = (Arc::new(Mutex::new(0)), Answers::default());
-        let channel = ControllerChannel::new(Box::new(|| {}));
-        let (counted, answered) = (Arc::clone(&runs), Arc::clone(&answers));
-        channel.submit(
-            move |_, _| {
-                *counted.lock() += 1;
-                Outcome::answer(*counted.lock())
-            },
-            move |answer| answered.lock().push(answer),
-        );
-        (channel, runs, answers)
-    }
-
-    fn run_one(channel: &ControllerChannel) -> Release {
-        let job = channel.take().pop_front().expect("one waits");
-        job.run(&mut controller(), Now::default()).release
-    }
-
-    #[test]
-    fn what_is_lost_with_the_leadership_is_done_anew_and_answered_once() {
-        let (channel, runs, answers) = submitted();
-        for _ in 0..3 {
-            let again = run_one(&channel)(Fate::Lost);
-            assert!(answers.lock().is_empty());
-            channel.put_back(again.into_iter());
-        }
-        assert!(run_one(&channel)(Fate::Committed).is_none());
-        assert_eq!((*runs.lock(), answers.lock().clone()), (4, vec![Ok(4)]));
-        assert!(channel.take().is_empty());
-    }
-
-    #[test]
-    fn what_is_refused_is_told() {
-        let (channel, _, answers) = submitted();
-        assert!(run_one(&channel)(Fate::Refused(ErrorCode::UnknownServerError)).is_none());
-        assert_eq!(*answers.lock(), [Err(ErrorCode::UnknownServerError)]);
-        let (channel, runs, answers) = submitted();
-        channel.take().into_iter().for_each(|job| job.refuse(ErrorCode::KafkaStorageError));
-        assert_eq!((*runs.lock(), answers.lock().clone()), (0, vec![Err(ErrorCode::KafkaStorageError)]));
-    }
-
-    #[test]
-    fn more_than_can_wait_are_told_to_try_again() {
-        let channel = ControllerChannel::new(Box::new(|| {}));
-        let answers = Answers::default();
-        for n in 0..=QUEUED_MAX {
-            let answers = Arc::clone(&answers);
-            channel.submit(move |_, _| Outcome::answer(n), move |answer| answers.lock().push(answer));
-        }
-        assert_eq!(*answers.lock(), [Err(ErrorCode::RequestTimedOut)]);
-    }
-}
+mod tests;

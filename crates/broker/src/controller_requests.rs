@@ -2,29 +2,35 @@
 
 use std::sync::Arc;
 
+use ottla_config::keys;
 use ottla_controller::{Controller, Outcome};
 use ottla_types::{MonoMs, Now};
-use ottla_wire::ErrorCode;
+use ottla_wire::{ErrorCode, Request};
 use parking_lot::Mutex;
 
+use crate::controller_channel::{ControllerRequest, Operation, Way};
 use crate::node::Node;
 
 impl Node {
-    /// Has the active controller run `operation`, and calls `done` once: with the response when its records are
-    /// committed and published here, or with the code that says why there is none. That is REQUEST_TIMED_OUT from `due`
-    /// on, after which an operation that has not run does not run any more. It runs again where a controller has lost the
-    /// leadership before what it did was committed.
-    pub(crate) fn ask_controller<R: Send + 'static>(
+    /// Has the active controller do what `request` says, and calls `done` once: with the response when its records are
+    /// committed, or with the code that says why there is none. That is REQUEST_TIMED_OUT from `due` on, after which what has
+    /// not run does not run any more. It runs again where a controller has lost the leadership before what it did was
+    /// committed.
+    ///
+    /// Where the controller is on this node, `operation` is what it does, and its records are published here as well.
+    pub(crate) fn ask_controller<R: Request>(
         self: &Arc<Self>,
         due: MonoMs,
-        operation: impl Fn(&mut Controller, Now) -> Outcome<R> + Send + 'static,
-        done: impl FnOnce(Result<R, ErrorCode>) + Send + 'static,
+        way: Way<R>,
+        request: R,
+        operation: impl Fn(&mut Controller, &R, Now) -> Outcome<R::Response> + Send + 'static,
+        done: impl FnOnce(Result<R::Response, ErrorCode>) + Send + 'static,
     ) {
-        let waiting = Arc::new(Mutex::new(Some(done)));
+        let waiting = Arc::new(Mutex::new(None));
         let deadline = (due != MonoMs::NEVER).then(|| {
             let waiting = Arc::clone(&waiting);
-            let id = self.deadlines.add(due, move || {
-                let done = waiting.lock().take();
+            let id = self.deadlines.add(due, move |_| {
+                let done: Option<Box<dyn FnOnce(_) + Send>> = waiting.lock().take();
                 if let Some(done) = done {
                     done(Err(ErrorCode::RequestTimedOut));
                 }
@@ -32,24 +38,35 @@ impl Node {
             (self.hooks.wake_at)(due);
             id
         });
-        let (node, asked) = (Arc::clone(self), Arc::clone(&waiting));
-        self.controller.submit(
-            move |controller, now| {
-                if asked.lock().is_none() {
-                    return Outcome::answer(None);
-                }
-                operation(controller, now).map(Some)
-            },
-            move |result| {
-                if let Some(id) = deadline {
-                    node.deadlines.call_off(id);
-                }
-                let done = waiting.lock().take();
-                let response = result.and_then(|response| response.ok_or(ErrorCode::RequestTimedOut));
-                if let Some(done) = done {
-                    done(response);
-                }
-            },
+        let node = Arc::clone(self);
+        *waiting.lock() = Some(Box::new(move |result| {
+            if let Some(id) = deadline {
+                node.deadlines.call_off(id);
+            }
+            done(result);
+        }) as Box<dyn FnOnce(_) + Send>);
+        self.controller.submit(Box::new(Operation { request, way, operation, due, waiting }));
+    }
+
+    /// What this node asks of the active controller for itself, as [`Node::ask_controller`].
+    pub(crate) fn ask_active_controller<R: ControllerRequest>(
+        self: &Arc<Self>,
+        request: R,
+        due: MonoMs,
+        done: impl FnOnce(Result<R::Response, ErrorCode>) + Send + 'static,
+    ) {
+        let way = Way::Own { channel: R::CHANNEL, is_elsewhere: R::is_elsewhere };
+        self.ask_controller(
+            due,
+            way,
+            request,
+            |controller: &mut Controller, request: &R, now: Now| R::run(controller, request, now),
+            done,
         );
+    }
+
+    /// When what this node asks for itself is too late: after `request.timeout.ms`.
+    pub(crate) fn controller_due(&self, now: Now) -> MonoMs {
+        now.mono.plus_ms(i64::from(self.config.get(keys::REQUEST_TIMEOUT_MS)))
     }
 }

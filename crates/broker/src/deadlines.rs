@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ottla_types::MonoMs;
+use ottla_types::{MonoMs, Now};
 use parking_lot::Mutex;
 
 /// Things to do, by when they are due.
@@ -12,7 +12,7 @@ pub(crate) struct Deadlines(Mutex<Entries>);
 
 #[derive(Default)]
 struct Entries {
-    by_time: BTreeMap<DeadlineId, Box<dyn FnOnce() + Send>>,
+    by_time: BTreeMap<DeadlineId, Box<dyn FnOnce(Now) + Send>>,
     next_number: u64,
 }
 
@@ -21,7 +21,8 @@ struct Entries {
 pub(crate) struct DeadlineId(MonoMs, u64);
 
 impl Deadlines {
-    pub fn add(&self, due: MonoMs, act: impl FnOnce() + Send + 'static) -> DeadlineId {
+    /// `act` hears when it happens.
+    pub fn add(&self, due: MonoMs, act: impl FnOnce(Now) + Send + 'static) -> DeadlineId {
         let mut entries = self.0.lock();
         let id = DeadlineId(due, entries.next_number);
         entries.next_number += 1;
@@ -36,13 +37,13 @@ impl Deadlines {
     }
 
     /// Does what is due by `now`.
-    pub fn expire(&self, now: MonoMs) {
+    pub fn expire(&self, now: Now) {
         let due = {
             let mut entries = self.0.lock();
-            let later = entries.by_time.split_off(&DeadlineId(MonoMs(now.0.saturating_add(1)), 0));
+            let later = entries.by_time.split_off(&DeadlineId(MonoMs(now.mono.0.saturating_add(1)), 0));
             std::mem::replace(&mut entries.by_time, later)
         };
-        due.into_values().for_each(|act| act());
+        due.into_values().for_each(|act| act(now));
     }
 
     pub fn next(&self) -> MonoMs {
@@ -62,21 +63,25 @@ mod tests {
 
     use super::*;
 
+    fn mono(ms: u64) -> Now {
+        Now { mono: MonoMs(ms), ..Now::default() }
+    }
+
     #[test]
     fn what_is_due_happens_once_and_in_order() {
         let (deadlines, done) = (Deadlines::default(), Arc::new(Mutex::new(Vec::new())));
         let add = |at: u64| {
             let done = Arc::clone(&done);
-            deadlines.add(MonoMs(at), move || done.lock().push(at))
+            deadlines.add(MonoMs(at), move |_| done.lock().push(at))
         };
         let (_, _, called_off, _) = (add(30), add(10), add(20), add(10));
         deadlines.call_off(called_off);
         assert_eq!(deadlines.next(), MonoMs(10));
-        deadlines.expire(MonoMs(9));
+        deadlines.expire(mono(9));
         assert!(done.lock().is_empty());
-        deadlines.expire(MonoMs(20));
+        deadlines.expire(mono(20));
         assert_eq!((done.lock().clone(), deadlines.next()), (vec![10, 10], MonoMs(30)));
-        deadlines.expire(MonoMs(30));
+        deadlines.expire(mono(30));
         assert_eq!((done.lock().clone(), deadlines.next()), (vec![10, 10, 30], MonoMs::NEVER));
     }
 }

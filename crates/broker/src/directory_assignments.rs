@@ -68,18 +68,15 @@ impl Node {
             ..AssignReplicasToDirsRequest::default()
         };
         let node = Arc::clone(self);
-        self.controller.submit(
-            move |controller, _| controller.assign_replicas_to_dirs(&request),
-            move |result| {
-                // What single partitions were refused for, the next image says.
-                let is_told = result.is_ok_and(|response| response.error_code == 0);
-                node.directory_assignments.end(if is_told { Assignments::new() } else { assignments });
-                let due = if is_told { now.mono } else { now.mono.plus_ms(RETRY_MS) };
-                let again = Arc::clone(&node);
-                node.deadlines.add(due, move || again.tell_directories(now));
-                (node.hooks.wake_at)(due);
-            },
-        );
+        self.ask_active_controller(request, self.controller_due(now), move |result| {
+            // What single partitions were refused for, the next image says.
+            let is_told = result.is_ok_and(|response| response.error_code == 0);
+            node.directory_assignments.end(if is_told { Assignments::new() } else { assignments });
+            let due = if is_told { now.mono } else { now.mono.plus_ms(RETRY_MS) };
+            let again = Arc::clone(&node);
+            node.deadlines.add(due, move |now| again.tell_directories(now));
+            (node.hooks.wake_at)(due);
+        });
     }
 }
 

@@ -114,6 +114,9 @@ pub struct FilePart {
 pub trait ReplySink: Send + Sync {
     /// `sequence` counts the requests of the connection; replies arrive in any order and leave in this one.
     fn reply(&self, sequence: u64, reply: Reply);
+
+    /// The reply that follows says that this node is not the active controller.
+    fn is_elsewhere(&self) {}
 }
 
 /// The right, and the duty, to answer one request.
@@ -125,6 +128,13 @@ pub struct ReplySlot {
 impl ReplySlot {
     pub fn new(sink: Arc<dyn ReplySink>, sequence: u64) -> ReplySlot {
         ReplySlot { sink: Some(sink), sequence }
+    }
+
+    /// See [`ReplySink::is_elsewhere`].
+    pub fn mark_elsewhere(&self) {
+        if let Some(sink) = &self.sink {
+            sink.is_elsewhere();
+        }
     }
 
     pub fn send(mut self, reply: Reply) {

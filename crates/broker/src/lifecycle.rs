@@ -69,6 +69,7 @@ pub enum LifecycleState {
 #[derive(Debug)]
 pub struct Lifecycle {
     settings: LifecycleSettings,
+    is_broker: bool,
     state: LifecycleState,
     epoch: Option<BrokerEpoch>,
     wants_shutdown: bool,
@@ -84,6 +85,7 @@ impl Lifecycle {
     pub fn new(settings: LifecycleSettings, now: Now) -> Lifecycle {
         Lifecycle {
             settings,
+            is_broker: true,
             state: LifecycleState::Starting,
             epoch: None,
             wants_shutdown: false,
@@ -99,6 +101,11 @@ impl Lifecycle {
         self.state
     }
 
+    /// Of a node that is no broker: it has no life with the controller, and runs once it has its metadata.
+    pub fn of_controller(settings: LifecycleSettings, now: Now) -> Lifecycle {
+        Lifecycle { is_broker: false, ..Lifecycle::new(settings, now) }
+    }
+
     /// None before the first registration.
     pub fn epoch(&self) -> Option<BrokerEpoch> {
         self.epoch
@@ -106,7 +113,9 @@ impl Lifecycle {
 
     /// The first image is published: the broker may register.
     pub fn metadata_is_ready(&mut self, now: Now) {
-        if self.state == LifecycleState::Starting {
+        if self.state == LifecycleState::Starting && !self.is_broker {
+            self.state = LifecycleState::Running;
+        } else if self.state == LifecycleState::Starting {
             self.state = LifecycleState::Registering;
             self.due = now.mono;
         }
@@ -116,6 +125,7 @@ impl Lifecycle {
     pub fn begin_shutdown(&mut self, now: Now) {
         self.wants_shutdown = true;
         match self.state {
+            _ if !self.is_broker => self.state = LifecycleState::MayStop,
             LifecycleState::Starting | LifecycleState::Registering => self.state = LifecycleState::MayStop,
             LifecycleState::MayStop => {}
             _ => {
@@ -376,6 +386,19 @@ mod tests {
         assert!(broker.poll(Offset(6), at(100)).is_some());
         broker.refused(at(101));
         assert_eq!(broker.state(), LifecycleState::MayStop);
+    }
+
+    #[test]
+    fn a_controller_has_nobody_to_ask() {
+        let mut controller = Lifecycle::of_controller(SETTINGS, at(0));
+        controller.metadata_is_ready(at(1));
+        assert_eq!(
+            (controller.state(), controller.next_deadline()),
+            (LifecycleState::Running, MonoMs::NEVER)
+        );
+        assert_eq!(controller.poll(Offset(5), at(1)), None);
+        controller.begin_shutdown(at(2));
+        assert_eq!(controller.state(), LifecycleState::MayStop);
     }
 
     #[test]

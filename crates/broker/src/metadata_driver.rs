@@ -10,28 +10,31 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_controller::{Controller, ControllerSettings, Outcome};
-use ottla_metadata::ReplayError;
 use ottla_metadata::image::{Provenance, VersionedRecord};
 use ottla_metadata::loader::MetadataLoader;
+use ottla_metadata::{MetadataImage, ReplayError};
 use ottla_raft::{
     AppendError, Delivery, LeaderAndEpoch, ListenerId, LogError, OffsetAndEpoch, RaftDriverError,
     SnapshotPolicy,
 };
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset};
 use ottla_wire::ErrorCode;
-use ottla_wire::messages::ControllerRegistrationRequest;
+use ottla_wire::messages::{ControllerRegistrationRequest, ControllerRegistrationResponse};
 use ottla_wire::records::MetadataRecord;
 use thiserror::Error;
 
 use crate::controller_channel::{
-    ControllerChannel, Fate, NO_CONTROLLER_IN_TIME, QuorumView, Release, Written,
+    ControllerChannel, ControllerLink, ControllerRequest, Fate, NO_CONTROLLER_IN_TIME, Operation, QuorumView,
+    Release, Way, Written,
 };
 use crate::ids::Ids;
+use crate::peers::{PeerAddress, Peers};
 use crate::publisher::Publisher;
 use crate::quorum::{
     FinishedSnapshot, Quorum, SnapshotBatch, begin_snapshot, committed_batches, complete_snapshot,
     discard_snapshot,
 };
+use crate::quorum_link::QuorumLink;
 
 /// Why the node can't go on: its metadata log failed, or says what can't be so.
 #[derive(Debug, Error)]
@@ -58,9 +61,16 @@ pub struct MetadataDriverParts {
     /// Records for a cluster whose log is empty: from bootstrap.checkpoint, or the defaults of this version.
     pub bootstrap: Vec<VersionedRecord>,
     pub channel: Arc<ControllerChannel>,
+    /// The way between the quorum's replicas.
+    pub link: QuorumLink,
+    pub peers: Arc<dyn Peers>,
+    /// On which controllers reach one another.
+    pub controller_listener: String,
+    /// `request.timeout.ms`
+    pub request_timeout_ms: i64,
     pub ids: Arc<Ids>,
-    /// What this controller tells of itself.
-    pub registration: ControllerRegistrationRequest,
+    /// What this controller tells of itself; none of a node that is none.
+    pub registration: Option<ControllerRegistrationRequest>,
 }
 
 /// See the module.
@@ -70,6 +80,10 @@ pub struct MetadataDriver {
     listener: ListenerId,
     loader: MetadataLoader,
     active: Option<Active>,
+    /// The node that was known to lead last.
+    leader: Option<NodeId>,
+    /// When this controller may tell another of itself again.
+    register_at: MonoMs,
     /// Since when the metadata stands still.
     stands_still_since: Option<MonoMs>,
     publisher: Publisher,
@@ -104,6 +118,8 @@ impl MetadataDriver {
             listener,
             loader: MetadataLoader::default(),
             active: None,
+            leader: None,
+            register_at: MonoMs(0),
             stands_still_since: None,
             publisher,
         }
@@ -112,7 +128,12 @@ impl MetadataDriver {
     /// Does all that is to be done by `now`.
     pub fn poll(&mut self, now: Now) -> Result<(), MetadataDriverError> {
         loop {
-            self.parts.quorum.poll(now)?;
+            let MetadataDriverParts { link, quorum, .. } = &mut self.parts;
+            link.take(quorum, now)?;
+            // Followers may write what is being flushed here.
+            link.send(quorum);
+            quorum.poll(now)?;
+            link.send(quorum);
             self.take_deliveries(now)?;
             self.publisher.publish_kraft_version(self.parts.quorum.core().voters().latest_kraft_version());
             if let Some(publication) = self.loader.publish() {
@@ -120,10 +141,11 @@ impl MetadataDriver {
             }
             self.release_committed();
             let wrote = self.run_operations(now)?;
-            if !wrote {
+            if !wrote && self.parts.link.is_empty() {
                 break;
             }
         }
+        self.register_elsewhere(now);
         self.publisher.retry(now);
         for question in self.parts.channel.take_questions() {
             let leader = self.parts.quorum.core().leader_and_epoch().leader_id.unwrap_or(NodeId::NONE);
@@ -146,7 +168,9 @@ impl MetadataDriver {
             Some(active) if !self.parts.quorum.is_stalled() => active.controller.next_deadline(),
             _ => MonoMs::NEVER,
         };
-        self.parts.quorum.next_deadline(now).min(controller).min(self.publisher.retry_at())
+        let retries = self.publisher.retry_at().min(self.parts.channel.next_retry());
+        let register = if self.is_to_register() { self.register_at } else { MonoMs::NEVER };
+        self.parts.quorum.next_deadline(now).min(controller).min(retries).min(register)
     }
 
     pub fn quorum(&mut self) -> &mut Quorum {
@@ -156,9 +180,10 @@ impl MetadataDriver {
     /// Leaves the quorum and closes its log. Who waits for the controller waits no longer.
     pub fn close(mut self, now: Now) -> Result<(), MetadataDriverError> {
         self.deactivate();
-        for job in self.parts.channel.take() {
+        for job in self.parts.channel.take_all() {
             job.refuse(NO_CONTROLLER_IN_TIME);
         }
+        self.parts.link.tell_left();
         for question in self.parts.channel.take_questions() {
             question(QuorumView::UNKNOWN);
         }
@@ -215,6 +240,7 @@ impl MetadataDriver {
     fn leader_changed(&mut self, leader: LeaderAndEpoch, now: Now) -> Result<(), MetadataDriverError> {
         self.deactivate();
         if leader.leader_id != Some(self.parts.local) {
+            tracing::info!(leader = ?leader.leader_id.map(NodeId::value), epoch = %leader.epoch, "the quorum's leader");
             return Ok(());
         }
         let ids = Arc::clone(&self.parts.ids);
@@ -232,12 +258,8 @@ impl MetadataDriver {
 
     /// The active controller registers itself as every controller does with it (KIP-919).
     fn register_controller(&mut self, now: Now) -> Result<(), MetadataDriverError> {
-        let Some(active) = &self.active else { return Ok(()) };
-        let request = &self.parts.registration;
-        let image = active.controller.image();
-        let known = image.controllers.get(&NodeId(request.controller_id));
-        let is_supported = image.features.metadata_version().is_controller_registration_supported();
-        if !is_supported || known.is_some_and(|known| known.incarnation_id == request.incarnation_id) {
+        let (Some(active), Some(request)) = (&self.active, &self.parts.registration) else { return Ok(()) };
+        if !lacks(active.controller.image(), request) {
             return Ok(());
         }
         let Outcome { records, response: _ } = active.controller.register_controller(request);
@@ -268,7 +290,7 @@ impl MetadataDriver {
     fn run_operations(&mut self, now: Now) -> Result<bool, MetadataDriverError> {
         if self.parts.quorum.is_stalled() {
             self.stands_still_since.get_or_insert(now.mono);
-            for job in self.parts.channel.take() {
+            for job in self.parts.channel.take(now.mono) {
                 job.refuse(ErrorCode::KafkaStorageError);
             }
             return Ok(false);
@@ -277,10 +299,11 @@ impl MetadataDriver {
             self.was_busy_for(i64::try_from(now.mono.since_ms(since)).unwrap_or(i64::MAX));
         }
         if self.active.is_none() {
+            self.pass_on_operations(now);
             return Ok(false);
         }
         let mut wrote = false;
-        for job in self.parts.channel.take() {
+        for job in self.parts.channel.take(now.mono) {
             let Some(active) = &mut self.active else { break };
             let written = job.run(&mut active.controller, now);
             wrote |= self.write(written, now)?;
@@ -292,6 +315,84 @@ impl MetadataDriver {
             wrote = true;
         }
         Ok(wrote)
+    }
+
+    /// Where another node leads the quorum.
+    fn controller_elsewhere(&self) -> Option<PeerAddress> {
+        let core = self.parts.quorum.core();
+        let node = core.leader_and_epoch().leader_id.filter(|leader| *leader != self.parts.local)?;
+        let endpoints = core.leader_endpoints();
+        let address = endpoints.get(&self.parts.controller_listener)?;
+        let (host, port) = (address.host.clone(), address.port);
+        Some(PeerAddress { node, host, port, is_controller_listener: true })
+    }
+
+    /// Sends what waits for the controller to the node that has it. What waits for this node's controller is told that it is
+    /// not the active one.
+    fn pass_on_operations(&mut self, now: Now) {
+        let leader = self.parts.quorum.core().leader_and_epoch().leader_id;
+        if self.leader != leader {
+            self.leader = leader;
+            self.parts.channel.take_back_all();
+        }
+        if leader == Some(self.parts.local) {
+            return;
+        }
+        let to = self.controller_elsewhere();
+        let parts = &self.parts;
+        let mut waiting = Vec::new();
+        for job in parts.channel.take(now.mono) {
+            match &to {
+                _ if job.is_for_this_node() => job.refuse(ErrorCode::NotController),
+                None => waiting.push(job),
+                Some(to) => job.send(&ControllerLink {
+                    to,
+                    peers: &parts.peers,
+                    channel: &parts.channel,
+                    timeout_ms: parts.request_timeout_ms,
+                    now,
+                }),
+            }
+        }
+        parts.channel.put_back(waiting.into_iter());
+    }
+
+    /// Whether the active controller, another node's, is to be told of this one.
+    fn is_to_register(&self) -> bool {
+        let Some(request) = &self.parts.registration else { return false };
+        self.active.is_none()
+            && self.loader.published().provenance.last_offset != Offset::UNKNOWN
+            && lacks(self.loader.published(), request)
+    }
+
+    /// Every controller tells the active one of itself (KIP-919), until it finds that in the metadata.
+    fn register_elsewhere(&mut self, now: Now) {
+        const AGAIN_MS: i64 = 1000;
+        let Some(request) = self.parts.registration.clone() else { return };
+        if !self.is_to_register() || self.register_at > now.mono || self.controller_elsewhere().is_none() {
+            return;
+        }
+        self.register_at = now.mono.plus_ms(AGAIN_MS);
+        let done = |result: Result<ControllerRegistrationResponse, ErrorCode>| match result {
+            Ok(response) if response.error_code == 0 => {}
+            Ok(response) => {
+                let code = ErrorCode::from_code(response.error_code).map_or("unknown", ErrorCode::name);
+                tracing::warn!(code, "the active controller refused this controller's registration");
+            }
+            Err(error) => tracing::debug!(%error, "the active controller was not told of this one"),
+        };
+        self.parts.channel.submit(Box::new(Operation {
+            request,
+            way: Way::Own {
+                channel: ControllerRegistrationRequest::CHANNEL,
+                is_elsewhere: ControllerRegistrationRequest::is_elsewhere,
+            },
+            operation: |controller: &mut Controller, request: &ControllerRegistrationRequest, now: Now| {
+                ControllerRegistrationRequest::run(controller, request, now)
+            },
+            due: self.register_at,
+            waiting: Arc::new(parking_lot::Mutex::new(Some(Box::new(done)))),
+        }));
     }
 
     /// Writes what the controller decided by itself.
@@ -390,6 +491,13 @@ impl MetadataDriver {
         }
         Ok(Some(writer.finish(now)?))
     }
+}
+
+/// Whether the image does not know a controller as it is now.
+fn lacks(image: &MetadataImage, request: &ControllerRegistrationRequest) -> bool {
+    let known = image.controllers.get(&NodeId(request.controller_id));
+    image.features.metadata_version().is_controller_registration_supported()
+        && known.is_none_or(|known| known.incarnation_id != request.incarnation_id)
 }
 
 fn not_appended(error: AppendError) -> Fate {

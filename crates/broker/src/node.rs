@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use ottla_config::{Config, DynamicConfig, TopicConfig, keys};
+use ottla_config::{Config, DynamicConfig, Roles, TopicConfig, keys};
 use ottla_coordinator::group::{CONSUMER_OFFSETS_TOPIC, GroupCoordinator};
 use ottla_coordinator::runtime::LoadProgress;
 use ottla_coordinator::transaction::{TRANSACTION_STATE_TOPIC, TransactionCoordinator};
@@ -29,11 +29,13 @@ use crate::ids::Ids;
 use crate::lifecycle::{Lifecycle, LifecycleState};
 use crate::loggers::{Loggers, NoLoggers};
 use crate::metadata_cache::MetadataCache;
+use crate::peers::{NoPeers, Peers};
 use crate::producer_ids::ProducerIds;
 use crate::publisher::overrides;
+use crate::quorum_channel::{QuorumChannel, QuorumEvent};
 use crate::registration::Registration;
 use crate::share::ShareGroupParts;
-use crate::transactions::{NoOtherBrokers, OtherBrokers};
+use crate::transactions::{BrokersOfCluster, OtherBrokers};
 
 /// Who this node is; it never changes.
 #[derive(Clone, Debug)]
@@ -47,6 +49,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Node {
     pub(crate) identity: Identity,
+    pub(crate) roles: Roles,
     /// The static configuration.
     pub(crate) config: Arc<Config>,
     pub(crate) dynamic_config: RwLock<DynamicConfig>,
@@ -62,6 +65,7 @@ pub struct Node {
     pub(crate) transactions_listener: Arc<TopicListener<TransactionCoordinator>>,
     pub(crate) share: ShareGroupParts,
     pub(crate) controller: Arc<ControllerChannel>,
+    pub(crate) quorum: Arc<QuorumChannel>,
     pub(crate) topics_in_flight: TopicsInFlight,
     pub(crate) deadlines: Deadlines,
     pub(crate) directory_assignments: DirectoryAssignments,
@@ -89,7 +93,9 @@ pub struct Hooks {
     pub config_changed: ConfigChanged,
     /// There are logs for [`Node::load_next_shard`] to read.
     pub shards_to_load: Box<dyn Fn() + Send + Sync>,
-    /// The way to the other brokers of the cluster.
+    /// The way to the other nodes of the cluster.
+    pub peers: Arc<dyn Peers>,
+    /// What this broker asks of the others.
     pub brokers: Arc<dyn OtherBrokers>,
     /// Has a request go on where it may wait for the disk.
     pub read_later: ReadLater,
@@ -105,7 +111,8 @@ impl Default for Hooks {
             maintain_at: Arc::new(|_| {}),
             config_changed: Box::new(|_| {}),
             shards_to_load: Box::new(|| {}),
-            brokers: Arc::new(NoOtherBrokers),
+            peers: Arc::new(NoPeers),
+            brokers: Arc::new(BrokersOfCluster::default()),
             read_later: Arc::new(|job| job()),
             loggers: Arc::new(NoLoggers),
         }
@@ -147,13 +154,19 @@ impl Node {
         (self.hooks.wake_at)(now.mono);
     }
 
+    /// Leaves the metadata quorum in good order: hands over the leadership if there is anybody to take it. `done` is called
+    /// when that is so, or after `timeout_ms`.
+    pub fn leave_quorum(&self, timeout_ms: i64, done: impl FnOnce() + Send + 'static) {
+        self.quorum.push(QuorumEvent::Leave { timeout_ms, done: Box::new(done) });
+    }
+
     /// Does what is due: answers that have waited long enough, timers of groups, the broker's heartbeat.
     pub fn tick(self: &Arc<Self>, now: Now) {
         self.replicas.tick(now);
         self.groups.tick(now);
         self.transactions.tick(now);
         self.share.tick(now);
-        self.deadlines.expire(now.mono);
+        self.deadlines.expire(now);
         self.poll_lifecycle(now);
         self.tell_directories(now);
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use ottla_types::{BrokerEpoch, ProducerId};
+use ottla_types::{BrokerEpoch, MonoMs, ProducerId};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
 use parking_lot::Mutex;
@@ -125,14 +125,12 @@ impl Node {
             ..AllocateProducerIdsRequest::default()
         };
         let node = Arc::clone(self);
-        self.controller.submit(
-            move |controller, _| controller.allocate_producer_ids(&request),
-            move |response| {
-                if node.producer_ids.take_block(response.and_then(|response| block(&response))) {
-                    node.ask_for_block();
-                }
-            },
-        );
+        // Whoever waits gives up by itself.
+        self.ask_active_controller(request, MonoMs::NEVER, move |response| {
+            if node.producer_ids.take_block(response.and_then(|response| block(&response))) {
+                node.ask_for_block();
+            }
+        });
     }
 }
 

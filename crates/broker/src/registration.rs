@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use ottla_config::keys;
 use ottla_metadata::Feature;
-use ottla_types::{BrokerEpoch, NodeId, Now, Uuid};
+use ottla_types::{BrokerEpoch, MonoMs, NodeId, Now, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::broker_registration_request::{Feature as FeatureRange, Listener};
 use ottla_wire::messages::{
@@ -105,23 +106,20 @@ impl Node {
             Some(ToSend::Heartbeat(mut request)) => {
                 request.broker_id = self.identity.node_id.value();
                 let node = Arc::clone(self);
-                self.controller.submit(
-                    move |controller, now| controller.broker_heartbeat(&request, now),
-                    move |result| {
-                        let mut lifecycle = node.lifecycle.lock();
-                        match result.map(|response| (ErrorCode::from_code(response.error_code), response)) {
-                            Ok((Some(ErrorCode::None), response)) => lifecycle.heard(&response, now),
-                            Ok((Some(ErrorCode::StaleBrokerEpoch), _)) => {
-                                tracing::warn!("the controller no longer knows this broker's registration");
-                                lifecycle.must_register_again(now);
-                            }
-                            Err(ErrorCode::KafkaStorageError) => lifecycle.refused(now),
-                            Ok(_) | Err(_) => lifecycle.failed(now),
+                self.ask_active_controller(request, self.lifecycle_due(now), move |result| {
+                    let mut lifecycle = node.lifecycle.lock();
+                    match result.map(|response| (ErrorCode::from_code(response.error_code), response)) {
+                        Ok((Some(ErrorCode::None), response)) => lifecycle.heard(&response, now),
+                        Ok((Some(ErrorCode::StaleBrokerEpoch), _)) => {
+                            tracing::warn!("the controller no longer knows this broker's registration");
+                            lifecycle.must_register_again(now);
                         }
-                        drop(lifecycle);
-                        (node.hooks.wake_at)(now.mono);
-                    },
-                );
+                        Err(ErrorCode::KafkaStorageError) => lifecycle.refused(now),
+                        Ok(_) | Err(_) => lifecycle.failed(now),
+                    }
+                    drop(lifecycle);
+                    (node.hooks.wake_at)(now.mono);
+                });
             }
         }
     }
@@ -130,26 +128,27 @@ impl Node {
         let registration = Registration { log_dirs: self.logs.online_dir_ids(), ..self.registration.clone() };
         let request = registration.request(self.identity.node_id, &self.identity.cluster_id);
         let node = Arc::clone(self);
-        self.controller.submit(
-            move |controller, now| controller.register_broker(&request, now),
-            move |result| {
-                let mut lifecycle = node.lifecycle.lock();
-                match result {
-                    Ok(response) if response.error_code == ErrorCode::None.code() => {
-                        lifecycle.registered(BrokerEpoch(response.broker_epoch), now);
-                    }
-                    Ok(response) => {
-                        let code =
-                            ErrorCode::from_code(response.error_code).map_or("unknown", ErrorCode::name);
-                        tracing::warn!(code, "the controller refused this broker's registration");
-                        lifecycle.failed(now);
-                    }
-                    Err(ErrorCode::KafkaStorageError) => lifecycle.refused(now),
-                    Err(_) => lifecycle.failed(now),
+        self.ask_active_controller(request, self.lifecycle_due(now), move |result| {
+            let mut lifecycle = node.lifecycle.lock();
+            match result {
+                Ok(response) if response.error_code == ErrorCode::None.code() => {
+                    lifecycle.registered(BrokerEpoch(response.broker_epoch), now);
                 }
-                drop(lifecycle);
-                (node.hooks.wake_at)(now.mono);
-            },
-        );
+                Ok(response) => {
+                    let code = ErrorCode::from_code(response.error_code).map_or("unknown", ErrorCode::name);
+                    tracing::warn!(code, "the controller refused this broker's registration");
+                    lifecycle.failed(now);
+                }
+                Err(ErrorCode::KafkaStorageError) => lifecycle.refused(now),
+                Err(_) => lifecycle.failed(now),
+            }
+            drop(lifecycle);
+            (node.hooks.wake_at)(now.mono);
+        });
+    }
+
+    /// Later answers are of no use any more.
+    fn lifecycle_due(&self, now: Now) -> MonoMs {
+        now.mono.plus_ms(i64::from(self.config.get(keys::BROKER_SESSION_TIMEOUT_MS)))
     }
 }

@@ -141,6 +141,12 @@ impl Config {
         entries.filter_map(|entry| HostPort::parse(name, entry).ok()).collect()
     }
 
+    /// Whether these settings speak of no other node: it has both roles, and is the only one that can lead the quorum.
+    pub fn is_for_one_node(&self) -> bool {
+        let Roles { broker, controller } = self.roles();
+        broker && controller && self.quorum_voters().len() <= 1 && self.quorum_bootstrap_servers().len() <= 1
+    }
+
     /// Of `max.connections.per.ip.overrides`: addresses or host names, and how many connections each may have.
     pub fn max_connections_per_ip_overrides(&self) -> Result<BTreeMap<String, i32>, ConfigError> {
         let key = keys::MAX_CONNECTIONS_PER_IP_OVERRIDES;

@@ -47,7 +47,7 @@ pub fn refusals(config: &Config, supported: &Supported) -> Vec<Refusal> {
     let mut refusals: Vec<Refusal> =
         BROKER.iter().filter(|row| neglected(config, row)).map(|row| of_row(config, row.name, row)).collect();
     refusals.extend(of_listeners(config));
-    if !supported.cluster {
+    if !supports_clusters(config, supported) {
         refusals.extend(of_clusters(config));
     }
     refusals.extend(of_protocols(config, &supported.protocols));
@@ -63,7 +63,7 @@ pub fn cautions(config: &Config, supported: &Supported) -> Vec<Warning> {
             && !config.is_set(row.name)
             && config.value(row).and_then(|value| value.as_i64()).is_some_and(|number| number > 1)
     };
-    if supported.cluster {
+    if supports_clusters(config, supported) {
         return Vec::new();
     }
     let caution = |row: &Row| Warning::Doubtful {
@@ -139,6 +139,11 @@ pub(crate) fn what_neglect_would_mean(row: &Row) -> &'static str {
         }
         _ => "nothing acts on it yet, and to neglect it would weaken security or lose data",
     }
+}
+
+/// What is not finished is there for those who ask for it.
+fn supports_clusters(config: &Config, supported: &Supported) -> bool {
+    supported.cluster || config.get(keys::UNSTABLE_FEATURE_VERSIONS_ENABLE)
 }
 
 fn of_clusters(config: &Config) -> Vec<Refusal> {

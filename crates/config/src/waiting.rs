@@ -4,7 +4,7 @@ use crate::table::Row;
 
 /// Starts of names, and what is missing where they are not acted on: the first that fits counts.
 const REASONS: &[(&str, &str)] = &[
-    ("unstable.", "there is no API and no feature level here that is not finished"),
+    ("unstable.", "there is no API here that is not finished"),
     ("allow.everyone.", ACCESS),
     ("authorizer.", ACCESS),
     ("early.start.listeners", "there is no authorizer whose loading a listener could wait for"),
@@ -56,7 +56,6 @@ const REASONS: &[(&str, &str)] = &[
     ("replica.selector.class", CLUSTER),
     ("replica.", CLUSTER),
     ("replication.quota.", CLUSTER),
-    ("socket.connection.setup.", CLUSTER),
     (
         "background.threads",
         "work in the background has one thread a kind, which waits for the disk and not for a processor",

@@ -36,13 +36,17 @@ pub fn run(args: &ServerArgs) -> Result<bool, String> {
 
 /// The one block on standard output; nobody may be left to read it.
 fn tell_ready(ready: &Ready) {
-    let Ready { bootstrap, log_dirs, cluster_id, was_formatted, took } = ready;
+    let Ready { bootstrap, controllers, log_dirs, cluster_id, was_formatted, took } = ready;
     let cluster = if *was_formatted { "new cluster" } else { "cluster" };
+    // A node that is no broker has nothing for clients.
+    let (role, addresses) = match bootstrap.as_slice() {
+        [] => ("controller", controllers.join(",")),
+        brokers => ("bootstrap ", brokers.join(",")),
+    };
     tell_line(&format!(
-        "Ottla {} is ready after {} ms.\n  bootstrap  {}\n  data       {}\n  {cluster}  {cluster_id}",
+        "Ottla {} is ready after {} ms.\n  {role}  {addresses}\n  data       {}\n  {cluster}  {cluster_id}",
         env!("CARGO_PKG_VERSION"),
         took.as_millis(),
-        bootstrap.join(","),
         log_dirs.join(", "),
     ));
 }

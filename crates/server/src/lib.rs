@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod network;
+pub mod peers;
 pub mod process;
 pub mod random;
 pub mod startup;

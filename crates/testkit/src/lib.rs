@@ -6,4 +6,4 @@ mod cases;
 mod ottla;
 
 pub use cases::cases;
-pub use ottla::{Ended, Launch, Ottla, free_port};
+pub use ottla::{Ended, Launch, Ottla, Starting, free_port};

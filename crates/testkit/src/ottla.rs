@@ -34,6 +34,13 @@ pub struct Ottla {
     log: PathBuf,
 }
 
+/// A node that may not serve yet; killed when it is dropped.
+#[derive(Debug)]
+pub struct Starting {
+    ottla: Ottla,
+    lines: mpsc::Receiver<String>,
+}
+
 /// How a process ended, and what it said on standard output and standard error.
 #[derive(Debug)]
 pub struct Ended {
@@ -103,6 +110,11 @@ impl Launch {
 
     /// Starts the node and waits until it serves; with what it has said on standard output by then.
     pub fn start_in_view(&self) -> (Ottla, Vec<String>) {
+        self.begin().wait_in_view()
+    }
+
+    /// Starts the node and does not wait: of several, none serves before others are there.
+    pub fn begin(&self) -> Starting {
         let mut ottla = self.spawn();
         let stdout = ottla.child.stdout.take().expect("it is piped");
         let (sender, lines) = mpsc::channel();
@@ -112,15 +124,7 @@ impl Launch {
                 let _ = sender.send(line);
             }
         });
-        let mut said = Vec::new();
-        while let Ok(line) = lines.recv_timeout(PATIENCE) {
-            said.push(line.clone());
-            if let Some(bootstrap) = line.trim().strip_prefix("bootstrap ") {
-                ottla.bootstrap = bootstrap.trim().to_owned();
-                return (ottla, said);
-            }
-        }
-        panic!("it does not serve");
+        Starting { ottla, lines }
     }
 
     /// Starts the node and kills it after this time, whatever it has got to.
@@ -155,6 +159,27 @@ impl Launch {
     }
 }
 
+impl Starting {
+    /// Waits until it serves.
+    pub fn wait(self) -> Ottla {
+        self.wait_in_view().0
+    }
+
+    fn wait_in_view(mut self) -> (Ottla, Vec<String>) {
+        let mut said = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            said.push(line.clone());
+            let address =
+                ["bootstrap ", "controller "].iter().find_map(|name| line.trim().strip_prefix(name));
+            if let Some(address) = address {
+                self.ottla.bootstrap = address.trim().to_owned();
+                return (self.ottla, said);
+            }
+        }
+        panic!("it does not serve");
+    }
+}
+
 fn read_beside(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -176,7 +201,7 @@ fn end_of(child: &mut Child) -> Option<ExitStatus> {
 }
 
 impl Ottla {
-    /// For clients: `host:port`.
+    /// For clients, or for other controllers of a node that is no broker: `host:port`.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
     }

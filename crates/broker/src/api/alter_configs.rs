@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ottla_wire::ErrorCode;
 use ottla_wire::messages::alter_configs_request::{AlterConfigsRequest, Resource};
 use ottla_wire::messages::alter_configs_response::{AlterConfigsResponse, Response};
 
@@ -24,8 +25,13 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<AlterConfigsRequest>) {
     }
     node.ask_controller(
         forward::default_due(node, &context),
-        move |controller, _| controller.alter_configs(&request),
+        forward::way(&context),
+        request,
+        |controller, request, _| controller.alter_configs(request),
         move |result| {
+            if result.as_ref().is_err_and(|code| *code == ErrorCode::NotController) {
+                answer.mark_elsewhere();
+            }
             let answers = result.map(|answered| {
                 let responses = answered.responses.into_iter();
                 responses.map(|r| (r.resource_type, r.resource_name, r.error_code, r.error_message)).collect()

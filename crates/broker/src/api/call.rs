@@ -73,6 +73,11 @@ impl<R: Request> Answer<R> {
         self.slot.send(reply);
     }
 
+    /// What follows says that this node is not the active controller: who has passed the request on looks for another.
+    pub fn mark_elsewhere(&self) {
+        self.slot.mark_elsewhere();
+    }
+
     /// For requests that have no answer, such as a produce with `acks=0`.
     pub fn no_reply(self) {
         self.slot.send(Reply::Nothing);

@@ -33,12 +33,12 @@ const LEADER_HINTS_SINCE: i16 = 16;
 const NO_STORAGE_ERROR_UNTIL: i16 = 5;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<FetchRequest>) {
+    if call.context.connection.is_controller_listener {
+        // Nothing but the metadata log is read there.
+        return super::quorum::handle(node, call);
+    }
     let (context, mut request, answer) = call.into_parts();
     let version = context.version();
-    if context.connection.is_controller_listener {
-        // Nothing but the metadata log is read there, and this is no reader of it.
-        return answer.reply(&error_response(version, ErrorCode::InvalidRequest, request));
-    }
     let (reader, follower) = match reader(version, &request) {
         Ok(reader) => reader,
         Err(code) => return answer.reply(&error_response(version, code, request)),

@@ -8,6 +8,7 @@ use ottla_types::{MonoMs, Now};
 use ottla_wire::{ErrorCode, Request};
 
 use super::call::{Call, Context};
+use crate::controller_channel::{Forwarded, Way};
 use crate::node::Node;
 
 /// Has the controller do what the request says. `refuse` makes the answer where the controller gives none.
@@ -18,20 +19,27 @@ pub(super) fn forward<R>(
     operation: impl Fn(&mut Controller, &R, Now) -> Outcome<R::Response> + Send + 'static,
     refuse: impl FnOnce(&R, ErrorCode) -> R::Response + Send + 'static,
 ) where
-    R: Request + Send + Sync + 'static,
-    R::Response: Send + 'static,
+    R: Request,
 {
-    let (_, request, answer) = call.into_parts();
-    let request = Arc::new(request);
-    let asked = Arc::clone(&request);
-    node.ask_controller(
-        due,
-        move |controller, now| operation(controller, &asked, now),
-        move |result| match result {
-            Ok(response) => answer.reply(&response),
-            Err(code) => answer.reply(&refuse(&request, code)),
-        },
-    );
+    let (context, request, answer) = call.into_parts();
+    let asked = request.clone();
+    node.ask_controller(due, way(&context), request, operation, move |result| match result {
+        Ok(response) => answer.reply(&response),
+        Err(code) => {
+            if code == ErrorCode::NotController {
+                answer.mark_elsewhere();
+            }
+            answer.reply(&refuse(&asked, code));
+        }
+    });
+}
+
+/// A broker passes on what a client asks of the controller; a controller answers for itself.
+pub(super) fn way<R: Request>(context: &Context) -> Way<R> {
+    if context.connection.is_controller_listener {
+        return Way::Here;
+    }
+    Way::Envelope(Forwarded { header: context.header.clone(), peer: context.connection.peer })
 }
 
 /// When a request that may take `timeout_ms` is too late. A negative time is none at all.

@@ -167,7 +167,7 @@ fn refuse_later(
     if wait_ms <= 0 {
         return answer.reply(&error_response(code));
     }
-    node.deadlines.add(due, move || answer.reply(&error_response(code)));
+    node.deadlines.add(due, move |_| answer.reply(&error_response(code)));
     (node.hooks.wake_at)(due);
 }
 

@@ -3,6 +3,11 @@
 
 use std::sync::Arc;
 
+use ottla_wire::messages::{
+    AllocateProducerIdsRequest, AlterPartitionRequest, AssignReplicasToDirsRequest, BeginQuorumEpochRequest,
+    BrokerHeartbeatRequest, BrokerRegistrationRequest, ControllerRegistrationRequest, EndQuorumEpochRequest,
+    FetchSnapshotRequest, VoteRequest,
+};
 use ottla_wire::{ApiFacts, ApiKey, VersionRange};
 
 use super::dispatch::{RawCall, call};
@@ -12,13 +17,13 @@ use super::{
     create_partitions, create_topics, delete_groups, delete_records, delete_share_group_offsets,
     delete_share_group_state, delete_topics, describe_cluster, describe_configs, describe_groups,
     describe_log_dirs, describe_producers, describe_quorum, describe_share_group_offsets,
-    describe_topic_partitions, describe_transactions, elect_leaders, end_txn, fetch, find_coordinator,
-    heartbeat, incremental_alter_configs, init_producer_id, initialize_share_group_state, join_group,
-    leave_group, list_config_resources, list_groups, list_offsets, list_partition_reassignments,
-    list_transactions, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch,
-    produce, read_share_group_state, read_share_group_state_summary, share_acknowledge, share_fetch,
-    share_group_describe, share_group_heartbeat, sync_group, txn_offset_commit, unregister_broker,
-    update_features, write_share_group_state, write_txn_markers,
+    describe_topic_partitions, describe_transactions, elect_leaders, end_txn, envelope, fetch,
+    find_coordinator, for_controllers, heartbeat, incremental_alter_configs, init_producer_id,
+    initialize_share_group_state, join_group, leave_group, list_config_resources, list_groups, list_offsets,
+    list_partition_reassignments, list_transactions, metadata, offset_commit, offset_delete, offset_fetch,
+    offset_for_leader_epoch, produce, quorum, read_share_group_state, read_share_group_state_summary,
+    share_acknowledge, share_fetch, share_group_describe, share_group_heartbeat, sync_group,
+    txn_offset_commit, unregister_broker, update_features, write_share_group_state, write_txn_markers,
 };
 use crate::node::Node;
 
@@ -79,15 +84,26 @@ apis! {
     AlterPartitionReassignments => alter_partition_reassignments::handle,
     ListPartitionReassignments => list_partition_reassignments::handle,
     OffsetDelete => offset_delete::handle,
+    Vote => quorum::handle::<VoteRequest>,
+    BeginQuorumEpoch => quorum::handle::<BeginQuorumEpochRequest>,
+    EndQuorumEpoch => quorum::handle::<EndQuorumEpochRequest>,
     DescribeQuorum => describe_quorum::handle,
+    AlterPartition => for_controllers::handle::<AlterPartitionRequest>,
     UpdateFeatures => update_features::handle,
+    Envelope => envelope::handle,
+    FetchSnapshot => quorum::handle::<FetchSnapshotRequest>,
     DescribeCluster => describe_cluster::handle,
     DescribeProducers => describe_producers::handle,
+    BrokerRegistration => for_controllers::handle::<BrokerRegistrationRequest>,
+    BrokerHeartbeat => for_controllers::handle::<BrokerHeartbeatRequest>,
     UnregisterBroker => unregister_broker::handle,
     DescribeTransactions => describe_transactions::handle,
     ListTransactions => list_transactions::handle,
+    AllocateProducerIds => for_controllers::handle::<AllocateProducerIdsRequest>,
     ConsumerGroupHeartbeat => consumer_group_heartbeat::handle,
     ConsumerGroupDescribe => consumer_group_describe::handle,
+    ControllerRegistration => for_controllers::handle::<ControllerRegistrationRequest>,
+    AssignReplicasToDirs => for_controllers::handle::<AssignReplicasToDirsRequest>,
     ListConfigResources => list_config_resources::handle,
     DescribeTopicPartitions => describe_topic_partitions::handle,
     ShareGroupHeartbeat => share_group_heartbeat::handle,

@@ -52,7 +52,8 @@ impl Publisher {
         if !self.has_loaded_logs {
             self.load_logs(publication, now)?;
         }
-        let unassigned = topics::apply(&node, publication, now);
+        // A controller has no partitions, even if a broker of this id had some.
+        let unassigned = if node.roles.broker { topics::apply(&node, publication, now) } else { Vec::new() };
         if !unassigned.is_empty() {
             self.unassigned.extend(unassigned);
             self.retry_at = self.retry_at.min(now.mono.plus_ms(RETRY_MS));

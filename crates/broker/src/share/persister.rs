@@ -55,7 +55,7 @@ impl<T: Send + 'static> RetriedCall<T> {
                     mono: now.mono.plus_ms(backoff_ms),
                 };
                 let again = Arc::clone(node);
-                node.deadlines.add(then.mono, move || self.run(&again, then, attempt + 1));
+                node.deadlines.add(then.mono, move |_| self.run(&again, then, attempt + 1));
                 (node.hooks.wake_at)(then.mono);
             }
             outcome => (self.done)(outcome, now),

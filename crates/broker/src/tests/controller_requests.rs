@@ -1,5 +1,6 @@
 //! Requests for the controller, where the controller is slow or gone.
 
+use ottla_types::MonoMs;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::create_topics_request::{CreateTopicsRequest, Topic};
 use ottla_wire::messages::metadata_request::{self, MetadataRequest};
@@ -19,17 +20,17 @@ fn who_waits_when_the_node_ends_is_told_to_try_again() {
     harness.refuse_controller_requests();
     let refused = harness.response(&sent).expect("it is answered");
     assert_eq!(refused.topics[0].error_code, ErrorCode::RequestTimedOut.code());
-    assert_eq!(harness.node.deadlines.next(), ottla_types::MonoMs::NEVER);
+    assert_eq!(harness.node.deadlines.next(), MonoMs::NEVER);
 }
 
 #[test]
 fn a_request_waits_for_the_controller_no_longer_than_it_says() {
     let harness = Harness::new();
     let sent = harness.send(7, &request(), at(1000));
-    harness.node.deadlines.expire(at(1499).mono);
+    harness.node.deadlines.expire(at(1499));
     assert!(harness.response(&sent).is_none());
     assert_eq!(harness.node.deadlines.next(), at(1500).mono);
-    harness.node.deadlines.expire(at(1500).mono);
+    harness.node.deadlines.expire(at(1500));
     let late = harness.response(&sent).expect("it is answered");
     assert_eq!(late.topics[0].error_code, ErrorCode::RequestTimedOut.code());
     // What the controller says later goes nowhere.
@@ -44,11 +45,11 @@ fn a_missing_topic_is_asked_for_once_at_a_time() {
     let request = MetadataRequest { topics: Some(vec![topic]), ..MetadataRequest::default() };
     harness.call(12, &request, at(0));
     harness.call(12, &request, at(0));
-    assert_eq!(harness.node.controller.take().len(), 1);
+    assert_eq!(harness.node.controller.take(MonoMs(0)).len(), 1);
     // The answer to the first was lost with the operation: its time runs out.
     harness.call(12, &request, at(10));
     assert_eq!(harness.controller_requests(), 0);
-    harness.node.deadlines.expire(at(100_000).mono);
+    harness.node.deadlines.expire(at(100_000));
     harness.call(12, &request, at(100_000));
     assert_eq!(harness.controller_requests(), 1);
 }
@@ -60,8 +61,8 @@ fn what_was_asked_for_is_asked_for_again_when_its_time_is_over() {
         let topic = metadata_request::Topic { name: Some("missing".into()), ..Default::default() };
         let request = MetadataRequest { topics: Some(vec![topic]), ..MetadataRequest::default() };
         harness.call(12, &request, at(0));
-        let lost = harness.node.controller.take();
-        harness.node.deadlines.expire(at(ms).mono);
+        let lost = harness.node.controller.take(MonoMs(0));
+        harness.node.deadlines.expire(at(ms));
         harness.call(12, &request, at(ms));
         drop(lost);
         harness.controller_requests()

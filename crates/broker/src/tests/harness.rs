@@ -21,10 +21,12 @@ use ottla_wire::records::{
 use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
 use parking_lot::Mutex;
 
+use crate::assembly::Channels;
 use crate::controller_channel::{ControllerChannel, NO_CONTROLLER_IN_TIME, QuorumView};
 use crate::exchange::{Connection, Handler, Held, Part, Reply, ReplySink, ReplySlot, ResponseFrame};
 use crate::ids::Ids;
 use crate::node::{Hooks, Identity, Node, NodeHandler};
+use crate::quorum_channel::QuorumChannel;
 use crate::{assembly, node_settings};
 
 pub(super) const LOCAL: i32 = 1;
@@ -116,7 +118,10 @@ impl Harness {
             config,
             Arc::new(LogManager::new(log_manager, disk, at(0))),
             Vec::new(),
-            Arc::new(ControllerChannel::new(Box::new(|| {}))),
+            Channels {
+                controller: Arc::new(ControllerChannel::new(Arc::new(|| {}))),
+                quorum: Arc::new(QuorumChannel::new(Arc::new(|| {}))),
+            },
             Arc::new(Ids::from_seed([1; 32])),
             hooks,
             at(0),
@@ -173,17 +178,18 @@ impl Harness {
 
     /// Answers what the node has asked of the controller: that there was none in time.
     pub fn refuse_controller_requests(&self) {
-        for job in self.node.controller.take() {
-            job.refuse(NO_CONTROLLER_IN_TIME);
-        }
+        // Who does not learn enough asks the controller.
         for question in self.node.controller.take_questions() {
             question(QuorumView::UNKNOWN);
+        }
+        for job in self.node.controller.take_all() {
+            job.refuse(NO_CONTROLLER_IN_TIME);
         }
     }
 
     /// How many requests to the controller wait.
     pub fn controller_requests(&self) -> usize {
-        self.node.controller.take().len()
+        self.node.controller.take(MonoMs(0)).len()
     }
 
     /// Asks as a client of another id.
@@ -205,6 +211,19 @@ impl Harness {
         let frame =
             encode_request(1, Some(&self.client_id), request, version).expect("the version can carry it");
         self.send_frame(frame.bytes.slice(FRAME_LENGTH_BYTES..), version, now)
+    }
+
+    /// Everything comes to the listener of controllers from now on.
+    pub fn of_controllers(mut self) -> Harness {
+        self.connection = Arc::new(Connection {
+            id: 2,
+            listener: "CONTROLLER".into(),
+            is_controller_listener: true,
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            software: Mutex::default(),
+            held: Held::default(),
+        });
+        self
     }
 
     pub fn send_frame<R>(&self, frame: Bytes, version: i16, now: Now) -> Sent<R> {

@@ -8,6 +8,7 @@ mod harness;
 mod list_offsets;
 mod min_insync_replicas;
 mod partitions;
+pub(crate) mod played_peers;
 mod produce;
 mod purgatories;
 mod transactions;

@@ -1,8 +1,14 @@
-use ottla_types::NodeId;
-use ottla_wire::ErrorCode;
+use std::sync::{Arc, OnceLock, Weak};
+
+use ottla_config::keys;
+use ottla_types::{NodeId, Now};
 use ottla_wire::messages::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
+use ottla_wire::{ApiKey, ErrorCode, Request, VersionRange};
+
+use crate::node::Node;
+use crate::peers::{Channel, PeerAnswer, PeerError, PeerRequest, code_of_failure, sent_versions};
 
 /// Takes what another broker has answered, or why it has not.
 pub type Answered<R> = Box<dyn FnOnce(Result<R, ErrorCode>) + Send>;
@@ -10,6 +16,9 @@ pub type Answered<R> = Box<dyn FnOnce(Result<R, ErrorCode>) + Send>;
 /// Requests of a transaction that go to another broker of the cluster. Each is answered once, from any thread; where no
 /// answer comes, with NETWORK_EXCEPTION.
 pub trait OtherBrokers: Send + Sync {
+    /// Tells of the node that will ask, before it does.
+    fn attach(&self, _: &Arc<Node>) {}
+
     fn write_txn_markers(
         &self,
         broker: NodeId,
@@ -25,26 +34,54 @@ pub trait OtherBrokers: Send + Sync {
     );
 }
 
-/// Of a cluster with one broker.
-#[derive(Clone, Copy, Debug)]
-pub struct NoOtherBrokers;
+/// The brokers that the metadata knows, reached over the node's own [`Peers`](crate::peers::Peers).
+#[derive(Debug, Default)]
+pub struct BrokersOfCluster(OnceLock<Weak<Node>>);
 
-impl OtherBrokers for NoOtherBrokers {
+impl BrokersOfCluster {
+    /// Sends the newest of `versions` that the broker serves.
+    fn ask<R: Request>(
+        &self,
+        broker: NodeId,
+        versions: VersionRange,
+        request: R,
+        done: Answered<R::Response>,
+    ) {
+        let Some(node) = self.0.get().and_then(Weak::upgrade) else {
+            return done(Err(ErrorCode::NetworkException));
+        };
+        let timeout_ms = i64::from(node.config.get(keys::REQUEST_TIMEOUT_MS));
+        let told = move |answer: Result<PeerAnswer<R::Response>, PeerError>, _: Now| {
+            done(answer.map(|answer| answer.response).map_err(code_of_failure));
+        };
+        let request = PeerRequest::by_version(versions, move |_| request, timeout_ms, told);
+        node.send_to_broker(broker, Channel::Coordinator, request);
+    }
+}
+
+impl OtherBrokers for BrokersOfCluster {
+    fn attach(&self, node: &Arc<Node>) {
+        self.0.get_or_init(|| Arc::downgrade(node));
+    }
+
     fn write_txn_markers(
         &self,
-        _: NodeId,
-        _: WriteTxnMarkersRequest,
+        broker: NodeId,
+        request: WriteTxnMarkersRequest,
         done: Answered<WriteTxnMarkersResponse>,
     ) {
-        done(Err(ErrorCode::NetworkException));
+        self.ask(broker, sent_versions(ApiKey::WriteTxnMarkers), request, done);
     }
 
     fn add_partitions_to_txn(
         &self,
-        _: NodeId,
-        _: AddPartitionsToTxnRequest,
+        broker: NodeId,
+        request: AddPartitionsToTxnRequest,
         done: Answered<AddPartitionsToTxnResponse>,
     ) {
-        done(Err(ErrorCode::NetworkException));
+        // Before that there is none for several transactions.
+        const BATCHED_SINCE: i16 = 4;
+        let newest = sent_versions(ApiKey::AddPartitionsToTxn).max;
+        self.ask(broker, VersionRange::new(BATCHED_SINCE, newest), request, done);
     }
 }

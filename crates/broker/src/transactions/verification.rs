@@ -160,7 +160,7 @@ impl Node {
             let backoff_ms = self.config.get(keys::ADD_PARTITIONS_TO_TXN_RETRY_BACKOFF_MS);
             verification.now = later(*now, i64::from(backoff_ms));
             let (due, node) = (verification.now.mono, Arc::clone(self));
-            self.deadlines.add(due, move || node.ask(verification));
+            self.deadlines.add(due, move |_| node.ask(verification));
             (self.hooks.wake_at)(due);
             return;
         }

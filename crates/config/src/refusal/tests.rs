@@ -61,6 +61,19 @@ fn what_is_supported_is_not_refused() {
 }
 
 #[test]
+fn what_is_not_finished_is_there_for_those_who_ask_for_it() {
+    let cluster = [("process.roles", "broker"), ("offsets.topic.replication.factor", "3")];
+    let single = Supported::single_plaintext_node();
+    check(&cluster, &single, &["offsets.topic.replication.factor", "process.roles"]);
+    for (value, expected) in
+        [("false", &["offsets.topic.replication.factor", "process.roles"][..]), ("true", &[])]
+    {
+        let asked = [&cluster[..], &[("unstable.feature.versions.enable", value)]].concat();
+        check(&asked, &single, expected);
+    }
+}
+
+#[test]
 fn a_refusal_names_key_value_reason_and_remedy() {
     let config = Config::of_pairs([
         ("delegation.token.secret.key", "s3cret"),

@@ -11,6 +11,7 @@
 mod administering;
 mod bad_input;
 mod clients;
+mod cluster;
 mod crash;
 mod damage;
 mod deliveries;

@@ -16,6 +16,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct NetworkThreads {
     /// None once they are stopped.
     threads: RwLock<Option<Vec<NetworkThread>>>,
+    name: &'static str,
     next: AtomicUsize,
 }
 
@@ -28,7 +29,13 @@ struct NetworkThread {
 
 impl NetworkThreads {
     pub fn start(count: usize) -> io::Result<NetworkThreads> {
-        let threads = NetworkThreads { threads: RwLock::new(Some(Vec::new())), next: AtomicUsize::new(0) };
+        NetworkThreads::named("network", count)
+    }
+
+    /// Threads that tools show by another name.
+    pub fn named(name: &'static str, count: usize) -> io::Result<NetworkThreads> {
+        let threads =
+            NetworkThreads { threads: RwLock::new(Some(Vec::new())), name, next: AtomicUsize::new(0) };
         threads.resize(count)?;
         Ok(threads)
     }
@@ -40,7 +47,8 @@ impl NetworkThreads {
         let Some(threads) = held.as_mut() else { return Ok(()) };
         let kept = count.max(1).min(threads.len());
         let removed: Vec<_> = threads.drain(kept..).collect();
-        let added = (kept..count.max(1)).map(NetworkThread::start).collect::<io::Result<Vec<_>>>();
+        let start = |index| NetworkThread::start(self.name, index);
+        let added = (kept..count.max(1)).map(start).collect::<io::Result<Vec<_>>>();
         let added = added.map(|added| threads.extend(added));
         drop(held);
         end(removed);
@@ -86,11 +94,11 @@ fn end(mut threads: Vec<NetworkThread>) {
 }
 
 impl NetworkThread {
-    fn start(index: usize) -> io::Result<NetworkThread> {
+    fn start(name: &str, index: usize) -> io::Result<NetworkThread> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (tasks, mut arriving) = mpsc::unbounded_channel::<Task>();
         let (stop, stopped) = oneshot::channel::<()>();
-        let join = std::thread::Builder::new().name(format!("network-{index}")).spawn(move || {
+        let join = std::thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
             runtime.block_on(async move {
                 tokio::select! {
                     _ = stopped => {}

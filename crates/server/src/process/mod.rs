@@ -26,6 +26,8 @@ use start_times::StartTimes;
 pub struct Ready {
     /// Addresses for clients, as `host:port`.
     pub bootstrap: Vec<String>,
+    /// Addresses for other controllers.
+    pub controllers: Vec<String>,
     pub log_dirs: Vec<String>,
     pub cluster_id: String,
     /// The directories were empty: this is a new cluster.
@@ -68,6 +70,7 @@ pub fn run(config: Config, loggers: Arc<dyn Loggers>, tell: impl FnOnce(&Ready))
             // No log of a partition is open yet: there is nothing to close.
             () = signals.next() => return Ok(()),
         };
+        let listeners = running.serve_controllers(bound).map_err(StartError::Thread)?;
         let reason = tokio::select! {
             biased;
             reason = heard.heard() => return Err(abandon(running, reason)),
@@ -75,7 +78,7 @@ pub fn run(config: Config, loggers: Arc<dyn Loggers>, tell: impl FnOnce(&Ready))
             () = is_running(running.states(), &mut times) => Some(()),
         };
         if reason.is_some() {
-            running.serve(bound).map_err(StartError::Thread)?;
+            running.serve(listeners).map_err(StartError::Thread)?;
             times.ended(|times| &mut times.serving);
             times.tell();
             tell(&running.ready(clock));

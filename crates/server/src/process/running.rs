@@ -7,8 +7,8 @@ use ottla_broker::exchange::Handler;
 use ottla_broker::lifecycle::LifecycleState;
 use ottla_broker::loggers::Loggers;
 use ottla_broker::node::{Hooks, Identity, Node, NodeHandler};
-use ottla_broker::transactions::NoOtherBrokers;
-use ottla_broker::{NodeParts, WakeDriver, assemble, node_settings};
+use ottla_broker::peers::Peers;
+use ottla_broker::{AdvertisedListener, NodeParts, WakeDriver, assemble, node_settings};
 use ottla_config::{Config, keys};
 use ottla_log::disk::{Disk, RealDisk};
 use ottla_log::log_manager::LogManager;
@@ -16,10 +16,12 @@ use ottla_types::NodeId;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::serving::{Network, Serving};
+use super::serving::{Network, Serving, is_controllers};
 use super::start_times::StartTimes;
 use super::{Ready, path_text};
 use crate::clock::Clock;
+use crate::network::Listener;
+use crate::peers::{PeerNetwork, PeerSettings};
 use crate::random;
 use crate::startup::directories::{self, Directories};
 use crate::startup::listeners::{self, BoundListeners};
@@ -30,6 +32,9 @@ use crate::threads::{
 
 /// How long the controller may take to move this broker's leaderships away.
 const CONTROLLED_SHUTDOWN_MAX: Duration = Duration::from_secs(30);
+
+/// How long the other voters may take to find a new leader.
+const LEAVE_QUORUM_MAX_MS: i64 = 5000;
 
 /// A node whose threads run, and which may serve.
 #[derive(Debug)]
@@ -45,8 +50,10 @@ pub struct Running {
     cleaners: Arc<Cleaners>,
     reactions: Arc<Reactions>,
     readers: Arc<Readers>,
+    peers: Arc<PeerNetwork>,
     serving: Option<Serving>,
     bootstrap: Vec<String>,
+    controllers: Vec<String>,
     files: Arc<RealDisk>,
     /// Released last.
     directories: Directories,
@@ -98,13 +105,17 @@ pub fn start(
     let quorum = quorum::open(&config, &directories, &bound, Arc::clone(logs.context()), quorum_seed, now)?;
     times.ended(|times| &mut times.metadata_log);
     let advertised = bound.advertised(&config)?;
-    let bootstrap = advertised.iter().map(|at| format!("{}:{}", at.host, at.port)).collect();
+    let bootstrap = addresses(&advertised);
+    let controller_listeners = listeners::for_registration(bound.advertised_controllers(&config)?);
+    let controllers = addresses(&controller_listeners);
 
     let [ticker_alarm, driver_alarm, loader_alarm, maintenance_alarm] =
         [(); 4].map(|()| Arc::new(Alarm::default()));
     let reactions = Arc::new(Reactions::default());
     let readers = Arc::new(Readers::from_config(&config));
     let _ = reactions.readers.set(Arc::clone(&readers));
+    let peers =
+        Arc::new(PeerNetwork::start(PeerSettings::from_config(&config), clock).map_err(StartError::Thread)?);
     let parts = NodeParts {
         identity: Identity {
             node_id: NodeId(config.get(keys::NODE_ID)),
@@ -115,9 +126,12 @@ pub fn start(
         quorum,
         bootstrap: quorum::bootstrap(&*disk, &directories.metadata_dir)?,
         listeners: advertised,
-        controller_listeners: listeners::for_registration(bound.advertised_controllers(&config)?),
+        controller_listeners,
         seed,
-        hooks: hooks(&ticker_alarm, &maintenance_alarm, &loader_alarm, &reactions, &readers, loggers),
+        hooks: Hooks {
+            peers: Arc::clone(&peers) as Arc<dyn Peers>,
+            ..hooks(&ticker_alarm, &maintenance_alarm, &loader_alarm, &reactions, &readers, loggers)
+        },
         wake_driver: WakeDriver(ringing(&driver_alarm)),
     };
     let (node, driver) = assemble(parts, now);
@@ -159,13 +173,19 @@ pub fn start(
         cleaners,
         reactions,
         readers,
+        peers,
         serving: None,
         bootstrap,
+        controllers,
         files,
         directories,
     };
     times.ended(|times| &mut times.assembly);
     Ok((running, bound))
+}
+
+fn addresses(listeners: &[AdvertisedListener]) -> Vec<String> {
+    listeners.iter().map(|at| format!("{}:{}", at.host, at.port)).collect()
 }
 
 fn ringing(alarm: &Arc<Alarm>) -> Box<dyn Fn() + Send + Sync> {
@@ -190,8 +210,8 @@ fn hooks(
         maintain_at: Arc::new(move |deadline| maintenance.ring_before(deadline)),
         config_changed: Box::new(move |config| reactions.config_changed(config)),
         shards_to_load: ringing(loader),
-        brokers: Arc::new(NoOtherBrokers),
         loggers,
+        ..Hooks::default()
     }
 }
 
@@ -200,22 +220,35 @@ impl Running {
         self.states.clone()
     }
 
-    /// Takes clients, and begins to compact.
-    pub fn serve(&mut self, bound: BoundListeners) -> std::io::Result<()> {
+    /// Takes what other controllers send, without which there may be no quorum. Returns the listeners that are for clients.
+    pub fn serve_controllers(&mut self, bound: BoundListeners) -> std::io::Result<Vec<Listener>> {
         let config = self.node.effective_config();
         let handler: Arc<dyn Handler> = Arc::new(NodeHandler(Arc::clone(&self.node)));
-        let serving =
-            Serving::start(bound.listeners, &handler, &config, &self.readers, self.clock, &self.files)?;
+        let (readers, files) = (Arc::clone(&self.readers), Arc::clone(&self.files));
+        let mut serving = Serving::prepare(&bound.listeners, handler, &config, readers, self.clock, files);
+        let (controllers, of_broker) =
+            bound.listeners.into_iter().partition(|listener| is_controllers(&config, listener.name()));
+        serving.serve(controllers, &config)?;
         let _ = self.reactions.network.set(Arc::clone(&serving.network));
         // What changed before that was not heard.
         serving.network.update(&self.node.effective_config());
         self.serving = Some(serving);
+        Ok(of_broker)
+    }
+
+    /// Takes clients, and begins to compact.
+    pub fn serve(&mut self, listeners: Vec<Listener>) -> std::io::Result<()> {
+        if let Some(serving) = &mut self.serving {
+            serving.serve(listeners, &self.node.effective_config())?;
+            serving.network.update(&self.node.effective_config());
+        }
         self.cleaners.update()
     }
 
     pub fn ready(&self, clock: Clock) -> Ready {
         Ready {
             bootstrap: self.bootstrap.clone(),
+            controllers: self.controllers.clone(),
             log_dirs: self.node.logs().online_dirs().iter().map(|dir| path_text(dir)).collect(),
             cluster_id: self.directories.cluster_id.clone(),
             was_formatted: self.directories.was_formatted,
@@ -235,6 +268,7 @@ impl Running {
         if self.config.get(keys::CONTROLLED_SHUTDOWN_ENABLE) {
             self.hand_over();
         }
+        self.leave_quorum();
         let Running {
             node,
             clock,
@@ -244,6 +278,7 @@ impl Running {
             metadata,
             cleaners,
             readers,
+            peers,
             serving,
             directories,
             ..
@@ -251,6 +286,7 @@ impl Running {
         if let Some(serving) = serving {
             serving.stop();
         }
+        peers.stop();
         readers.stop();
         // Before all else: an image that is published makes and deletes logs, and changes the numbers of threads.
         let driver = metadata.stop().flatten();
@@ -268,6 +304,18 @@ impl Running {
                 "not closed cleanly: {}",
                 dirs.iter().map(|dir| path_text(dir)).collect::<Vec<_>>().join(", ")
             )),
+        }
+    }
+
+    /// Hands over the leadership of the quorum, if there is anybody to take it.
+    fn leave_quorum(&self) {
+        let (told, left) = std::sync::mpsc::channel();
+        self.node.leave_quorum(LEAVE_QUORUM_MAX_MS, move || {
+            let _ = told.send(());
+        });
+        let max = Duration::from_millis(LEAVE_QUORUM_MAX_MS.unsigned_abs()) + Duration::from_secs(1);
+        if left.recv_timeout(max).is_err() {
+            tracing::warn!("the quorum did not let this node go in time: it stops all the same");
         }
     }
 

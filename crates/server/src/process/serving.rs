@@ -1,6 +1,7 @@
 //! The sockets of a node that serves: acceptors, network threads, limits, and what of them changes at run time.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use ottla_broker::exchange::Handler;
 use ottla_config::{Config, keys};
 use ottla_log::disk::RealDisk;
+use parking_lot::RwLock;
 use rustix::process::{Resource, getrlimit};
 use tokio::task::JoinHandle;
 
@@ -19,10 +21,19 @@ use crate::startup::listeners::resolve;
 use crate::threads::Readers;
 
 /// Open for clients.
-#[derive(Debug)]
 pub struct Serving {
     acceptors: Vec<JoinHandle<()>>,
     pub network: Arc<Network>,
+    handler: Arc<dyn Handler>,
+    readers: Arc<Readers>,
+    clock: Clock,
+    disk: Arc<RealDisk>,
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").field("network", &self.network).finish_non_exhaustive()
+    }
 }
 
 /// What a change of settings reaches.
@@ -32,7 +43,7 @@ pub struct Network {
     of_broker: ServerLimits,
     of_controller: ServerLimits,
     /// By listener.
-    threads: HashMap<Arc<str>, Arc<NetworkThreads>>,
+    threads: RwLock<HashMap<Arc<str>, Arc<NetworkThreads>>>,
     hosts: HashMap<String, IpAddr>,
 }
 
@@ -61,46 +72,53 @@ impl ServerLimits {
 }
 
 impl Serving {
-    /// Serves `listeners`, from a task of the current runtime each.
-    pub fn start(
-        listeners: Vec<Listener>,
-        handler: &Arc<dyn Handler>,
+    /// What `listeners` have in common. None of them is served yet.
+    pub fn prepare(
+        listeners: &[Listener],
+        handler: Arc<dyn Handler>,
         config: &Config,
-        readers: &Arc<Readers>,
+        readers: Arc<Readers>,
         clock: Clock,
-        disk: &Arc<RealDisk>,
-    ) -> io::Result<Serving> {
+        disk: Arc<RealDisk>,
+    ) -> Serving {
         let names = listeners.iter().map(|listener| Arc::clone(listener.name()));
         let (of_controller, of_broker) = names.partition(|name| is_controllers(config, name));
         let hosts = addresses(config);
         let ceiling = Arc::new(Ceiling::for_open_files(open_files_limit()));
-        let mut network = Network {
+        let network = Network {
             of_broker: ServerLimits::new(of_broker, config, &hosts, &ceiling),
             of_controller: ServerLimits::new(of_controller, config, &hosts, &ceiling),
-            threads: HashMap::new(),
+            threads: RwLock::default(),
             hosts,
         };
-        let mut acceptors = Vec::new();
+        let network = Arc::new(network);
+        Serving { acceptors: Vec::new(), network, handler, readers, clock, disk }
+    }
+
+    /// Serves listeners that were prepared, from a task of the current runtime each.
+    pub fn serve(&mut self, listeners: Vec<Listener>, config: &Config) -> io::Result<()> {
         for listener in listeners {
             let own = config.for_listener(listener.name());
             let threads = Arc::new(NetworkThreads::start(thread_count(&own, listener.name()))?);
-            network.threads.insert(Arc::clone(listener.name()), Arc::clone(&threads));
+            self.network.threads.write().insert(Arc::clone(listener.name()), Arc::clone(&threads));
             let name = Arc::clone(listener.name());
+            let network = &self.network;
             let limits =
                 if is_controllers(config, &name) { &network.of_controller } else { &network.of_broker };
             let memory = Arc::clone(&limits.memory);
-            let readers = Arc::clone(readers);
-            let connections = Arc::new(ConnectionSettings::from_config(&own, memory, readers, clock));
-            let (limits, disk) = (Arc::clone(&limits.connections), Arc::clone(disk));
+            let readers = Arc::clone(&self.readers);
+            let connections = Arc::new(ConnectionSettings::from_config(&own, memory, readers, self.clock));
+            let (limits, disk) = (Arc::clone(&limits.connections), Arc::clone(&self.disk));
             let give_up_files = move || disk.give_up_descriptors();
-            let task = listener.serve(Arc::clone(handler), connections, limits, threads, give_up_files);
-            acceptors.push(tokio::spawn(async move {
+            let handler = Arc::clone(&self.handler);
+            let task = listener.serve(handler, connections, limits, threads, give_up_files);
+            self.acceptors.push(tokio::spawn(async move {
                 if let Err(error) = task.await {
                     tracing::error!(listener = %name, %error, "the listener accepts no more connections");
                 }
             }));
         }
-        Ok(Serving { acceptors, network: Arc::new(network) })
+        Ok(())
     }
 
     /// New connections are refused from now on.
@@ -111,7 +129,8 @@ impl Serving {
     /// Closes all connections: no request is handled any more when this returns.
     pub fn stop(self) {
         self.stop_accepting();
-        self.network.threads.values().for_each(|threads| threads.stop());
+        let threads: Vec<_> = self.network.threads.read().values().cloned().collect();
+        threads.iter().for_each(|threads| threads.stop());
     }
 }
 
@@ -121,7 +140,7 @@ impl Network {
         for server in [&self.of_broker, &self.of_controller] {
             server.connections.update(limits(config, &server.listeners, &self.hosts));
         }
-        for (name, threads) in &self.threads {
+        for (name, threads) in &*self.threads.read() {
             if let Err(error) = threads.resize(thread_count(&config.for_listener(name), name)) {
                 tracing::error!(listener = %name, %error, "the number of network threads could not be changed");
             }
@@ -135,7 +154,8 @@ fn open_files_limit() -> usize {
     limit.unwrap_or(usize::MAX)
 }
 
-fn is_controllers(config: &Config, listener: &str) -> bool {
+/// Whether only controllers speak on the listener.
+pub fn is_controllers(config: &Config, listener: &str) -> bool {
     config.controller_listener_names().iter().any(|name| name == listener)
 }
 

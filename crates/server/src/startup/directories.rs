@@ -55,6 +55,10 @@ pub fn open(
     let mut dirs = LogDirs::load(&**disk, usable.iter().map(String::as_str));
     let was_formatted = dirs.formatted().next().is_none() && dirs.failed().next().is_none();
     if was_formatted {
+        if !config.is_for_one_node() {
+            let dir = PathBuf::from(metadata_dir);
+            return Err(StartError::NotFormattedForCluster { dir });
+        }
         format(config, bound, disk, usable, node_id, now)?;
         dirs = LogDirs::load(&**disk, dirs.states.keys().map(String::as_str));
     }

@@ -61,6 +61,13 @@ pub enum StartError {
     )]
     NotFormatted { dir: PathBuf, cluster_id: String },
     #[error(
+        "{} is not formatted, and these settings are those of one node of several, whose directories must all have the \
+         cluster's id: run on each of them, with its settings, ottla storage format --cluster-id ID (ottla storage \
+         random-uuid makes one)",
+        dir.display()
+    )]
+    NotFormattedForCluster { dir: PathBuf },
+    #[error(
         "{} has no meta.properties but is not empty ({found} is in it): only an empty directory is formatted. Name another \
          directory in log.dirs, move away what is in this one, or bring meta.properties back",
         dir.display()
@@ -94,8 +101,9 @@ pub enum StartError {
     )]
     NoVoters { dir: PathBuf, voter: String },
     #[error(
-        "the voters of the metadata quorum in {} are {voters}, but this node is {local}, and runs alone so far: start it \
-         with the node.id and the directory of the only voter",
+        "the voters of the metadata quorum in {} are {voters}, but this node is {local}, and its settings name no other: \
+         set controller.quorum.bootstrap.servers (or controller.quorum.voters) to the controllers of the cluster, or start \
+         it with the node.id and the directory of the only voter",
         dir.display()
     )]
     OtherVoters { dir: PathBuf, voters: String, local: String },

@@ -55,23 +55,32 @@ pub fn open(
     let local = settings.local.clone();
     let quorum = open_quorum(settings, context, dir, node_settings::metadata_log(config), now)
         .map_err(|source| StartError::Quorum { dir: dir.to_owned(), source })?;
-    check_voters(quorum.core().voters().latest(), &local, dir)?;
+    let voters = quorum.core().voters().latest();
+    if config.is_for_one_node() {
+        check_voters(voters, &local, dir)?;
+    } else if voters.is_empty() && config.quorum_bootstrap_servers().is_empty() {
+        return Err(no_voters(&local, dir));
+    }
     Ok(quorum)
 }
 
-/// A node that stands alone can only lead a quorum of itself: it would wait for others in vain.
+/// A node whose settings name no other can only lead a quorum of itself: it would wait for others in vain.
 pub(super) fn check_voters(voters: &VoterSet, local: &LocalReplica, dir: &Path) -> Result<(), StartError> {
-    let dir = dir.to_owned();
     if voters.is_empty() {
-        let own = local.listeners.iter().next();
-        let address = own.map_or_else(String::new, |(_, at)| format!("{}:{}", at.host, at.port));
-        return Err(StartError::NoVoters { dir, voter: format!("{}@{address}", local.id()) });
+        return Err(no_voters(local, dir));
     }
+    let dir = dir.to_owned();
     if voters.is_only_voter(&local.key) {
         return Ok(());
     }
     let voters: Vec<_> = voters.iter().map(|voter| voter.key.to_string()).collect();
     Err(StartError::OtherVoters { dir, voters: voters.join(", "), local: local.key.to_string() })
+}
+
+fn no_voters(local: &LocalReplica, dir: &Path) -> StartError {
+    let own = local.listeners.iter().next();
+    let address = own.map_or_else(String::new, |(_, at)| format!("{}:{}", at.host, at.port));
+    StartError::NoVoters { dir: dir.to_owned(), voter: format!("{}@{address}", local.id()) }
 }
 
 /// What an empty metadata log begins with: what formatting has left for it, or else the levels of this version.

@@ -29,8 +29,6 @@ pub fn metadata(
             return None;
         }
         driver.was_busy_for(clock.now().mono.0.saturating_sub(now.mono.0) as i64);
-        // A quorum of one has nobody to talk to.
-        drop(driver.quorum().take_outgoing());
         if alarm.sleep_until(&clock, || driver.next_deadline(now)) == Woken::Stop {
             return Some(driver);
         }

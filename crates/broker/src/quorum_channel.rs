@@ -1,0 +1,181 @@
+//! The way to the replica of the metadata quorum: what other nodes ask it, and what they answer it, goes in from any thread
+//! and is taken where the quorum is driven.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ottla_raft::wire::{WireRequest, WireResponse, request_to_wire, response_from_wire};
+use ottla_raft::{LeaderInfo, RaftError, Request, Response, VoteResponse};
+use ottla_types::{LeaderEpoch, Now};
+use ottla_wire::{Request as WireMessage, VersionRange, messages as wire};
+use parking_lot::Mutex;
+
+use crate::peers::{PeerError, PeerRequest, sent_versions};
+
+/// What waits for the quorum's driver at most; more is lost, as on a network.
+const QUEUED_MAX: usize = 10_000;
+
+/// Answers a request; its connection is closed if this is dropped.
+pub(crate) type QuorumReply = Box<dyn FnOnce(Response) + Send>;
+
+pub(crate) enum QuorumEvent {
+    Request(Request, QuorumReply),
+    /// None if there will be no answer.
+    Response {
+        correlation_id: u64,
+        response: Option<Response>,
+    },
+    /// The node is to leave the quorum in order; it hears when it has, or when its time is over.
+    Leave {
+        timeout_ms: i64,
+        done: Box<dyn FnOnce() + Send>,
+    },
+}
+
+/// See the module.
+pub(crate) struct QuorumChannel {
+    events: Mutex<Vec<QuorumEvent>>,
+    /// Called when the queue stops being empty.
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl QuorumChannel {
+    pub fn new(wake: Arc<dyn Fn() + Send + Sync>) -> QuorumChannel {
+        QuorumChannel { events: Mutex::default(), wake }
+    }
+
+    pub fn push(&self, event: QuorumEvent) {
+        let mut events = self.events.lock();
+        if events.len() >= QUEUED_MAX {
+            drop(events);
+            tracing::warn!(QUEUED_MAX, "the quorum is not keeping up: a message was lost");
+            return;
+        }
+        events.push(event);
+        let is_first = events.len() == 1;
+        drop(events);
+        if is_first {
+            (self.wake)();
+        }
+    }
+
+    pub fn take(&self) -> Vec<QuorumEvent> {
+        std::mem::take(&mut self.events.lock())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.events.lock().is_empty()
+    }
+}
+
+impl fmt::Debug for QuorumChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuorumChannel").field("queued", &self.events.lock().len()).finish_non_exhaustive()
+    }
+}
+
+/// A request of this replica as it goes to another node, on whose `listener` it will arrive. Its answer comes into
+/// `channel` with the correlation id.
+pub(crate) fn outgoing(
+    correlation_id: u64,
+    request: Request,
+    listener: &str,
+    timeout_ms: i64,
+    channel: &Arc<QuorumChannel>,
+) -> PeerRequest {
+    let (channel, listener) = (Arc::clone(channel), listener.to_owned());
+    let minimum = request.min_version();
+    let done = move |answer: Result<WireResponse, PeerError>| {
+        let response = match answer {
+            Ok(response) => response_from_wire(response, &listener),
+            Err(PeerError::UnsupportedVersion) => unsupported(minimum),
+            Err(error) => {
+                tracing::debug!(%error, "no answer of a replica of the quorum");
+                None
+            }
+        };
+        channel.push(QuorumEvent::Response { correlation_id, response });
+    };
+    match request {
+        Request::Vote(_) => typed::<wire::VoteRequest>(request, timeout_ms, done),
+        Request::BeginQuorumEpoch(_) => typed::<wire::BeginQuorumEpochRequest>(request, timeout_ms, done),
+        Request::EndQuorumEpoch(_) => typed::<wire::EndQuorumEpochRequest>(request, timeout_ms, done),
+        Request::Fetch(_) => typed::<wire::FetchRequest>(request, timeout_ms, done),
+        Request::FetchSnapshot(_) => typed::<wire::FetchSnapshotRequest>(request, timeout_ms, done),
+    }
+}
+
+/// A pre-vote that a voter does not know is answered as such: it can't object.
+fn unsupported(minimum: i16) -> Option<Response> {
+    const PRE_VOTES_SINCE: i16 = 2;
+    let leader =
+        LeaderInfo { leader_id: None, epoch: LeaderEpoch(0), endpoints: ottla_raft::Endpoints::new() };
+    (minimum == PRE_VOTES_SINCE).then_some(Response::Vote(VoteResponse {
+        error: Some(RaftError::UnsupportedVersion),
+        leader,
+        vote_granted: false,
+    }))
+}
+
+fn typed<R: QuorumMessage>(
+    request: Request,
+    timeout_ms: i64,
+    done: impl FnOnce(Result<WireResponse, PeerError>) + Send + 'static,
+) -> PeerRequest {
+    let served = sent_versions(R::API_KEY);
+    let versions = VersionRange::new(served.min.max(request.min_version()), served.max);
+    PeerRequest::by_version::<R>(
+        versions,
+        // What comes back is of the request's own kind.
+        move |version| R::of(request_to_wire(request, version)).unwrap_or_default(),
+        timeout_ms,
+        move |answer, _: Now| done(answer.map(|answer| R::wrap_response(answer.response))),
+    )
+}
+
+/// A request of the quorum's APIs as the wire has it.
+pub(crate) trait QuorumMessage: WireMessage {
+    fn of(request: WireRequest) -> Option<Self>;
+    fn wrap(self) -> WireRequest;
+    fn wrap_response(response: Self::Response) -> WireResponse;
+    fn response_of(response: WireResponse) -> Option<Self::Response>;
+    const API: ottla_raft::wire::QuorumApi;
+}
+
+macro_rules! quorum_messages {
+    ($($name:ident($request:ident)),*) => {$(
+        impl QuorumMessage for wire::$request {
+            const API: ottla_raft::wire::QuorumApi = ottla_raft::wire::QuorumApi::$name;
+
+            fn of(request: WireRequest) -> Option<Self> {
+                match request {
+                    WireRequest::$name(request) => Some(request),
+                    _ => None,
+                }
+            }
+
+            fn wrap(self) -> WireRequest {
+                WireRequest::$name(self)
+            }
+
+            fn wrap_response(response: Self::Response) -> WireResponse {
+                WireResponse::$name(response)
+            }
+
+            fn response_of(response: WireResponse) -> Option<Self::Response> {
+                match response {
+                    WireResponse::$name(response) => Some(response),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+quorum_messages! {
+    Vote(VoteRequest),
+    BeginQuorumEpoch(BeginQuorumEpochRequest),
+    EndQuorumEpoch(EndQuorumEpochRequest),
+    Fetch(FetchRequest),
+    FetchSnapshot(FetchSnapshotRequest)
+}

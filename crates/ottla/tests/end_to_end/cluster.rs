@@ -1,0 +1,318 @@
+//! Several processes that make one cluster.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ottla_testkit::{Launch, Ottla, free_port};
+use ottla_wire::messages::{
+    BrokerHeartbeatRequest, CreateTopicsRequest, DescribeClusterRequest, DescribeQuorumRequest,
+    DescribeQuorumResponse, MetadataRequest, MetadataResponse, create_topics_request,
+    describe_quorum_request, metadata_request,
+};
+use ottla_wire::{ErrorCode, FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
+use rdkafka::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tempfile::TempDir;
+
+use super::clients::client;
+use super::command;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
+
+/// Nodes by their ids; one that is down has no process.
+struct Cluster {
+    nodes: BTreeMap<i32, Node>,
+    _dir: TempDir,
+}
+
+struct Node {
+    launch: Launch,
+    is_broker: bool,
+    controller_port: Option<u16>,
+    process: Option<Ottla>,
+}
+
+impl Cluster {
+    /// Formats and starts nodes with these roles; ids count from 1.
+    fn start(roles: &[&str]) -> Cluster {
+        let dir = tempfile::tempdir().unwrap();
+        let ports: Vec<(u16, u16)> = roles.iter().map(|_| (free_port(), free_port())).collect();
+        let voters = (1..).zip(roles.iter().zip(&ports)).filter(|(_, (role, _))| role.contains("controller"));
+        let voters: Vec<String> =
+            voters.map(|(id, (_, (_, controller)))| format!("{id}@127.0.0.1:{controller}")).collect();
+        let node = |(id, (role, ports)): (i32, (&&str, &(u16, u16)))| {
+            let home = dir.path().join(id.to_string());
+            std::fs::create_dir(&home).unwrap();
+            (id, Node::format(home, id, role, *ports, &voters.join(",")))
+        };
+        let nodes = (1..).zip(roles.iter().zip(&ports)).map(node).collect();
+        let mut cluster = Cluster { nodes, _dir: dir };
+        let all: Vec<i32> = cluster.nodes.keys().copied().collect();
+        cluster.begin(&all);
+        cluster
+    }
+
+    /// Starts nodes that are down, and waits until they serve.
+    fn begin(&mut self, ids: &[i32]) {
+        let starting: Vec<_> = ids.iter().map(|id| (*id, self.nodes[id].launch.begin())).collect();
+        for (id, starting) in starting {
+            self.nodes.get_mut(&id).unwrap().process = Some(starting.wait());
+        }
+    }
+
+    fn kill(&mut self, id: i32) {
+        self.nodes.get_mut(&id).unwrap().process.take().expect("it runs").kill();
+    }
+
+    fn ottla(&self, id: i32) -> &Ottla {
+        self.nodes[&id].process.as_ref().expect("it runs")
+    }
+
+    /// Brokers that run.
+    fn brokers(&self) -> Vec<i32> {
+        let is_broker = |node: &Node| node.process.is_some() && node.is_broker;
+        self.nodes.iter().filter(|(_, node)| is_broker(node)).map(|(id, _)| *id).collect()
+    }
+
+    /// Controllers that run.
+    fn controllers(&self) -> Vec<i32> {
+        let is_one = |node: &Node| node.process.is_some() && node.controller_port.is_some();
+        self.nodes.iter().filter(|(_, node)| is_one(node)).map(|(id, _)| *id).collect()
+    }
+
+    fn controller_address(&self, id: i32) -> String {
+        format!("127.0.0.1:{}", self.nodes[&id].controller_port.expect("it is a controller"))
+    }
+
+    /// Who leads the quorum, as this broker finds out.
+    fn leader(&self, broker: i32) -> i32 {
+        self.until(|| {
+            let described = quorum(self.ottla(broker).bootstrap());
+            let partition = &described.topics.first()?.partitions[0];
+            (partition.error_code == 0 && partition.leader_id >= 0).then_some(partition.leader_id)
+        })
+    }
+
+    /// Asks again and again until there is something.
+    fn until<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = attempt() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "it does not come to that");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Creates a topic with a partition on each broker that runs, through one of them.
+    fn create(&self, through: i32, name: &str) {
+        let brokers = self.brokers();
+        let assignments =
+            (0..).zip(&brokers).map(|(partition_index, broker)| create_topics_request::Assignment {
+                partition_index,
+                broker_ids: vec![*broker],
+                ..Default::default()
+            });
+        let topic = create_topics_request::Topic {
+            name: name.to_owned(),
+            num_partitions: -1,
+            replication_factor: -1,
+            assignments: assignments.collect(),
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..Default::default() };
+        let response = ask(self.ottla(through).bootstrap(), &request, 7).expect("the broker answers");
+        let topic = &response.topics[0];
+        assert_eq!(topic.error_code, 0, "{:?}", topic.error_message);
+        // What the controller has decided comes to the brokers a moment later.
+        for broker in brokers {
+            self.until(|| {
+                let found = metadata(self.ottla(broker).bootstrap(), name)?;
+                let led = found.topics[0].partitions.iter().filter(|partition| partition.error_code == 0);
+                (led.count() == self.brokers().len()).then_some(())
+            });
+        }
+    }
+
+    /// Writes to each partition and reads it back, each through another broker.
+    fn use_topic(&self, name: &str) {
+        let brokers = self.brokers();
+        let through = self.ottla(brokers[0]);
+        let producer: BaseProducer = client(through, &[("acks", "all")]).create().unwrap();
+        for partition in 0..brokers.len() {
+            let record = BaseRecord::<(), str>::to(name).partition(partition as i32);
+            producer.send(record.payload("value")).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+        for partition in 0..brokers.len() {
+            assert_eq!(self.first(*brokers.last().unwrap(), name, partition as i32), "value");
+        }
+    }
+}
+
+impl Cluster {
+    /// The first record of a partition, found through one of the brokers. What the client tells of brokers that are down is
+    /// of no interest.
+    fn first(&self, through: i32, topic: &str, partition: i32) -> String {
+        let settings = [("group.id", "reader"), ("enable.auto.commit", "false")];
+        let consumer: BaseConsumer = client(self.ottla(through), &settings).create().unwrap();
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        consumer.assign(&assignment).unwrap();
+        self.until(|| match consumer.poll(Duration::from_millis(100)) {
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure,
+            )))
+            | None => None,
+            Some(message) => Some(String::from_utf8(message.unwrap().payload().unwrap().to_vec()).unwrap()),
+        })
+    }
+}
+
+impl Node {
+    fn format(home: PathBuf, id: i32, role: &str, (port, controller): (u16, u16), voters: &str) -> Node {
+        let mut listeners = Vec::new();
+        if role.contains("broker") {
+            listeners.push(format!("PLAINTEXT://127.0.0.1:{port}"));
+        }
+        if role.contains("controller") {
+            listeners.push(format!("CONTROLLER://127.0.0.1:{controller}"));
+        }
+        let id = id.to_string();
+        let listeners = listeners.join(",");
+        let settings = [
+            ("process.roles", role),
+            ("node.id", &id),
+            ("listeners", &listeners),
+            ("controller.listener.names", "CONTROLLER"),
+            ("controller.quorum.voters", voters),
+            ("log.dirs", "data"),
+            // A broker that was killed can come back only when its session is over.
+            ("broker.session.timeout.ms", "6000"),
+            ("unstable.feature.versions.enable", "true"),
+            ("offsets.topic.replication.factor", "1"),
+            ("offsets.topic.num.partitions", "3"),
+            ("transaction.state.log.replication.factor", "1"),
+            ("transaction.state.log.min.isr", "1"),
+            ("share.coordinator.state.topic.replication.factor", "1"),
+            ("share.coordinator.state.topic.min.isr", "1"),
+            ("group.initial.rebalance.delay.ms", "0"),
+        ];
+        let lines = settings.map(|(key, value)| format!("{key}={value}\n"));
+        std::fs::write(home.join("server.properties"), lines.concat()).unwrap();
+        let with_file = ["-c", "server.properties"];
+        let format = ["storage", "format", "-t", CLUSTER_ID];
+        let format = command(&home, &[&format[..], &with_file].concat()).run();
+        assert!(format.status.success(), "{}{}", format.stdout, format.stderr);
+        let controller_port = role.contains("controller").then_some(controller);
+        let is_broker = role.contains("broker");
+        Node { launch: command(&home, &with_file), is_broker, controller_port, process: None }
+    }
+}
+
+/// Asks on a connection of its own; none if it can't be had or is closed.
+fn ask<R: Request>(address: &str, request: &R, version: i16) -> Option<R::Response> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&encode_request(1, Some("test"), request, version).unwrap().bytes).ok()?;
+    let mut length = [0; FRAME_LENGTH_BYTES];
+    stream.read_exact(&mut length).ok()?;
+    let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut frame).ok()?;
+    Some(decode_response::<R::Response>(Bytes::from(frame), version).unwrap().1)
+}
+
+fn quorum(address: &str) -> DescribeQuorumResponse {
+    let topic = describe_quorum_request::Topic {
+        topic_name: "__cluster_metadata".to_owned(),
+        partitions: vec![Default::default()],
+        ..Default::default()
+    };
+    let request = DescribeQuorumRequest { topics: vec![topic], ..Default::default() };
+    ask(address, &request, 2).unwrap_or_default()
+}
+
+fn metadata(address: &str, topic: &str) -> Option<MetadataResponse> {
+    let topic = metadata_request::Topic { name: Some(topic.to_owned()), ..Default::default() };
+    ask(address, &MetadataRequest { topics: Some(vec![topic]), ..Default::default() }, 12)
+}
+
+/// What the controllers say of themselves, on their own listeners.
+fn check_controllers(cluster: &Cluster, leader: i32) {
+    let expected = cluster.controllers();
+    for id in &expected {
+        let address = cluster.controller_address(*id);
+        let described = quorum(&address);
+        let partition = &described.topics[0].partitions[0];
+        let request = BrokerHeartbeatRequest { broker_id: 77, ..Default::default() };
+        let heard = ask(&address, &request, 1).expect("it answers");
+        if *id == leader {
+            let mut voters: Vec<i32> = partition.current_voters.iter().map(|v| v.replica_id).collect();
+            voters.sort_unstable();
+            assert_eq!((partition.error_code, voters), (0, expected.clone()));
+            assert_ne!(heard.error_code, ErrorCode::NotController.code());
+        } else {
+            assert_eq!(partition.error_code, ErrorCode::NotLeaderOrFollower.code());
+            assert_eq!(heard.error_code, ErrorCode::NotController.code());
+        }
+        // Each has registered with the leader, and hears of the others.
+        cluster.until(|| {
+            let request = DescribeClusterRequest { endpoint_type: 2, ..Default::default() };
+            let described = ask(&address, &request, 1)?;
+            let mut known: Vec<i32> = described.brokers.iter().map(|node| node.broker_id).collect();
+            known.sort_unstable();
+            (known == expected && described.controller_id == leader).then_some(())
+        });
+    }
+}
+
+#[test]
+fn three_nodes_go_on_without_the_one_that_leads() {
+    let mut cluster = Cluster::start(&["broker,controller"; 3]);
+    for id in [1, 2, 3] {
+        cluster.create(id, &format!("through-{id}"));
+    }
+    cluster.use_topic("through-1");
+    let leader = cluster.leader(1);
+    assert_eq!([2, 3].map(|id| cluster.leader(id)), [leader; 2]);
+    check_controllers(&cluster, leader);
+
+    cluster.kill(leader);
+    let left = cluster.brokers();
+    let next = cluster.until(|| Some(cluster.leader(left[0])).filter(|next| *next != leader));
+    assert!(left.contains(&next));
+    cluster.create(left[0], "without-one");
+    cluster.use_topic("without-one");
+
+    cluster.begin(&[leader]);
+    cluster.create(leader, "with-all");
+    cluster.use_topic("with-all");
+    assert_eq!(cluster.first(leader, "through-1", leader - 1), "value");
+}
+
+#[test]
+fn brokers_go_on_when_another_controller_takes_over() {
+    let roles = ["controller", "controller", "controller", "broker", "broker"];
+    let mut cluster = Cluster::start(&roles);
+    cluster.create(4, "before");
+    cluster.use_topic("before");
+    let leader = cluster.leader(4);
+    assert_eq!(cluster.leader(5), leader);
+    check_controllers(&cluster, leader);
+
+    cluster.kill(leader);
+    cluster.use_topic("before");
+    let next = cluster.until(|| Some(cluster.leader(5)).filter(|next| *next != leader));
+    assert!(cluster.controllers().contains(&next));
+    cluster.create(5, "after");
+    cluster.use_topic("after");
+}

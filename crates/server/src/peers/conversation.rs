@@ -1,0 +1,131 @@
+//! One conversation with a node: connects when there is something to say, and anew when the connection is lost.
+
+use std::sync::Arc;
+
+use ottla_broker::peers::{Channel, PeerAddress, PeerError};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use super::backoff::Backoff;
+use super::connection::{Connection, Ended};
+use super::{Sending, Shared};
+
+/// See the module.
+pub(crate) struct Conversation {
+    to: PeerAddress,
+    channel: Channel,
+    shared: Arc<Shared>,
+    requests: mpsc::Receiver<Sending>,
+    reconnect: Backoff,
+    setup: Backoff,
+    connect_from: Instant,
+}
+
+impl Conversation {
+    pub fn new(
+        to: PeerAddress,
+        channel: Channel,
+        shared: Arc<Shared>,
+        requests: mpsc::Receiver<Sending>,
+    ) -> Conversation {
+        let reconnect = Backoff::new(shared.settings.reconnect_backoff);
+        let setup = Backoff::new(shared.settings.setup_timeout);
+        Conversation { to, channel, shared, requests, reconnect, setup, connect_from: Instant::now() }
+    }
+
+    /// Goes on until nobody has had anything to send for a long time, or can have.
+    pub async fn run(mut self) {
+        while let Some(first) = self.next().await {
+            if Instant::now() < self.connect_from {
+                self.fail(first, "the last attempt to connect failed just now");
+                continue;
+            }
+            match self.connect(first.deadline).await {
+                Ok(connection) => self.serve(connection, first).await,
+                Err(reason) => self.connecting_failed(first, &reason),
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<Sending> {
+        match self.shared.settings.idle_max {
+            None => self.requests.recv().await,
+            Some(idle_max) => timeout(idle_max, self.requests.recv()).await.ok().flatten(),
+        }
+    }
+
+    async fn connect(&mut self, deadline: Instant) -> Result<Connection, String> {
+        let limit = (Instant::now() + self.setup.current()).min(deadline);
+        let connecting = Connection::open(&self.to, client_id(self.shared.settings.node_id.0, self.channel));
+        match tokio::time::timeout_at(limit, connecting).await {
+            Ok(opened) => opened.map_err(|error| error.to_string()),
+            Err(_) => Err("it took too long to connect".to_owned()),
+        }
+    }
+
+    fn connecting_failed(&mut self, first: Sending, reason: &str) {
+        self.reconnect.failed();
+        self.setup.failed();
+        self.connect_from = Instant::now() + self.reconnect.current();
+        // The first failure is news, the others are not.
+        if self.reconnect.failures() == 1 {
+            tracing::info!(to = %self.to, channel = ?self.channel, reason, "a node can't be reached");
+        } else {
+            tracing::debug!(to = %self.to, channel = ?self.channel, reason, "a node can't be reached");
+        }
+        // Whoever hears of it may send anew at once: that is judged anew.
+        self.fail_waiting(reason);
+        self.fail(first, reason);
+    }
+
+    async fn serve(&mut self, mut connection: Connection, first: Sending) {
+        self.reconnect.reset();
+        self.setup.reset();
+        tracing::debug!(to = %self.to, channel = ?self.channel, "connected");
+        let idle_max = self.shared.settings.idle_max;
+        let ended = connection.run(first, &mut self.requests, idle_max, self.shared.clock).await;
+        let now = self.shared.clock.now();
+        let reason = ended.to_string();
+        let is_lost = ended.is_lost();
+        if matches!(ended, Ended::Idle | Ended::Unused) {
+            tracing::debug!(to = %self.to, channel = ?self.channel, reason, "closed a connection");
+        } else {
+            tracing::info!(to = %self.to, channel = ?self.channel, reason, "the connection has ended");
+        }
+        let ended_at = Instant::now();
+        for sending in connection.into_unanswered() {
+            // Answers come in the order of the requests: those behind the one that is late are lost with it.
+            let error = if sending.deadline <= ended_at {
+                PeerError::TimedOut
+            } else {
+                PeerError::Disconnected(reason.clone())
+            };
+            sending.request.failed(error, now);
+        }
+        if is_lost && let Some(lost) = self.shared.lost.get() {
+            lost(&self.to, self.channel, now);
+        }
+    }
+
+    fn fail(&self, sending: Sending, reason: &str) {
+        sending.request.failed(PeerError::Disconnected(reason.to_owned()), self.shared.clock.now());
+    }
+
+    fn fail_waiting(&mut self, reason: &str) {
+        while let Ok(sending) = self.requests.try_recv() {
+            self.fail(sending, reason);
+        }
+    }
+}
+
+/// As Kafka's nodes call themselves.
+fn client_id(node: i32, channel: Channel) -> String {
+    match channel {
+        Channel::Quorum => format!("raft-client-{node}"),
+        Channel::Heartbeat => format!("{node}:heartbeat"),
+        Channel::Controller => format!("{node}:to-controller"),
+        Channel::Forwarding => format!("{node}:forwarding"),
+        Channel::Fetcher(number) => format!("broker-{node}-fetcher-{number}"),
+        Channel::Coordinator => format!("broker-{node}-coordinator"),
+    }
+}
