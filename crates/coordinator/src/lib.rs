@@ -5,6 +5,7 @@
 
 mod gather;
 pub mod group;
+mod pattern;
 pub mod runtime;
 pub mod share_state;
 pub mod transaction;

@@ -8,15 +8,13 @@ use ottla_wire::ErrorCode;
 use ottla_wire::messages::describe_transactions_response::{Topic, TransactionState as Described};
 use ottla_wire::messages::list_transactions_response::TransactionState as Listed;
 use ottla_wire::messages::{ListTransactionsRequest, ListTransactionsResponse};
-use regex::{Regex, RegexBuilder};
 
 use super::metadata::{Status, TransactionMetadata};
 use super::shard::{TransactionShard, TransactionTurn};
+use crate::pattern::NamePattern;
 
 /// States that Kafka has names for and keeps none of for longer than a moment.
 const PASSING_STATES: [&str; 2] = ["Dead", "PrepareEpochFence"];
-/// What a compiled pattern may take, in bytes.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// What ListTransactions asks for.
 #[derive(Clone, Debug)]
@@ -26,14 +24,15 @@ pub(super) struct ListFilter {
     producer_ids: Vec<i64>,
     /// Transactions that began longer ago than this; negative: any.
     duration_ms: i64,
-    pattern: Option<Arc<Regex>>,
+    pattern: Option<Arc<NamePattern>>,
 }
 
 impl ListFilter {
     /// The filter, and the names of states that there are not.
     pub(super) fn new(request: ListTransactionsRequest) -> Result<(ListFilter, Vec<String>), ErrorCode> {
         let pattern = request.transactional_id_pattern.filter(|pattern| !pattern.is_empty());
-        let pattern = pattern.map(|pattern| whole(&pattern)).transpose()?;
+        let pattern = pattern.map(|pattern| NamePattern::new(&pattern)).transpose();
+        let pattern = pattern.map_err(|_| ErrorCode::InvalidRegularExpression)?.map(Arc::new);
         let states = request.state_filters.iter().filter_map(|name| Status::from_name(name)).collect();
         let is_any_state = request.state_filters.is_empty();
         let is_unknown =
@@ -52,18 +51,8 @@ impl ListFilter {
         (self.producer_ids.is_empty() || self.producer_ids.contains(&metadata.producer.id.0))
             && self.states.as_ref().is_none_or(|states| states.contains(&metadata.status))
             && (self.duration_ms < 0 || lasts_ms > self.duration_ms)
-            && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(transactional_id))
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(transactional_id))
     }
-}
-
-/// A pattern that must match the whole of an id.
-fn whole(pattern: &str) -> Result<Arc<Regex>, ErrorCode> {
-    // What is no expression by itself must not become one by what is put around it.
-    let build = |pattern: &str| RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build();
-    build(pattern)
-        .and_then(|_| build(&format!(r"\A(?:{pattern})\z")))
-        .map(Arc::new)
-        .map_err(|_| ErrorCode::InvalidRegularExpression)
 }
 
 impl TransactionShard {

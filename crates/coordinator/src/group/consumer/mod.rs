@@ -22,7 +22,6 @@ mod migration;
 mod reconcile;
 pub(crate) mod record;
 pub(crate) mod refusal;
-mod regex;
 mod settings;
 mod timers;
 mod update;

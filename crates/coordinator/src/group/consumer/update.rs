@@ -15,9 +15,9 @@ use super::leave::forget_unused_regexes;
 use super::member::ConsumerMember;
 use super::record::ConsumerContent;
 use super::refusal::Refusal;
-use super::regex::TopicPattern;
 use crate::group::modern::assignor::{GroupSpec, MemberSpec};
 use crate::group::shard::{GroupShard, GroupTurn};
+use crate::pattern::NamePattern;
 
 /// How long patterns that are resolved stay as they are, at the least, whatever topics come and go: in milliseconds. So
 /// that many new topics make one rebalance.
@@ -49,7 +49,7 @@ impl GroupShard {
         if has_new_regex {
             forget_unused_regexes(draft);
             if let Some(regex) = member.regex().filter(|regex| draft.group().regexes().count(regex) == 1) {
-                TopicPattern::new(regex).map_err(|error| {
+                NamePattern::new(regex).map_err(|error| {
                     let message =
                         format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {error}.");
                     Refusal::new(ErrorCode::InvalidRegularExpression, message)
@@ -102,7 +102,7 @@ impl GroupShard {
 
     /// In the order of their names. A pattern that Kafka took and that can't be understood here matches nothing.
     fn topics_matching(&self, regex: &str) -> Vec<String> {
-        match TopicPattern::new(regex) {
+        match NamePattern::new(regex) {
             Ok(pattern) => {
                 let names = self.image.topics.iter().map(|topic| &*topic.name);
                 names.filter(|name| pattern.matches(name)).map(str::to_owned).collect()

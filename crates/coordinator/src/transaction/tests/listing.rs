@@ -42,6 +42,8 @@ fn transactions_are_listed_by_state_producer_duration_and_pattern() {
         (pattern("a-.*"), &["a-1", "a-2"]),
         (pattern("-1"), &[]),
         (pattern("b-1|a-2"), &["a-2", "b-1"]),
+        (pattern(r"\Qa-\E."), &["a-1", "a-2"]),
+        (pattern("(?x)a-1 # b"), &["a-1"]),
         (pattern(""), &["a-1", "a-2", "b-1"]),
     ];
     for (request, expected) in cases {

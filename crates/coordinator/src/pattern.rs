@@ -1,5 +1,6 @@
-//! Subscriptions by pattern. Patterns are those of the `regex` crate, which takes time linear in the name as RE2/J does
-//! that Kafka uses, and much the same syntax; a pattern must match a whole name.
+//! Patterns of names: of topics that are subscribed to, of transactional ids that are listed. They are those of the `regex`
+//! crate, which takes time linear in the name as RE2/J does that Kafka uses, and much the same syntax; a pattern must match
+//! a whole name.
 
 use std::borrow::Cow;
 
@@ -19,10 +20,10 @@ pub(crate) struct PatternError(String);
 
 /// A pattern that names match or don't.
 #[derive(Debug)]
-pub(crate) struct TopicPattern(Regex);
+pub(crate) struct NamePattern(Regex);
 
-impl TopicPattern {
-    pub(crate) fn new(pattern: &str) -> Result<TopicPattern, PatternError> {
+impl NamePattern {
+    pub(crate) fn new(pattern: &str) -> Result<NamePattern, PatternError> {
         if pattern.len() > PATTERN_BYTES_MAX {
             return Err(PatternError(format!("it is longer than {PATTERN_BYTES_MAX} bytes")));
         }
@@ -31,11 +32,11 @@ impl TopicPattern {
         // Anchored as parsed, not as text: what stands in the pattern can't reach beyond it.
         let whole = Hir::concat(vec![Hir::look(Look::Start), parsed, Hir::look(Look::End)]);
         let built = RegexBuilder::new(&whole.to_string()).size_limit(COMPILED_BYTES_MAX).build();
-        built.map(TopicPattern).map_err(|error| failed(&error))
+        built.map(NamePattern).map_err(|error| failed(&error))
     }
 
-    pub(crate) fn matches(&self, topic: &str) -> bool {
-        self.0.is_match(topic)
+    pub(crate) fn matches(&self, name: &str) -> bool {
+        self.0.is_match(name)
     }
 }
 
@@ -69,7 +70,7 @@ mod tests {
 
     #[track_caller]
     fn check(pattern: &str, matching: &[&str], others: &[&str]) {
-        let compiled = TopicPattern::new(pattern).expect("a pattern");
+        let compiled = NamePattern::new(pattern).expect("a pattern");
         for name in matching {
             assert!(compiled.matches(name), "{pattern} must match {name}");
         }
@@ -101,8 +102,8 @@ mod tests {
     #[test]
     fn what_is_no_pattern_or_too_large_a_one() {
         for pattern in ["*", "(", "[", "a{1000}{1000}{1000}", r"\", "(?=a)", r"(a)\1"] {
-            assert!(TopicPattern::new(pattern).is_err(), "{pattern}");
+            assert!(NamePattern::new(pattern).is_err(), "{pattern}");
         }
-        assert!(TopicPattern::new(&"a".repeat(PATTERN_BYTES_MAX + 1)).is_err());
+        assert!(NamePattern::new(&"a".repeat(PATTERN_BYTES_MAX + 1)).is_err());
     }
 }
