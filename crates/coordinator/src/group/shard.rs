@@ -137,6 +137,8 @@ impl Shard for GroupShard {
     type Timer = GroupTimer;
     type Completion = GroupCompletion;
 
+    const BASE_SEQUENCE: i32 = 0;
+
     fn encode(record: &GroupRecord) -> Result<EncodedRecord, ErrorCode> {
         record::encode(record)
     }

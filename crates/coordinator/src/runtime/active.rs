@@ -326,8 +326,12 @@ impl<S: Shard> Active<S> {
     fn try_flush(&mut self, now: Now) -> Result<(), ErrorCode> {
         let Some(mut batch) = self.batch.take() else { return Ok(()) };
         let next = self.end + batch.records.len() as i64;
-        let append =
-            WriteBatch { timestamp: now.wall, transaction: batch.transaction, records: batch.records };
+        let append = WriteBatch {
+            timestamp: now.wall,
+            transaction: batch.transaction,
+            base_sequence: S::BASE_SEQUENCE,
+            records: batch.records,
+        };
         let appended = self.writer.append(&self.partition, append, now);
         let result = self.settle_append(appended, next);
         match result {

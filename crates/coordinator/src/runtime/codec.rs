@@ -11,7 +11,8 @@ use super::storage::{Membership, Producer, StoredBatch, StoredContent, StoredRec
 impl WriteBatch {
     /// The batch's bytes; its offsets begin at 0, until the log gives it its own.
     pub fn encode(&self, compression: Compression) -> Result<Vec<u8>, BuildError> {
-        let mut options = BatchOptions { compression, base_sequence: 0, ..BatchOptions::default() };
+        let base_sequence = self.base_sequence;
+        let mut options = BatchOptions { compression, base_sequence, ..BatchOptions::default() };
         if let Some(Membership { producer, .. }) = self.transaction {
             options.producer_id = producer.id;
             options.producer_epoch = producer.epoch;
@@ -92,7 +93,12 @@ mod tests {
         let records = vec![record("a", Some("1")), record("b", None)];
         for producer in [None, Some(PRODUCER)] {
             let transaction = producer.map(|producer| Membership { producer, verification: None });
-            let batch = WriteBatch { timestamp: Timestamp(5), transaction, records: records.clone() };
+            let batch = WriteBatch {
+                timestamp: Timestamp(5),
+                transaction,
+                base_sequence: 0,
+                records: records.clone(),
+            };
             let bytes = batch.encode(Compression::NONE).unwrap();
             let estimate = records.iter().map(EncodedRecord::max_bytes).sum::<usize>();
             assert!(bytes.len() <= crate::runtime::BATCH_HEADER_BYTES + estimate);
@@ -121,7 +127,7 @@ mod tests {
     #[test]
     fn a_damaged_batch_is_an_error_and_half_a_batch_is_none() {
         let records = vec![EncodedRecord { key: Bytes::from("a"), value: None }];
-        let batch = WriteBatch { timestamp: Timestamp(5), transaction: None, records };
+        let batch = WriteBatch { timestamp: Timestamp(5), transaction: None, base_sequence: 0, records };
         let mut bytes = batch.encode(Compression::NONE).unwrap();
         assert_eq!(StoredBatch::decode_all(&bytes[..bytes.len() - 1], 1000), Ok(Vec::new()));
         *bytes.last_mut().unwrap() ^= 1;

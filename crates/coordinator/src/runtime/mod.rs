@@ -63,6 +63,9 @@ pub trait Shard: Sized + Send + 'static {
     /// What an operation wants to be reminded of when its records are committed or have failed.
     type Completion: Send;
 
+    /// The base sequence of the shard's batches, which no producer numbers: as Kafka's coordinator of this kind has it.
+    const BASE_SEQUENCE: i32;
+
     /// Fails for a record that Kafka's format has no room for; the operation fails with it.
     fn encode(record: &Self::Record) -> Result<EncodedRecord, ErrorCode>;
 

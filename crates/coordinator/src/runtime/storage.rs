@@ -56,6 +56,7 @@ pub struct WriteBatch {
     pub timestamp: Timestamp,
     /// Set for a batch that belongs to a transaction.
     pub transaction: Option<Membership>,
+    pub base_sequence: i32,
     pub records: Vec<EncodedRecord>,
 }
 

@@ -25,6 +25,8 @@ impl Shard for Counters {
     type Timer = String;
     type Completion = ();
 
+    const BASE_SEQUENCE: i32 = 0;
+
     fn encode((key, value): &Self::Record) -> Result<EncodedRecord, ErrorCode> {
         let value = value.map(|value| Bytes::from(value.to_string()));
         Ok(EncodedRecord { key: Bytes::from(key.clone()), value })

@@ -294,6 +294,8 @@ impl Shard for ShareStateShard {
     type Timer = ShareStateTimer;
     type Completion = ();
 
+    const BASE_SEQUENCE: i32 = 0;
+
     fn encode(record: &ShareStateRecord) -> Result<EncodedRecord, ErrorCode> {
         record::encode(record)
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_record::NO_SEQUENCE;
 use ottla_types::{Offset, ProducerEpoch, TopicPartition};
 use ottla_wire::ErrorCode;
 
@@ -107,6 +108,8 @@ impl Shard for TransactionShard {
     type Record = TransactionRecord;
     type Timer = TransactionTimer;
     type Completion = TransactionCompletion;
+
+    const BASE_SEQUENCE: i32 = NO_SEQUENCE;
 
     fn encode(record: &TransactionRecord) -> Result<EncodedRecord, ErrorCode> {
         record::encode(record)

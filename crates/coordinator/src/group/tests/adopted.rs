@@ -11,7 +11,8 @@ use crate::group::consumer::ConsumerRecord;
 use crate::group::consumer::record::ConsumerContent;
 use crate::group::modern::topics::TopicHashes;
 use crate::group::record::GroupRecord;
-use crate::runtime::{EncodedRecord, StoredBatch, StoredContent, WriteBatch};
+use crate::group::shard::GroupShard;
+use crate::runtime::{EncodedRecord, Shard, StoredBatch, StoredContent, WriteBatch};
 
 const KAFKAS_LOG: &[u8] = include_bytes!("data/consumer_offsets.log");
 
@@ -86,7 +87,12 @@ fn it_is_written_as_kafka_wrote_it() {
             continue;
         }
         let timestamp = batch.header().max_timestamp;
-        let written = WriteBatch { timestamp, transaction: None, records: encoded };
+        let written = WriteBatch {
+            timestamp,
+            transaction: None,
+            base_sequence: GroupShard::BASE_SEQUENCE,
+            records: encoded,
+        };
         let mut bytes = written.encode(Compression::NONE).unwrap();
         let mut numbered = BatchMut::parse(&mut bytes).unwrap();
         numbered.set_base_offset(stored.base_offset);

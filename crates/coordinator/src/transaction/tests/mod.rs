@@ -1,5 +1,6 @@
 //! The coordinator through its facade, over a log in memory and markers that the test delivers.
 
+mod adopted;
 mod ends;
 mod listing;
 mod producers;
