@@ -14,7 +14,7 @@ use ottla_wire::messages::{
 use super::config::{Rules, TransactionCoordinatorConfig};
 use super::end::EndRequest;
 use super::listing::{ListFilter, described_error, list_error};
-use super::markers::{CoordinatorEpochs, MarkerChannel, MarkerSender, MarkerTicket};
+use super::markers::{CoordinatorEpochs, Exhausted, MarkerChannel, MarkerSender, MarkerTicket};
 use super::metadata::{EPOCH_BUMP_SINCE, NO_TIMEOUT};
 use super::producers::{Initialization, NeedsProducerId};
 use super::shard::{Asker, TransactionShard, TransactionTurn};
@@ -41,6 +41,7 @@ pub trait ProducerIdSource: Send + Sync {
 pub struct TransactionCoordinator {
     rules: Arc<Rules>,
     epochs: Arc<CoordinatorEpochs>,
+    exhausted: Arc<Exhausted>,
     ids: Arc<dyn ProducerIdSource>,
     pub(super) runtime: Runtime<TransactionShard>,
 }
@@ -87,17 +88,20 @@ impl TransactionCoordinator {
         };
         let rules = Arc::new(Rules::new(config));
         let epochs = Arc::new(CoordinatorEpochs::default());
+        let exhausted = Arc::new(Exhausted::default());
         let (of_shards, shard_epochs) = (Arc::clone(&rules), Arc::clone(&epochs));
+        let of_exhausted = Arc::clone(&exhausted);
         let new_shard = move |partition: &TopicPartition| {
             let channel = MarkerChannel {
                 partition: partition.partition,
                 epochs: Arc::clone(&shard_epochs),
                 sender: Arc::clone(&sender),
+                exhausted: Arc::clone(&of_exhausted),
             };
             TransactionShard::new(Arc::clone(&of_shards), channel)
         };
         let runtime = Runtime::new(TRANSACTION_STATE_TOPIC, runtime_config, writer, reader, new_shard);
-        TransactionCoordinator { rules, epochs, ids, runtime }
+        TransactionCoordinator { rules, epochs, exhausted, ids, runtime }
     }
 
     /// Begins to serve, with this many partitions of `__transaction_state`: those that the topic has, or else
@@ -144,8 +148,15 @@ impl TransactionCoordinator {
         self.runtime.high_watermark_updated(partition, offset);
     }
 
-    pub fn tick(&self, now: Now) {
+    pub fn tick(self: &Arc<Self>, now: Now) {
         self.runtime.tick(now);
+        for (partition, transactional_id) in self.exhausted.take() {
+            let operation: Arc<WithId<()>> = Arc::new(move |shard, turn, id, asker| {
+                shard.abort_exhausted(turn, &transactional_id, id, asker)
+            });
+            // Where it fails, it is found again.
+            self.submit_with_id(partition, now, None, operation, asker(|_| {}));
+        }
     }
 
     /// When [`TransactionCoordinator::tick`] has something to do next. Any request may bring it forward.

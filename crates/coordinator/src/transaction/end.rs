@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ottla_types::{ProducerEpoch, ProducerId};
+use ottla_types::{ProducerEpoch, ProducerId, Timestamp};
 use ottla_wire::ErrorCode;
 use tracing::{debug, info};
 
@@ -70,27 +70,34 @@ impl TransactionShard {
         Ok(())
     }
 
-    /// Aborts the transaction and bumps the epoch, so that its producer can do nothing more.
+    /// Aborts the transaction and bumps the epoch, so that its producer can do nothing more. Where that takes the last
+    /// epoch, which no producer may get, the id that follows is needed now: the producer may ask for its place.
     pub(super) fn fence(
         &mut self,
         turn: &mut TransactionTurn<'_>,
         transactional_id: &Arc<str>,
         metadata: &TransactionMetadata,
-    ) {
+        fresh_id: Option<ProducerId>,
+    ) -> Result<(), NeedsProducerId> {
         let level = self.rules.level();
         let now = turn.now.wall;
         if level >= EPOCH_BUMP_SINCE {
-            let fenced = metadata.prepared(false, level, None, now);
-            if !metadata.is_epoch_exhausted() {
-                // As in Kafka, the producer itself may go on in the next epoch if no other instance takes it first.
-                self.note_previous_epoch(transactional_id, fenced.producer, metadata.producer.epoch);
+            let is_exhausted = metadata.is_epoch_exhausted();
+            if is_exhausted && fresh_id.is_none() {
+                return Err(NeedsProducerId);
             }
-            return self.decide(turn, transactional_id, fenced);
+            let fenced = metadata.prepared(false, level, fresh_id.filter(|_| is_exhausted), now);
+            // As in Kafka, the producer itself may go on in the next epoch if no other instance takes it first.
+            let after = fenced.producer_after_end();
+            self.note_previous_epoch(transactional_id, after, metadata.producer.epoch);
+            self.decide(turn, transactional_id, fenced);
+            return Ok(());
         }
         self.forget_previous_epoch(transactional_id);
         let producer = Producer { epoch: bumped(metadata.producer.epoch), ..metadata.producer };
         let prepared = metadata.prepared(false, 0, None, now);
         self.decide(turn, transactional_id, TransactionMetadata { producer, ..prepared });
+        Ok(())
     }
 
     fn decide(
@@ -110,17 +117,32 @@ impl TransactionShard {
     pub(super) fn abort_timed_out(&mut self, turn: &mut TransactionTurn<'_>) {
         turn.schedule(TransactionTimer::AbortTimedOut, self.rules.config.abort_timed_out_interval_ms);
         let now = turn.now.wall;
-        let is_late = |metadata: &TransactionMetadata| {
-            metadata.status == Status::Ongoing
-                && metadata.timeout_ms != NO_TIMEOUT
-                && metadata.start.0.saturating_add(i64::from(metadata.timeout_ms)) < now.0
-        };
-        let late = turn.state.by_id.iter().filter(|(_, metadata)| is_late(metadata));
+        let late = turn.state.by_id.iter().filter(|(_, metadata)| is_late(metadata, now));
         let late: Vec<_> = late.map(|(id, metadata)| (Arc::clone(id), Arc::clone(metadata))).collect();
         for (transactional_id, metadata) in late {
             info!(%transactional_id, producer_id = metadata.producer.id.0, "a transaction has timed out");
-            self.fence(turn, &transactional_id, &metadata);
+            if let Err(NeedsProducerId) = self.fence(turn, &transactional_id, &metadata, None) {
+                self.channel.exhausted.push(self.channel.partition, transactional_id);
+            }
         }
+    }
+
+    /// The same for one whose producer needs a new id then.
+    pub(super) fn abort_exhausted(
+        &mut self,
+        turn: &mut TransactionTurn<'_>,
+        transactional_id: &Arc<str>,
+        fresh_id: Option<ProducerId>,
+        asker: Asker<()>,
+    ) -> Result<(), (NeedsProducerId, Asker<()>)> {
+        let metadata = turn.state.get(transactional_id).cloned();
+        if let Some(metadata) = metadata.filter(|metadata| is_late(metadata, turn.now.wall))
+            && let Err(needs_id) = self.fence(turn, transactional_id, &metadata, fresh_id)
+        {
+            return Err((needs_id, asker));
+        }
+        turn.reply(asker, Ok(()));
+        Ok(())
     }
 
     /// Forgets ids that nobody has used for long.
@@ -140,6 +162,13 @@ impl TransactionShard {
             self.write(turn, &transactional_id, None);
         }
     }
+}
+
+/// Whether it is open for longer than its producer has asked for.
+fn is_late(metadata: &TransactionMetadata, now: Timestamp) -> bool {
+    metadata.status == Status::Ongoing
+        && metadata.timeout_ms != NO_TIMEOUT
+        && metadata.start.0.saturating_add(i64::from(metadata.timeout_ms)) < now.0
 }
 
 const NOBODY: Producer = Producer { id: ProducerId::NONE, epoch: ProducerEpoch::NONE };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ottla_types::{LeaderEpoch, Now, TopicPartition};
 use ottla_wire::ErrorCode;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tracing::{debug, error, info, warn};
 
 use super::metadata::TransactionMetadata;
@@ -59,11 +59,26 @@ impl CoordinatorEpochs {
     }
 }
 
-/// One shard's way to the sender.
+/// Ids whose transactions took too long and whose producers need a new id first, by partition of `__transaction_state`.
+#[derive(Debug, Default)]
+pub(super) struct Exhausted(Mutex<Vec<(i32, Arc<str>)>>);
+
+impl Exhausted {
+    pub fn push(&self, partition: i32, transactional_id: Arc<str>) {
+        self.0.lock().push((partition, transactional_id));
+    }
+
+    pub fn take(&self) -> Vec<(i32, Arc<str>)> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+/// One shard's way to what is outside of it.
 pub(super) struct MarkerChannel {
     pub partition: i32,
     pub epochs: Arc<CoordinatorEpochs>,
     pub sender: Arc<dyn MarkerSender>,
+    pub exhausted: Arc<Exhausted>,
 }
 
 impl fmt::Debug for MarkerChannel {

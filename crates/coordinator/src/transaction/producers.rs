@@ -60,7 +60,9 @@ impl TransactionShard {
                 turn.reply(asker, Ok(metadata.producer));
             }
             Ok(Step::Fence) => {
-                self.fence(turn, id, &metadata);
+                if let Err(needs_id) = self.fence(turn, id, &metadata, fresh_id) {
+                    return Err((needs_id, asker));
+                }
                 // The producer asks again, and gets an epoch that is larger than the fence's.
                 turn.reply(asker, Err(ErrorCode::ConcurrentTransactions));
             }

@@ -204,6 +204,33 @@ fn the_last_bump_gives_the_producer_a_new_id() {
     assert_eq!(rig.add(next, &[0]), Ok(()));
 }
 
+/// The largest epoch is the fence's. Whoever got it could begin a transaction that no marker can end.
+#[test]
+fn a_fence_at_the_last_epoch_gives_the_producer_a_new_id() {
+    let last = producer(7, i16::MAX - 1);
+    for by_time in [false, true] {
+        let rig = in_status(Status::Ongoing, last, 2);
+        if by_time {
+            *rig.ids.failure.lock() = Some(ErrorCode::CoordinatorLoadInProgress);
+            rig.pass(10_000);
+            assert_eq!(rig.status(), "Ongoing", "there was no id");
+            rig.pass(10_000);
+        } else {
+            assert_eq!(rig.init(None), Err(ErrorCode::ConcurrentTransactions));
+        }
+        assert_eq!(rig.status(), "PrepareAbort");
+        let rig = rig.taken_over(rig.logs.log(0));
+        let markers = rig.deliver(ErrorCode::None);
+        assert_eq!(markers[0].marker.producer, producer(7, i16::MAX));
+        assert_eq!(rig.status(), "CompleteAbort");
+        let next = producer(1_001, 0);
+        assert_eq!(rig.end(last, false), Ok(next), "who was fenced gets no epoch of the old id");
+        assert_eq!(rig.add(producer(7, i16::MAX), &[0]), Err(ErrorCode::InvalidProducerIdMapping));
+        assert_eq!(rig.init(None), Ok(producer(1_001, 1)));
+        assert_eq!(rig.end(last, false), Err(ErrorCode::InvalidProducerIdMapping));
+    }
+}
+
 #[test]
 fn what_takes_too_long_is_aborted_and_its_producer_fenced() {
     for (level, then) in [(0, Err(ErrorCode::ProducerFenced)), (2, Ok(producer(1_001, 1)))] {
