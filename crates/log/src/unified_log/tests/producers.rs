@@ -143,6 +143,36 @@ fn a_decision_counts_once_it_is_replicated() {
     assert_eq!(log.log.first_unstable_offset(), None);
 }
 
+/// A transaction may begin some segments before it is aborted; a reader comes by its records first.
+#[test]
+fn aborted_transactions_are_told_segments_before_their_markers() {
+    let mut log = TestLog::new(small_config());
+    let fill_to = |log: &TestLog, segments: usize| {
+        while log.base_offsets().len() < segments {
+            log.append(&["plain"]);
+        }
+    };
+    let aborted_from = |log: &TestLog, offset: i64| {
+        let read = log.log.read(Offset(offset), 1, FetchIsolation::TxnCommitted, true).unwrap();
+        read.aborted_transactions.unwrap().iter().map(|txn| txn.first_offset).collect::<Vec<_>>()
+    };
+    outcome(&log, &txn_batch(&["a"], 2, 0, 0), AppendOrigin::Client).unwrap();
+    fill_to(&log, 4);
+    let (marker_at, ..) = outcome(&log, &marker(2, 0, false, 0), AppendOrigin::Coordinator).unwrap();
+    outcome(&log, &txn_batch(&["b"], 3, 0, 0), AppendOrigin::Client).unwrap();
+    outcome(&log, &marker(3, 0, false, 0), AppendOrigin::Coordinator).unwrap();
+    fill_to(&log, 6);
+    for is_recovered in [false, true] {
+        if is_recovered {
+            log.reopen_with(Offset(0), Offset(0), false);
+        }
+        assert_eq!(aborted_from(&log, 0), [0]);
+        assert_eq!(aborted_from(&log, 1), [0], "some of its records may still come");
+        assert_eq!(aborted_from(&log, marker_at + 1), [marker_at + 1]);
+        assert_eq!(aborted_from(&log, marker_at + 3), [0; 0]);
+    }
+}
+
 #[test]
 fn markers_of_fenced_coordinators_and_epochs_are_refused() {
     let log = TestLog::new(LogConfig::default());
