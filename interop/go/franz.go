@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ func newFranz(bootstrap string) client {
 func (f *franz) name() string     { return "franz-go" }
 func (f *franz) codecs() []string { return []string{"none", "gzip", "snappy", "lz4", "zstd"} }
 func (f *franz) assignors() []string {
-	return []string{"range", "roundrobin", "sticky", "cooperative-sticky"}
+	return []string{"range", "roundrobin", "sticky", "cooperative-sticky", "the broker's range", "the broker's uniform"}
 }
 func (f *franz) close() { f.kafka.Close() }
 
@@ -141,11 +142,21 @@ func (f *franz) produce(topic string, records []record, codec string, acks int, 
 }
 
 func (f *franz) read(topic string, partitions int32, count int) []record {
+	return f.readAs(kgo.ReadUncommitted(), topic, partitions, count)
+}
+
+func (f *franz) readCommitted(topic string, partitions int32, count int) []record {
+	return f.readAs(kgo.ReadCommitted(), topic, partitions, count)
+}
+
+func (f *franz) readAs(isolation kgo.IsolationLevel, topic string, partitions int32, count int) []record {
 	offsets := map[int32]kgo.Offset{}
 	for p := int32(0); p < partitions; p++ {
 		offsets[p] = kgo.NewOffset().AtStart()
 	}
-	consumer := must1(kgo.NewClient(kgo.SeedBrokers(f.bootstrap), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets})))
+	consumer := must1(kgo.NewClient(
+		kgo.SeedBrokers(f.bootstrap), kgo.FetchIsolationLevel(isolation), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}),
+	))
 	defer consumer.Close()
 	patience, cancel := context.WithTimeout(f.background, 20*time.Second)
 	defer cancel()
@@ -166,11 +177,20 @@ func (f *franz) read(topic string, partitions int32, count int) []record {
 	return sorted(records)
 }
 
-func (f *franz) join(group, topic, assignor, instance string, t *tracker) func() {
+// balancing names an assignor; those of the broker are for the consumer protocol (KIP-848).
+func balancing(assignor string) []kgo.Opt {
+	if ofBroker, found := strings.CutPrefix(assignor, "the broker's "); found {
+		balancer := map[string]kgo.GroupBalancer{"range": kgo.RangeBalancer(), "uniform": kgo.StickyBalancer()}[ofBroker]
+		return []kgo.Opt{kgo.Balancers(balancer), kgo.ServerSideBalancer()}
+	}
 	balancer := map[string]kgo.GroupBalancer{
 		"": kgo.CooperativeStickyBalancer(), "range": kgo.RangeBalancer(), "roundrobin": kgo.RoundRobinBalancer(),
 		"sticky": kgo.StickyBalancer(), "cooperative-sticky": kgo.CooperativeStickyBalancer(),
 	}[assignor]
+	return []kgo.Opt{kgo.Balancers(balancer)}
+}
+
+func (f *franz) join(group, topic, assignor, instance string, t *tracker) func() {
 	owns := func(yes bool) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, member *kgo.Client, partitions map[string][]int32) {
 			if !yes {
@@ -180,12 +200,13 @@ func (f *franz) join(group, topic, assignor, instance string, t *tracker) func()
 		}
 	}
 	options := []kgo.Opt{
-		kgo.SeedBrokers(f.bootstrap), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.Balancers(balancer), kgo.BlockRebalanceOnPoll(),
+		kgo.SeedBrokers(f.bootstrap), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.BlockRebalanceOnPoll(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.HeartbeatInterval(200 * time.Millisecond), kgo.SessionTimeout(6 * time.Second),
 		kgo.OnPartitionsAssigned(owns(true)), kgo.OnPartitionsRevoked(owns(false)), kgo.DisableAutoCommit(),
 	}
+	options = append(options, balancing(assignor)...)
 	if instance != "" {
-		options = append(options, kgo.InstanceID(instance))
+		options = append(options, kgo.InstanceID(instance), kgo.SessionTimeout(30*time.Second))
 	}
 	member := must1(kgo.NewClient(options...))
 	ending, cancel := context.WithCancel(f.background)

@@ -1,4 +1,4 @@
-// The same scenarios through franz-go and sarama, against the broker at BOOTSTRAP.
+// The same scenarios through franz-go and sarama, against the broker at BOOTSTRAP, then what only franz-go has.
 package main
 
 import (
@@ -13,6 +13,11 @@ func main() {
 	suite := &suite{only: regexp.MustCompile(os.Getenv("ONLY"))}
 	for _, client := range []client{newFranz(bootstrap), newSarama(bootstrap)} {
 		runScenarios(suite, client)
+		runTransactions(suite, client)
+		if franz, is := client.(*franz); is {
+			runSessions(suite, franz)
+			runShares(suite, franz)
+		}
 		client.close()
 	}
 	os.Exit(suite.finish())

@@ -137,7 +137,17 @@ func (s *saramaClient) produce(topic string, records []record, codec string, ack
 }
 
 func (s *saramaClient) read(topic string, partitions int32, count int) []record {
-	consumer := must1(sarama.NewConsumer(s.bootstrap, saramaConfig()))
+	return s.readAs(sarama.ReadUncommitted, topic, partitions, count)
+}
+
+func (s *saramaClient) readCommitted(topic string, partitions int32, count int) []record {
+	return s.readAs(sarama.ReadCommitted, topic, partitions, count)
+}
+
+func (s *saramaClient) readAs(isolation sarama.IsolationLevel, topic string, partitions int32, count int) []record {
+	config := saramaConfig()
+	config.Consumer.IsolationLevel = isolation
+	consumer := must1(sarama.NewConsumer(s.bootstrap, config))
 	defer func() { must(consumer.Close()) }()
 	messages := make(chan *sarama.ConsumerMessage, 1000)
 	var readers sync.WaitGroup
@@ -202,6 +212,9 @@ func (h groupHandler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sa
 func (s *saramaClient) join(group, topic, assignor, instance string, t *tracker) func() {
 	config := saramaConfig()
 	config.Consumer.Group.InstanceId = instance
+	if instance != "" {
+		config.Consumer.Group.Session.Timeout = 30 * time.Second
+	}
 	config.Consumer.Offsets.AutoCommit.Interval = 50 * time.Millisecond
 	strategy := map[string]sarama.BalanceStrategy{
 		"": sarama.NewBalanceStrategyRange(), "range": sarama.NewBalanceStrategyRange(),
