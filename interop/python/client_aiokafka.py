@@ -6,16 +6,24 @@ import threading
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError
 
 from harness import eventually
 from scenarios import Record, collect
 
 
+ASSIGNORS = {"range": RangePartitionAssignor, "roundrobin": RoundRobinPartitionAssignor, "sticky": StickyPartitionAssignor}
+
+
 class AioKafka:
     name = "aiokafka"
     sends_null_headers = True
+    fences_in_good_order = True
     codecs = (None, "gzip", "snappy", "lz4", "zstd")
+    assignors = tuple(ASSIGNORS)
 
     def __init__(self, bootstrap):
         self.bootstrap = bootstrap
@@ -105,8 +113,8 @@ class AioKafka:
     async def _consumer(self, *topics, **settings):
         return await self._open(AIOKafkaConsumer, *topics, auto_offset_reset="earliest", enable_auto_commit=False, **settings)
 
-    def read(self, topic, partitions, count):
-        consumer = self.wait(self._consumer())
+    def read(self, topic, partitions, count, committed=False):
+        consumer = self.wait(self._consumer(isolation_level="read_committed" if committed else "read_uncommitted"))
         try:
             self.wait(self._begin(consumer, [TopicPartition(topic, p) for p in range(partitions)]))
             return collect(lambda: records_of(self.wait(consumer.getmany(timeout_ms=200))), count)
@@ -133,8 +141,11 @@ class AioKafka:
         finally:
             self.wait(consumer.stop())
 
-    def consumer(self, group, topic, instance=None):
-        return Subscribed(self, group, topic, instance)
+    def consumer(self, group, topic, instance=None, assignor="roundrobin"):
+        return Subscribed(self, group, topic, instance, assignor)
+
+    def transactor(self, identifier):
+        return Transactor(self, identifier)
 
 
 def records_of(polled):
@@ -145,13 +156,44 @@ def records_of(polled):
     ]
 
 
+class Transactor:
+    def __init__(self, client, identifier):
+        self.client = client
+        self.producer = client.wait(client._open(AIOKafkaProducer, transactional_id=identifier))
+
+    def begin(self):
+        self.client.wait(self.producer.begin_transaction())
+
+    def send(self, topic, partition, value):
+        self.client.wait(self.producer.send_and_wait(topic, value, partition=partition))
+
+    def send_offsets(self, _consumer, group, topic, offsets):
+        offsets = {TopicPartition(topic, partition): offset for partition, offset in offsets.items()}
+        self.client.wait(self.producer.send_offsets_to_transaction(offsets, group))
+
+    def commit(self):
+        self.client.wait(self.producer.commit_transaction())
+
+    def abort(self):
+        self.client.wait(self.producer.abort_transaction())
+
+    def close(self):
+        self.client.wait(self.producer.stop())
+
+
 class Subscribed(ConsumerRebalanceListener):
     """aiokafka joins while it starts; what was read must be committed before partitions are given away."""
 
-    def __init__(self, client, group, topic, instance):
+    def __init__(self, client, group, topic, instance, assignor):
         self.client = client
         self.consumer = client.wait(
-            client._consumer(group_id=group, group_instance_id=instance, session_timeout_ms=6000, heartbeat_interval_ms=200)
+            client._consumer(
+                group_id=group,
+                group_instance_id=instance,
+                partition_assignment_strategy=(ASSIGNORS[assignor],),
+                session_timeout_ms=30_000 if instance else 6000,
+                heartbeat_interval_ms=200,
+            )
         )
         self.consumer.subscribe([topic], listener=self)
 

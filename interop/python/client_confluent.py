@@ -7,6 +7,10 @@ from harness import eventually
 from scenarios import Record, collect
 
 
+PATIENCE_S = 30
+BROKERS = "the broker's "
+
+
 def result(futures):
     """The single result of what the admin client answers."""
     (future,) = futures.values()
@@ -16,7 +20,9 @@ def result(futures):
 class Confluent:
     name = "confluent-kafka"
     sends_null_headers = True
+    fences_in_good_order = True
     codecs = (None, "gzip", "snappy", "lz4", "zstd")
+    assignors = ("range", "roundrobin", "cooperative-sticky", "the broker's uniform", "the broker's range")
 
     def __init__(self, bootstrap):
         self.common = {"bootstrap.servers": bootstrap, "log_level": 0}
@@ -107,11 +113,11 @@ class Confluent:
     # -- consuming
 
     def _consumer(self, group, **settings):
-        defaults = {"group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False, "session.timeout.ms": 6000, "heartbeat.interval.ms": 200}
+        defaults = {"group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False}
         return Consumer(self.common | defaults | settings)
 
-    def read(self, topic, partitions, count):
-        consumer = self._consumer("unused")
+    def read(self, topic, partitions, count, committed=False):
+        consumer = self._consumer("unused", **{"isolation.level": "read_committed" if committed else "read_uncommitted"})
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partitions)])
         try:
             return collect(lambda: [record_of(message) for message in consumer.consume(count, 0.2)], count)
@@ -132,11 +138,48 @@ class Confluent:
         finally:
             consumer.close()
 
-    def consumer(self, group, topic, instance=None):
+    def consumer(self, group, topic, instance=None, assignor="range"):
         static = {"group.instance.id": instance} if instance else {}
-        consumer = self._consumer(group, **static)
+        if assignor.startswith(BROKERS):
+            # The consumer protocol (KIP-848): sessions and heartbeats are the broker's to set.
+            balancing = {"group.protocol": "consumer", "group.remote.assignor": assignor.removeprefix(BROKERS)}
+        else:
+            balancing = {"partition.assignment.strategy": assignor, "session.timeout.ms": 30_000 if instance else 6000, "heartbeat.interval.ms": 200}
+        consumer = self._consumer(group, **static, **balancing)
         consumer.subscribe([topic])
         return Subscribed(consumer)
+
+    def transactor(self, identifier):
+        return Transactor(Producer(self.common | {"transactional.id": identifier, "linger.ms": 0}))
+
+
+class Transactor:
+    def __init__(self, producer):
+        self.producer = producer
+        producer.init_transactions(PATIENCE_S)
+
+    def begin(self):
+        self.producer.begin_transaction()
+
+    def send(self, topic, partition, value):
+        errors = []
+        self.producer.produce(topic, value, partition=partition, on_delivery=lambda error, _: error and errors.append(error))
+        self.producer.flush(PATIENCE_S)
+        if errors:
+            raise KafkaException(errors[0])
+
+    def send_offsets(self, consumer, _group, topic, offsets):
+        offsets = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        self.producer.send_offsets_to_transaction(offsets, consumer.consumer.consumer_group_metadata(), PATIENCE_S)
+
+    def commit(self):
+        self.producer.commit_transaction(PATIENCE_S)
+
+    def abort(self):
+        self.producer.abort_transaction(PATIENCE_S)
+
+    def close(self):
+        self.producer.flush(PATIENCE_S)
 
 
 def record_of(message):

@@ -2,16 +2,31 @@
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import CommitFailedError, RebalanceInProgressError
+from kafka.structs import OffsetAndMetadata
 
 from harness import eventually
 from scenarios import Record, collect
 
 
+ASSIGNORS = {
+    "range": RangePartitionAssignor,
+    "roundrobin": RoundRobinPartitionAssignor,
+    "sticky": StickyPartitionAssignor,
+    "cooperative-sticky": CooperativeStickyAssignor,
+}
+
+
 class KafkaPython:
     name = "kafka-python"
     sends_null_headers = False
+    fences_in_good_order = False  # with 3.0.12 the second producer takes itself for fenced, also with Apache Kafka
     codecs = (None, "gzip", "snappy", "lz4", "zstd")
+    assignors = tuple(ASSIGNORS)
 
     def __init__(self, bootstrap):
         self.bootstrap = bootstrap
@@ -95,8 +110,8 @@ class KafkaPython:
         defaults = {"auto_offset_reset": "earliest", "enable_auto_commit": False}
         return KafkaConsumer(*topics, bootstrap_servers=self.bootstrap, **(defaults | settings))
 
-    def read(self, topic, partitions, count):
-        consumer = self._consumer()
+    def read(self, topic, partitions, count, committed=False):
+        consumer = self._consumer(isolation_level="read_committed" if committed else "read_uncommitted")
         try:
             assigned = [TopicPartition(topic, p) for p in range(partitions)]
             consumer.assign(assigned)
@@ -121,13 +136,48 @@ class KafkaPython:
         finally:
             consumer.close()
 
-    def consumer(self, group, topic, instance=None):
+    def transactor(self, identifier):
+        return Transactor(KafkaProducer(bootstrap_servers=self.bootstrap, transactional_id=identifier))
+
+    def consumer(self, group, topic, instance=None, assignor="range"):
         static = {"group_instance_id": instance} if instance else {}
-        consumer = self._consumer(topic, group_id=group, session_timeout_ms=6000, heartbeat_interval_ms=200, **static)
+        consumer = self._consumer(
+            topic,
+            group_id=group,
+            partition_assignment_strategy=(ASSIGNORS[assignor],),
+            session_timeout_ms=30_000 if instance else 6000,
+            heartbeat_interval_ms=200,
+            **static,
+        )
         # 3.0.12 joins a second time if it did not know the topic's partitions at the first, and if a poll times out while it does so,
         # no later one ends the join: no heartbeats, no records. So it gets to know them first.
         assert consumer.partitions_for_topic(topic), f"{topic} is not known"
         return Subscribed(consumer)
+
+
+class Transactor:
+    def __init__(self, producer):
+        self.producer = producer
+        producer.init_transactions()
+
+    def begin(self):
+        self.producer.begin_transaction()
+
+    def send(self, topic, partition, value):
+        self.producer.send(topic, value, partition=partition).get(30)
+
+    def send_offsets(self, consumer, _group, topic, offsets):
+        offsets = {TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
+        self.producer.send_offsets_to_transaction(offsets, consumer.consumer.group_metadata())
+
+    def commit(self):
+        self.producer.commit_transaction()
+
+    def abort(self):
+        self.producer.abort_transaction()
+
+    def close(self):
+        self.producer.close(timeout=5)
 
 
 def flatten_configs(described, topic):

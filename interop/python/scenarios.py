@@ -1,10 +1,12 @@
 """What every client must be able to do, told in terms of an adapter for each.
 
-An adapter offers: name, codecs, sends_null_headers; create, grow, delete, topics, configs, set_config, delete_records, groups, group_offsets, delete_group;
-produce, read, offsets_for_time, bounds; and consumers with poll, assignment, commit, close.
+An adapter offers: name, codecs, assignors, sends_null_headers, fences_in_good_order; create, grow, delete, topics, configs, set_config, delete_records, groups, group_offsets,
+delete_group; produce, read, offsets_for_time, bounds; consumers with poll, assignment, commit, close; and transactors, which have a transactional id and
+fence others with the same one, with begin, send, send_offsets, commit, abort, close.
 """
 
 import collections
+import contextlib
 import itertools
 import random
 import threading
@@ -150,15 +152,15 @@ def all_of(client):
         equal(client.offsets_for_time(topic, 0, START_MS + 4500), 5)
         equal(client.bounds(topic, 0), (0, 20))
 
-    def group_of_two():
+    def group_of_two(assignor):
         topic = fresh_topic(client, "py-group", 4)
         group = new_name("py-group")
         send = lambda start: client.produce(topic, [Record(i % 4, 0, None, b"v", [], START_MS) for i in range(start, start + 200)], None, -1, False)
         send(0)
-        with Member(client, group, topic) as first:
+        with Member(client, group, topic, assignor=assignor) as first:
             wait_for_shares(4, first)
             wait_for_records(200, first)
-            with Member(client, group, topic) as second:
+            with Member(client, group, topic, assignor=assignor) as second:
                 wait_for_shares(4, first, second)
                 send(200)
                 wait_for_records(400, first, second)
@@ -180,12 +182,89 @@ def all_of(client):
             wait_for_records(1, member)
             equal(list(member.received), [(0, 10)])
 
-    def static_member():
-        topic = fresh_topic(client, "py-static", 2)
+    def static_member(assignor):
+        topic = fresh_topic(client, "py-static", 4)
         group = new_name("py-static")
-        for _ in range(2):
-            with Member(client, group, topic, instance="same") as member:
-                wait_for_shares(2, member)
+        with Member(client, group, topic, instance="staying", assignor=assignor) as first:
+            wait_for_shares(4, first)
+            with Member(client, group, topic, instance="moving", assignor=assignor) as second:
+                wait_for_shares(4, first, second)
+                before = second.owned
+            with Member(client, group, topic, instance="moving", assignor=assignor) as again:
+                wait_for_shares(4, first, again)
+                equal(again.owned, before, "owned after coming back")
+
+    def committed_and_aborted():
+        topic = fresh_topic(client, "py-tx", 2)
+        expected = []
+        with contextlib.closing(client.transactor(topic)) as transactor:
+            for round in range(9):  # the last one is committed: what is read does not end before it
+                transactor.begin()
+                for i in range(6):
+                    transactor.send(topic, i % 2, b"round %d %d" % (round, i))
+                    if round % 2 == 0:
+                        expected.append((i % 2, b"round %d %d" % (round, i)))
+                if round % 2 == 0:
+                    transactor.commit()
+                else:
+                    transactor.abort()
+        expected.sort(key=lambda sent: sent[0])
+        equal([(r.partition, r.value) for r in client.read(topic, 2, len(expected), committed=True)], expected)
+        client.read(topic, 2, 54)
+
+    def open_hides():
+        topic = fresh_topic(client, "py-tx-open", 1)
+        plain = lambda value: client.produce(topic, [Record(0, 0, None, value, [], START_MS)], None, -1, False)
+        committed = lambda count: [record.value for record in client.read(topic, 1, count, committed=True)]
+        with contextlib.closing(client.transactor(topic)) as transactor:
+            plain(b"before")
+            transactor.begin()
+            transactor.send(topic, 0, b"in it")
+            plain(b"beside")
+            equal(committed(1), [b"before"], "while it is open")
+            transactor.commit()
+            eventually(lambda: equal(committed(3), [b"before", b"in it", b"beside"], "after its end"), POLLS_TIMEOUT_S)
+
+    def fenced():
+        topic = fresh_topic(client, "py-tx-fence", 1)
+        first = client.transactor(topic)
+        first.begin()
+        first.send(topic, 0, b"first")
+        with contextlib.closing(client.transactor(topic)) as second:
+            second.begin()
+            second.send(topic, 0, b"second")
+            try:
+                first.send(topic, 0, b"late")
+                first.commit()
+            except Exception as error:
+                assert any(word in repr(error).lower() for word in ("fenced", "epoch")), repr(error)
+            else:
+                raise AssertionError("the first one committed")
+            second.commit()
+        equal([record.value for record in client.read(topic, 1, 1, committed=True)], [b"second"])
+        with contextlib.suppress(Exception):  # a fenced one has nothing left to say in good order
+            first.close()
+
+    def offsets_go_with_transactions():
+        source, target = fresh_topic(client, "py-tx-from", 2), fresh_topic(client, "py-tx-to", 2)
+        group = new_name("py-tx")
+        send = lambda start, end: client.produce(source, [Record(i % 2, 0, None, b"%d" % i, [], START_MS) for i in range(start, end)], None, -1, True)
+        send(0, 60)
+        with contextlib.closing(client.transactor(source)) as transactor:
+            # What an aborted transaction has read is read again, what a committed one has read is not.
+            for end, count in (("abort", 60), ("commit", 60), ("commit", 10)):
+                with contextlib.closing(client.consumer(group, source)) as consumer:
+                    records = collect(consumer.poll, count)
+                    transactor.begin()
+                    for record in records:
+                        transactor.send(target, record.partition, record.value)
+                    transactor.send_offsets(consumer, group, source, {p: max(r.offset for r in records if r.partition == p) + 1 for p in (0, 1)})
+                    getattr(transactor, end)()
+                if end == "commit" and count == 60:
+                    eventually(lambda: equal(client.group_offsets(group, source), {0: 30, 1: 30}))
+                    send(60, 70)
+        written = client.read(target, 2, 70, committed=True)
+        equal(sorted(int(record.value) for record in written), list(range(70)))
 
     def administer():
         topic = fresh_topic(client, "py-admin", 2, {"retention.ms": "123456"})
@@ -224,9 +303,16 @@ def all_of(client):
     yield "50 partitions", many_partitions
     yield "a record above max.message.bytes", too_large
     yield "offsets by time, beginning and end", offsets_by_time
-    yield "a group of two members, one joins and leaves", group_of_two
+    for assignor in client.assignors:
+        yield f"a group of two members, one joins and leaves: {assignor}", lambda assignor=assignor: group_of_two(assignor)
+        if assignor in ("range", "the broker's uniform"):
+            yield f"a static member comes back to what it had: {assignor}", lambda assignor=assignor: static_member(assignor)
     yield "a group goes on from what was committed", go_on_from_commit
-    yield "a static member", static_member
+    yield "transactions: committed and aborted ones", committed_and_aborted
+    yield "transactions: one that is open hides what follows it", open_hides
+    if client.fences_in_good_order:
+        yield "transactions: a second producer with the id fences the first", fenced
+    yield "transactions: offsets go with what was made of the records", offsets_go_with_transactions
     yield "topics are administered", administer
     yield "groups are administered", administer_groups
 
