@@ -1,9 +1,9 @@
-// kafkajs against the broker at BOOTSTRAP: every codec that it has, large records, groups, offsets, administration.
+// kafkajs against the broker at BOOTSTRAP: every codec that it has, large records, groups, offsets, transactions, administration.
 "use strict";
 
 process.env.KAFKAJS_NO_PARTITIONER_WARNING = "1";
 const assert = require("node:assert/strict");
-const { Kafka, CompressionTypes, CompressionCodecs, ConfigResourceTypes, logLevel } = require("kafkajs");
+const { Kafka, AssignerProtocol, CompressionTypes, CompressionCodecs, ConfigResourceTypes, logLevel } = require("kafkajs");
 CompressionCodecs[CompressionTypes.Snappy] = require("kafkajs-snappy");
 
 const kafka = new Kafka({ clientId: "interop", brokers: [process.env.BOOTSTRAP], logLevel: logLevel.NOTHING, retry: { initialRetryTime: 50 } });
@@ -56,8 +56,9 @@ async function member(groupId, name, options = {}) {
   return self;
 }
 
-async function read(name, count) {
-  const reader = await member(`read-${name}`, name);
+/** Reads what is committed, or all with readUncommitted, from the beginning, which must be so many records. */
+async function read(name, count, options = {}) {
+  const reader = await member(`read-${name}-${names++}`, name, options);
   try {
     await eventually(() => assert.equal(reader.records.length, count));
     return reader.records.sort((a, b) => a.partition - b.partition || a.offset - b.offset);
@@ -162,6 +163,139 @@ cases.set("kafkajs: a group goes on from what was committed, and seeks", async (
   second.consumer.seek({ topic: name, partition: 0, offset: "8" });
   await eventually(() => assert.deepEqual(second.records.slice(1).map((r) => r.value.toString()), ["8", "9", "10"]));
   await second.stop();
+});
+
+cases.set("kafkajs: members join and leave one by one", async () => {
+  const name = await topic("js-crowd", 6);
+  const group = `g-${name}`;
+  const crowd = [];
+  for (let i = 0; i < 3; i++) {
+    crowd.push(await member(group, name, { sessionTimeout: 6000 }));
+    await shares(6, ...crowd);
+  }
+  assert.deepEqual(crowd.map((m) => m.owned.length), [2, 2, 2]);
+  for (let left = 3; left > 1; left--) {
+    await crowd.shift().stop();
+    await shares(6, ...crowd);
+  }
+  await crowd[0].stop();
+});
+
+/** Gives each member as many partitions as it weighs, which it tells with its subscription; the leader's answer says what it saw. */
+const byWeight = (weight, seen) => ({ cluster }) => ({
+  name: "ByWeight",
+  version: 1,
+  protocol: ({ topics }) => ({
+    name: "ByWeight",
+    metadata: AssignerProtocol.MemberMetadata.encode({ version: 1, topics, userData: Buffer.from(`${weight}`) }),
+  }),
+  async assign({ members, topics }) {
+    const all = topics.flatMap((t) => cluster.findTopicPartitionMetadata(t).map(({ partitionId }) => [t, partitionId]));
+    const told = members.map(({ memberId, memberMetadata }) => ({
+      memberId,
+      weight: Number(AssignerProtocol.MemberMetadata.decode(memberMetadata).userData.toString()),
+    }));
+    seen.push(told.map((m) => m.weight).sort());
+    return told.map(({ memberId, weight }) => {
+      const assignment = {};
+      for (const [t, partition] of all.splice(0, weight)) (assignment[t] ??= []).push(partition);
+      return { memberId, memberAssignment: AssignerProtocol.MemberAssignment.encode({ version: 1, assignment, userData: Buffer.from("weighed") }) };
+    });
+  },
+});
+
+cases.set("kafkajs: an assigner of one's own sees the members' user data", async () => {
+  const name = await topic("js-weight", 4);
+  const seen = [];
+  const light = await member(`g-${name}`, name, { partitionAssigners: [byWeight(1, seen)] });
+  const heavy = await member(`g-${name}`, name, { partitionAssigners: [byWeight(3, seen)] });
+  await shares(4, light, heavy);
+  assert.deepEqual([light.owned.length, heavy.owned.length], [1, 3]);
+  assert.deepEqual(seen.at(-1), [1, 3]);
+  await heavy.stop();
+  await light.stop();
+});
+
+async function transactional(id) {
+  const producer = kafka.producer({ transactionalId: id, idempotent: true, maxInFlightRequests: 1 });
+  await producer.connect();
+  return producer;
+}
+
+cases.set("kafkajs: transactions: committed and aborted ones", async () => {
+  const name = await topic("js-tx", 2);
+  const producer = await transactional(name);
+  const expected = [];
+  for (let round = 0; round <= 8; round++) {
+    const transaction = await producer.transaction();
+    const messages = [...Array(6).keys()].map((i) => ({ partition: i % 2, value: `round ${round} ${i}` }));
+    await transaction.send({ topic: name, messages: messages.slice(0, 3) });
+    await transaction.send({ topic: name, messages: messages.slice(3) });
+    if (round % 2 === 0) {
+      await transaction.commit();
+      expected.push(...messages);
+    } else {
+      await transaction.abort();
+    }
+  }
+  await producer.disconnect();
+  const committed = await read(name, expected.length);
+  assert.deepEqual(committed.map((r) => r.value.toString()).sort(), expected.map((m) => m.value).sort());
+  await read(name, 54, { readUncommitted: true });
+});
+
+cases.set("kafkajs: transactions: a second producer with the id fences the first", async () => {
+  const name = await topic("js-tx-fence", 1);
+  const first = await transactional(name);
+  const open = await first.transaction();
+  await open.send({ topic: name, messages: [{ value: "first" }] });
+  const second = await transactional(name);
+  const transaction = await second.transaction();
+  await transaction.send({ topic: name, messages: [{ value: "second" }] });
+  const late = async () => {
+    await open.send({ topic: name, messages: [{ value: "late" }] });
+    await open.commit();
+  };
+  await assert.rejects(late(), (error) => /FENCED|EPOCH/.test(error.type ?? error.cause?.type));
+  await transaction.commit();
+  const records = await read(name, 1);
+  assert.equal(records[0].value.toString(), "second");
+  await first.disconnect();
+  await second.disconnect();
+});
+
+cases.set("kafkajs: transactions: offsets go with what was made of the records", async () => {
+  const [from, to] = [await topic("js-tx-from", 1), await topic("js-tx-to", 1)];
+  const group = `g-${from}`;
+  await send(from, [...Array(20).keys()].map((i) => ({ value: `${i}` })));
+  const producer = await transactional(from);
+  let rounds = 0;
+  const consumer = kafka.consumer({ groupId: group, sessionTimeout: 6000, heartbeatInterval: 200, maxWaitTimeInMs: 100 });
+  await consumer.connect();
+  await consumer.subscribe({ topic: from, fromBeginning: true });
+  await consumer.run({
+    autoCommit: false,
+    eachBatchAutoResolve: false,
+    eachBatch: async ({ batch, resolveOffset }) => {
+      const records = batch.messages.slice(0, 6);
+      const transaction = await producer.transaction();
+      await transaction.send({ topic: to, messages: records.map(({ value }) => ({ value })) });
+      const next = String(Number(records.at(-1).offset) + 1);
+      await transaction.sendOffsets({ consumerGroupId: group, topics: [{ topic: from, partitions: [{ partition: 0, offset: next }] }] });
+      if (rounds++ % 2 === 0) {
+        await transaction.abort();
+        consumer.seek({ topic: from, partition: 0, offset: records[0].offset });
+      } else {
+        await transaction.commit();
+        resolveOffset(records.at(-1).offset);
+      }
+    },
+  });
+  await eventually(async () => assert.equal((await admin.fetchOffsets({ groupId: group, topics: [from] }))[0].partitions[0].offset, "20"));
+  await consumer.disconnect();
+  await producer.disconnect();
+  const written = await read(to, 20);
+  assert.deepEqual(written.map((r) => Number(r.value.toString())), [...Array(20).keys()]);
 });
 
 cases.set("kafkajs: topics are administered", async () => {
