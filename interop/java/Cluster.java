@@ -1,3 +1,6 @@
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -54,6 +57,13 @@ final class Cluster implements AutoCloseable {
         Properties all = settings("auto.offset.reset", "earliest", "enable.auto.commit", "false");
         all.putAll(settings(settings));
         return new KafkaConsumer<>(all, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+    }
+
+    /** Ends the broker in good order and starts it again; returns when it serves. See interop/with-broker. */
+    void restartBroker() throws IOException {
+        Path control = Path.of(System.getenv("BROKER_CONTROL"));
+        Files.writeString(control.resolve("commands"), "restart\n");
+        Suite.equal(Files.readString(control.resolve("answers")), "done\n");
     }
 
     /** A name that nothing had before. */

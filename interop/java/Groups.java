@@ -35,9 +35,6 @@ final class Groups {
         for (Class<?> assignor : List.of(RangeAssignor.class, RoundRobinAssignor.class, StickyAssignor.class, CooperativeStickyAssignor.class)) {
             suite.add("group: " + assignor.getSimpleName() + ", members join and leave while records flow", () -> joinAndLeave(assignor));
         }
-        suite.add("group: round-robin and range over two topics differ as they should", this::assignorsDiffer);
-        suite.add("group: cooperative-sticky takes away only what moves", this::cooperativeMovesLittle);
-        suite.add("group: sticky keeps what it can", this::stickyKeeps);
         suite.add("group: a vanished member's partitions move after its session", this::vanished);
         suite.add("group: a member that does not poll loses its partitions", this::pollTooSeldom);
         suite.add("group: a static member comes back to the same partitions without a rebalance", this::staticMember);
@@ -123,48 +120,6 @@ final class Groups {
         Suite.eventually(() -> Suite.equal(cluster.admin.describeConsumerGroups(List.of(group)).all().get().get(group).groupState(), GroupState.EMPTY));
         var committed = cluster.admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
         partitions.forEach(partition -> Suite.equal(committed.get(partition).offset(), 2400L / PARTITIONS, "committed in " + partition));
-    }
-
-    private void assignorsDiffer() throws Exception {
-        String a = cluster.topic("g-differ", 3);
-        String b = cluster.topic("g-differ", 3);
-        for (Class<?> assignor : List.of(RangeAssignor.class, RoundRobinAssignor.class)) {
-            String group = cluster.name("g-differ");
-            try (Member first = new Member(consumer(group, assignor), a, b); Member second = new Member(consumer(group, assignor), a, b)) {
-                Suite.eventually(() -> Suite.equal(first.owned().size() + second.owned().size(), 6));
-                Suite.eventually(() -> Suite.equal(Math.max(first.owned().size(), second.owned().size()), assignor == RangeAssignor.class ? 4 : 3, assignor.getSimpleName()));
-            }
-        }
-    }
-
-    private void cooperativeMovesLittle() throws Exception {
-        String topic = cluster.topic("g-coop", PARTITIONS);
-        String group = cluster.name("g-coop");
-        try (Member first = new Member(consumer(group, CooperativeStickyAssignor.class), topic)) {
-            Set<TopicPartition> partitions = new HashSet<>(Cluster.partitions(topic, PARTITIONS));
-            waitForShares(partitions, first);
-            try (Member second = new Member(consumer(group, CooperativeStickyAssignor.class), topic)) {
-                waitForShares(partitions, first, second);
-                Suite.equal(first.revoked.size(), PARTITIONS / 2, "taken from the first");
-                Suite.equal(second.revoked.size(), 0, "taken from the second");
-            }
-        }
-    }
-
-    private void stickyKeeps() throws Exception {
-        String topic = cluster.topic("g-sticky", PARTITIONS);
-        String group = cluster.name("g-sticky");
-        Set<TopicPartition> partitions = new HashSet<>(Cluster.partitions(topic, PARTITIONS));
-        try (Member first = new Member(consumer(group, StickyAssignor.class), topic); Member second = new Member(consumer(group, StickyAssignor.class), topic)) {
-            waitForShares(partitions, first, second);
-            Set<String> ofFirst = first.owned();
-            Set<String> ofSecond = second.owned();
-            try (Member third = new Member(consumer(group, StickyAssignor.class), topic)) {
-                waitForShares(partitions, first, second, third);
-                Suite.holds(ofFirst.containsAll(first.owned()), "the first kept a part of its own");
-                Suite.holds(ofSecond.containsAll(second.owned()), "the second kept a part of its own");
-            }
-        }
     }
 
     private void vanished() throws Exception {

@@ -5,6 +5,7 @@ public final class Main {
         try (Cluster cluster = new Cluster(System.getenv("BOOTSTRAP"))) {
             new Producing(cluster).addTo(suite);
             new Consuming(cluster).addTo(suite);
+            new Lessons(cluster).addTo(suite);
             new Groups(cluster).addTo(suite);
             new ConsumerGroups(cluster).addTo(suite);
             new Transactions(cluster).addTo(suite);

@@ -33,6 +33,9 @@ final class Member implements ConsumerRebalanceListener, AutoCloseable {
     final AtomicInteger assignments = new AtomicInteger();
     /** All partitions that were ever taken away again. */
     final Set<TopicPartition> revoked = ConcurrentHashMap.newKeySet();
+    volatile boolean commits = true;
+    /** While it is there, what is to be revoked is not given away. */
+    volatile CountDownLatch holdsRevocation;
     volatile Throwable failure;
     volatile String memberId = "";
     volatile int generation;
@@ -86,6 +89,9 @@ final class Member implements ConsumerRebalanceListener, AutoCloseable {
     }
 
     private void commit() {
+        if (!commits) {
+            return;
+        }
         try {
             consumer.commitSync();
         } catch (RebalanceInProgressException | CommitFailedException e) {
@@ -95,6 +101,14 @@ final class Member implements ConsumerRebalanceListener, AutoCloseable {
 
     @Override
     public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+        CountDownLatch held = holdsRevocation;
+        if (held != null) {
+            try {
+                held.await();
+            } catch (InterruptedException e) {
+                throw new IllegalStateException(e);
+            }
+        }
         commit();
         owned.removeAll(partitions);
         revoked.addAll(partitions);
