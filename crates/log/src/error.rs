@@ -31,7 +31,8 @@ pub enum StorageError {
     Closed { partition: TopicPartition },
 }
 
-/// Why an append was refused. The log is as it was before.
+/// Why an append was refused. The log is as it was before; only where `flush.messages` has the append flushed, and the
+/// device fails to keep it, the batch may be in the log, whose directory is offline then.
 #[derive(Debug, Error)]
 pub enum AppendError {
     #[error("a record batch of {bytes} bytes exceeds max.message.bytes, {max_bytes}")]

@@ -71,6 +71,10 @@ impl Pending<'_> {
     }
 
     fn max_timestamp(&self) -> Timestamp {
+    fn records(&self) -> i64 {
+        self.last_offset() - self.first_offset() + 1
+    }
+
         self.headers.iter().map(|header| header.max_timestamp).max().unwrap_or(Timestamp::NONE)
     }
 
@@ -246,6 +250,12 @@ impl UnifiedLog {
         let segment = self.segment_for(producers, &params, pending.first_offset(), now)?;
         self.assign_epochs(pending)?;
         self.write(&segment, producers, pending, &changes, config, now)?;
+        if self.unflushed_records() + pending.records() >= config.flush_messages {
+            // What a full disk may refuse comes before there is anything that would have to be taken back.
+            self.leader_epochs()
+                .flush()
+                .map_err(|error| self.failed("writing the leader epoch checkpoint", error.into()))?;
+        }
         if self.unflushed_records() >= config.flush_messages {
             self.flush_locked(now)?;
         }

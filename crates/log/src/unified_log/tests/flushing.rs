@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_record::BatchOptions;
-use ottla_types::{Offset, Timestamp};
+use ottla_types::{LeaderEpoch, Offset, Timestamp};
 
 use crate::disk::sim::{Call, Loss};
 use crate::disk::{Disk, SimDisk};
 use crate::test_log::{START, TestLog, batch, small_config};
-use crate::{LogConfig, UnifiedLog};
+use crate::{AppendError, LogConfig, StorageError, UnifiedLog};
 
-fn log_on_sim() -> (SimDisk, TestLog) {
+pub(super) fn log_on_sim() -> (SimDisk, TestLog) {
     let disk = SimDisk::new(1);
     let dir = Path::new("/data/t-0");
     disk.create_dir_all(dir).unwrap();
@@ -80,6 +80,44 @@ fn the_recovery_point_stays_where_a_sync_failed() {
         log.log.flush(log.now).unwrap_err();
         assert_eq!(log.log.recovery_point(), Offset::ZERO, "{call:?}");
     }
+}
+
+#[test]
+fn an_append_that_is_to_be_flushed_is_taken_whole_or_not_at_all_by_a_full_disk() {
+    let disk = SimDisk::new(1);
+    let config = LogConfig { flush_messages: 1, ..small_config() };
+    let mut log = TestLog::on(Arc::new(disk.clone()), "/data/t-0".into(), config);
+    log.append(&["x"]);
+    // A new epoch has to be noted; there is room for the record, and no more.
+    log.epoch = LeaderEpoch(7);
+    let record = batch(&["y"], START, BatchOptions::default());
+    for room in 0..200 {
+        disk.set_capacity_bytes(Some(disk.used_bytes() + room));
+        let appended = log.append_batch(&record);
+        let end = if appended.is_ok() { 2 } else { 1 };
+        assert_eq!(
+            (log.log.log_end_offset(), log.log.high_watermark()),
+            (Offset(end), Offset(end)),
+            "{room}"
+        );
+        if appended.is_ok() {
+            assert_eq!(log.log.recovery_point(), Offset(2));
+            return;
+        }
+    }
+    panic!("there is never room enough");
+}
+
+#[test]
+fn a_directory_that_keeps_nothing_is_failed_by_the_append_that_was_to_be_flushed() {
+    let disk = SimDisk::new(1);
+    let config = LogConfig { flush_messages: 1, ..small_config() };
+    let log = TestLog::on(Arc::new(disk.clone()), "/data/t-0".into(), config);
+    log.append(&["x"]);
+    disk.fail_nth(Some(Call::Sync), 1);
+    let refused = log.append_batch(&batch(&["y"], START, BatchOptions::default())).unwrap_err();
+    assert!(matches!(refused, AppendError::Storage(StorageError::DirFailed { .. })), "{refused}");
+    assert!(log.context.failures.contains(Path::new("/data")));
 }
 
 #[test]
