@@ -1,7 +1,12 @@
-use ottla_record::BatchOptions;
-use ottla_types::Offset;
+use std::sync::Arc;
 
+use ottla_record::{AppendOrigin, BatchOptions};
+use ottla_types::{LeaderEpoch, Offset};
+
+use super::flushing::log_on_sim;
+use crate::disk::sim::{Call, Loss};
 use crate::test_log::{START, TestLog, batch, small_config};
+use crate::{AppendError, LeaderAppend, StorageError};
 
 #[test]
 fn a_log_is_the_same_after_it_was_closed_or_not() {
@@ -24,19 +29,24 @@ fn a_log_is_the_same_after_it_was_closed_or_not() {
 
 #[test]
 fn what_is_appended_while_a_log_closes_is_durable_with_the_rest() {
-    for round in 0..50 {
-        let log = TestLog::new(small_config());
-        std::thread::scope(|scope| {
-            let appending = scope.spawn(|| {
-                let record = batch(&["x"], START, BatchOptions::default());
-                while log.append_batch(&record).is_ok() {}
-            });
-            while log.log.log_end_offset() < Offset(round) {
-                std::thread::yield_now();
-            }
-            log.close();
-            appending.join().unwrap();
-        });
-        assert_eq!(log.log.recovery_point(), log.log.log_end_offset());
+    // Wherever in the flush that appends do not wait for.
+    for call in [Call::Sync, Call::SyncDir] {
+        let (disk, mut log) = log_on_sim();
+        log.append(&["before"]);
+        let (appending, now) = (Arc::clone(&log.log), log.now);
+        let append = move |value: &str| {
+            let record = batch(&[value], START, BatchOptions::default());
+            let append = LeaderAppend::new(LeaderEpoch(0), AppendOrigin::Client);
+            appending.append_as_leader(&record, &append, now)
+        };
+        let meanwhile = append.clone();
+        disk.before_next(call, move || assert!(meanwhile("meanwhile").is_ok()));
+        log.close();
+        assert_eq!(log.log.recovery_point(), Offset(2), "{call:?}");
+        let late = append("late").unwrap_err();
+        assert!(matches!(late, AppendError::Storage(StorageError::Closed { .. })), "{late}");
+        disk.crash(Loss::Everything);
+        log.reopen_with(Offset::ZERO, Offset(2), true);
+        assert_eq!(log.values(), ["before", "meanwhile"], "{call:?}");
     }
 }
