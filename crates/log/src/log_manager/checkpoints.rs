@@ -11,6 +11,7 @@ use tracing::warn;
 use super::LogManager;
 use super::dirs::LogDir;
 use crate::checkpoint::{CheckpointError, OffsetCheckpoint};
+use crate::recovery::OFFSET_MAX;
 use crate::unified_log::UnifiedLog;
 
 pub(super) type LogsOfDir = BTreeMap<TopicPartition, Arc<UnifiedLog>>;
@@ -93,8 +94,7 @@ fn write_high_watermarks(dir: &LogDir, logs: &LogsOfDir) -> Result<(), Checkpoin
     dir.high_watermarks.write(entries)
 }
 
-/// Offsets that some log might have; beyond there would soon be none to give to records.
-const OFFSETS: RangeInclusive<Offset> = Offset::ZERO..=Offset(i64::MAX / 2);
+const OFFSETS: RangeInclusive<Offset> = Offset::ZERO..=OFFSET_MAX;
 
 /// The entries of a checkpoint. One that makes no sense is passed over, and a file that makes none counts as empty, which is
 /// safe for each of them.

@@ -34,6 +34,10 @@ use crate::producer_state::ProducerStateManager;
 use crate::segment::{Segment, SegmentError};
 use crate::segments::Segments;
 
+/// No log gets there: an offset beyond comes from a file that was damaged, or is no log's, and soon there would be no
+/// next one to give to a record.
+pub(crate) const OFFSET_MAX: Offset = Offset(i64::MAX / 2);
+
 /// What to load, and what is known about it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoadParams<'a> {
@@ -107,21 +111,8 @@ enum Indexes {
 impl Loader<'_> {
     fn load_segments(&mut self, found: &FoundFiles) -> Result<(), SegmentError> {
         let mut segments = BTreeMap::new();
-        for (base_offset, FoundFile { len, modified }) in found.logs() {
-            let size = u32::try_from(len).ok().filter(|&size| size <= i32::MAX as u32).ok_or_else(|| {
-                let message = format!("the segment at {base_offset} has {len} bytes, more than any can have");
-                io::Error::new(io::ErrorKind::InvalidData, message)
-            })?;
-            let segment = Arc::new(Segment::existing(
-                self.params.dir,
-                base_offset,
-                FileState::Live,
-                size,
-                self.params.config,
-                self.now.wall,
-            ));
-            segment.note_last_modified(modified);
-            segments.insert(base_offset, segment);
+        for (base_offset, file) in found.logs() {
+            segments.insert(base_offset, self.segment(base_offset, file)?);
         }
         self.segments = segments.into_values().collect();
         // Before any of them is used: where segments are gone, an older snapshot is the state of nothing that is there.
@@ -147,6 +138,30 @@ impl Loader<'_> {
         Ok(())
     }
 
+    fn segment(&self, base_offset: Offset, file: FoundFile) -> io::Result<Arc<Segment>> {
+        let FoundFile { len, modified } = file;
+        let (dir, config) = (self.params.dir, self.params.config);
+        let segment =
+            |size| Segment::existing(dir, base_offset, FileState::Live, size, config, self.now.wall);
+        let no_segment = |what: String| {
+            let path = segment(0).path();
+            let message = format!(
+                "{} {what}: move it and its indexes away if it is not Kafka's, or restore it from a copy",
+                path.display()
+            );
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        };
+        if base_offset > OFFSET_MAX {
+            return Err(no_segment("begins at an offset that no log gets to".to_owned()));
+        }
+        let size = u32::try_from(len).ok().filter(|&size| size <= i32::MAX as u32);
+        let size =
+            size.ok_or_else(|| no_segment(format!("has {len} bytes, more than a segment can have")))?;
+        let segment = segment(size);
+        segment.note_last_modified(modified);
+        Ok(Arc::new(segment))
+    }
+
     fn look_at_indexes(&self, segment: &Segment, found: &FoundFiles) -> Result<Indexes, SegmentError> {
         let base_offset = segment.base_offset();
         if !found.has(base_offset, FileKind::OffsetIndex) {
@@ -170,13 +185,15 @@ impl Loader<'_> {
     fn find_log_end(&mut self) -> Result<Offset, SegmentError> {
         let mut log_end = None;
         if let Some(last) = self.segments.last().map(Arc::clone) {
+            let may_end_at = |end: Offset| (last.base_offset()..=OFFSET_MAX).contains(&end);
             log_end = Some(match last.read_next_offset() {
-                Err(SegmentError::Corrupt { .. }) => {
+                Ok(end) if may_end_at(end) => end,
+                Ok(_) | Err(SegmentError::Corrupt { .. }) => {
                     warn!(path = %last.path().display(), "the end of the log is damaged: it is recovered");
                     self.recover_segment(&last, true)?;
                     last.read_next_offset()?
                 }
-                found => found?,
+                Err(error) => return Err(error),
             });
         }
         let log_start_offset = self.params.log_start_offset;

@@ -12,7 +12,7 @@ use crate::index::TimestampOffset;
 use crate::names::FileState;
 use crate::producer_state::{BatchSource, ProducerBatch, ProducerStateManager};
 use crate::recovery::producer_state::take_snapshot;
-use crate::recovery::{rebuild_producer_state, split_overflowed, tolerate_full_disk};
+use crate::recovery::{OFFSET_MAX, rebuild_producer_state, split_overflowed, tolerate_full_disk};
 use crate::scan::{BatchScan, ScanError};
 use crate::segment::{Segment, SegmentError};
 
@@ -226,7 +226,8 @@ impl Loader<'_> {
 /// Whether a batch is whole and continues the segment; what it says of its producer, if it has one.
 fn check(batch: &ottla_record::Batch<'_>, next_offset: Offset) -> Result<Option<ProducerBatch>, String> {
     batch.check_crc().map_err(|error| error.to_string())?;
-    if batch.base_offset < next_offset || batch.last_offset() < batch.base_offset {
+    let offsets = batch.base_offset..=batch.last_offset();
+    if batch.base_offset < next_offset || offsets.is_empty() || batch.last_offset() >= OFFSET_MAX {
         return Err(format!(
             "offsets {} to {} where {next_offset} is the next one",
             batch.base_offset,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ottla_types::Timestamp;
 
+use super::OFFSET_MAX;
 use crate::log_config::LogConfig;
 use crate::names::FileState;
 use crate::partition_dir::PartitionDir;
@@ -24,7 +25,7 @@ pub(crate) fn split_overflowed(
     let mut batches = segment.batches(&*file, 0);
     loop {
         let batch = match batches.next() {
-            Ok(Some((_, batch))) if batch.check_crc().is_ok() => batch,
+            Ok(Some((_, batch))) if batch.check_crc().is_ok() && batch.last_offset() < OFFSET_MAX => batch,
             Err(ScanError::Io(error)) => return Err(error.into()),
             _ => break,
         };

@@ -20,6 +20,7 @@ use crate::offset_metadata::OffsetMetadata;
 use crate::producer_state::{
     BatchMetadata, BatchSource, ProducerBatch, ProducerStateError, ProducerStateManager, VerificationGuard,
 };
+use crate::recovery::OFFSET_MAX;
 use crate::segment::{AppendedBatch, RollParams, Segment};
 
 /// The format's own bound on what the records of a batch may expand to. They are read one after another, never held.
@@ -70,11 +71,11 @@ impl Pending<'_> {
         self.headers.last().map_or(Offset::UNKNOWN, BatchHeader::last_offset)
     }
 
-    fn max_timestamp(&self) -> Timestamp {
     fn records(&self) -> i64 {
         self.last_offset() - self.first_offset() + 1
     }
 
+    fn max_timestamp(&self) -> Timestamp {
         self.headers.iter().map(|header| header.max_timestamp).max().unwrap_or(Timestamp::NONE)
     }
 
@@ -249,13 +250,13 @@ impl UnifiedLog {
         };
         let segment = self.segment_for(producers, &params, pending.first_offset(), now)?;
         self.assign_epochs(pending)?;
-        self.write(&segment, producers, pending, &changes, config, now)?;
         if self.unflushed_records() + pending.records() >= config.flush_messages {
             // What a full disk may refuse comes before there is anything that would have to be taken back.
             self.leader_epochs()
                 .flush()
                 .map_err(|error| self.failed("writing the leader epoch checkpoint", error.into()))?;
         }
+        self.write(&segment, producers, pending, &changes, config, now)?;
         if self.unflushed_records() >= config.flush_messages {
             self.flush_locked(now)?;
         }
@@ -373,6 +374,12 @@ impl Numbered {
                 break;
             }
             batch.check_crc()?;
+            if !(batch.base_offset..OFFSET_MAX).contains(&batch.last_offset()) {
+                let (first, last) = (batch.base_offset, batch.last_offset());
+                return Err(AppendError::InvalidBatch(format!(
+                    "offsets {first} to {last} of a replicated batch"
+                )));
+            }
             if let Some(previous) = numbered.headers.last().map(BatchHeader::last_offset)
                 && batch.last_offset() <= previous
             {

@@ -131,6 +131,54 @@ fn use_all(log: &Arc<UnifiedLog>, test: &TestLog) {
     let _ = log.close(test.now);
 }
 
+#[test]
+fn a_segment_of_an_offset_that_no_log_gets_to_is_named() {
+    let (disk, test, _) = filled();
+    test.close();
+    for name in ["09223372036854775807.log", "05000000000000000000.log"] {
+        disk.open(&test.dir.join(name), Open::Create).unwrap();
+        for clean in [true, false] {
+            let params =
+                open_params(&test.context, &test.dir, &test.config, Offset::ZERO, Offset::ZERO, clean);
+            let refused = UnifiedLog::open(params, test.now).unwrap_err().to_string();
+            assert!(
+                refused.contains(&format!("{name} begins at an offset that no log gets to")),
+                "{refused}"
+            );
+        }
+        disk.remove_file(&test.dir.join(name)).unwrap();
+    }
+}
+
+#[test]
+fn a_batch_of_an_offset_that_no_log_gets_to_ends_the_log() {
+    for (clean, offset) in [(true, i64::MAX), (false, i64::MAX), (true, i64::MAX - 1), (false, i64::MAX / 2)]
+    {
+        let (disk, mut test, values) = filled();
+        test.append(&["last"]);
+        test.close();
+        let path = test.log.segments().last().unwrap().path();
+        let file = disk.open(&path, Open::ReadWrite).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_at(&mut bytes, 0).unwrap();
+        let mut batches = Batches::new(&bytes);
+        let mut last = 0;
+        loop {
+            let position = batches.position();
+            match batches.next() {
+                Some(_) => last = position,
+                None => break,
+            }
+        }
+        file.write_all_at(&[IoSlice::new(&offset.to_be_bytes())], last as u64).unwrap();
+        let recovery_point = if clean { test.log.log_end_offset() } else { Offset::ZERO };
+        test.reopen_with(Offset::ZERO, recovery_point, clean);
+        assert_eq!(read(&test.log), (values.clone(), true), "{clean} {offset}");
+        test.append(&["more"]);
+        assert!(test.log.log_end_offset() < Offset(100));
+    }
+}
+
 proptest! {
     #![proptest_config(cases(150))]
 
