@@ -67,8 +67,8 @@ impl OffsetIndex {
 
     /// As [`OffsetIndex::lookup`], going no further for it than `reach`.
     pub fn lookup_within(&self, offset: i64, reach: Reach) -> Result<OffsetPosition, IndexError> {
-        let holds = |entry| self.absolute(entry).offset <= offset;
-        let (_, found) = self.entries.partition_point_within(holds, reach)?;
+        let key = |entry| self.absolute(entry).offset;
+        let (_, found) = self.entries.partition_point_within(key, offset.saturating_add(1), reach)?;
         Ok(found.map_or(self.start(), |entry| self.absolute(entry)))
     }
 
@@ -79,9 +79,9 @@ impl OffsetIndex {
         size: u32,
         reach: Reach,
     ) -> Result<Option<OffsetPosition>, IndexError> {
-        let end = u64::from(from.position) + u64::from(size);
+        let end = i64::from(from.position) + i64::from(size);
         let (before, _) =
-            self.entries.partition_point_within(|entry| u64::from(entry.position) < end, reach)?;
+            self.entries.partition_point_within(|entry| i64::from(entry.position), end, reach)?;
         Ok(self.entries.entry(before)?.map(|entry| self.absolute(entry)))
     }
 
@@ -109,7 +109,7 @@ impl OffsetIndex {
 
     /// Removes all entries with an offset of `offset` or larger.
     pub fn truncate_to(&self, offset: i64) -> Result<(), IndexError> {
-        let (keep, _) = self.entries.partition_point(|entry| self.absolute(entry).offset < offset)?;
+        let (keep, _) = self.entries.partition_point(|entry| self.absolute(entry).offset, offset)?;
         self.entries.truncate(keep)
     }
 
@@ -187,7 +187,7 @@ impl OffsetIndex {
 
     fn absolute(&self, entry: Raw) -> OffsetPosition {
         OffsetPosition {
-            offset: self.base_offset() + i64::from(entry.relative_offset),
+            offset: self.base_offset().saturating_add(i64::from(entry.relative_offset)),
             position: entry.position,
         }
     }

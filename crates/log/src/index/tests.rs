@@ -4,7 +4,8 @@ use ottla_testkit::cases;
 use proptest::prelude::*;
 
 use super::*;
-use crate::disk::{Open, Reach, RealDisk};
+use crate::disk::sim::Call;
+use crate::disk::{Disk, Open, Reach, RealDisk, SimDisk};
 use crate::names::FileState;
 use crate::partition_dir::PartitionDir;
 
@@ -307,6 +308,49 @@ proptest! {
             prop_assert_eq!(offsets.len().unwrap() as usize, model.len());
             prop_assert_eq!(offsets.last_offset().unwrap(), model.last().map_or(BASE, |last| last.0));
         }
+    }
+}
+
+/// Writes an index of entries at these offsets, and looks for each of some offsets; the most reads that one took.
+fn most_reads(offsets: &[u32]) -> u64 {
+    let disk = SimDisk::new(1);
+    disk.create_dir_all("/t-0".as_ref()).unwrap();
+    let dir = PartitionDir::new(Arc::new(disk.clone()), std::path::Path::new("/t-0"));
+    let mut bytes = Vec::new();
+    for (n, offset) in offsets.iter().enumerate() {
+        bytes.extend_from_slice(&offset.to_be_bytes());
+        bytes.extend_from_slice(&(n as u32).to_be_bytes());
+    }
+    let file = disk.open(&dir.file(&format!("{BASE:020}.index")), Open::Create).unwrap();
+    file.write_all_at(&[std::io::IoSlice::new(&bytes)], 0).unwrap();
+    let index = OffsetIndex::new(dir, BASE, FileState::Live);
+    assert_eq!(index.len().unwrap() as usize, offsets.len());
+    let (mut most, last) = (0, *offsets.last().unwrap());
+    for n in 0..=1000_u64 {
+        let target = (u64::from(last) * n / 1000) as u32;
+        let before = disk.calls(Call::Read);
+        let found = index.lookup(BASE + i64::from(target)).unwrap();
+        most = most.max(disk.calls(Call::Read) - before);
+        let expected = offsets.partition_point(|&offset| offset <= target).checked_sub(1);
+        let expected = expected.map_or((BASE, 0), |n| (BASE + i64::from(offsets[n]), n as u32));
+        assert_eq!((found.offset, found.position), expected, "{target}");
+    }
+    most
+}
+
+#[test]
+fn a_search_on_disk_reads_little() {
+    let entries = || 0..100_000_u32;
+    // As evenly as producers are.
+    assert_eq!(most_reads(&entries().map(|n| n * 100 + n * 37 % 89).collect::<Vec<_>>()), 2);
+    // Ever faster, ever slower, with a gap: as often as halving alone would, or nearly.
+    let shapes: [fn(u32) -> u32; 3] = [
+        |n| 1 + n / 4 * (n / 10),
+        |n| 2_000_000_000 - (99_999 - n) * ((99_999 - n) / 10),
+        |n| if n < 70_000 { n + 1 } else { 1_000_000_000 + n },
+    ];
+    for shape in shapes {
+        assert!(most_reads(&entries().map(shape).collect::<Vec<_>>()) <= 11);
     }
 }
 

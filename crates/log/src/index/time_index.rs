@@ -62,7 +62,8 @@ impl TimeIndex {
 
     /// The last entry whose timestamp is not larger than `timestamp`; (-1, base offset) if there is none.
     pub fn lookup(&self, timestamp: i64) -> Result<TimestampOffset, IndexError> {
-        let (_, found) = self.entries.partition_point(|entry| entry.timestamp <= timestamp)?;
+        let (_, found) =
+            self.entries.partition_point(|entry| entry.timestamp, timestamp.saturating_add(1))?;
         Ok(found.map_or(self.start(), |entry| self.absolute(entry)))
     }
 
@@ -105,7 +106,7 @@ impl TimeIndex {
 
     /// Removes all entries with an offset of `offset` or larger.
     pub fn truncate_to(&self, offset: i64) -> Result<(), IndexError> {
-        let (keep, _) = self.entries.partition_point(|entry| self.absolute(entry).offset < offset)?;
+        let (keep, _) = self.entries.partition_point(|entry| self.absolute(entry).offset, offset)?;
         self.entries.truncate(keep)
     }
 
@@ -190,7 +191,7 @@ impl TimeIndex {
     fn absolute(&self, entry: Raw) -> TimestampOffset {
         TimestampOffset {
             timestamp: entry.timestamp,
-            offset: self.base_offset() + i64::from(entry.relative_offset),
+            offset: self.base_offset().saturating_add(i64::from(entry.relative_offset)),
         }
     }
 }

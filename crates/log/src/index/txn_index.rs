@@ -123,7 +123,7 @@ impl TxnIndex {
         if !self.is_present()? {
             return Ok(AbortedTxns::default());
         }
-        let (first, _) = self.entries.partition_point(|entry| entry.txn.last_offset < from)?;
+        let (first, _) = self.entries.partition_point(|entry| entry.txn.last_offset, from)?;
         let mut found = AbortedTxns::default();
         self.visit_from(first, |txn| {
             if txn.first_offset < to {
@@ -166,7 +166,7 @@ impl TxnIndex {
         if !self.is_present()? {
             return Ok(());
         }
-        let (keep, _) = self.entries.partition_point(|entry| entry.txn.last_offset < offset)?;
+        let (keep, _) = self.entries.partition_point(|entry| entry.txn.last_offset, offset)?;
         self.entries.truncate(keep)
     }
 
