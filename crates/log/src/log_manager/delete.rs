@@ -13,12 +13,17 @@ use crate::error::StorageError;
 use crate::names::{DirState, dir_name, marked_dir_name};
 use crate::unified_log::UnifiedLog;
 
+const RENAMING: &str = "making new names of partitions' directories durable";
+
 /// A directory whose partition was deleted.
 #[derive(Debug)]
 pub(super) struct DoomedDir {
     path: PathBuf,
     since: MonoMs,
 }
+
+/// Directories in which names have changed, and are not known to be on disk.
+type Renamed = BTreeSet<PathBuf>;
 
 impl LogManager {
     /// Deletes the log of a partition, and the one that it was moving to: the directory gets another name at once and is
@@ -30,42 +35,39 @@ impl LogManager {
         now: Now,
     ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
         let _changing = self.changing.lock();
-        let deleted = self.delete_unlocked(partition, unique, now)?;
-        if let Some(log) = &deleted {
-            self.checkpoint_dir(&log.log_dir());
-        }
-        Ok(deleted)
+        let mut renamed = Renamed::new();
+        let deleted = self.delete_unlocked(partition, unique, &mut renamed, now);
+        self.settle(&renamed)?;
+        deleted
     }
 
-    /// As [`LogManager::delete`] for each, with one checkpoint for all; returns what failed.
+    /// As [`LogManager::delete`] for each, with one sync and one checkpoint a directory for all; returns what failed.
     pub fn delete_all(
         &self,
         partitions: impl IntoIterator<Item = (TopicPartition, Uuid)>,
         now: Now,
     ) -> Vec<(TopicPartition, StorageError)> {
         let _changing = self.changing.lock();
-        let (mut dirs, mut failed) = (BTreeSet::new(), Vec::new());
+        let (mut renamed, mut failed) = (Renamed::new(), Vec::new());
         for (partition, unique) in partitions {
-            match self.delete_unlocked(&partition, unique, now) {
-                Ok(log) => dirs.extend(log.map(|log| log.log_dir())),
-                Err(error) => failed.push((partition, error)),
+            if let Err(error) = self.delete_unlocked(&partition, unique, &mut renamed, now) {
+                failed.push((partition, error));
             }
         }
-        dirs.iter().for_each(|dir| self.checkpoint_dir(dir));
+        // A directory that fails has been reported, and goes offline with all that it has.
+        let _ = self.settle(&renamed);
         failed
     }
 
-    /// Without a checkpoint of what is left.
     fn delete_unlocked(
         &self,
         partition: &TopicPartition,
         unique: Uuid,
+        renamed: &mut Renamed,
         now: Now,
     ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
-        if let Some(future) = self.retire(&self.future, partition, DirState::Delete, unique, now)? {
-            self.checkpoint_dir(&future.log_dir());
-        }
-        self.retire(&self.current, partition, DirState::Delete, unique, now)
+        self.retire(&self.future, partition, DirState::Delete, unique, renamed, now)?;
+        self.retire(&self.current, partition, DirState::Delete, unique, renamed, now)
     }
 
     /// Sets aside a log that the metadata does not know: it is out of use, and kept.
@@ -76,20 +78,32 @@ impl LogManager {
         now: Now,
     ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
         let _changing = self.changing.lock();
-        let stray = self.retire(&self.current, partition, DirState::Stray, unique, now)?;
-        if let Some(log) = &stray {
-            self.checkpoint_dir(&log.log_dir());
-        }
-        Ok(stray)
+        let mut renamed = Renamed::new();
+        let stray = self.retire(&self.current, partition, DirState::Stray, unique, &mut renamed, now);
+        self.settle(&renamed)?;
+        stray
     }
 
-    /// By who changes the logs, and takes a checkpoint of what is left.
+    /// Makes the new names durable, then writes checkpoints of what is left.
+    fn settle(&self, renamed: &Renamed) -> Result<(), StorageError> {
+        let mut settled = Ok(());
+        for dir in renamed {
+            match self.context.disk.sync_dir(dir) {
+                Ok(()) => self.checkpoint_dir(dir),
+                Err(error) => settled = Err(self.context.storage_error(dir, RENAMING, error)),
+            }
+        }
+        settled
+    }
+
+    /// By who changes the logs, and settles what was renamed.
     fn retire(
         &self,
         logs: &Logs,
         partition: &TopicPartition,
         state: DirState,
         unique: Uuid,
+        renamed: &mut Renamed,
         now: Now,
     ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
         let Some(log) = logs.write().remove(partition) else { return Ok(None) };
@@ -98,6 +112,7 @@ impl LogManager {
             self.cleaner.forget(&log.log_dir(), partition);
         }
         self.retire_log(&log, state, unique, now)?;
+        renamed.insert(log.log_dir());
         Ok(Some(log))
     }
 
@@ -134,9 +149,11 @@ impl LogManager {
         let _changing = self.changing.lock();
         let Some(future) = self.future_log(partition) else { return Ok(None) };
         self.cleaner.abort_and_pause(partition);
-        let replaced = self.replace_current(partition, &future, unique, now);
+        let mut renamed = Renamed::new();
+        let replaced = self.replace_current(partition, &future, unique, &mut renamed, now);
+        let settled = self.settle(&renamed);
         self.cleaner.resume(partition);
-        replaced.map(|()| Some(future))
+        replaced.and(settled).map(|()| Some(future))
     }
 
     fn replace_current(
@@ -144,18 +161,19 @@ impl LogManager {
         partition: &TopicPartition,
         future: &Arc<UnifiedLog>,
         unique: Uuid,
+        renamed: &mut Renamed,
         now: Now,
     ) -> Result<(), StorageError> {
         future.rename_dir(&dir_name(partition))?;
+        renamed.insert(future.log_dir());
         self.future.write().remove(partition);
         let old = self.current.write().insert(partition.clone(), Arc::clone(future));
         if let Some(old) = old {
             future.update_high_watermark(old.high_watermark());
             self.cleaner.move_dir(partition, &old.log_dir(), &future.log_dir());
             self.retire_log(&old, DirState::Delete, unique, now)?;
-            self.checkpoint_dir(&old.log_dir());
+            renamed.insert(old.log_dir());
         }
-        self.checkpoint_dir(&future.log_dir());
         Ok(())
     }
 

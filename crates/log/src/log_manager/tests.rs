@@ -5,7 +5,8 @@ use ottla_record::{AppendOrigin, BatchOptions};
 use ottla_types::{BrokerEpoch, LeaderEpoch, Now, Offset, TopicPartition, Uuid};
 
 use super::*;
-use crate::disk::RealDisk;
+use crate::disk::sim::{Call, Loss};
+use crate::disk::{Disk, RealDisk, SimDisk};
 use crate::names;
 use crate::test_log::{START, at_ms, batch, small_config};
 use crate::{FetchIsolation, LeaderAppend, LogConfig, OpenError};
@@ -209,6 +210,28 @@ fn many_logs_are_made_and_deleted_together() {
     };
     assert_eq!(text(0).lines().count() + text(1).lines().count(), 2 + 2 + 1, "{} {}", text(0), text(1));
     assert_eq!(broker.logs.deleted_waiting(), COUNT as usize - 1);
+}
+
+#[test]
+fn names_of_deleted_logs_are_synced_together() {
+    let syncs_of_deleting = |count: i32| {
+        let disk = SimDisk::new(1);
+        disk.create_dir_all("/one".as_ref()).unwrap();
+        disk.sync_dir("/".as_ref()).unwrap();
+        let logs = LogManager::new(config(&["/one".into()]), Arc::new(disk.clone()), at_ms(0));
+        logs.load(&configs, &LoadProgress::default(), at_ms(0)).unwrap();
+        (0..count).for_each(|n| drop(logs.get_or_create(&to_create(n), at_ms(0)).unwrap()));
+        let before = disk.calls(Call::SyncDir);
+        let failed = logs.delete_all((0..count).map(|n| (partition(n), unique(n as u8))), at_ms(0));
+        assert!(failed.is_empty(), "{failed:?}");
+        let syncs = disk.calls(Call::SyncDir) - before;
+        // They stay deleted without anything else being written.
+        disk.crash(Loss::Everything);
+        let names = disk.read_dir("/one".as_ref()).unwrap();
+        assert_eq!(names.iter().filter(|entry| entry.name.ends_with("-delete")).count(), count as usize);
+        syncs
+    };
+    assert_eq!(syncs_of_deleting(50), syncs_of_deleting(1));
 }
 
 #[test]

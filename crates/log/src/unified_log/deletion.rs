@@ -205,17 +205,14 @@ impl UnifiedLog {
         self.is_closed.store(true, Ordering::Release);
     }
 
-    /// Renames the partition's directory inside its log directory: for deletion, or when a future replica takes over.
+    /// Renames the partition's directory inside its log directory: for deletion, or when a future replica takes over. The
+    /// caller makes that durable, for many at once.
     pub fn rename_dir(&self, name: &str) -> Result<(), StorageError> {
         let _producers = self.writer.lock();
-        let (from, log_dir) = (self.dir(), self.log_dir());
-        let to = log_dir.join(name);
-        if *from == *to {
+        let to = self.log_dir().join(name);
+        if *self.dir() == *to {
             return Ok(());
         }
-        self.dir
-            .rename(&to)
-            .and_then(|()| self.context.disk.sync_dir(&log_dir))
-            .map_err(|error| self.failed("renaming a partition's directory", error))
+        self.dir.rename(&to).map_err(|error| self.failed("renaming a partition's directory", error))
     }
 }
