@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_record::{Batch, BatchHeader};
+use ottla_record::{Batch, BatchHeader, Batches};
 use ottla_types::{BrokerEpoch, NodeId, Offset};
 
 use crate::checkpoint::{OffsetCheckpoint, OffsetCheckpointKind};
@@ -13,7 +13,8 @@ use crate::leader_epoch_cache::LeaderEpochCache;
 use crate::meta_properties::MetaProperties;
 use crate::names::{self, FileKind, FileState, PartitionDirName, SegmentFile};
 use crate::partition_dir::PartitionDir;
-use crate::{clean_shutdown, partition_metadata, producer_snapshot};
+use crate::test_log::TestLog;
+use crate::{LogConfig, clean_shutdown, partition_metadata, producer_snapshot};
 
 fn testdata(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(path)
@@ -197,4 +198,40 @@ fn files_of_the_node() {
     clean_shutdown::write(&*disk, root.path(), mark.broker_epoch.unwrap()).unwrap();
     let read = |dir: &Path| std::fs::read(dir.join(names::CLEAN_SHUTDOWN)).unwrap();
     assert_eq!(read(root.path()), read(&node));
+}
+
+/// What old versions of Kafka wrote is neither converted nor refused.
+#[test]
+fn segments_of_old_formats_are_served_as_they_lie() {
+    let written = Path::new(env!("CARGO_MANIFEST_DIR")).join("../record/testdata");
+    let paths = std::fs::read_dir(written).unwrap().map(|entry| entry.unwrap().path());
+    let is_old = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        ["v0-", "v1-"].iter().any(|start| name.starts_with(start))
+    };
+    let old: Vec<PathBuf> = paths.filter(is_old).collect();
+    assert!(old.len() >= 10, "{old:?}");
+    for (path, clean) in old.iter().flat_map(|path| [(path, true), (path, false)]) {
+        let bytes = std::fs::read(path).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("t-0");
+        std::fs::create_dir(&dir).unwrap();
+        let segment = dir.join("00000000000000000000.log");
+        std::fs::write(&segment, &bytes).unwrap();
+        let mut log = TestLog::on(Arc::new(RealDisk::new(8)), dir, LogConfig::default());
+        log.reopen(clean);
+        let end = Batches::new(&bytes).last().unwrap().unwrap().next_offset();
+        assert_eq!(log.log.log_end_offset(), end, "{}", path.display());
+        let (mut served, mut offset) = (Vec::new(), Offset::ZERO);
+        while offset < end {
+            let part = log.read(offset.0, 1).unwrap().records.unwrap().read().unwrap();
+            offset = Batches::new(&part).last().unwrap().unwrap().next_offset();
+            served.extend_from_slice(&part);
+        }
+        assert_eq!(served, bytes, "{}", path.display());
+        log.append(&["new"]);
+        log.reopen(clean);
+        assert_eq!(log.log.log_end_offset(), end.next());
+        assert!(std::fs::read(&segment).unwrap().starts_with(&bytes));
+    }
 }
