@@ -14,16 +14,23 @@ use super::{
 /// (`FetchSessionCache`'s MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS).
 const EVICTION_MS: u64 = 120_000;
 
+/// What all sessions together may hold, some 150 MB: Kafka has no such bound. A client that finds no room is served
+/// without a session, and names all its partitions with each request.
+const PARTITIONS_MAX: usize = 500_000;
+
 /// The sessions of a broker, at most `max.incremental.fetch.session.cache.slots`.
 #[derive(Debug)]
 pub struct FetchSessions {
     slots_max: usize,
+    pub(super) partitions_max: usize,
     cache: Mutex<Cache>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Cache {
     sessions: HashMap<i32, Arc<Mutex<Session>>>,
+    /// Of all sessions.
+    partitions: usize,
     /// State of the generator of session ids, which must not be guessable from a count of earlier ones.
     id_state: u64,
 }
@@ -46,7 +53,8 @@ enum Kind {
 impl FetchSessions {
     /// `seed` decides the session ids.
     pub fn new(slots_max: usize, seed: u64) -> FetchSessions {
-        FetchSessions { slots_max, cache: Mutex::new(Cache { sessions: HashMap::new(), id_state: seed }) }
+        let cache = Cache { id_state: seed, ..Cache::default() };
+        FetchSessions { slots_max, partitions_max: PARTITIONS_MAX, cache: Mutex::new(cache) }
     }
 
     /// Sessions that are kept.
@@ -60,6 +68,9 @@ impl FetchSessions {
 
     /// Applies the session part of a request. Errors are the top-level ones of a fetch response:
     /// FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR.
+    ///
+    /// A session that grows beyond what there is room for ends: its client hears that it is not known, as after an
+    /// eviction, and begins anew.
     pub fn begin(&self, request: SessionRequest, now: MonoMs) -> Result<FetchContext, ErrorCode> {
         if matches!(request.session_epoch, INITIAL_EPOCH | FINAL_EPOCH) {
             return Ok(self.begin_full(request));
@@ -75,15 +86,22 @@ impl FetchSessions {
         if locked.uses_topic_ids != request.uses_topic_ids {
             return Err(ErrorCode::FetchSessionTopicIdError);
         }
+        cache.partitions -= locked.len();
         for partition in request.partitions {
             locked.put(partition);
         }
         for key in &request.forgotten {
             locked.forget(key);
         }
-        if locked.is_empty() {
-            cache.sessions.remove(&request.session_id);
-            return Ok(FetchContext { kind: Kind::Sessionless, partitions: Vec::new() });
+        cache.partitions += locked.len();
+        if locked.is_empty() || cache.partitions > self.partitions_max {
+            let is_empty = locked.is_empty();
+            drop(locked);
+            cache.remove(request.session_id);
+            return match is_empty {
+                true => Ok(FetchContext { kind: Kind::Sessionless, partitions: Vec::new() }),
+                false => Err(ErrorCode::FetchSessionIdNotFound),
+            };
         }
         locked.last_used = now;
         locked.epoch = if locked.epoch == i32::MAX { 1 } else { locked.epoch + 1 };
@@ -94,7 +112,7 @@ impl FetchSessions {
 
     fn begin_full(&self, request: SessionRequest) -> FetchContext {
         if request.session_id != NO_SESSION {
-            self.cache.lock().sessions.remove(&request.session_id);
+            self.cache.lock().remove(request.session_id);
         }
         let kind = match request.session_epoch {
             FINAL_EPOCH => Kind::Sessionless,
@@ -136,24 +154,44 @@ impl FetchSessions {
         if partitions.is_empty() {
             return NO_SESSION;
         }
-        let mut cache = self.cache.lock();
-        if cache.sessions.len() >= self.slots_max && !cache.evict_for(partitions.len(), is_follower, now) {
-            return NO_SESSION;
-        }
-        let id = cache.new_id();
-        let mut session = Session::new(id, is_follower, uses_topic_ids, now);
+        let mut session = Session::new(is_follower, uses_topic_ids, now);
         for partition in partitions {
             session.put(partition);
         }
         for (key, summary) in summaries {
             session.tell(key, summary);
         }
-        cache.sessions.insert(id, Arc::new(Mutex::new(session)));
-        id
+        let mut cache = self.cache.lock();
+        while !self.has_room(&cache, session.len()) {
+            if session.len() > self.partitions_max || !cache.evict_for(session.len(), is_follower, now) {
+                return NO_SESSION;
+            }
+        }
+        cache.insert(session)
+    }
+
+    fn has_room(&self, cache: &Cache, partitions: usize) -> bool {
+        cache.sessions.len() < self.slots_max && cache.partitions + partitions <= self.partitions_max
     }
 }
 
 impl Cache {
+    /// Returns the session's id.
+    fn insert(&mut self, mut session: Session) -> i32 {
+        let id = self.new_id();
+        session.id = id;
+        self.partitions += session.len();
+        self.sessions.insert(id, Arc::new(Mutex::new(session)));
+        id
+    }
+
+    /// Whether it was there.
+    fn remove(&mut self, id: i32) -> bool {
+        let Some(session) = self.sessions.remove(&id) else { return false };
+        self.partitions -= session.lock().len();
+        true
+    }
+
     /// Makes room if KIP-227's rules allow: a stale session goes first, then one that is worth less than the new
     /// one: a consumer's for a follower, or an older one with fewer partitions.
     fn evict_for(&mut self, partitions: usize, is_follower: bool, now: MonoMs) -> bool {
@@ -179,7 +217,7 @@ impl Cache {
                 .min_by_key(|session| (session.is_follower, session.len(), session.created))
                 .map(|session| session.id)
         });
-        victim.is_some_and(|id| self.sessions.remove(&id).is_some())
+        victim.is_some_and(|id| self.remove(id))
     }
 
     /// Positive and not in use.

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use ottla_types::{MonoMs, Offset};
 use ottla_wire::ErrorCode;
 
-use super::{FetchPartition, PartitionKey, PartitionSummary};
+use super::{FetchPartition, NO_SESSION, PartitionKey, PartitionSummary};
 
 /// What one session holds. Partitions that were answered with records go to the end, so that a response that is full
 /// before it reaches the last one starts there the next time.
@@ -30,9 +30,10 @@ struct CachedPartition {
 }
 
 impl Session {
-    pub fn new(id: i32, is_follower: bool, uses_topic_ids: bool, now: MonoMs) -> Session {
+    /// Not in the cache yet, which gives it its id.
+    pub fn new(is_follower: bool, uses_topic_ids: bool, now: MonoMs) -> Session {
         Session {
-            id,
+            id: NO_SESSION,
             epoch: 1,
             is_follower,
             uses_topic_ids,

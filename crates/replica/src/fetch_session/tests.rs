@@ -148,3 +148,34 @@ fn a_full_cache_takes_a_session_only_in_place_of_a_lesser_one() {
     let stale = MonoMs(evictable.0 + 121_000);
     assert_ne!(open(&sessions, &[(0, 0)], false, stale), NO_SESSION, "nobody used the follower's for long");
 }
+
+#[test]
+fn partitions_of_all_sessions_are_bounded() {
+    let mut sessions = FetchSessions::new(10, 1);
+    sessions.partitions_max = 5;
+    let open = |partitions: &[(i32, i64)], now| {
+        fetch(&sessions, request(0, 0, partitions), now, |_| answer(5, false))
+    };
+    let (small, _) = open(&[(0, 0), (1, 0)], START);
+    let (grows, _) = open(&[(0, 0), (1, 0)], START);
+    // Without room a client is served without a session.
+    assert_eq!(open(&[(0, 0), (1, 0)], START), (NO_SESSION, vec![0, 1]));
+    let (_, carried) = fetch(&sessions, request(grows, 1, &[(2, 0)]), START, |_| answer(5, false));
+    assert_eq!(carried, [2]);
+    let refused = sessions.begin(request(grows, 2, &[(3, 0)]), START).map(|_| ());
+    assert_eq!((refused, sessions.len()), (Err(ErrorCode::FetchSessionIdNotFound), 1));
+    // What it held is free again; so is what is forgotten.
+    let (other, _) = open(&[(0, 0), (1, 0), (2, 0)], START);
+    let mut fewer = request(small, 1, &[]);
+    fewer.forgotten = vec![key(0)];
+    sessions.begin(fewer, START).expect("a session");
+    assert_ne!(open(&[(7, 0)], START).0, NO_SESSION);
+    fetch(&sessions, request(other, FINAL_EPOCH, &[]), START, |_| answer(5, false));
+    assert_ne!(open(&[(7, 0), (8, 0), (9, 0)], START).0, NO_SESSION);
+    // Sessions that nobody uses make room, for what there can be room for.
+    let stale = MonoMs(START.0 + 121_000);
+    assert_eq!(open(&[(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0)], stale).0, NO_SESSION);
+    assert_eq!(sessions.len(), 3);
+    assert_ne!(open(&[(0, 0), (1, 0), (2, 0), (3, 0), (4, 0)], stale).0, NO_SESSION);
+    assert_eq!(sessions.len(), 1);
+}

@@ -26,16 +26,23 @@ pub struct SessionKey {
     pub member: MemberId,
 }
 
+/// What all sessions together may name; Kafka has no such bound. A member that finds no room is told that there are as
+/// many sessions as there may be.
+const PARTITIONS_MAX: usize = 500_000;
+
 /// The sessions of a broker, at most `group.share.max.share.sessions`.
 #[derive(Debug)]
 pub struct ShareSessions {
     sessions_max: usize,
+    partitions_max: usize,
     cache: Mutex<Cache>,
 }
 
 #[derive(Debug, Default)]
 struct Cache {
     sessions: HashMap<SessionKey, Session>,
+    /// Of all sessions.
+    partitions: usize,
     by_connection: HashMap<u64, BTreeSet<SessionKey>>,
     sessions_of_group: HashMap<Arc<str>, usize>,
 }
@@ -93,7 +100,7 @@ pub struct ShareSessionRequest {
 
 impl ShareSessions {
     pub fn new(sessions_max: usize) -> ShareSessions {
-        ShareSessions { sessions_max, cache: Mutex::default() }
+        ShareSessions { sessions_max, partitions_max: PARTITIONS_MAX, cache: Mutex::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -107,7 +114,7 @@ impl ShareSessions {
     /// Takes up a fetch. Errors are for the whole response: SHARE_SESSION_NOT_FOUND, INVALID_SHARE_SESSION_EPOCH,
     /// SHARE_SESSION_LIMIT_REACHED, INVALID_REQUEST.
     pub fn begin(&self, request: ShareSessionRequest) -> Result<ShareFetchContext, ErrorCode> {
-        let mut cache = self.cache.lock();
+        let cache = &mut *self.cache.lock();
         match request.epoch {
             FINAL_EPOCH => {
                 if !cache.sessions.contains_key(&request.key) {
@@ -129,6 +136,9 @@ impl ShareSessions {
                     had_error: HashSet::new(),
                 };
                 session.update(&request.partitions, &[]);
+                if cache.partitions + session.partitions.len() > self.partitions_max {
+                    return Err(ErrorCode::ShareSessionLimitReached);
+                }
                 let partitions = session.partitions.clone();
                 cache.insert(request.key.clone(), session);
                 let (key, kind) = (request.key, ContextKind::Initial);
@@ -139,7 +149,12 @@ impl ShareSessions {
                 if session.epoch != epoch {
                     return Err(ErrorCode::InvalidShareSessionEpoch);
                 }
+                let others = cache.partitions - session.partitions.len();
+                if others + session.len_with(&request.partitions) > self.partitions_max {
+                    return Err(ErrorCode::ShareSessionLimitReached);
+                }
                 session.update(&request.partitions, &request.forgotten);
+                cache.partitions = others + session.partitions.len();
                 session.epoch = next_epoch(epoch);
                 let partitions = session.partitions.clone();
                 let rotation = usize::try_from(epoch).unwrap_or(0) % partitions.len().max(1);
@@ -213,6 +228,12 @@ impl ShareSessions {
 }
 
 impl Session {
+    /// So many partitions at most, once these are added.
+    fn len_with(&self, added: &[SessionPartition]) -> usize {
+        let known: HashSet<&SessionPartition> = self.partitions.iter().collect();
+        self.partitions.len() + added.iter().filter(|partition| !known.contains(partition)).count()
+    }
+
     fn update(&mut self, added: &[SessionPartition], forgotten: &[SessionPartition]) {
         let known: HashSet<SessionPartition> = self.partitions.iter().copied().collect();
         let mut new = HashSet::new();
@@ -228,6 +249,7 @@ impl Session {
 
 impl Cache {
     fn insert(&mut self, key: SessionKey, session: Session) {
+        self.partitions += session.partitions.len();
         self.by_connection.entry(session.connection).or_default().insert(key.clone());
         *self.sessions_of_group.entry(Arc::clone(&key.group_id)).or_default() += 1;
         self.sessions.insert(key, session);
@@ -235,6 +257,7 @@ impl Cache {
 
     fn remove(&mut self, key: &SessionKey) -> Option<EndedSession> {
         let session = self.sessions.remove(key)?;
+        self.partitions -= session.partitions.len();
         if let Some(keys) = self.by_connection.get_mut(&session.connection) {
             keys.remove(key);
             if keys.is_empty() {
@@ -255,4 +278,37 @@ impl Cache {
 /// After the largest epoch comes 1: 0 begins a session.
 fn next_epoch(epoch: i32) -> i32 {
     epoch.checked_add(1).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(member: &str, epoch: i32, partitions: std::ops::Range<i32>) -> ShareSessionRequest {
+        ShareSessionRequest {
+            key: SessionKey { group_id: Arc::from("g"), member: Arc::from(member) },
+            epoch,
+            connection: 1,
+            partitions: partitions.map(|partition| (Uuid([7; 16]), partition)).collect(),
+            forgotten: Vec::new(),
+            has_acknowledgements: false,
+        }
+    }
+
+    #[test]
+    fn partitions_of_all_sessions_are_bounded() {
+        let sessions = ShareSessions { partitions_max: 5, ..ShareSessions::new(10) };
+        let begin = |request| sessions.begin(request).map(|context| context.partitions.len());
+        let full = Err(ErrorCode::ShareSessionLimitReached);
+        assert_eq!(begin(request("a", INITIAL_EPOCH, 0..3)), Ok(3));
+        assert_eq!(begin(request("b", INITIAL_EPOCH, 0..3)), full);
+        assert_eq!(begin(request("b", INITIAL_EPOCH, 0..2)), Ok(2));
+        assert_eq!(begin(request("a", 1, 2..4)), full);
+        // The session is as it was.
+        let fewer = ShareSessionRequest { forgotten: vec![(Uuid([7; 16]), 0)], ..request("a", 1, 0..3) };
+        assert_eq!(begin(fewer), Ok(2));
+        assert_eq!(begin(request("a", 2, 3..4)), Ok(3));
+        assert!(sessions.end(&request("b", 0, 0..0).key).is_some());
+        assert_eq!(begin(request("a", 3, 4..6)), Ok(5));
+    }
 }
