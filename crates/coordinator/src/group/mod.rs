@@ -6,6 +6,7 @@
 //! - All members of a stable generation have exactly what their leader assigned, and that is in the log.
 //! - Nothing of streams groups is ever written or taken back here.
 
+mod api;
 mod classic;
 mod config;
 pub mod consumer;

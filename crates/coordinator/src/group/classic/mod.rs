@@ -6,6 +6,7 @@
 //! - A generation's assignment is told to its members only when it is committed.
 //! - A coordinator that takes over continues with the last committed generation, its members and their sessions.
 
+mod api;
 mod group;
 mod heartbeat;
 mod join;

@@ -1,5 +1,6 @@
 //! Committed offsets of the groups of one shard, and those that wait for the end of a transaction.
 
+mod api;
 mod commit;
 mod delete;
 mod expiry;
