@@ -12,7 +12,7 @@ use ottla_wire::messages::create_topics_request::{CreateTopicsRequest, Topic};
 
 use crate::configs::{TOPIC, alter_well};
 use crate::harness::SteppedNode;
-use crate::log_settings::{log_of, produce, put, records};
+use crate::records::{log_of, produce, put, records};
 use crate::topics::{create, metadata};
 
 const TWO: &[(&str, &str)] = &[("log.dirs", "/data,/second"), ("log.initial.task.delay.ms", "0")];

@@ -17,7 +17,7 @@ use ottla_wire::messages::{
 
 use crate::configs::{BROKER, alter_well};
 use crate::harness::{DIR, SteppedNode};
-use crate::log_settings::put;
+use crate::records::put;
 use crate::topics::{create, metadata, new_topic};
 
 pub type Settings<'a> = &'a [(&'a str, &'a str)];

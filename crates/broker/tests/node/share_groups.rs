@@ -16,8 +16,8 @@ use ottla_wire::messages::{
 use crate::configs::{GROUP, alter_well};
 use crate::data_plane::find_coordinator;
 use crate::harness::{SteppedNode, connection};
-use crate::log_settings::put;
 use crate::node_settings::Settings;
+use crate::records::put;
 use crate::topics::create;
 
 pub const ACCEPT: i8 = 1;
