@@ -3,12 +3,14 @@
 //! What always holds: the same seed gives the same run, event for event. The node is the one that ships; the clients
 //! speak the protocol to it; what must hold is checked from what they are told and from the files themselves.
 
+pub mod cast;
 pub mod clients;
 pub mod event;
 pub mod log_files;
 pub mod network;
 pub mod node;
 pub mod properties;
+pub mod remembered;
 pub mod rng;
 pub mod simulation;
 

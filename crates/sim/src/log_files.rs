@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use ottla_log::disk::{Disk, Open, SimDisk};
 use ottla_log::log_manager::LogManager;
-use ottla_record::Batches;
+use ottla_record::{Batches, ControlRecordType};
 use ottla_types::TopicPartition;
 
 use crate::event::RecordId;
@@ -22,8 +22,19 @@ pub struct Stored {
     pub id: Option<RecordId>,
     /// Of the record's bytes.
     pub checksum: u64,
+    /// -1 for a producer that is not idempotent.
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    pub is_transactional: bool,
+    /// What a marker says: whether its producer's transaction is committed.
+    pub marker: Option<bool>,
+}
+
+impl Stored {
     /// By an idempotent producer.
-    pub is_idempotent: bool,
+    pub fn is_idempotent(&self) -> bool {
+        self.producer_id >= 0
+    }
 }
 
 /// One partition's log.
@@ -80,20 +91,32 @@ pub fn read_batches(bytes: &[u8], into: &mut Vec<Stored>) -> bool {
         if batch.check_crc().is_err() {
             return false;
         }
-        let is_idempotent = batch.header().producer_id.0 >= 0;
+        let header = *batch.header();
         let mut records =
             batch.records(DECOMPRESSED_BYTES_MAX).expect("a batch with a right checksum is read");
         while let Some(record) = records.next().expect("a batch with a right checksum is read") {
             into.push(Stored {
                 offset: record.offset.0,
                 timestamp: record.timestamp.0,
-                id: record.value.and_then(parse_value),
+                id: record.value.filter(|_| !header.is_control()).and_then(parse_value),
                 checksum: checksum(record.key, record.value),
-                is_idempotent,
+                producer_id: header.producer_id.0,
+                producer_epoch: header.producer_epoch.0,
+                is_transactional: header.is_transactional(),
+                marker: record.key.filter(|_| header.is_control()).and_then(outcome),
             });
         }
     }
     true
+}
+
+/// What a marker's key says.
+fn outcome(key: &[u8]) -> Option<bool> {
+    match ControlRecordType::parse(key).ok()? {
+        ControlRecordType::Commit => Some(true),
+        ControlRecordType::Abort => Some(false),
+        _ => None,
+    }
 }
 
 /// A record's value, filled up to `bytes`.

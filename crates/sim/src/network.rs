@@ -64,6 +64,8 @@ pub struct Link {
     sent: u64,
     /// Delays are at most this.
     latency_ms: u64,
+    /// Set when a connection ends that the client has not ended.
+    pub was_cut: bool,
     /// Why the node closed a connection, if it did.
     pub refusals: Vec<String>,
 }
@@ -145,6 +147,7 @@ impl Link {
     /// Ends the connection: what is under way, answers too, is lost. The client hears of it.
     pub fn cut(&mut self, node: Option<&SteppedNode>, now: MonoMs) {
         if self.open.is_some() {
+            self.was_cut = true;
             self.close(node);
             self.heard.push_back((now, Heard::Closed));
         }

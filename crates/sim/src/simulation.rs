@@ -7,16 +7,17 @@ use std::sync::Arc;
 use ottla_broker::lifecycle::LifecycleState;
 use ottla_log::disk::sim::{Call, Loss};
 use ottla_log::disk::{Disk, SimDisk};
-use ottla_record::Codec;
 use ottla_types::{MonoMs, Now, Timestamp};
 use ottla_wire::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 
-use crate::clients::{Admin, Client, Consumer, Member, Producer, ProducerSettings, Topics, World};
+use crate::cast;
+use crate::clients::{Client, Topics, World};
 use crate::event::{Ending, Event, TopicSeen};
 use crate::log_files::{self, LogFiles};
 use crate::network::Link;
 use crate::node::{DIR, SteppedNode};
 use crate::properties::{self, Promises, Property};
+use crate::remembered::Remembered;
 use crate::rng::Rng;
 
 /// Rounds with faults; a round is some milliseconds of virtual time.
@@ -24,6 +25,9 @@ const ROUNDS: u32 = 1_500;
 /// Rounds that the clients have to come to an end when nothing fails any more.
 const ROUNDS_TO_FINISH_MAX: u32 = 6_000;
 const LATENCY_MS: u64 = 15;
+/// `group.share.record.lock.duration.ms` and `group.share.delivery.count.limit`.
+const RECORD_LOCK_MS: i64 = 1_500;
+const DELIVERY_COUNT_LIMIT: i16 = 5;
 
 /// What came of a run that kept all its promises.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,14 +117,37 @@ impl Simulation {
             ("log.flush.offset.checkpoint.interval.ms", "2000"),
             ("log.flush.start.offset.checkpoint.interval.ms", "2000"),
             ("log.segment.delete.delay.ms", "1000"),
+            // What members and producers leave behind is found out within a run.
+            ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "300"),
+            ("group.consumer.min.heartbeat.interval.ms", "100"),
+            ("group.consumer.heartbeat.interval.ms", "250"),
+            ("group.consumer.min.session.timeout.ms", "1000"),
+            ("group.consumer.session.timeout.ms", "3000"),
+            ("group.consumer.assignment.interval.ms", "0"),
+            ("group.share.min.heartbeat.interval.ms", "100"),
+            ("group.share.heartbeat.interval.ms", "250"),
+            ("group.share.min.session.timeout.ms", "1000"),
+            ("group.share.session.timeout.ms", "3000"),
+            ("group.share.assignment.interval.ms", "0"),
+            ("group.share.min.record.lock.duration.ms", "1000"),
+            ("group.share.record.lock.duration.ms", "1500"),
+            ("group.share.delivery.count.limit", "5"),
         ];
         if flushes_always {
             settings.push(("log.flush.interval.messages", "1"));
         } else if rng.one_in(2) {
             settings.extend([("log.flush.interval.ms", "300"), ("log.flush.scheduler.interval.ms", "100")]);
         }
-        let actors = actors(&mut rng);
-        let promises = Promises { flushes_always };
+        let actor =
+            |(name, client)| Actor { link: Link::new(name, LATENCY_MS), client, paused_until: MonoMs(0) };
+        let cast = cast::draw(&mut rng);
+        let promises = Promises {
+            flushes_always,
+            share_reads_committed: cast.share_reads_committed,
+            record_lock_ms: RECORD_LOCK_MS,
+            delivery_count_limit: DELIVERY_COUNT_LIMIT,
+        };
+        let actors = cast.clients.into_iter().map(actor).collect();
         Simulation {
             seed,
             disk: Arc::new(SimDisk::new(rng.bits())),
@@ -151,16 +178,11 @@ impl Simulation {
         self.disk.heal();
         self.disk.set_capacity_bytes(None);
         self.actors.iter_mut().for_each(|actor| actor.client.finish());
-        let mut rounds = 0;
-        while !self.is_finished() {
-            self.round()?;
-            rounds += 1;
-            if rounds > ROUNDS_TO_FINISH_MAX {
-                let waiting = self.actors.iter().filter(|actor| !actor.client.is_finished(&self.topics));
-                let waiting: Vec<_> = waiting.map(|actor| actor.client.describe()).collect();
-                let what = format!("unfinished: {}", waiting.join("\n"));
-                return Err(self.failure("everybody comes to an end when faults stop", what));
-            }
+        self.run_to_the_end()?;
+        self.actors.iter_mut().for_each(|actor| actor.client.conclude());
+        self.run_to_the_end()?;
+        if let Some(Process::Up(node)) = &self.process {
+            self.events.push(Event::End { logs: log_files::read_all(&self.disk, node.node.logs()) });
         }
         // What all was done is what the files hold.
         self.end_process(Ending::Stopped)?;
@@ -170,9 +192,31 @@ impl Simulation {
         Ok(Report { seed: self.seed, trace: self.trace, counts: self.counts })
     }
 
-    fn is_finished(&self) -> bool {
-        matches!(self.process, Some(Process::Up(_)))
-            && self.actors.iter().all(|actor| actor.client.is_finished(&self.topics))
+    /// Goes on until everybody has come to an end, and what may take its time has happened.
+    fn run_to_the_end(&mut self) -> Result<(), Box<Failure>> {
+        for _ in 0..ROUNDS_TO_FINISH_MAX {
+            self.round()?;
+            if self.unfinished().is_empty() {
+                return Ok(());
+            }
+        }
+        let what = format!("unfinished: {}", self.unfinished().join("\n"));
+        Err(self.failure("everybody comes to an end when faults stop", what))
+    }
+
+    fn unfinished(&self) -> Vec<String> {
+        let mut unfinished = Vec::new();
+        if !matches!(self.process, Some(Process::Up(_))) {
+            unfinished.push("the node".to_owned());
+        }
+        let clients = self.actors.iter().filter(|actor| !actor.client.is_finished(&self.topics));
+        unfinished.extend(clients.map(|actor| actor.client.describe()));
+        let properties = self
+            .properties
+            .iter()
+            .filter_map(|property| property.unsettled().map(|what| format!("{}: {what}", property.name())));
+        unfinished.extend(properties);
+        unfinished
     }
 
     fn failure(&self, property: &str, what: String) -> Box<Failure> {
@@ -260,7 +304,11 @@ impl Simulation {
                 self.disk.heal();
                 if std::mem::take(&mut self.must_lose_power) {
                     self.disk.crash(Loss::Seeded);
-                    self.events.push(Event::Down { ending: Ending::PowerLost, logs: Vec::new() });
+                    self.events.push(Event::Down {
+                        ending: Ending::PowerLost,
+                        logs: Vec::new(),
+                        remembered: None,
+                    });
                 }
                 Process::Down { until: self.now.mono.plus_ms(100) }
             }
@@ -276,8 +324,9 @@ impl Simulation {
         properties::reads::check(node.node.logs(), &logs, &mut self.rng)
             .map_err(|what| self.failure("the indexes agree with the log", what))?;
         let topics = topics(node);
+        let remembered = Remembered::after_start(node);
         self.now = node.now();
-        self.events.push(Event::Up { after_ms, logs, topics });
+        self.events.push(Event::Up { after_ms, logs, topics, remembered });
         Ok(())
     }
 
@@ -285,6 +334,9 @@ impl Simulation {
         let Some(Process::Up(node)) = &self.process else { return };
         for actor in &mut self.actors {
             actor.link.collect(node, self.now.mono, &mut self.rng);
+            if std::mem::take(&mut actor.link.was_cut) {
+                self.events.push(Event::ConnectionLost { client: actor.link.name().to_owned() });
+            }
             let refusals = std::mem::take(&mut actor.link.refusals);
             let name = actor.link.name();
             // All that the node can do about a produce without acknowledgement is to hang up.
@@ -317,7 +369,9 @@ impl Simulation {
         for event in std::mem::take(&mut self.events) {
             self.trace = trace(self.trace, &event);
             self.print(&event);
-            self.count_work(&event);
+            if let Some((what, times)) = event.tally() {
+                self.count_many(what, times);
+            }
             for i in 0..self.properties.len() {
                 if let Err(what) = self.properties[i].on(&event) {
                     let name = self.properties[i].name();
@@ -334,28 +388,9 @@ impl Simulation {
         }
         let at = self.now.mono.since_ms(self.started);
         match event {
-            Event::Down { ending, logs } => eprintln!("{at}: {ending:?}: {}", ends(logs)),
+            Event::Down { ending, logs, .. } => eprintln!("{at}: {ending:?}: {}", ends(logs)),
             Event::Up { after_ms, logs, .. } => eprintln!("{at}: up after {after_ms}: {}", ends(logs)),
             other => eprintln!("{at}: {other:?}"),
-        }
-    }
-
-    fn count_work(&mut self, event: &Event) {
-        match event {
-            Event::Acknowledged { count, .. } => self.count_many("records acknowledged", *count),
-            Event::Fetched { records, .. } => self.count_many("records fetched", records.len() as u64),
-            Event::OffsetCommitted { .. } => self.count("offsets committed"),
-            Event::OffsetSeen { .. } => self.count("partitions taken over"),
-            Event::TopicCreated { .. } => self.count("topics created"),
-            Event::TopicDeleted { .. } => self.count("topics deleted"),
-            Event::RecordsDeleted { .. } => self.count("records deleted"),
-            Event::SequenceBroken { .. } => self.count("sequences broken"),
-            Event::OutOfRange { .. } => self.count("offsets out of range"),
-            Event::ConfigSet { .. } => self.count("settings changed"),
-            Event::Down { ending: Ending::Stopped, .. } => self.count("stops"),
-            Event::Down { ending: Ending::Killed, .. } => self.count("kills"),
-            Event::Down { ending: Ending::PowerLost, .. } => self.count("losses of power"),
-            _ => {}
         }
     }
 
@@ -402,7 +437,11 @@ impl Simulation {
             Some(Process::Up(node)) => Some(&**node),
             _ => None,
         };
-        self.actors[victim].link.cut(node, self.now.mono);
+        let link = &mut self.actors[victim].link;
+        link.cut(node, self.now.mono);
+        if std::mem::take(&mut link.was_cut) {
+            self.events.push(Event::ConnectionLost { client: link.name().to_owned() });
+        }
     }
 
     fn crash(&mut self) -> Result<(), Box<Failure>> {
@@ -427,6 +466,7 @@ impl Simulation {
     }
 
     fn end_process(&mut self, ending: Ending) -> Result<(), Box<Failure>> {
+        let was_up = matches!(self.process, Some(Process::Up(_)));
         let mut node = match self.process.take() {
             Some(Process::Up(node) | Process::Starting { node, .. }) => node,
             other => {
@@ -439,11 +479,13 @@ impl Simulation {
         for actor in &mut self.actors {
             actor.link.cut(Some(&node), self.now.mono);
         }
+        // What it says once it can't flush need not be so.
+        let remembered = if was_up && !self.must_lose_power { Remembered::of(&mut node) } else { None };
         if ending == Ending::Stopped {
             self.stop(&mut node)?;
         }
         let logs = log_files::read_all(&self.disk, node.node.logs());
-        self.events.push(Event::Down { ending, logs });
+        self.events.push(Event::Down { ending, logs, remembered });
         match ending {
             Ending::Stopped => {
                 node.close().map_err(|died| self.failure("a stop is clean", died.0))?;
@@ -472,36 +514,6 @@ impl Simulation {
         }
         Err(self.failure("a node stops within seconds", "it did not".to_owned()))
     }
-}
-
-fn actors(rng: &mut Rng) -> Vec<Actor> {
-    let mut actors: Vec<(String, Box<dyn Client>)> = Vec::new();
-    let lasting = [("t0", 3), ("t1", 1)];
-    actors.push(("administrator".to_owned(), Box::new(Admin::new(&lasting))));
-    for id in 0..5 {
-        let is_idempotent = id < 3;
-        let acks = if is_idempotent { -1 } else { rng.pick(&[0, 1, -1]) };
-        let settings = ProducerSettings {
-            id,
-            acks,
-            is_idempotent,
-            in_flight_max: if is_idempotent { rng.between(1, 5) as usize } else { 1 },
-            codec: rng.pick(&[Codec::None, Codec::None, Codec::Lz4, Codec::Gzip, Codec::Snappy, Codec::Zstd]),
-            version: rng.pick(&[9, 11, 12, 13]),
-        };
-        let name = format!("producer {id} with acks {acks}");
-        actors.push((name, Box::new(Producer::new(settings))));
-    }
-    for id in 0..2 {
-        let consumer = Consumer::new(id, rng.pick(&[11, 12, 13, 17]), id as i8);
-        actors.push((format!("consumer {id}"), Box::new(consumer)));
-    }
-    for id in 0..3 {
-        let name = format!("member {id}");
-        actors.push((name.clone(), Box::new(Member::new("group", &name))));
-    }
-    let actor = |(name, client)| Actor { link: Link::new(name, LATENCY_MS), client, paused_until: MonoMs(0) };
-    actors.into_iter().map(actor).collect()
 }
 
 fn topics(node: &mut SteppedNode) -> Vec<TopicSeen> {

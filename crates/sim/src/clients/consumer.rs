@@ -1,4 +1,5 @@
-//! A consumer without a group: reads all partitions from their beginning, within a fetch session.
+//! A consumer without a group: reads all partitions from their beginning, within a fetch session; all records, or only
+//! those of transactions that were committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +14,13 @@ use ottla_wire::messages::{list_offsets_request, list_offsets_response};
 
 use super::{Client, Topics, World, is_retriable};
 use crate::event::{Event, Seen};
-use crate::log_files::read_batches;
+use crate::log_files::{Stored, read_batches};
 use crate::network::{Heard, Link, Ticket, decode};
 
 const LIST_VERSION: i16 = 10;
 const TOPIC_IDS_SINCE: i16 = 13;
 const RETRY_MS: i64 = 50;
+const READ_COMMITTED: i8 = 1;
 
 /// What it waits for.
 #[derive(Debug)]
@@ -133,20 +135,25 @@ impl Consumer {
         if let Some(bytes) = data.records.bytes() {
             read_batches(bytes, &mut stored);
         }
-        let records: Vec<_> = stored
+        let next = stored.last().map_or(asked, |last| asked.max(last.offset + 1));
+        let read_committed = self.isolation_level == READ_COMMITTED;
+        if read_committed {
+            leave_out_aborted(&mut stored, data.aborted_transactions.as_deref().unwrap_or_default());
+        }
+        let records = stored
             .iter()
             .filter(|record| record.offset >= asked)
             .filter_map(|record| Some(Seen { offset: record.offset, id: record.id? }))
             .collect();
-        if let Some(last) = records.last() {
-            self.positions.insert(partition.clone(), last.offset + 1);
-        }
+        self.positions.insert(partition.clone(), next);
         self.high_watermarks.insert(partition.clone(), data.high_watermark);
         world.events.push(Event::Fetched {
             partition,
             asked,
+            next,
             high_watermark: data.high_watermark,
             last_stable_offset: data.last_stable_offset,
+            read_committed,
             records,
         });
     }
@@ -222,6 +229,26 @@ impl Consumer {
             ..FetchRequest::default()
         }
     }
+}
+
+/// As a client does it: an aborted transaction lasts from its first offset to its marker.
+fn leave_out_aborted(stored: &mut Vec<Stored>, aborted: &[fetch_response::AbortedTransaction]) {
+    let mut to_begin: Vec<(i64, i64)> =
+        aborted.iter().map(|aborted| (aborted.first_offset, aborted.producer_id)).collect();
+    let mut under_way: BTreeSet<i64> = BTreeSet::new();
+    stored.retain(|record| {
+        to_begin.retain(|(first, producer_id)| {
+            let begins = *first <= record.offset;
+            if begins {
+                under_way.insert(*producer_id);
+            }
+            !begins
+        });
+        if record.marker == Some(false) {
+            under_way.remove(&record.producer_id);
+        }
+        !(record.is_transactional && record.marker.is_none() && under_way.contains(&record.producer_id))
+    });
 }
 
 impl Client for Consumer {

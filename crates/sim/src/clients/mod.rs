@@ -5,8 +5,13 @@
 
 mod admin;
 mod consumer;
+mod consumer_member;
+mod janitor;
 mod member;
+mod offset_reader;
 mod producer;
+mod share_member;
+mod transactional;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -16,8 +21,13 @@ use ottla_wire::ErrorCode;
 
 pub use admin::Admin;
 pub use consumer::Consumer;
+pub use consumer_member::ConsumerMember;
+pub use janitor::Janitor;
 pub use member::Member;
+pub use offset_reader::OffsetReader;
 pub use producer::{Producer, ProducerSettings};
+pub use share_member::ShareMember;
+pub use transactional::{Transactional, TransactionalSettings};
 
 use crate::event::Event;
 use crate::network::Link;
@@ -73,6 +83,12 @@ impl Topics {
     pub fn id(&self, name: &str) -> Uuid {
         self.lasting.get(name).map_or(Uuid::ZERO, |(id, _)| *id)
     }
+
+    /// The partition that an assignment names; none of a topic that does not last.
+    pub fn partition(&self, topic_id: Uuid, partition: i32) -> Option<TopicPartition> {
+        let (name, _) = self.lasting.iter().find(|(_, (id, _))| *id == topic_id)?;
+        Some(TopicPartition::new(name.clone(), partition))
+    }
 }
 
 /// A client.
@@ -82,6 +98,9 @@ pub trait Client: Debug {
 
     /// From now on it only ends what it has begun.
     fn finish(&mut self) {}
+
+    /// Nobody writes any more: what is there is to be read to its end.
+    fn conclude(&mut self) {}
 
     /// Whether nothing that it began is left.
     fn is_finished(&self, topics: &Topics) -> bool;

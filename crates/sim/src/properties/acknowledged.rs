@@ -69,7 +69,7 @@ impl Property for Acknowledged {
                     of_partition.insert(id, base_offset.map(|base| base + i as i64));
                 }
             }
-            Event::Down { ending, logs } => {
+            Event::Down { ending, logs, .. } => {
                 self.lost_power |= *ending == Ending::PowerLost;
                 // What a process says that did not get to serve adds nothing.
                 for log in logs {

@@ -25,7 +25,7 @@ impl Property for Duplicates {
             Event::Up { logs, .. } | Event::Down { logs, .. } => {
                 for log in logs {
                     let mut seen = BTreeSet::new();
-                    for record in log.records.iter().filter(|record| record.is_idempotent) {
+                    for record in log.records.iter().filter(|record| record.is_idempotent()) {
                         let Some(id) = record.id else { continue };
                         if !seen.insert(id) {
                             return Err(format!("{}: {id:?} is there twice", log.partition));

@@ -22,7 +22,7 @@ impl Property for Order {
                     return Err(format!("{}: {:?} before {:?}", log.partition, pair[0], pair[1]));
                 }
             }
-            for record in log.records.iter().filter(|record| record.is_idempotent) {
+            for record in log.records.iter().filter(|record| record.is_idempotent()) {
                 let Some(id) = record.id else { continue };
                 let before = last.insert(id.producer, id.number);
                 if let Some(before) = before.filter(|before| *before >= id.number) {

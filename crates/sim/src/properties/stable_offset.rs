@@ -1,0 +1,69 @@
+//! The last stable offset never passes an open transaction: of all that a reader is told is stable, the markers lie below
+//! the high watermark that it is told with it. And read_committed gets nothing above it.
+
+use std::collections::BTreeMap;
+
+use ottla_types::TopicPartition;
+
+use super::Property;
+use super::spans::spans;
+use crate::event::Event;
+use crate::log_files::LogFiles;
+
+/// A last stable offset, and the high watermark that was told with it.
+type Told = (i64, i64);
+
+#[derive(Debug, Default)]
+pub(super) struct StableOffset {
+    /// Since the files were looked at last.
+    told: BTreeMap<TopicPartition, Vec<Told>>,
+}
+
+impl StableOffset {
+    fn check(&mut self, log: &LogFiles) -> Result<(), String> {
+        let Some(told) = self.told.remove(&log.partition) else { return Ok(()) };
+        for span in spans(log) {
+            for (stable, high_watermark) in &told {
+                let is_decided = span.marker.is_some_and(|(at, _)| at < *high_watermark);
+                if span.first < *stable && !is_decided {
+                    return Err(format!(
+                        "{}: stable up to {stable}, high watermark {high_watermark}, open: {span:?}",
+                        log.partition
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Property for StableOffset {
+    fn name(&self) -> &'static str {
+        "the last stable offset never passes an open transaction"
+    }
+
+    fn on(&mut self, event: &Event) -> Result<(), String> {
+        match event {
+            Event::Fetched {
+                partition, high_watermark, last_stable_offset, read_committed, records, ..
+            } => {
+                let told = self.told.entry(partition.clone()).or_default();
+                let new = (*last_stable_offset, *high_watermark);
+                if told.last() != Some(&new) {
+                    told.push(new);
+                }
+                let above = records.iter().find(|record| record.offset >= *last_stable_offset);
+                if let Some(above) = above.filter(|_| *read_committed) {
+                    return Err(format!("{partition}: {above:?} is above {last_stable_offset}"));
+                }
+                Ok(())
+            }
+            Event::Down { logs, .. } | Event::End { logs } => {
+                logs.iter().try_for_each(|log| self.check(log))?;
+                self.told.clear();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
