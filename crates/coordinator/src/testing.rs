@@ -1,5 +1,7 @@
 //! An internal topic in memory, which fails and commits as the test says.
 
+mod history;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use crate::runtime::{
     BATCH_HEADER_BYTES, EncodedRecord, Executor, LogChunk, PartitionReader, PartitionWriter, Responder,
     StoredBatch, StoredContent, StoredRecord, TransactionMarker, WriteBatch,
 };
+
+pub(crate) use history::Choices;
 
 /// The logs of all partitions.
 #[derive(Default)]

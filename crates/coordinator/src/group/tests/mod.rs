@@ -3,6 +3,7 @@
 mod adopted;
 mod consumer;
 mod expiry;
+mod histories;
 mod join;
 mod leave;
 mod listing;
@@ -261,7 +262,12 @@ impl Rig {
 
     /// A coordinator that takes over with what lies in the log before `end`.
     fn taken_over_at(&self, end: Offset) -> Rig {
-        let rig = Rig::loading(self.config.clone(), self.logs.log(0).truncated(end));
+        self.taken_over_with(self.logs.log(0).truncated(end))
+    }
+
+    /// A coordinator that takes over and finds this log.
+    fn taken_over_with(&self, log: MemoryLog) -> Rig {
+        let rig = Rig::loading(self.config.clone(), log);
         rig.now_ms.set(self.now_ms.get());
         rig.last_id.set(self.last_id.get() + 1_000_000);
         rig.publish(Arc::clone(&self.image.borrow()), &Changes::default());

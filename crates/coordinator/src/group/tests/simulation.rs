@@ -13,22 +13,7 @@ use proptest::prelude::*;
 
 use super::offsets::{commit_request, send_commit, send_fetch};
 use super::*;
-
-/// A reproducible stream of choices (xorshift64*).
-pub(super) struct Choices(pub(super) u64);
-
-impl Choices {
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
-    }
-
-    pub(super) fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
+use crate::testing::Choices;
 
 #[derive(Default)]
 struct Client {
@@ -67,7 +52,7 @@ impl World {
             ..Client::default()
         };
         World {
-            choices: Choices(seed | 1),
+            choices: Choices::new(seed),
             rig,
             clients: (0..4).map(client).collect(),
             abandoned: Vec::new(),
@@ -100,12 +85,8 @@ impl World {
         self.check_state();
     }
 
-    /// The log replays to what the coordinator has.
     fn check_state(&self) {
-        let log = self.rig.logs.log(0);
-        let (written, committed) = self.rig.states();
-        assert_eq!(written, Rig::with_log(config(), log.truncated(log.end())).states().0);
-        assert_eq!(committed, Rig::with_log(config(), log.truncated(log.high_watermark)).states().0);
+        self.rig.check_replay();
     }
 
     /// Lets the client do what comes next in its life.
@@ -233,26 +214,11 @@ impl World {
     }
 
     fn advance_high_watermark(&mut self) {
-        let log = self.rig.logs.log(0);
-        let behind = self.choices.below(3);
-        if let Some(batch) = log.batches.iter().rev().nth(behind) {
-            self.rig.logs.commit_to(0, batch.last_offset.next());
-            self.rig.coordinator.high_watermark_updated(0, self.rig.logs.log(0).high_watermark);
-        }
+        self.rig.commit_some(&mut self.choices);
     }
 
-    /// Another coordinator goes on, with some of what was not committed.
     fn fail_over(&mut self) {
-        let log = self.rig.logs.log(0);
-        let ends: Vec<Offset> = std::iter::once(log.high_watermark)
-            .chain(log.batches.iter().map(|batch| batch.last_offset.next()))
-            .filter(|end| *end >= log.high_watermark)
-            .collect();
-        let end = ends[self.choices.below(ends.len())];
-        self.rig.coordinator.on_resign(0, None);
-        let next = self.rig.taken_over_at(end);
-        next.hold_commits();
-        self.rig = next;
+        self.rig = self.rig.failed_over(&mut self.choices);
         self.committed_generation = -1;
     }
 

@@ -9,22 +9,7 @@ use ottla_types::Offset;
 use proptest::prelude::*;
 
 use super::*;
-
-/// A reproducible stream of choices (xorshift64*).
-struct Choices(u64);
-
-impl Choices {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
+use crate::testing::Choices;
 
 const PARTITIONS: usize = 3;
 const IDS: [&str; 2] = ["a", "b"];
@@ -147,7 +132,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
-        let mut choices = Choices(seed | 1);
+        let mut choices = Choices::new(seed);
         let level = [0, 1, 2, 2][choices.below(4)];
         let rig = Rig::at_level(level);
         rig.hold_commits();
@@ -196,24 +181,20 @@ impl World {
         // Nothing is committed for it, so it does nothing of itself.
         assert_eq!(written, replayed(MemoryLog { high_watermark: Offset(0), ..log.truncated(log.end()) }));
         let safe = log.truncated(log.high_watermark);
+        let compacted = safe.compacted(self.serials.is_multiple_of(2));
         assert_eq!(committed, replayed(MemoryLog { high_watermark: Offset(0), ..safe }));
+        assert_eq!(committed, replayed(MemoryLog { high_watermark: Offset(0), ..compacted }));
     }
 
     fn advance_high_watermark(&mut self) {
-        let log = self.rig.logs.log(0);
-        let ahead = log.end() - log.high_watermark;
-        if ahead > 0 {
-            let to = log.high_watermark + 1 + self.choices.below(ahead as usize) as i64;
-            self.rig.logs.commit_to(0, to);
+        if let Some(to) = self.rig.logs.commit_some(0, &mut self.choices) {
             self.rig.coordinator.high_watermark_updated(0, to);
         }
     }
 
     /// Another coordinator takes over, with what was committed and some of the rest.
     fn fail_over(&mut self) {
-        let log = self.rig.logs.log(0);
-        let kept = self.choices.below((log.end() - log.high_watermark) as usize + 1);
-        let next = self.rig.taken_over(log.truncated(log.high_watermark + kept as i64));
+        let next = self.rig.taken_over(self.rig.logs.log(0).survivor(&mut self.choices));
         next.hold_commits();
         // What the former one has sent may still arrive.
         let mut late = self.rig.markers();

@@ -6,6 +6,7 @@ mod migration;
 mod offsets;
 mod regexes;
 mod simulation;
+mod stability;
 mod static_members;
 
 use std::collections::{BTreeMap, BTreeSet};

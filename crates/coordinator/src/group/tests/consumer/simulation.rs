@@ -5,10 +5,10 @@
 use ottla_testkit::cases;
 use proptest::prelude::*;
 
-use super::super::simulation::Choices;
 use super::*;
 use crate::group::consumer::ConsumerGroupConfig;
 use crate::group::state::StoredGroup;
+use crate::testing::Choices;
 
 const TOPICS: [&str; 3] = ["t", "u", "v"];
 
@@ -90,7 +90,7 @@ impl World {
         rig.hold_commits();
         rig.jobs.hold(true);
         let mut world = World {
-            choices: Choices(seed | 1),
+            choices: Choices::new(seed),
             rig,
             clients: (0..5).map(Client::new).collect(),
             partitions: BTreeMap::new(),
@@ -126,7 +126,7 @@ impl World {
         self.look_at_answers();
         self.check();
         if self.choices.one_in(16) {
-            self.check_replay();
+            self.rig.check_replay();
         }
     }
 
@@ -202,25 +202,11 @@ impl World {
     }
 
     fn advance_high_watermark(&mut self) {
-        let log = self.rig.logs.log(0);
-        let behind = self.choices.below(3);
-        if let Some(batch) = log.batches.iter().rev().nth(behind) {
-            self.rig.logs.commit_to(0, batch.last_offset.next());
-            self.rig.coordinator.high_watermark_updated(0, self.rig.logs.log(0).high_watermark);
-        }
+        self.rig.commit_some(&mut self.choices);
     }
 
-    /// Another coordinator goes on, with some of what was not committed.
     fn fail_over(&mut self) {
-        let log = self.rig.logs.log(0);
-        let ends: Vec<Offset> = std::iter::once(log.high_watermark)
-            .chain(log.batches.iter().map(|batch| batch.last_offset.next()))
-            .filter(|end| *end >= log.high_watermark)
-            .collect();
-        let end = ends[self.choices.below(ends.len())];
-        self.rig.coordinator.on_resign(0, None);
-        let next = self.rig.taken_over_at(end);
-        next.hold_commits();
+        let next = self.rig.failed_over(&mut self.choices);
         next.jobs.hold(true);
         // What the former coordinator began comes to nothing.
         while self.rig.jobs.run_one() {}
@@ -259,15 +245,6 @@ impl World {
         self.check_hands(&written);
     }
 
-    /// The log replays to what the coordinator has.
-    fn check_replay(&self) {
-        let log = self.rig.logs.log(0);
-        let (written, committed) = self.rig.states();
-        let replayed = |end| Rig::with_log(config(), log.truncated(end)).states().0;
-        assert_eq!(written, replayed(log.end()), "the log replays to something else");
-        assert_eq!(committed, replayed(log.high_watermark), "the committed log replays to something else");
-    }
-
     /// Nobody whom the coordinator counts as a member has in hand what another such has.
     fn check_hands(&self, state: &GroupState) {
         let Some(StoredGroup::Consumer(group)) = state.groups.get(GROUP) else { return };
@@ -304,7 +281,7 @@ impl World {
             self.rig.pass(3_000);
             self.check();
         }
-        self.check_replay();
+        self.rig.check_replay();
         assert_eq!(self.rig.listed_state(), "Stable", "{:#?}", self.rig.consumer_group());
         let group = self.rig.consumer_group();
         for client in &self.clients {

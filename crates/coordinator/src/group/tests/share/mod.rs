@@ -13,6 +13,7 @@ use super::consumer::topic_id;
 use super::*;
 use crate::group::share::{ShareGroup, ShareGroups, ShareStates};
 use crate::share_state::{Outcome, SharePartitionKey, ShareStateError, StateSummary};
+use crate::testing::Choices;
 
 const LEAVE: i32 = -1;
 /// Longer than `group.share.session.timeout.ms`.
@@ -140,8 +141,17 @@ impl ShareRig {
         ShareRig::of(self.rig.taken_over(), Arc::clone(&self.states))
     }
 
+    /// Likewise, one that finds some of what was not committed.
+    fn failed_over(&self, choices: &mut Choices) -> ShareRig {
+        ShareRig::of(self.rig.failed_over(choices), Arc::clone(&self.states))
+    }
+
+    fn send_beat(&self, request: ShareGroupHeartbeatRequest) -> Answer<ShareGroupHeartbeatResponse> {
+        Answer::of(|reply| self.api.heartbeat(self.rig.context(1), request, reply))
+    }
+
     fn beat(&self, request: ShareGroupHeartbeatRequest) -> ShareGroupHeartbeatResponse {
-        Answer::of(|reply| self.api.heartbeat(self.rig.context(1), request, reply)).now()
+        self.send_beat(request).now()
     }
 
     #[track_caller]
