@@ -54,6 +54,8 @@ impl fmt::Display for PeerAddress {
 pub enum PeerError {
     #[error("there is no connection: {0}")]
     Disconnected(String),
+    #[error("nobody listens there: {0}")]
+    Refused(String),
     #[error("there was no answer in time")]
     TimedOut,
     #[error("the node serves no version of it that can be sent")]
@@ -214,7 +216,7 @@ pub(crate) fn code_of_failure(error: PeerError) -> ErrorCode {
     match error {
         PeerError::UnsupportedVersion => ErrorCode::UnsupportedVersion,
         PeerError::Malformed(_) => ErrorCode::UnknownServerError,
-        PeerError::Disconnected(_) | PeerError::TimedOut | PeerError::Overloaded => {
+        PeerError::Disconnected(_) | PeerError::Refused(_) | PeerError::TimedOut | PeerError::Overloaded => {
             ErrorCode::NetworkException
         }
     }

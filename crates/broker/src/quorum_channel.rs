@@ -25,6 +25,10 @@ pub(crate) enum QuorumEvent {
         correlation_id: u64,
         response: Option<Response>,
     },
+    /// Nobody listens any more where the request should have gone.
+    Refused {
+        correlation_id: u64,
+    },
     /// The node is to leave the quorum in order; it hears when it has, or when its time is over.
     Leave {
         timeout_ms: i64,
@@ -88,6 +92,7 @@ pub(crate) fn outgoing(
     let done = move |answer: Result<WireResponse, PeerError>| {
         let response = match answer {
             Ok(response) => response_from_wire(response, &listener),
+            Err(PeerError::Refused(_)) => return channel.push(QuorumEvent::Refused { correlation_id }),
             Err(PeerError::UnsupportedVersion) => unsupported(minimum),
             Err(error) => {
                 tracing::debug!(%error, "no answer of a replica of the quorum");

@@ -64,6 +64,7 @@ impl QuorumLink {
                 QuorumEvent::Response { correlation_id, response } => {
                     quorum.handle_response(correlation_id, response, now)?;
                 }
+                QuorumEvent::Refused { correlation_id } => quorum.handle_refusal(correlation_id, now)?,
                 QuorumEvent::Leave { timeout_ms, done } => {
                     self.leaving.push(done);
                     quorum.shutdown(timeout_ms, now)?;

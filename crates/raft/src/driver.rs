@@ -204,6 +204,11 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
         self.step(event, now)
     }
 
+    /// An [`Outgoing::Request`] was not sent, since nobody listens where the node did.
+    pub fn handle_refusal(&mut self, correlation_id: u64, now: Now) -> Result<(), RaftDriverError> {
+        self.step(Event::RequestRefused { correlation_id }, now)
+    }
+
     /// Gives up leadership of this epoch.
     pub fn resign(&mut self, epoch: LeaderEpoch, now: Now) -> Result<(), RaftDriverError> {
         self.step(Event::Resign { epoch }, now)

@@ -159,7 +159,10 @@ where
     fn failed(self: Box<Self>, error: &PeerError, channel: &super::ControllerChannel, now: Now) {
         let api = R::API_KEY.name();
         match error {
-            PeerError::Disconnected(_) | PeerError::TimedOut | PeerError::Overloaded => {
+            PeerError::Disconnected(_)
+            | PeerError::Refused(_)
+            | PeerError::TimedOut
+            | PeerError::Overloaded => {
                 tracing::debug!(api, %error, "the controller was not reached: trying again");
                 channel.put_back_later(self, now);
             }

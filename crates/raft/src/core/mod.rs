@@ -39,6 +39,8 @@ pub enum Event {
     Response { correlation_id: u64, response: Response },
     /// An [`Action::Send`] got no answer: no connection, or it broke.
     RequestFailed { correlation_id: u64 },
+    /// As [`Event::RequestFailed`], and where the node listens nobody does any more: its process is gone.
+    RequestRefused { correlation_id: u64 },
     /// The log is durable up to here.
     Flushed { end_offset: Offset },
     /// A snapshot of the state up to `id` was written and is complete.
@@ -274,6 +276,13 @@ impl RaftCore {
                 self.handle_response(correlation_id, Some(response), now);
             }
             Event::RequestFailed { correlation_id } => self.handle_response(correlation_id, None, now),
+            Event::RequestRefused { correlation_id } => {
+                let refused_by = self.connections.awaited(correlation_id);
+                self.handle_response(correlation_id, None, now);
+                if let Some(node) = refused_by {
+                    self.process_is_gone(node, now);
+                }
+            }
             Event::Flushed { end_offset } => self.flushed(end_offset, now),
             Event::SnapshotCreated { id, size } => self.snapshot_created(id, size),
             Event::SnapshotInstalled { id, size, control } => self.snapshot_installed(id, size, control, now),

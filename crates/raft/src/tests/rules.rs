@@ -226,6 +226,43 @@ fn a_follower_of_a_live_leader_gives_no_pre_vote() {
 }
 
 #[test]
+fn a_leader_whose_process_is_gone_is_not_waited_for() {
+    let mut core = core(election(3, Some(2), None), log(5, 1));
+    let end = OffsetAndEpoch::new(9, 1);
+    let fetched = |core: &mut RaftCore, now| {
+        let actions = core.tick(at(now));
+        let sent = actions.iter().find_map(|action| match action {
+            Action::Send { correlation_id, to, .. } if to.id == node_id(2) => Some(*correlation_id),
+            _ => None,
+        });
+        sent.expect("it asks the leader")
+    };
+    let leader =
+        LeaderInfo { leader_id: Some(node_id(2)), epoch: LeaderEpoch(3), endpoints: Endpoints::new() };
+    let response = Response::Fetch(FetchResponse {
+        error: None,
+        leader,
+        high_watermark: Some(Offset(5)),
+        log_start_offset: Offset(0),
+        diverging: None,
+        snapshot_id: None,
+        records: FetchedRecords::None,
+    });
+    let correlation_id = fetched(&mut core, 1);
+    let actions = core.step(Event::Response { correlation_id, response }, at(2));
+    assert_eq!(granted(&mut core, vote(3, 3, end, true)), Ok(false), "the leader lives");
+    let Some(Action::Send { correlation_id, .. }) = actions.last() else { panic!("{actions:?}") };
+    core.step(Event::RequestFailed { correlation_id: *correlation_id }, at(3));
+    assert_eq!(granted(&mut core, vote(3, 3, end, true)), Ok(false), "it may be slow");
+    let correlation_id = fetched(&mut core, 30);
+    core.step(Event::RequestRefused { correlation_id }, at(31));
+    assert_eq!(core.epoch(), LeaderEpoch(3));
+    assert_eq!(granted(&mut core, vote(3, 3, end, true)), Ok(true));
+    core.tick(at(81));
+    assert_eq!((core.role(), core.epoch()), (RoleName::Prospective, LeaderEpoch(3)));
+}
+
+#[test]
 fn a_follower_that_hears_nothing_asks_before_it_stands() {
     let mut core = core(election(3, Some(2), None), log(5, 1));
     core.tick(at(1));

@@ -1,5 +1,6 @@
 //! One conversation with a node: connects when there is something to say, and anew when the connection is lost.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use ottla_broker::peers::{Channel, PeerAddress, PeerError};
@@ -37,12 +38,13 @@ impl Conversation {
     pub async fn run(mut self) {
         while let Some(first) = self.next().await {
             if Instant::now() < self.connect_from {
-                self.fail(first, "the last attempt to connect failed just now");
+                let why = "the last attempt to connect failed just now".to_owned();
+                first.request.failed(PeerError::Disconnected(why), self.shared.clock.now());
                 continue;
             }
             match self.connect(first.deadline).await {
                 Ok(connection) => self.serve(connection, first).await,
-                Err(reason) => self.connecting_failed(first, &reason),
+                Err(error) => self.connecting_failed(first, &error),
             }
         }
     }
@@ -54,28 +56,34 @@ impl Conversation {
         }
     }
 
-    async fn connect(&mut self, deadline: Instant) -> Result<Connection, String> {
+    async fn connect(&mut self, deadline: Instant) -> Result<Connection, PeerError> {
         let limit = (Instant::now() + self.setup.current()).min(deadline);
         let connecting = Connection::open(&self.to, client_id(self.shared.settings.node_id.0, self.channel));
         match tokio::time::timeout_at(limit, connecting).await {
-            Ok(opened) => opened.map_err(|error| error.to_string()),
-            Err(_) => Err("it took too long to connect".to_owned()),
+            Ok(Err(Ended::Io(error))) if error.kind() == ErrorKind::ConnectionRefused => {
+                Err(PeerError::Refused(error.to_string()))
+            }
+            Ok(opened) => opened.map_err(|error| PeerError::Disconnected(error.to_string())),
+            Err(_) => Err(PeerError::Disconnected("it took too long to connect".to_owned())),
         }
     }
 
-    fn connecting_failed(&mut self, first: Sending, reason: &str) {
+    fn connecting_failed(&mut self, first: Sending, error: &PeerError) {
         self.reconnect.failed();
         self.setup.failed();
         self.connect_from = Instant::now() + self.reconnect.current();
         // The first failure is news, the others are not.
         if self.reconnect.failures() == 1 {
-            tracing::info!(to = %self.to, channel = ?self.channel, reason, "a node can't be reached");
+            tracing::info!(to = %self.to, channel = ?self.channel, %error, "a node can't be reached");
         } else {
-            tracing::debug!(to = %self.to, channel = ?self.channel, reason, "a node can't be reached");
+            tracing::debug!(to = %self.to, channel = ?self.channel, %error, "a node can't be reached");
         }
         // Whoever hears of it may send anew at once: that is judged anew.
-        self.fail_waiting(reason);
-        self.fail(first, reason);
+        let now = self.shared.clock.now();
+        while let Ok(sending) = self.requests.try_recv() {
+            sending.request.failed(error.clone(), now);
+        }
+        first.request.failed(error.clone(), now);
     }
 
     async fn serve(&mut self, mut connection: Connection, first: Sending) {
@@ -104,16 +112,6 @@ impl Conversation {
         }
         if is_lost && let Some(lost) = self.shared.lost.get() {
             lost(&self.to, self.channel, now);
-        }
-    }
-
-    fn fail(&self, sending: Sending, reason: &str) {
-        sending.request.failed(PeerError::Disconnected(reason.to_owned()), self.shared.clock.now());
-    }
-
-    fn fail_waiting(&mut self, reason: &str) {
-        while let Ok(sending) = self.requests.try_recv() {
-            self.fail(sending, reason);
         }
     }
 }
