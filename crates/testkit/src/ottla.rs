@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -49,9 +51,23 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// A port that was free just now.
+/// Below those that the system gives to connections: nobody else's takes such a port while its node is not there.
+const FIXED_PORTS: Range<u32> = 10_000..21_000;
+
+/// A port that nobody listens on. A process is never told the same one twice.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    static TOLD: AtomicU32 = AtomicU32::new(0);
+    let count = FIXED_PORTS.end - FIXED_PORTS.start;
+    // Other processes begin elsewhere.
+    let first = std::process::id().wrapping_mul(61) % count;
+    for _ in 0..count {
+        let number = (first + TOLD.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = u16::try_from(FIXED_PORTS.start + number).expect("it is in range");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port of {FIXED_PORTS:?} is free");
 }
 
 impl Launch {

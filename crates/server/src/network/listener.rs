@@ -219,7 +219,7 @@ mod tests {
             let settings = SocketSettings { send_buffer_bytes: -1, receive_buffer_bytes: -1, listen_backlog };
             let listener = bound(settings);
             let address = listener.local_addr().unwrap();
-            let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok();
+            let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok();
             (0..10).map_while(connect).collect::<Vec<_>>().len()
         };
         // Linux lets one more wait than it is told.
