@@ -3,13 +3,21 @@
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use ottla_testkit::Launch;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::administering::create_topic;
 use super::clients::{client, read_all};
+use super::deliveries::Deliveries;
+use super::network::until;
 use super::{command, launch};
 
 /// The start is refused: with code 1, nothing on standard output, and on standard error, beside log lines, what is expected.
@@ -247,17 +255,61 @@ fn a_stop_is_clean_and_a_kill_is_not() {
     assert!(launch.start().stop().success());
 }
 
+/// Sends numbers without a pause, for as long as there is somebody to take them.
+fn start_sending(producer: ThreadedProducer<Deliveries>, is_done: Arc<AtomicBool>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut number = 0;
+        while !is_done.load(Ordering::Relaxed) {
+            let value = number.to_string();
+            match producer.send(BaseRecord::<(), str>::to("load").partition(0).payload(&value)) {
+                Ok(()) => number += 1,
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    })
+}
+
 #[test]
-fn a_stop_under_load_takes_no_longer_than_clients_wait() {
+fn a_stop_under_load_waits_for_nobody_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let ottla = launch(dir.path()).start();
+    let launch = launch(dir.path());
+    let ottla = launch.start();
+    create_topic(&ottla, "load", 1);
+    create_topic(&ottla, "silent", 1);
     // A client that never says anything, and one that stopped in the middle of a request.
     let silent = std::net::TcpStream::connect(ottla.bootstrap()).unwrap();
     let mut half = std::net::TcpStream::connect(ottla.bootstrap()).unwrap();
     half.write_all(&[0, 0, 0, 100, 0]).unwrap();
-    std::thread::sleep(Duration::from_millis(20));
+    // One that waits longer for records than anybody here waits for the stop.
+    let patient = [("group.id", "patient"), ("fetch.wait.max.ms", "200000"), ("socket.timeout.ms", "250000")];
+    let consumer: BaseConsumer = client(&ottla, &patient).create().unwrap();
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset("silent", 0, Offset::Beginning).unwrap();
+    consumer.assign(&assignment).unwrap();
+    // And one that sends all it can.
+    let deliveries = Deliveries::default();
+    let settings = [("acks", "all"), ("queue.buffering.max.messages", "1000"), ("log_level", "0")];
+    let producer = client(&ottla, &settings).create_with_context(deliveries.clone()).unwrap();
+    let is_done = Arc::new(AtomicBool::new(false));
+    let sending = start_sending(producer, Arc::clone(&is_done));
+    until(|| {
+        consumer.poll(Duration::from_millis(10));
+        deliveries.count() > 1000
+    });
     assert!(ottla.stop().success());
-    drop((silent, half));
+    is_done.store(true, Ordering::Relaxed);
+    sending.join().unwrap();
+    drop((silent, half, consumer));
+
+    let ottla = launch.start();
+    assert!(!ottla.log().contains("recovered a log"), "the stop was clean");
+    let stored = read_all(&ottla, "load");
+    for delivery in deliveries.all() {
+        if let Ok(offset) = delivery.result {
+            assert_eq!(stored[usize::try_from(offset).unwrap()].as_bytes(), delivery.value);
+        }
+    }
+    assert!(ottla.stop().success());
 }
 
 #[test]
