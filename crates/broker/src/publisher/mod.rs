@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use ottla_log::LogConfig;
 use ottla_log::log_manager::LoadProgress;
+use ottla_metadata::MetadataImage;
 use ottla_metadata::loader::Publication;
 use ottla_types::{MonoMs, Now};
 use parking_lot::Mutex;
@@ -30,6 +31,7 @@ pub struct Publisher {
     /// Partitions whose files could not be had, and when to try again.
     unassigned: Vec<Unassigned>,
     retry_at: MonoMs,
+    has_told_of_quotas: bool,
 }
 
 /// Between two attempts at partitions whose files can't be had.
@@ -37,7 +39,13 @@ const RETRY_MS: i64 = 1000;
 
 impl Publisher {
     pub fn new(node: Arc<Node>) -> Publisher {
-        Publisher { node, has_loaded_logs: false, unassigned: Vec::new(), retry_at: MonoMs::NEVER }
+        Publisher {
+            node,
+            has_loaded_logs: false,
+            unassigned: Vec::new(),
+            retry_at: MonoMs::NEVER,
+            has_told_of_quotas: false,
+        }
     }
 
     pub(crate) fn publish_kraft_version(&self, level: i16) {
@@ -49,6 +57,7 @@ impl Publisher {
         let node = Arc::clone(&self.node);
         node.metadata.publish(Arc::clone(&publication.image));
         settings::apply(&node, publication);
+        self.tell_of_quotas(&publication.image);
         if !self.has_loaded_logs {
             self.load_logs(publication, now)?;
         }
@@ -75,6 +84,18 @@ impl Publisher {
     /// When to [`Publisher::retry`] next.
     pub(crate) fn retry_at(&self) -> MonoMs {
         self.retry_at
+    }
+
+    /// They come with a directory of Apache Kafka, which held its clients to them.
+    fn tell_of_quotas(&mut self, image: &MetadataImage) {
+        let entities = image.quotas.iter().count();
+        if entities > 0 && !self.has_told_of_quotas {
+            tracing::warn!(
+                entities,
+                "the metadata sets client quotas: they are kept, but nothing acts on them yet"
+            );
+            self.has_told_of_quotas = true;
+        }
     }
 
     fn load_logs(&mut self, publication: &Publication, now: Now) -> Result<(), String> {
