@@ -158,7 +158,7 @@ func (f *franz) readAs(isolation kgo.IsolationLevel, topic string, partitions in
 		kgo.SeedBrokers(f.bootstrap), kgo.FetchIsolationLevel(isolation), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}),
 	))
 	defer consumer.Close()
-	patience, cancel := context.WithTimeout(f.background, 20*time.Second)
+	patience, cancel := context.WithTimeout(f.background, 60*time.Second)
 	defer cancel()
 	var records []record
 	for len(records) < count && patience.Err() == nil {

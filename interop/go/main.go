@@ -81,7 +81,7 @@ func equal[T any](actual, expected T, what string) {
 
 // eventually repeats a check until it holds.
 func eventually(check func()) {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		failure := attempt(check)
 		if failure == nil {

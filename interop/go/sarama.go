@@ -164,7 +164,7 @@ func (s *saramaClient) readAs(isolation sarama.IsolationLevel, topic string, par
 		}()
 	}
 	var records []record
-	patience := time.After(20 * time.Second)
+	patience := time.After(60 * time.Second)
 	for len(records) < count {
 		select {
 		case m := <-messages:

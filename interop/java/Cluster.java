@@ -23,7 +23,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /** The broker under test, and clients for it. Settings are given as alternating keys and values. */
 final class Cluster implements AutoCloseable {
-    static final Duration PATIENCE = Duration.ofSeconds(20);
+    static final Duration PATIENCE = Duration.ofSeconds(60);
     static final String[] CODECS = {"none", "gzip", "snappy", "lz4", "zstd"};
 
     private final String bootstrap;

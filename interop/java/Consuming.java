@@ -156,7 +156,7 @@ final class Consuming {
     private void slow() throws Exception {
         String topic = filled(300, "batch.size", 300);
         try (Consumer<byte[], byte[]> consumer =
-                cluster.consumer("group.id", cluster.name("g-slow"), "session.timeout.ms", 1500, "heartbeat.interval.ms", 300,
+                cluster.consumer("group.id", cluster.name("g-slow"), "session.timeout.ms", 6000, "heartbeat.interval.ms", 300,
                         "max.poll.records", 60, "fetch.max.bytes", 500, "max.partition.fetch.bytes", 500)) {
             consumer.subscribe(List.of(topic));
             int count = 0;
@@ -165,7 +165,7 @@ final class Consuming {
                     Suite.equal(new String(record.value(), StandardCharsets.UTF_8), String.valueOf(count++));
                 }
                 if (count % 100 < 5) {
-                    Thread.sleep(600); // of a session of 1500 ms: heartbeats go on beside it
+                    Thread.sleep(600); // heartbeats go on beside it
                 }
                 consumer.commitSync();
             }

@@ -93,7 +93,7 @@ final class Suite {
 
     /** Repeats a check until it holds. */
     static void eventually(Case check) throws Exception {
-        long deadline = System.nanoTime() + Duration.ofSeconds(20).toNanos();
+        long deadline = System.nanoTime() + Duration.ofSeconds(60).toNanos();
         while (true) {
             try {
                 check.run();

@@ -243,7 +243,7 @@ def shorten(value, limit=1500):
     return text if len(text) <= limit else f"{text[: limit // 2]} ... {text[-limit // 2 :]}"
 
 
-def eventually(probe, timeout_s=15, pause_s=0.1):
+def eventually(probe, timeout_s=60, pause_s=0.1):
     """Repeats `probe` until it raises no AssertionError any more; its last one counts."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -8,7 +8,7 @@ CompressionCodecs[CompressionTypes.Snappy] = require("kafkajs-snappy");
 
 const kafka = new Kafka({ clientId: "interop", brokers: [process.env.BOOTSTRAP], logLevel: logLevel.NOTHING, retry: { initialRetryTime: 50 } });
 const admin = kafka.admin();
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 const START_MS = Date.now() - 3_600_000; // within any retention
 let names = 0;
 

@@ -17,7 +17,7 @@ from harness import equal, eventually
 Record = collections.namedtuple("Record", "partition offset key value headers timestamp")
 NUMBERS = itertools.count()
 START_MS = int(time.time()) * 1000 - 3_600_000  # within any retention
-POLLS_TIMEOUT_S = 20
+POLLS_TIMEOUT_S = 60
 
 
 def new_name(prefix):
