@@ -60,13 +60,13 @@ async fn repeat<A: Act>(
     let mut free_since = first;
     loop {
         let is_late = free_since > planned;
+        if planned.max(free_since) >= end {
+            return Ok(times);
+        }
         if !between.is_zero() && !is_late {
             tokio::time::sleep_until(planned.into()).await;
         }
         let began = if is_late && !between.is_zero() { planned } else { Instant::now() };
-        if began.max(free_since) >= end {
-            return Ok(times);
-        }
         client.act().await?;
         free_since = Instant::now();
         times.push(free_since - began);

@@ -145,6 +145,25 @@ fn moved(before: &GroupSpec, after: &BTreeMap<Arc<str>, Assignment>) -> usize {
 }
 
 proptest! {
+    /// Groups share a set where members subscribe to the same; it makes no difference.
+    #[test]
+    fn it_makes_no_difference_whether_sets_are_shared((assignor, rounds) in histories()) {
+        let mut assigned: BTreeMap<Arc<str>, Arc<Assignment>> = BTreeMap::new();
+        for mut spec in rounds {
+            let mut sets: BTreeMap<BTreeSet<Uuid>, Arc<BTreeSet<Uuid>>> = BTreeMap::new();
+            let mut sharing = spec.clone();
+            for (member_id, member) in &mut sharing.members {
+                let set = sets.entry((*member.subscribed).clone());
+                member.subscribed = Arc::clone(set.or_insert_with(|| Arc::clone(&member.subscribed)));
+                member.assigned = assigned.get(member_id).cloned().unwrap_or_default();
+                spec.members.get_mut(member_id).unwrap().assigned = Arc::clone(&member.assigned);
+            }
+            let assignments = assignor.assign(&sharing);
+            prop_assert_eq!(&assignments, &assignor.assign(&spec));
+            assigned = assignments.into_iter().map(|(id, assignment)| (id, Arc::new(assignment))).collect();
+        }
+    }
+
     #[test]
     fn what_always_holds((assignor, rounds) in histories()) {
         let mut had: BTreeMap<Arc<str>, Assignment> = BTreeMap::new();

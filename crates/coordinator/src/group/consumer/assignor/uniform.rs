@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ottla_types::Uuid;
 
-use super::{Assignment, GroupSpec};
+use super::{Assignment, GroupSpec, topics_by_subscribers};
 
 type Partition = (Uuid, i32);
 
@@ -65,19 +65,8 @@ pub(super) fn assign(group: &GroupSpec) -> BTreeMap<Arc<str>, Assignment> {
 }
 
 fn topic_groups(group: &GroupSpec) -> Vec<TopicGroup> {
-    let mut subscribers_of: BTreeMap<Uuid, Vec<usize>> = BTreeMap::new();
-    for (index, member) in group.members.values().enumerate() {
-        for topic_id in member.subscribed.iter().filter(|id| group.partitions.contains_key(id)) {
-            subscribers_of.entry(*topic_id).or_default().push(index);
-        }
-    }
-    let mut topics_of: BTreeMap<Vec<usize>, Vec<Uuid>> = BTreeMap::new();
-    for (topic_id, subscribers) in subscribers_of {
-        topics_of.entry(subscribers).or_default().push(topic_id);
-    }
-    let topic_group =
-        |(subscribers, topics): (Vec<usize>, Vec<Uuid>)| TopicGroup::new(group, subscribers, &topics);
-    topics_of.into_iter().map(topic_group).collect()
+    let by_subscribers = topics_by_subscribers(group).into_iter();
+    by_subscribers.map(|(subscribers, topics)| TopicGroup::new(group, subscribers, &topics)).collect()
 }
 
 impl TopicGroup {
@@ -92,8 +81,8 @@ impl TopicGroup {
         for &index in &subscribers {
             let Some(member) = members.get(index) else { continue };
             let mut of_member = Held::default();
-            for topic_id in topics {
-                for &partition in member.assigned.get(topic_id).into_iter().flatten() {
+            for (topic_id, partitions) in &*member.assigned {
+                for &partition in partitions {
                     if free.remove(&(*topic_id, partition)) {
                         of_member.kept.push((*topic_id, partition));
                     }
