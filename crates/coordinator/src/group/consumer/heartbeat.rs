@@ -410,8 +410,7 @@ pub(crate) fn validate(
             if request.topic_partitions.as_ref().is_none_or(|owned| !owned.is_empty()) {
                 return says("TopicPartitions must be empty when (re-)joining.");
             }
-            let has_no_names = request.subscribed_topic_names.as_ref().is_none_or(Vec::is_empty);
-            if has_no_names && request.subscribed_topic_regex.is_none() {
+            if request.subscribed_topic_names.is_none() && request.subscribed_topic_regex.is_none() {
                 return says(
                     "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.",
                 );

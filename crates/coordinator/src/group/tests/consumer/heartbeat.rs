@@ -131,6 +131,13 @@ fn members_of_other_epochs_are_fenced() {
 }
 
 #[test]
+fn a_member_may_join_before_it_knows_its_topics() {
+    let rig = Rig::new();
+    let joined = rig.beat(join_request("a", &[]));
+    assert_eq!((error(joined.error_code), assigned(&joined)), (ErrorCode::None, Some(Owned::new())));
+}
+
+#[test]
 fn what_cant_be_meant_is_refused() {
     let rig = Rig::new();
     let join = || join_request("a", &["t"]);
@@ -143,7 +150,7 @@ fn what_cant_be_meant_is_refused() {
         (ConsumerGroupHeartbeatRequest { member_id: String::new(), ..join() }, invalid),
         (ConsumerGroupHeartbeatRequest { rebalance_timeout_ms: -1, ..join() }, invalid),
         (ConsumerGroupHeartbeatRequest { topic_partitions: None, ..join() }, invalid),
-        (ConsumerGroupHeartbeatRequest { subscribed_topic_names: Some(Vec::new()), ..join() }, invalid),
+        (ConsumerGroupHeartbeatRequest { subscribed_topic_names: None, ..join() }, invalid),
         (beat_request("", 1), invalid),
         (beat_request("a", -3), invalid),
         (beat_request("a", LEAVE_FOR_A_WHILE), invalid),
