@@ -94,15 +94,19 @@ public final class Main {
         offsets();
         members();
         consumerGroups();
+        new Hostile(connection, topicId).all();
         transactions();
     }
 
-    private static ApiMessage ask(String name, ApiMessage request, int version) throws IOException {
+    static ApiMessage ask(String name, ApiMessage request, int version) throws IOException {
         ApiMessage answer = connection.ask(request, version);
         String text = answer == null ? "no answer" : answer.toString();
-        text = topicId == null ? text : text.replace(topicId.toString(), "ID-OF-TOPIC");
-        System.out.println(name + " version " + version + ": " + text.replace('\n', ' '));
+        say(name, version, topicId == null ? text : text.replace(topicId.toString(), "ID-OF-TOPIC"));
         return answer;
+    }
+
+    static void say(String name, int version, String text) {
+        System.out.println(name + " version " + version + ": " + text.replace('\n', ' '));
     }
 
     private static void createTopic() throws Exception {
