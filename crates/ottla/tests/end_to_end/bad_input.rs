@@ -18,7 +18,7 @@ use ottla_wire::{ErrorCode, FRAME_LENGTH_BYTES, Request, decode_response, encode
 use super::launch;
 use super::network::{Heard, PATIENCE, ask, hear, until};
 
-const MEGABYTE: usize = 1 << 20;
+pub const MEGABYTE: usize = 1 << 20;
 
 pub fn connect(ottla: &Ottla) -> TcpStream {
     let stream = TcpStream::connect(ottla.bootstrap()).unwrap();
@@ -26,11 +26,11 @@ pub fn connect(ottla: &Ottla) -> TcpStream {
     stream
 }
 
-fn frame_of<R: Request>(request: &R, version: i16) -> Bytes {
+pub fn frame_of<R: Request>(request: &R, version: i16) -> Bytes {
     encode_request(7, Some("test"), request, version).unwrap().bytes
 }
 
-fn receive<R: Request>(mut stream: &TcpStream, version: i16) -> R::Response {
+pub fn receive<R: Request>(mut stream: &TcpStream, version: i16) -> R::Response {
     let mut length = [0; FRAME_LENGTH_BYTES];
     stream.read_exact(&mut length).unwrap();
     let mut answer = vec![0; u32::from_be_bytes(length) as usize];
@@ -91,7 +91,7 @@ fn with_checksum(mut batch: Vec<u8>) -> Bytes {
 }
 
 /// The most memory that the process has had so far.
-fn peak_bytes(ottla: &Ottla) -> usize {
+pub fn peak_bytes(ottla: &Ottla) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", ottla.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024

@@ -24,6 +24,7 @@ mod producing;
 mod settings;
 mod startup;
 mod storage;
+mod stress;
 mod transactions;
 
 use std::path::Path;
