@@ -195,6 +195,11 @@ public final class Main {
         produce("magic 1", 12, -1, TOPIC, 0, with(one, 16, 1));
         produce("a negative length", 12, -1, TOPIC, 0, with(one, 8, 0xff));
         produce("acks 2", 12, 2, TOPIC, 0, one);
+        produce("acks 2, to no topic", 12, 2, NOWHERE, 0, one);
+        produce("acks 2, to no partition", 13, 2, TOPIC, 9, one);
+        produce("acks 2, to an internal topic", 12, 2, "__consumer_offsets", 0, one);
+        produce("acks 2, magic 1", 12, 2, TOPIC, 0, with(one, 16, 1));
+        produce("acks 2, a wrong checksum", 12, 2, TOPIC, 0, with(one, one.length - 1, 1));
         produce("to an internal topic", 12, 1, "__consumer_offsets", 0, one);
         produce("to no topic", 12, 1, NOWHERE, 0, one);
         produce("to no topic's id", 13, 1, NOWHERE, 0, one);

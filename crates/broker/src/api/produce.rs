@@ -37,7 +37,7 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<ProduceRequest>) {
             let records = data.records.take().unwrap_or_default();
             let partition = match refused {
                 Some(code) => Err(code),
-                None => find(node, &context, key, data.index, &records),
+                None => find(node, &context, key, data.index, &records, request.acks),
             };
             entries.push(ProduceEntry::new(partition, records));
         }
@@ -144,10 +144,8 @@ fn refuse_all(request: &ProduceRequest) -> Option<ErrorCode> {
         let header = data.records.as_ref().and_then(|records| BatchHeader::parse(records).ok()?);
         header.is_some_and(|header| header.is_transactional())
     };
-    if request.transactional_id.is_none() && records.any(is_transactional) {
-        return Some(ErrorCode::TransactionalIdAuthorizationFailed);
-    }
-    (!matches!(request.acks, -1..=1)).then_some(ErrorCode::InvalidRequiredAcks)
+    (request.transactional_id.is_none() && records.any(is_transactional))
+        .then_some(ErrorCode::TransactionalIdAuthorizationFailed)
 }
 
 fn key(version: i16, name: &str, id: ottla_types::Uuid) -> TopicKey<'_> {
@@ -161,12 +159,16 @@ fn find(
     topic: TopicKey<'_>,
     index: i32,
     records: &[u8],
+    acks: i16,
 ) -> Result<Arc<ottla_replica::Partition>, ErrorCode> {
     let found = topic.replica(node, index);
     if let Err(code @ (ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition)) = found {
         return Err(code);
     }
     check_single_batch(context.version(), records)?;
+    if !matches!(acks, -1..=1) {
+        return Err(ErrorCode::InvalidRequiredAcks);
+    }
     let partition = found?;
     let name = &partition.topic_partition().topic;
     if is_internal_topic(name) && context.client_id() != ADMIN_CLIENT_ID {
