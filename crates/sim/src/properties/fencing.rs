@@ -1,6 +1,6 @@
 //! A producer that was fenced appends nothing more: what an instance sends after a later one was told who it is, is not
-//! taken, and in a log no epoch of a producer comes after a larger one. And nobody is fenced without a reason: another
-//! instance, the time that its transaction was open, or the loss of what was not flushed.
+//! taken, no two instances are the same, and in a log no epoch of a producer comes after a larger one. And nobody is
+//! fenced without a reason: another instance, the time that its transaction was open, or the loss of what was not flushed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,6 +64,10 @@ impl Fencing {
             }
             TransactionEvent::Initialized { transactional_id, producer, producer_id, epoch } => {
                 let identity = (*producer_id, *epoch);
+                let mut others = self.instances.iter().filter(|(other, _)| *other != producer);
+                if let Some((other, _)) = others.find(|(_, (_, told))| *told == identity) {
+                    return Err(format!("{producer} and {other} are both {identity:?}"));
+                }
                 self.instances.insert(*producer, (transactional_id.clone(), identity));
                 let latest = self.latest.entry(transactional_id.clone()).or_insert(identity);
                 *latest = identity.max(*latest);

@@ -26,12 +26,20 @@ pub(super) struct ShareDeliveries {
     promises: Promises,
     has_group: bool,
     records: BTreeMap<(TopicPartition, i64), Known>,
+    /// Records in front were deleted; they may be there again when the power was lost.
+    deleted: BTreeMap<TopicPartition, i64>,
     is_over: bool,
 }
 
 impl ShareDeliveries {
     pub(super) fn new(promises: Promises) -> ShareDeliveries {
-        ShareDeliveries { promises, has_group: false, records: BTreeMap::new(), is_over: false }
+        ShareDeliveries {
+            promises,
+            has_group: false,
+            records: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            is_over: false,
+        }
     }
 
     fn on_group(&mut self, event: &GroupEvent) -> Result<(), String> {
@@ -76,8 +84,9 @@ impl ShareDeliveries {
             .filter(|span| !matches!(span.marker, Some((_, true))) && self.promises.share_reads_committed)
             .flat_map(|span| span.records.iter().map(|(offset, _)| *offset))
             .collect();
+        let deleted = self.deleted.get(&log.partition).copied().unwrap_or(0);
         let records = log.records.iter().filter(|record| record.id.is_some());
-        for record in records.filter(|record| record.offset >= log.log_start) {
+        for record in records.filter(|record| record.offset >= log.log_start.max(deleted)) {
             let name = format!("{}: {}", log.partition, record.offset);
             if aborted.contains(&record.offset) {
                 if let Some(known) = self.records.get(&(log.partition.clone(), record.offset)) {
@@ -113,6 +122,11 @@ impl Property for ShareDeliveries {
         }
         match event {
             Event::Group(event) => self.on_group(event),
+            Event::RecordsDeleted { partition, low_watermark } => {
+                let deleted = self.deleted.entry(partition.clone()).or_default();
+                *deleted = (*deleted).max(*low_watermark);
+                Ok(())
+            }
             Event::Down { ending: Ending::PowerLost, .. } => {
                 self.is_over = !self.promises.flushes_always;
                 Ok(())

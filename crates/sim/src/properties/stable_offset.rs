@@ -25,7 +25,8 @@ impl StableOffset {
         for span in spans(log) {
             for (stable, high_watermark) in &told {
                 let is_decided = span.marker.is_some_and(|(at, _)| at < *high_watermark);
-                if span.first < *stable && !is_decided {
+                // What lies in front of the log's beginning holds nobody back.
+                if span.first.max(log.log_start) < *stable && !is_decided {
                     return Err(format!(
                         "{}: stable up to {stable}, high watermark {high_watermark}, open: {span:?}",
                         log.partition
