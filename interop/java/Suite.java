@@ -93,7 +93,11 @@ final class Suite {
 
     /** Repeats a check until it holds. */
     static void eventually(Case check) throws Exception {
-        long deadline = System.nanoTime() + Duration.ofSeconds(60).toNanos();
+        eventually(check, Duration.ofSeconds(60));
+    }
+
+    static void eventually(Case check, Duration patience) throws Exception {
+        long deadline = System.nanoTime() + patience.toNanos();
         while (true) {
             try {
                 check.run();
