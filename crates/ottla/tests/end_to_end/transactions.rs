@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ottla_testkit::{Launch, Ottla, free_port};
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -21,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the process is killed, for a longer run than the usual one.
 const CRASHES: &str = "OTTLA_CRASHES";
 const CRASHES_BY_DEFAULT: usize = 4;
+/// Of what is drawn by lot: when it is killed, what is given up, who takes over when.
+const SEED: &str = "OTTLA_SEED";
 /// Records that one transaction copies.
 const RECORDS_A_TRANSACTION: usize = 10;
 /// Transactions between two kills.
@@ -106,57 +110,97 @@ fn a_second_producer_of_an_id_fences_the_first() {
     assert_eq!(read(&ottla, "t", 0, "read_committed"), ["second"]);
 }
 
-/// Copies `in` to `out`, each record in one transaction with the position behind it.
-struct Copier {
+/// Copies `in` to `out`, each record in one transaction with the position behind it. One copier takes over from another by
+/// the transactional id that they share: who came before goes on until it notices.
+struct Copying {
     config: ClientConfig,
+    count: usize,
     copied: AtomicUsize,
-    is_done: AtomicBool,
+    aborted: AtomicUsize,
+    copiers: AtomicUsize,
+    is_given_up: AtomicBool,
 }
 
-impl Copier {
-    /// Goes on after any error with a new producer, which ends what the one before has left.
-    fn run(&self, count: usize) {
-        while self.copied.load(Ordering::Relaxed) < count && !self.is_done.load(Ordering::Relaxed) {
-            if let Err(error) = self.copy(count) {
-                println!("the copier begins anew: {error}");
+impl Copying {
+    fn start_copier(self: &Arc<Self>, seed: u64) -> JoinHandle<()> {
+        let copying = Arc::clone(self);
+        let number = 1 + self.copiers.fetch_add(1, Ordering::Relaxed);
+        std::thread::spawn(move || copying.run(number, &mut Random(seed)))
+    }
+
+    /// Goes on after any error with a new producer, which ends what the one before has left, unless another has taken over.
+    fn run(&self, number: usize, random: &mut Random) {
+        let is_last = || self.copiers.load(Ordering::Relaxed) == number;
+        let is_done = || self.copied.load(Ordering::Relaxed) == self.count;
+        while is_last() && !is_done() && !self.is_given_up.load(Ordering::Relaxed) {
+            if let Err(error) = self.copy(random) {
+                println!("copier {number}: {error}");
             }
         }
     }
 
-    fn copy(&self, count: usize) -> KafkaResult<()> {
+    /// Copies until all is done, or a transaction is aborted, as a tenth of them are.
+    fn copy(&self, random: &mut Random) -> KafkaResult<()> {
         let mut of_producer = self.config.clone();
         let producer: BaseProducer = of_producer.set("transactional.id", "copier").create()?;
         producer.init_transactions(PATIENCE)?;
-        let mut of_consumer = self.config.clone();
-        let consumer: BaseConsumer = of_consumer
-            .set("group.id", "copiers")
-            .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_committed")
-            .create()?;
+        let consumer = self.consumer()?;
         let mut position = committed(&consumer)?;
-        let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset("in", 0, Offset::Offset(position as i64))?;
-        consumer.assign(&assignment)?;
-        while position < count {
+        // The answer to the last commit of whoever was before may have been lost.
+        self.copied.fetch_max(position, Ordering::Relaxed);
+        consumer.assign(&positions(position)?)?;
+        while position < self.count {
+            let end = self.count.min(position + RECORDS_A_TRANSACTION);
             producer.begin_transaction()?;
-            let end = count.min(position + RECORDS_A_TRANSACTION);
-            while position < end {
-                let Some(message) = consumer.poll(PATIENCE) else { continue };
-                let message = message?;
-                assert_eq!(message.offset(), position as i64);
+            for number in position..end {
+                let message = next(&consumer)?;
+                assert_eq!(message.offset(), number as i64);
                 let value = std::str::from_utf8(message.payload().unwrap()).unwrap();
-                send(&producer, "out", position as i32 % 3, value)?;
-                position += 1;
+                send(&producer, "out", number as i32 % 3, value)?;
             }
-            let mut positions = TopicPartitionList::new();
-            positions.add_partition_offset("in", 0, Offset::Offset(position as i64))?;
             let group = consumer.group_metadata().expect("a group");
-            producer.send_offsets_to_transaction(&positions, &group, PATIENCE)?;
+            producer.send_offsets_to_transaction(&positions(end)?, &group, PATIENCE)?;
+            if random.below(10) == 0 {
+                producer.flush(PATIENCE)?;
+                producer.abort_transaction(PATIENCE)?;
+                self.aborted.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
             producer.commit_transaction(PATIENCE)?;
-            self.copied.store(position, Ordering::Relaxed);
+            position = end;
+            self.copied.fetch_max(position, Ordering::Relaxed);
         }
         Ok(())
     }
+
+    fn consumer(&self) -> KafkaResult<BaseConsumer> {
+        let mut config = self.config.clone();
+        config
+            .set("group.id", "copiers")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .create()
+    }
+}
+
+/// The next record. Errors are of a node that is away; it comes back, or the test ends.
+fn next(consumer: &BaseConsumer) -> KafkaResult<BorrowedMessage<'_>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match consumer.poll(Duration::from_secs(1)) {
+            Some(message) => return message,
+            None if Instant::now() > deadline => {
+                return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
+            }
+            None => {}
+        }
+    }
+}
+
+fn positions(position: usize) -> KafkaResult<TopicPartitionList> {
+    let mut positions = TopicPartitionList::new();
+    positions.add_partition_offset("in", 0, Offset::Offset(position as i64))?;
+    Ok(positions)
 }
 
 /// Where the group stands; at the start if it is nowhere.
@@ -170,6 +214,18 @@ fn committed(consumer: &BaseConsumer) -> KafkaResult<usize> {
     })
 }
 
+/// Numbers that follow from a seed (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
 fn node(dir: &Path) -> Launch {
     // Clients come back to the same port.
     launch(dir).listening_on(free_port(), free_port())
@@ -177,7 +233,11 @@ fn node(dir: &Path) -> Launch {
 
 #[test]
 fn every_record_is_copied_once_though_the_process_is_killed() {
-    let crashes = std::env::var(CRASHES).map_or(CRASHES_BY_DEFAULT, |text| text.parse().expect("a number"));
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let crashes = number(CRASHES).map_or(CRASHES_BY_DEFAULT, |crashes| usize::try_from(crashes).unwrap());
+    let seed = number(SEED).unwrap_or(1);
+    println!("{SEED}={seed}");
+    let mut random = Random(seed);
     let count = (crashes + 1) * TRANSACTIONS_A_CRASH * RECORDS_A_TRANSACTION;
     let dir = tempfile::tempdir().unwrap();
     let launch = node(dir.path());
@@ -197,34 +257,42 @@ fn every_record_is_copied_once_though_the_process_is_killed() {
         ("retry.backoff.ms", "20"),
         ("log_level", "0"),
     ];
-    let copier = Arc::new(Copier {
+    let copying = Arc::new(Copying {
         config: client(&ottla, &come_back),
+        count,
         copied: AtomicUsize::new(0),
-        is_done: AtomicBool::new(false),
+        aborted: AtomicUsize::new(0),
+        copiers: AtomicUsize::new(0),
+        is_given_up: AtomicBool::new(false),
     });
-    let working = {
-        let copier = Arc::clone(&copier);
-        std::thread::spawn(move || copier.run(count))
-    };
-    let wait_for = |ottla: &Ottla, wanted: usize| {
+    let mut copiers = vec![copying.start_copier(random.below(u64::MAX))];
+    let wait_for = |ottla: &Ottla, transactions: usize| {
+        let wanted = transactions * RECORDS_A_TRANSACTION;
         let deadline = Instant::now() + 2 * PATIENCE;
-        while copier.copied.load(Ordering::Relaxed) < wanted {
+        while copying.copied.load(Ordering::Relaxed) < wanted {
             if Instant::now() > deadline {
-                copier.is_done.store(true, Ordering::Relaxed);
-                panic!("{} of {wanted}; the log:\n{}", copier.copied.load(Ordering::Relaxed), ottla.log());
+                copying.is_given_up.store(true, Ordering::Relaxed);
+                panic!("{} of {wanted}; the log:\n{}", copying.copied.load(Ordering::Relaxed), ottla.log());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
     };
     for crash in 1..=crashes {
-        wait_for(&ottla, crash * TRANSACTIONS_A_CRASH * RECORDS_A_TRANSACTION);
-        // Each kill comes at another moment of a transaction.
-        std::thread::sleep(Duration::from_millis(crash as u64 * 3 % 17));
+        // Each takeover and each kill comes at another moment of a transaction.
+        wait_for(&ottla, crash * TRANSACTIONS_A_CRASH - 3);
+        std::thread::sleep(Duration::from_millis(random.below(40)));
+        copiers.push(copying.start_copier(random.below(u64::MAX)));
+        wait_for(&ottla, crash * TRANSACTIONS_A_CRASH);
+        std::thread::sleep(Duration::from_millis(random.below(40)));
         ottla.kill();
         ottla = launch.start();
     }
-    wait_for(&ottla, count);
-    working.join().unwrap();
+    wait_for(&ottla, count / RECORDS_A_TRANSACTION);
+    for copier in copiers {
+        copier.join().unwrap();
+    }
+    println!("{crashes} kills, {} copiers", copying.copiers.load(Ordering::Relaxed));
+    println!("{} transactions aborted", copying.aborted.load(Ordering::Relaxed));
 
     let mut copied: Vec<usize> = Vec::new();
     for partition in 0..3 {
@@ -233,5 +301,6 @@ fn every_record_is_copied_once_though_the_process_is_killed() {
     }
     copied.sort_unstable();
     assert_eq!(copied, (0..count).collect::<Vec<_>>());
+    assert_eq!(committed(&copying.consumer().unwrap()).unwrap(), count);
     assert!(ottla.stop().success());
 }
