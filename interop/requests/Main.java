@@ -3,7 +3,10 @@ import static org.apache.kafka.common.record.internal.RecordBatch.NO_PRODUCER_ID
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.compress.Compression;
 import org.apache.kafka.common.message.AddOffsetsToTxnRequestData;
@@ -79,10 +82,12 @@ public final class Main {
     private static final Uuid UNKNOWN_ID = new Uuid(5, 5);
     private static Connection connection;
     private static Uuid topicId;
+    /** Topics' ids, with what stands for them in what is printed. */
+    private static final Map<String, String> IDS = new LinkedHashMap<>();
 
     public static void main(String[] arguments) throws Exception {
         connection = new Connection(arguments[0]);
-        createTopic();
+        topicId = create(TOPIC, 2);
         findCoordinator();
         produce();
         fetch();
@@ -96,28 +101,45 @@ public final class Main {
         consumerGroups();
         new Hostile(connection, topicId).all();
         transactions();
+        Shares.run(connection);
     }
 
     static ApiMessage ask(String name, ApiMessage request, int version) throws IOException {
         ApiMessage answer = connection.ask(request, version);
-        String text = answer == null ? "no answer" : answer.toString();
-        say(name, version, topicId == null ? text : text.replace(topicId.toString(), "ID-OF-TOPIC"));
+        print(name, version, answer);
         return answer;
+    }
+
+    static void print(String name, int version, ApiMessage answer) {
+        String text = answer == null ? "no answer" : answer.toString();
+        for (var id : IDS.entrySet()) {
+            text = text.replace(id.getKey(), id.getValue());
+        }
+        say(name, version, text);
     }
 
     static void say(String name, int version, String text) {
         System.out.println(name + " version " + version + ": " + text.replace('\n', ' '));
     }
 
-    private static void createTopic() throws Exception {
-        var topics = new CreatableTopicCollection(List.of(new CreatableTopic().setName(TOPIC).setNumPartitions(2).setReplicationFactor((short) 1)).iterator());
+    static Uuid create(String name, int partitions) throws Exception {
+        var topics = new CreatableTopicCollection(List.of(new CreatableTopic().setName(name).setNumPartitions(partitions).setReplicationFactor((short) 1)).iterator());
         var created = (CreateTopicsResponseData) connection.ask(new CreateTopicsRequestData().setTopics(topics).setTimeoutMs(5000), 7);
-        topicId = created.topics().find(TOPIC).topicId();
+        Uuid id = created.topics().find(name).topicId();
+        IDS.put(id.toString(), name.equals(TOPIC) ? "ID-OF-TOPIC" : "ID-OF-" + name.toUpperCase(Locale.ROOT));
         var partition = new ListOffsetsPartition().setTimestamp(-1);
-        var request = new ListOffsetsRequestData().setTopics(List.of(new ListOffsetsTopic().setName(TOPIC).setPartitions(List.of(partition))));
+        var request = new ListOffsetsRequestData().setTopics(List.of(new ListOffsetsTopic().setName(name).setPartitions(List.of(partition))));
         while (!connection.ask(request, 8).toString().contains("errorCode=0, timestamp=-1, offset=0")) {
             Thread.sleep(20);
         }
+        return id;
+    }
+
+    /** Puts a batch into the first partition. */
+    static void fill(String topic, Uuid id, int records) throws IOException {
+        var data = new PartitionProduceData().setRecords(MemoryRecords.readableRecords(ByteBuffer.wrap(batch(System.currentTimeMillis(), records))));
+        var topics = new TopicProduceDataCollection(List.of(new TopicProduceData().setTopicId(id).setPartitionData(List.of(data))).iterator());
+        connection.ask(new ProduceRequestData().setAcks((short) -1).setTimeoutMs(5000).setTopicData(topics), 13);
     }
 
     private static void findCoordinator() throws Exception {

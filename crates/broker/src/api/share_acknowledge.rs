@@ -55,7 +55,10 @@ fn of_topic(topic: Topic) -> Vec<((Uuid, i32), Vec<RawBatch>)> {
         let raw = batches.map(|batch| (batch.first_offset, batch.last_offset, batch.acknowledge_types));
         ((topic_id, partition.partition_index), raw.collect())
     };
-    topic.partitions.into_iter().map(of_partition).collect()
+    // Nothing is said of what nothing was said of.
+    let of_some =
+        topic.partitions.into_iter().filter(|partition| !partition.acknowledgement_batches.is_empty());
+    of_some.map(of_partition).collect()
 }
 
 fn response(node: &Node, context: &Context, outcomes: PartitionErrors) -> ShareAcknowledgeResponse {

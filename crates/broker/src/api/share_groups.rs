@@ -41,15 +41,16 @@ pub(super) fn session_key(
 
 /// Acknowledgements in ascending order that make sense by themselves. Renewals must be announced for the whole request.
 pub(super) fn batches(raw: Vec<RawBatch>, may_renew: bool) -> Result<Vec<AcknowledgementBatch>, ErrorCode> {
-    let mut end_of_last = -1;
+    let mut last_of_all = 0;
     let mut batches = Vec::with_capacity(raw.len());
     for (first, last, types) in raw {
         let len = last.checked_sub(first).and_then(|distance| distance.checked_add(1));
         let fits = types.len() == 1 || len == i64::try_from(types.len()).ok();
-        if first > last || first <= end_of_last || types.is_empty() || !fits {
+        // One that begins where another ends is no matter of order: the record is acknowledged twice.
+        if first > last || first < last_of_all || types.is_empty() || !fits {
             return Err(ErrorCode::InvalidRequest);
         }
-        end_of_last = last;
+        last_of_all = last;
         let types = types.iter().map(|code| AcknowledgeType::from_code(*code));
         let types: Option<Vec<AcknowledgeType>> = types.collect();
         let types = types.ok_or(ErrorCode::InvalidRequest)?;
@@ -137,13 +138,14 @@ mod tests {
         assert_eq!(check(&[(0, 4, &[1]), (5, 6, &[0, 3])], false), Ok(2));
         assert_eq!(check(&[(0, 4, &[4])], true), Ok(1));
         type Raw = &'static [(i64, i64, &'static [i8])];
+        assert_eq!(check(&[(0, 4, &[1]), (4, 5, &[1])], false), Ok(2), "4 is acknowledged twice");
         let refused: [(Raw, bool); 8] = [
             (&[(0, 4, &[4])], false),
             (&[(0, 4, &[])], false),
             (&[(0, 4, &[1, 1])], false),
             (&[(0, 4, &[5])], true),
             (&[(4, 3, &[1])], false),
-            (&[(0, 4, &[1]), (4, 5, &[1])], false),
+            (&[(0, 4, &[1]), (3, 5, &[1])], false),
             (&[(5, 6, &[1]), (0, 1, &[1])], false),
             (&[(i64::MIN, i64::MAX, &[1, 1])], false),
         ];

@@ -263,14 +263,14 @@ const CASES: &[Case] = &[
         value: "0",
         node: &[],
         observe: |settings| with(settings, second_join),
-        expected: ("epoch 2", "epoch 4"),
+        expected: ("epoch 3", "epoch 5"),
     },
     Case {
         key: "group.share.max.size",
         value: "2",
         node: &[],
         observe: |settings| with(settings, second_join),
-        expected: ("epoch 2", "GROUP_MAX_SIZE_REACHED"),
+        expected: ("epoch 3", "GROUP_MAX_SIZE_REACHED"),
     },
     Case {
         key: "group.share.delivery.count.limit",
@@ -481,7 +481,7 @@ fn a_share_group_may_wait_for_the_end_of_transactions() {
 fn a_share_group_may_have_settings_of_its_own() {
     type Own = (&'static str, &'static str, fn(&mut Shared) -> String, (&'static str, &'static str));
     let cases: &[Own] = &[
-        ("share.assignment.interval.ms", "0", second_join, ("epoch 2", "epoch 4")),
+        ("share.assignment.interval.ms", "0", second_join, ("epoch 3", "epoch 5")),
         (
             "share.heartbeat.interval.ms",
             "8000",
@@ -511,5 +511,5 @@ fn the_interval_of_assignments_of_share_groups_may_change_while_the_node_runs() 
     let mut shared = Shared::start(&[]);
     let interval = [("group.share.assignment.interval.ms", Some("0"))];
     assert_eq!(alter(&mut shared.node, BROKER, "", &interval).0.name(), "NONE");
-    assert_eq!(second_join(&mut shared), "epoch 4");
+    assert_eq!(second_join(&mut shared), "epoch 5");
 }

@@ -219,7 +219,7 @@ impl ShareGroups {
         });
     }
 
-    /// Asks the share coordinator where a group stands. A topic without an id is unknown.
+    /// Asks the share coordinator where a group stands. A topic without an id is unknown: the group stands nowhere in it.
     fn summarize(
         &self,
         group_id: String,
@@ -253,7 +253,7 @@ impl ShareGroups {
         for (slot, (index, topic_id, partition)) in asked.into_iter().enumerate() {
             let gather = Arc::clone(&gather);
             let Some(topic_id) = topic_id else {
-                gather.put(slot, (index, offsets_error(partition, ErrorCode::UnknownTopicOrPartition)));
+                gather.put(slot, (index, described_offsets(partition, &StateSummary::NONE, None)));
                 continue;
             };
             let key = SharePartitionKey::new(of_group.as_str(), topic_id, partition);

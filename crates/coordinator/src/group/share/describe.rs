@@ -15,6 +15,9 @@ impl GroupShard {
     }
 
     fn describe_share_group(&self, turn: &GroupTurn<'_>, group_id: String) -> Group {
+        if group_id.is_empty() {
+            return Group { error_code: ErrorCode::InvalidGroupId.code(), ..Group::default() };
+        }
         let message = match turn.committed.groups.get(group_id.as_str()) {
             Some(StoredGroup::Share(group)) => return described(&self.image, group_id, group),
             Some(_) => format!("Group {group_id} is not a share group."),
@@ -34,7 +37,7 @@ fn described(image: &MetadataImage, group_id: String, group: &ShareGroup) -> Gro
         group_id,
         group_state: group.state_name().to_owned(),
         group_epoch: group.epoch,
-        assignment_epoch: group.target.epoch.max(0),
+        assignment_epoch: group.target.epoch,
         assignor_name: ASSIGNOR.to_owned(),
         members: group.members().map(|member| described_member(image, member)).collect(),
         ..Group::default()

@@ -10,12 +10,13 @@ use ottla_wire::records::{
 use rpds::RedBlackTreeMapSync;
 
 use super::record::ShareContent;
+use crate::group::modern::FIRST_EPOCH;
 use crate::group::modern::assignor::Assignment;
 use crate::group::modern::subscriptions::NameCounts;
 use crate::group::modern::target::TargetAssignment;
 
 /// A share group as the log has it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ShareGroup {
     pub(crate) epoch: i32,
     /// Of the topics that are subscribed to, as they were at this epoch (KIP-1101); 0 where they were not looked at.
@@ -29,7 +30,7 @@ pub(crate) struct ShareGroup {
     subscribed: NameCounts,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ShareMember {
     pub(crate) member_id: Arc<str>,
     pub(crate) metadata: ShareGroupMemberMetadataValue,
@@ -51,6 +52,20 @@ pub(crate) struct ShareTopics {
 pub(crate) struct KnownTopic {
     pub(crate) name: String,
     pub(crate) partitions: BTreeSet<i32>,
+}
+
+impl Default for ShareGroup {
+    fn default() -> ShareGroup {
+        ShareGroup {
+            epoch: FIRST_EPOCH,
+            metadata_hash: 0,
+            unknown_tagged_fields: TaggedFields::default(),
+            target: TargetAssignment::default(),
+            topics: Arc::default(),
+            members: RedBlackTreeMapSync::default(),
+            subscribed: NameCounts::default(),
+        }
+    }
 }
 
 impl ShareGroup {
@@ -114,7 +129,7 @@ impl ShareGroup {
             }
             ShareContent::Member(member_id, None) => self.remove_member(&member_id),
             ShareContent::Target(value) => {
-                self.target.epoch = value.as_ref().map_or(-1, |value| value.assignment_epoch);
+                self.target.epoch = value.as_ref().map_or(FIRST_EPOCH, |value| value.assignment_epoch);
                 self.target.made_at = Timestamp(value.map_or(0, |value| value.assignment_timestamp));
             }
             ShareContent::TargetOf(member_id, Some(value)) => {
@@ -149,7 +164,7 @@ impl ShareGroup {
         if let Some(known) = &known {
             known.metadata.subscribed_topic_names.iter().for_each(|name| self.subscribed.remove(name));
         }
-        let new = || ShareMember { member_id: Arc::clone(&member_id), ..ShareMember::default() };
+        let new = || ShareMember::new(Arc::clone(&member_id));
         let mut member = known.map_or_else(new, |known| (*known).clone());
         change(&mut member);
         let names = &mut member.metadata.subscribed_topic_names;
@@ -167,6 +182,17 @@ impl ShareGroup {
 }
 
 impl ShareMember {
+    /// Of whom nothing is known.
+    pub(crate) fn new(member_id: Arc<str>) -> ShareMember {
+        ShareMember {
+            member_id,
+            metadata: ShareGroupMemberMetadataValue { rack_id: None, ..Default::default() },
+            epoch: 0,
+            previous_epoch: 0,
+            assigned: Arc::default(),
+        }
+    }
+
     fn take_current(&mut self, value: ShareGroupCurrentMemberAssignmentValue) {
         self.epoch = value.member_epoch;
         self.previous_epoch = value.previous_member_epoch;

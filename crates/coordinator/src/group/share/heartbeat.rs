@@ -28,6 +28,9 @@ use crate::runtime::Responder;
 /// How long after a removal that could not be written it is tried again, in milliseconds.
 const RETRY_MS: i64 = 500;
 
+/// Java prints a UUID with at most so many characters.
+const MEMBER_ID_LEN_MAX: usize = 36;
+
 /// The answer, and the partitions that the share coordinator must be told of then.
 pub(super) type Answered = (ShareGroupHeartbeatResponse, Option<Initialization>);
 
@@ -104,7 +107,7 @@ impl GroupShard {
         let topics = &self.image.topics;
         let partition_count = |id| topics.by_id(id).map_or(0, |topic| topic.partitions.len());
         let has_more = epoch <= group.target.epoch && group.has_unassigned_partitions(partition_count);
-        let needs_new_epoch = has_changed || has_more || epoch == 0;
+        let needs_new_epoch = has_changed || has_more;
         if !needs_new_epoch && self.freshness.is_fresh(&draft.group_id, epoch) {
             return;
         }
@@ -191,7 +194,7 @@ impl GroupShard {
             .map(|(topic_id, partitions)| (*topic_id, partitions.clone()))
             .collect();
         if member.epoch != target_epoch || assigned != *member.assigned {
-            draft.write_current(member, target_epoch.max(0), &assigned);
+            draft.write_current(member, target_epoch, &assigned);
         }
         Arc::new(assigned)
     }
@@ -286,7 +289,7 @@ fn find_member(
 ) -> Result<Arc<ShareMember>, Refusal> {
     if request.member_epoch == JOIN_EPOCH {
         info!(group = %draft.group_id, member = %member_id, "a member joins the share group");
-        let new = || Arc::new(ShareMember { member_id: Arc::clone(member_id), ..ShareMember::default() });
+        let new = || Arc::new(ShareMember::new(Arc::clone(member_id)));
         return Ok(draft.group().member(member_id).cloned().unwrap_or_else(new));
     }
     let member = known_member(draft, member_id)?;
@@ -352,6 +355,9 @@ pub(super) fn validate(request: &ShareGroupHeartbeatRequest) -> Result<(), Refus
     }
     if request.member_id.trim().is_empty() {
         return says("MemberId can't be empty.");
+    }
+    if request.member_id.encode_utf16().count() > MEMBER_ID_LEN_MAX {
+        return says("MemberId is longer than a UUID can be.");
     }
     if request.rack_id.as_deref().is_some_and(|rack| rack.trim().is_empty()) {
         return says("RackId can't be empty.");

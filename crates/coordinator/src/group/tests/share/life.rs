@@ -19,16 +19,16 @@ fn nothing_is_given_out_that_the_share_coordinator_does_not_know() {
     rig.states.hold();
     let mut a = Member::new("a", &["t", "unknown"]);
     a.beat(&rig);
-    assert_eq!((a.epoch, a.partitions("t")), (1, vec![]));
+    assert_eq!((a.epoch, a.partitions("t")), (2, vec![]));
     rig.rig.pass(ASSIGNMENT_INTERVAL_MS);
     a.beat(&rig);
-    assert_eq!((a.epoch, a.partitions("t")), (1, vec![]), "it is being initialized");
+    assert_eq!((a.epoch, a.partitions("t")), (2, vec![]), "it is being initialized");
     rig.states.release();
-    assert_eq!(rig.known().values().copied().collect::<Vec<_>>(), [(1, -1); 3], "the epoch of the group");
+    assert_eq!(rig.known().values().copied().collect::<Vec<_>>(), [(2, -1); 3], "the epoch of the group");
     a.beat(&rig);
-    assert_eq!((a.epoch, a.partitions("t")), (2, vec![0, 1, 2]));
+    assert_eq!((a.epoch, a.partitions("t")), (3, vec![0, 1, 2]));
     let again = rig.beat(a.request());
-    assert_eq!((again.member_epoch, again.assignment, again.heartbeat_interval_ms), (2, None, 5_000));
+    assert_eq!((again.member_epoch, again.assignment, again.heartbeat_interval_ms), (3, None, 5_000));
     assert_eq!(rig.taken_over().group(), rig.group());
 }
 
@@ -53,6 +53,8 @@ fn every_member_has_something_and_the_last_one_leaves_an_empty_group() {
     }
     assert_eq!(describe(&rig, GROUP).group_state, "Empty");
     assert_eq!(describe(&rig, "other").error_code, ErrorCode::GroupIdNotFound.code());
+    assert_eq!(describe(&rig, "").error_code, ErrorCode::InvalidGroupId.code());
+    assert_eq!(described.members[0].rack_id, None);
     assert_eq!(rig.rig.listed_state(), "Empty");
     assert_eq!(rig.taken_over().group(), rig.group());
 }
@@ -90,15 +92,15 @@ fn epochs_are_fenced() {
     let rig = ShareRig::new();
     rig.rig.topic("t", 1);
     let a = rig.member_of("a", "t");
-    assert_eq!(a.epoch, 2);
+    assert_eq!(a.epoch, 3);
     assert_eq!(rig.refused(beat_request("b", 1)), ErrorCode::UnknownMemberId);
     assert_eq!(rig.refused(beat_request("b", LEAVE)), ErrorCode::UnknownMemberId);
-    assert_eq!(rig.refused(beat_request("a", 3)), ErrorCode::FencedMemberEpoch);
-    let behind = rig.beat(beat_request("a", 1));
-    assert_eq!((behind.error_code, behind.member_epoch), (0, 2), "it may have missed an answer");
+    assert_eq!(rig.refused(beat_request("a", 4)), ErrorCode::FencedMemberEpoch);
+    let behind = rig.beat(beat_request("a", 2));
+    assert_eq!((behind.error_code, behind.member_epoch), (0, 3), "it may have missed an answer");
     rig.member_of("b", "t");
     let ahead = rig.beat(a.request()).member_epoch;
-    assert!(ahead > 2);
+    assert!(ahead > 3);
     assert_eq!(rig.refused(beat_request("a", 1)), ErrorCode::FencedMemberEpoch);
     let other = ShareGroupHeartbeatRequest { group_id: "other".to_owned(), ..beat_request("a", 1) };
     assert_eq!(rig.refused(other), ErrorCode::GroupIdNotFound);
@@ -111,6 +113,7 @@ fn what_no_member_could_mean_is_refused() {
     let refused = [
         ShareGroupHeartbeatRequest { group_id: " ".to_owned(), ..joins() },
         ShareGroupHeartbeatRequest { member_id: String::new(), ..joins() },
+        ShareGroupHeartbeatRequest { member_id: "m".repeat(37), ..joins() },
         ShareGroupHeartbeatRequest { rack_id: Some(String::new()), ..joins() },
         ShareGroupHeartbeatRequest { member_epoch: -2, ..joins() },
         ShareGroupHeartbeatRequest { subscribed_topic_names: None, ..joins() },
