@@ -7,7 +7,7 @@ import java.util.Map;
  * Fills brokers with everything that a data directory can hold, and tells what clients see of it.
  *
  * Reads commands from standard input and answers each with a line of JSON: open ADDRESS, close; fill, more, extras [SASL-ADDRESS], seen,
- * seen-extras, abort-open; begin-transaction, end-transaction commit|abort. What is open lives longer than a single broker: its idempotent
+ * seen-extras, abort-open; begin-transaction, end-transaction commit|abort; share, share-settings. What is open lives longer than a single broker: its idempotent
  * producers go on where they were while the broker at the same address is exchanged.
  */
 public final class Main {
@@ -17,6 +17,7 @@ public final class Main {
         final Extras extras;
         final Seen seen;
         final Transacting transacting;
+        final Sharing sharing;
 
         Session(String bootstrap) {
             clients = new Clients(bootstrap);
@@ -24,12 +25,14 @@ public final class Main {
             extras = new Extras(clients);
             seen = new Seen(clients);
             transacting = new Transacting(clients);
+            sharing = new Sharing(clients);
         }
 
         @Override
         public void close() {
             filling.close();
             transacting.close();
+            sharing.close();
             extras.close();
             clients.close();
         }
@@ -72,6 +75,8 @@ public final class Main {
             case "abort-open" -> session.extras.abortOpen();
             case "begin-transaction" -> session.transacting.begin();
             case "end-transaction" -> session.transacting.end(command[1].equals("commit"));
+            case "share" -> session.sharing.round();
+            case "share-settings" -> session.sharing.settings();
             default -> throw new IllegalArgumentException("no command " + command[0]);
         };
     }

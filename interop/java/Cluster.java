@@ -15,6 +15,8 @@ import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.consumer.Consumer;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.KafkaShareConsumer;
+import org.apache.kafka.clients.consumer.ShareConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.Producer;
 import org.apache.kafka.common.TopicPartition;
@@ -64,6 +66,14 @@ final class Cluster implements AutoCloseable {
         Path control = Path.of(System.getenv("BROKER_CONTROL"));
         Files.writeString(control.resolve("commands"), "restart\n");
         Suite.equal(Files.readString(control.resolve("answers")), "done\n");
+    }
+
+    ShareConsumer<byte[], byte[]> shareConsumer(Object... settings) {
+        return new KafkaShareConsumer<>(settings(settings), new ByteArrayDeserializer(), new ByteArrayDeserializer());
+    }
+
+    String bootstrap() {
+        return bootstrap;
     }
 
     /** A name that nothing had before. */

@@ -8,6 +8,7 @@ public final class Main {
             new Lessons(cluster).addTo(suite);
             new Groups(cluster).addTo(suite);
             new ConsumerGroups(cluster).addTo(suite);
+            new ShareGroups(cluster).addTo(suite);
             new Transactions(cluster).addTo(suite);
             new Administering(cluster).addTo(suite);
             suite.run();
