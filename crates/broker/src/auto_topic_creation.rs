@@ -40,24 +40,34 @@ impl Node {
     /// later: the client asks again.
     pub(crate) fn create_missing_topics(self: &Arc<Self>, names: &[String], now: Now) {
         if self.config.get(keys::AUTO_CREATE_TOPICS_ENABLE) {
-            self.create_unasked(names.to_vec(), now);
+            self.create_unasked(names.to_vec(), &[], now);
         }
     }
 
     /// Has the topic of a coordinator made, which needs no permission.
     pub(crate) fn create_internal_topic(self: &Arc<Self>, name: &str, now: Now) {
-        self.create_unasked(vec![name.to_owned()], now);
+        self.create_unasked(vec![name.to_owned()], &[], now);
     }
 
-    fn create_unasked(self: &Arc<Self>, names: Vec<String>, now: Now) {
+    /// Has a topic made for dead letters of share groups, which the setting `enabling` marks as one.
+    pub(crate) fn create_dead_letter_topic(self: &Arc<Self>, name: &str, enabling: &str, now: Now) {
+        self.create_unasked(vec![name.to_owned()], &settings([(enabling, "true".to_owned())]), now);
+    }
+
+    fn create_unasked(self: &Arc<Self>, names: Vec<String>, configs: &[Config], now: Now) {
         let names = self.topics_in_flight.begin(names);
         if names.is_empty() {
             return;
         }
         tracing::info!(topics = ?names, "asking the controller for topics that are missing");
         let timeout_ms = self.config.get(keys::REQUEST_TIMEOUT_MS);
+        let topic = |name: &String| {
+            let mut topic = self.topic_to_create(name);
+            topic.configs.extend_from_slice(configs);
+            topic
+        };
         let request = CreateTopicsRequest {
-            topics: names.iter().map(|name| self.topic_to_create(name)).collect(),
+            topics: names.iter().map(topic).collect(),
             timeout_ms,
             ..CreateTopicsRequest::default()
         };

@@ -113,6 +113,7 @@ impl DynamicConfig {
     /// Everything about a group with these overrides.
     pub fn describe_group(&self, overrides: &Overrides) -> Vec<Described> {
         let effective = self.effective();
+        let shown = GROUP.iter().filter(|row| !row.internal || overrides.contains_key(row.name));
         let describe = |row: &'static Row| {
             let from_broker = broker_default(&effective, row).map(|value| value.to_string());
             let layers = match row.synonyms.first() {
@@ -125,7 +126,7 @@ impl DynamicConfig {
             };
             overridable(row, overrides, from_broker, layers, ConfigSource::Group)
         };
-        GROUP.iter().map(describe).collect()
+        shown.map(describe).collect()
     }
 
     fn broker_setting(&self, name: &str, value: Option<String>, synonyms: Vec<Layer>) -> Described {

@@ -1,5 +1,7 @@
 //! Share groups on this node (KIP-932): the share coordinator, the share partitions, and the way between them.
 
+mod dead_letters;
+mod operation;
 mod persister;
 mod settings;
 mod state_topic;
@@ -19,6 +21,7 @@ use parking_lot::Mutex;
 use crate::coordinator_storage::CoordinatorStorage;
 use crate::node::Node;
 use crate::node_settings;
+use dead_letters::NodeDeadLetters;
 use persister::NodePersister;
 use settings::NodeShareGroups;
 use state_topic::{NodeTopics, StateTopicListener, StateTopicPruner};
@@ -68,6 +71,7 @@ impl ShareGroupParts {
         let partitions = Arc::new(SharePartitions::new(
             Arc::clone(replicas),
             Arc::new(NodePersister(Arc::clone(&link))),
+            Arc::new(NodeDeadLetters(Arc::clone(&link))),
             Arc::new(NodeShareGroups { link: Arc::clone(&link), config: Arc::clone(config) }),
         ));
         let sessions = ShareSessions::new(sessions_max);

@@ -4,49 +4,55 @@
 use std::sync::Arc;
 
 use ottla_coordinator::share_state::{
-    Outcome, SHARE_GROUP_STATE_TOPIC, ShareCoordinator, SharePartitionKey, ShareStateError, StateBatch,
-    WriteState,
+    Outcome, ReadState, SHARE_GROUP_STATE_TOPIC, SharePartitionKey, ShareStateError, StateBatch, WriteState,
 };
 use ottla_replica::share::{
     Persisted, PersistedBatch, PersistedState, Persister, RecordState, SharePartitionId, StateWrite,
 };
-use ottla_types::{Now, Offset, Timestamp};
+use ottla_types::{NodeId, Now, Offset, Timestamp};
 use ottla_wire::ErrorCode;
 
 use super::NodeLink;
+use super::operation::{Read, StateOperation, Write};
 use crate::node::Node;
+use crate::transactions::ShareStateResponse;
 
 /// About 25 s together.
 const ATTEMPTS: u32 = 8;
 const FIRST_BACKOFF_MS: i64 = 100;
 
-/// What a call does at each attempt.
-type Attempt<T> =
-    Arc<dyn Fn(&ShareCoordinator, SharePartitionKey, Now, Box<dyn FnOnce(Outcome<T>) + Send>) + Send + Sync>;
-
-/// A call of the share coordinator about one share partition.
-pub(crate) struct RetriedCall<T> {
+/// Asks the share coordinator something about one share partition.
+pub(super) struct RetriedCall<O: StateOperation> {
     pub key: SharePartitionKey,
-    pub attempt: Attempt<T>,
-    pub done: Box<dyn FnOnce(Outcome<T>, Now) + Send>,
+    pub operation: O,
+    pub done: Box<dyn FnOnce(Outcome<O::Answer>, Now) + Send>,
 }
 
-impl<T: Send + 'static> RetriedCall<T> {
+impl<O: StateOperation> RetriedCall<O> {
     pub fn start(self, node: &Arc<Node>, now: Now) {
         self.run(node, now, 1);
     }
 
     fn run(self, node: &Arc<Node>, now: Now, attempt: u32) {
-        if let Err(code) = find_coordinator(node, &self.key, now) {
-            return self.finish(node, Err(ShareStateError::of(code)), now, attempt);
+        let leader = match find_coordinator(node, &self.key, now) {
+            Ok(leader) => leader,
+            Err(code) => return self.finish(node, Err(ShareStateError::of(code)), now, attempt),
+        };
+        let (operation, key, node_after) = (self.operation.clone(), self.key.clone(), Arc::clone(node));
+        if leader == node.identity.node_id {
+            let answered = Box::new(move |outcome| self.finish(&node_after, outcome, now, attempt));
+            return operation.run(&node.share.coordinator, key, now, answered);
         }
-        let act = Arc::clone(&self.attempt);
-        let (node_after, key) = (Arc::clone(node), self.key.clone());
-        let answered = Box::new(move |outcome| self.finish(&node_after, outcome, now, attempt));
-        act(&node.share.coordinator, key, now, answered);
+        let answered = Box::new(move |response: Result<ShareStateResponse, ErrorCode>| {
+            let outcome =
+                response.and_then(|response| O::answer(response).ok_or(ErrorCode::UnknownServerError));
+            let outcome = outcome.unwrap_or_else(|code| Err(ShareStateError::of(code)));
+            self.finish(&node_after, outcome, now, attempt);
+        });
+        node.hooks.brokers.share_state(leader, operation.request(&key), answered);
     }
 
-    fn finish(self, node: &Arc<Node>, outcome: Outcome<T>, now: Now, attempt: u32) {
+    fn finish(self, node: &Arc<Node>, outcome: Outcome<O::Answer>, now: Now, attempt: u32) {
         match outcome {
             Err(error) if attempt < ATTEMPTS && is_passing(error.code) => {
                 let backoff_ms = FIRST_BACKOFF_MS << (attempt - 1);
@@ -74,8 +80,8 @@ fn is_passing(code: ErrorCode) -> bool {
     )
 }
 
-/// Whether this node coordinates the key. The coordinator's topic is made by the first who asks.
-fn find_coordinator(node: &Arc<Node>, key: &SharePartitionKey, now: Now) -> Result<(), ErrorCode> {
+/// The broker that coordinates the key. The coordinator's topic is made by the first who asks.
+fn find_coordinator(node: &Arc<Node>, key: &SharePartitionKey, now: Now) -> Result<NodeId, ErrorCode> {
     let unavailable = ErrorCode::CoordinatorNotAvailable;
     let partition = node.share.coordinator.partition_for(&key.to_string()).ok_or(unavailable)?;
     let image = node.metadata.image();
@@ -84,7 +90,7 @@ fn find_coordinator(node: &Arc<Node>, key: &SharePartitionKey, now: Now) -> Resu
         return Err(unavailable);
     };
     let registration = topic.partitions.get(&partition).ok_or(unavailable)?;
-    if registration.leader == node.identity.node_id { Ok(()) } else { Err(ErrorCode::NotCoordinator) }
+    if registration.leader == NodeId::NONE { Err(unavailable) } else { Ok(registration.leader) }
 }
 
 /// The share coordinator as share partitions see it.
@@ -95,10 +101,8 @@ impl Persister for NodePersister {
         let Some(node) = self.0.get() else { return done(Err(ErrorCode::CoordinatorNotAvailable), now) };
         let call = RetriedCall {
             key: key(id),
-            attempt: Arc::new(move |coordinator, key, now, reply| {
-                coordinator.read(key, leader_epoch, now, reply);
-            }),
-            done: Box::new(move |outcome, now| {
+            operation: Read { leader_epoch },
+            done: Box::new(move |outcome: Outcome<ReadState>, now| {
                 let state = outcome.map_err(|error| error.code).and_then(|state| {
                     let batches = state.batches.iter().map(read_batch).collect::<Option<Vec<_>>>();
                     Ok(PersistedState {
@@ -124,10 +128,8 @@ impl Persister for NodePersister {
         };
         let call = RetriedCall {
             key: key(id),
-            attempt: Arc::new(move |coordinator, key, now, reply| {
-                coordinator.write(key, data.clone(), now, reply);
-            }),
-            done: Box::new(move |outcome, now| done(outcome.map_err(|error| error.code), now)),
+            operation: Write(data),
+            done: Box::new(move |outcome: Outcome<()>, now| done(outcome.map_err(|error| error.code), now)),
         };
         call.start(&node, now);
     }

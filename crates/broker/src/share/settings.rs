@@ -8,6 +8,7 @@ use ottla_metadata::image::{ConfigResource, ResourceType};
 use ottla_replica::share::{OffsetReset, ShareGroupSettings, ShareGroups, ShareSettings};
 
 use super::NodeLink;
+use super::dead_letters::TOPIC_NAME;
 use crate::node::Node;
 
 pub(super) struct NodeShareGroups {
@@ -64,6 +65,7 @@ fn settings(config: &Config, image: &MetadataImage, group_id: &str) -> ShareGrou
                 keys::GROUP_SHARE_MIN_PARTITION_MAX_RECORD_LOCKS,
                 keys::GROUP_SHARE_MAX_PARTITION_MAX_RECORD_LOCKS,
             ),
+            keeps_dead_letters: own(TOPIC_NAME).is_some_and(|name| !name.is_empty()),
             may_renew: own("share.renew.acknowledge.enable").is_none_or(|value| value != "false"),
         },
         offset_reset: own("share.auto.offset.reset")

@@ -8,6 +8,7 @@ use ottla_types::{Now, Uuid};
 use ottla_wire::ErrorCode;
 
 use super::NodeLink;
+use super::operation::{Delete, Initialize, StateOperation, Summarize};
 use super::persister::RetriedCall;
 use crate::node::Node;
 
@@ -24,10 +25,16 @@ struct NodeShareStates(Arc<NodeLink>);
 type Done<T> = Box<dyn FnOnce(Outcome<T>, Now) + Send>;
 
 impl NodeShareStates {
-    fn start<T: Send + 'static>(&self, call: RetriedCall<T>, now: Now) {
+    fn start<O: StateOperation>(
+        &self,
+        key: SharePartitionKey,
+        operation: O,
+        now: Now,
+        done: Done<O::Answer>,
+    ) {
         match self.0.get() {
-            Some(node) => call.start(&node, now),
-            None => (call.done)(Err(ShareStateError::of(ErrorCode::CoordinatorNotAvailable)), now),
+            Some(node) => RetriedCall { key, operation, done }.start(&node, now),
+            None => done(Err(ShareStateError::of(ErrorCode::CoordinatorNotAvailable)), now),
         }
     }
 }
@@ -41,33 +48,15 @@ impl ShareStates for NodeShareStates {
         now: Now,
         done: Done<()>,
     ) {
-        let attempt = move |coordinator: &ottla_coordinator::share_state::ShareCoordinator,
-                            key,
-                            now,
-                            reply: Box<dyn FnOnce(Outcome<()>) + Send>| {
-            coordinator.initialize(key, state_epoch, start_offset, now, reply);
-        };
-        self.start(RetriedCall { key, attempt: Arc::new(attempt), done }, now);
+        self.start(key, Initialize { state_epoch, start_offset }, now, done);
     }
 
     fn delete(&self, key: SharePartitionKey, now: Now, done: Done<()>) {
-        let attempt = |coordinator: &ottla_coordinator::share_state::ShareCoordinator,
-                       key,
-                       now,
-                       reply: Box<dyn FnOnce(Outcome<()>) + Send>| {
-            coordinator.delete(key, now, reply);
-        };
-        self.start(RetriedCall { key, attempt: Arc::new(attempt), done }, now);
+        self.start(key, Delete, now, done);
     }
 
     fn summarize(&self, key: SharePartitionKey, now: Now, done: Done<StateSummary>) {
-        let attempt = |coordinator: &ottla_coordinator::share_state::ShareCoordinator,
-                       key,
-                       now,
-                       reply: Box<dyn FnOnce(Outcome<StateSummary>) + Send>| {
-            coordinator.summarize(key, now, reply);
-        };
-        self.start(RetriedCall { key, attempt: Arc::new(attempt), done }, now);
+        self.start(key, Summarize, now, done);
     }
 
     fn latest_offset(&self, topic_id: Uuid, partition: i32) -> Option<i64> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use ottla_config::Config;
 use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
+use ottla_coordinator::share_state::SHARE_GROUP_STATE_TOPIC;
 use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
 use ottla_log::disk::{Disk, SimDisk};
 use ottla_log::log_manager::{CreateLog, LogManager};
@@ -37,6 +38,7 @@ pub(super) const ELSEWHERE_ID: Uuid = Uuid([8; 16]);
 pub(super) const UNKNOWN_ID: Uuid = Uuid([9; 16]);
 pub(super) const OFFSETS_ID: Uuid = Uuid([10; 16]);
 const TRANSACTIONS_ID: Uuid = Uuid([11; 16]);
+const SHARE_STATES_ID: Uuid = Uuid([12; 16]);
 
 pub(super) fn at(ms: u64) -> Now {
     Now { wall: Timestamp(1_700_000_000_000 + ms as i64), mono: MonoMs(ms) }
@@ -104,6 +106,18 @@ impl Harness {
             node.transactions.on_partition_leader(0, LeaderEpoch(3));
             while node.load_next_shard(|| at(0)) {}
         }
+        harness
+    }
+
+    /// Of a node whose topic of share groups' states has one partition, which `leader` leads.
+    pub fn with_share_states(leader: i32, hooks: Hooks) -> Harness {
+        let harness = Harness::with_hooks(&[], hooks);
+        harness.node.metadata.publish(Arc::new(image()));
+        harness.replay(&[
+            topic(SHARE_GROUP_STATE_TOPIC, SHARE_STATES_ID),
+            partition(SHARE_STATES_ID, 0, leader),
+        ]);
+        harness.node.share.coordinator.start(1, at(0));
         harness
     }
 

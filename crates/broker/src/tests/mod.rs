@@ -11,4 +11,5 @@ mod partitions;
 pub(crate) mod played_peers;
 mod produce;
 mod purgatories;
+mod share_states;
 mod transactions;

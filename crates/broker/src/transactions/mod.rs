@@ -6,7 +6,7 @@ mod other_brokers;
 mod verification;
 
 pub(crate) use markers::MarkerDispatch;
-pub use other_brokers::{Answered, BrokersOfCluster, OtherBrokers};
+pub use other_brokers::{Answered, BrokersOfCluster, OtherBrokers, ShareStateRequest, ShareStateResponse};
 pub(crate) use verification::{Support, TransactionalAppend};
 
 use std::sync::Weak;

@@ -3,7 +3,11 @@ use std::sync::{Arc, OnceLock, Weak};
 use ottla_config::keys;
 use ottla_types::{NodeId, Now};
 use ottla_wire::messages::{
-    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
+    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, DeleteShareGroupStateRequest,
+    DeleteShareGroupStateResponse, InitializeShareGroupStateRequest, InitializeShareGroupStateResponse,
+    ProduceRequest, ProduceResponse, ReadShareGroupStateRequest, ReadShareGroupStateResponse,
+    ReadShareGroupStateSummaryRequest, ReadShareGroupStateSummaryResponse, WriteShareGroupStateRequest,
+    WriteShareGroupStateResponse, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
 use ottla_wire::{ApiKey, ErrorCode, Request, VersionRange};
 
@@ -13,7 +17,27 @@ use crate::peers::{Channel, PeerAnswer, PeerError, PeerRequest, code_of_failure,
 /// Takes what another broker has answered, or why it has not.
 pub type Answered<R> = Box<dyn FnOnce(Result<R, ErrorCode>) + Send>;
 
-/// Requests of a transaction that go to another broker of the cluster. Each is answered once, from any thread; where no
+/// What is asked of a share coordinator (KIP-932).
+#[derive(Clone, Debug, PartialEq)]
+pub enum ShareStateRequest {
+    Initialize(InitializeShareGroupStateRequest),
+    Read(ReadShareGroupStateRequest),
+    Write(WriteShareGroupStateRequest),
+    Delete(DeleteShareGroupStateRequest),
+    Summarize(ReadShareGroupStateSummaryRequest),
+}
+
+/// The answer to a [`ShareStateRequest`], of the same kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ShareStateResponse {
+    Initialize(InitializeShareGroupStateResponse),
+    Read(ReadShareGroupStateResponse),
+    Write(WriteShareGroupStateResponse),
+    Delete(DeleteShareGroupStateResponse),
+    Summarize(ReadShareGroupStateSummaryResponse),
+}
+
+/// Requests of a broker that go to another broker of the cluster. Each is answered once, from any thread; where no
 /// answer comes, with NETWORK_EXCEPTION.
 pub trait OtherBrokers: Send + Sync {
     /// Tells of the node that will ask, before it does.
@@ -32,6 +56,16 @@ pub trait OtherBrokers: Send + Sync {
         request: AddPartitionsToTxnRequest,
         done: Answered<AddPartitionsToTxnResponse>,
     );
+
+    /// To the leader of a partition, for all in-sync replicas.
+    fn produce(&self, _: NodeId, _: ProduceRequest, done: Answered<ProduceResponse>) {
+        done(Err(ErrorCode::NetworkException));
+    }
+
+    /// To the broker that coordinates a share partition.
+    fn share_state(&self, _: NodeId, _: ShareStateRequest, done: Answered<ShareStateResponse>) {
+        done(Err(ErrorCode::NetworkException));
+    }
 }
 
 /// The brokers that the metadata knows, reached over the node's own [`Peers`](crate::peers::Peers).
@@ -83,5 +117,27 @@ impl OtherBrokers for BrokersOfCluster {
         const BATCHED_SINCE: i16 = 4;
         let newest = sent_versions(ApiKey::AddPartitionsToTxn).max;
         self.ask(broker, VersionRange::new(BATCHED_SINCE, newest), request, done);
+    }
+
+    fn produce(&self, broker: NodeId, request: ProduceRequest, done: Answered<ProduceResponse>) {
+        self.ask(broker, sent_versions(ApiKey::Produce), request, done);
+    }
+
+    fn share_state(&self, broker: NodeId, request: ShareStateRequest, done: Answered<ShareStateResponse>) {
+        use ShareStateRequest as Request;
+        use ShareStateResponse as Response;
+        macro_rules! ask {
+            ($api:ident, $request:expr, $response:path) => {{
+                let done = Box::new(move |answer: Result<_, ErrorCode>| done(answer.map($response)));
+                self.ask(broker, sent_versions(ApiKey::$api), $request, done);
+            }};
+        }
+        match request {
+            Request::Initialize(request) => ask!(InitializeShareGroupState, request, Response::Initialize),
+            Request::Read(request) => ask!(ReadShareGroupState, request, Response::Read),
+            Request::Write(request) => ask!(WriteShareGroupState, request, Response::Write),
+            Request::Delete(request) => ask!(DeleteShareGroupState, request, Response::Delete),
+            Request::Summarize(request) => ask!(ReadShareGroupStateSummary, request, Response::Summarize),
+        }
     }
 }

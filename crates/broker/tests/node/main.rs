@@ -6,6 +6,7 @@ mod cluster;
 mod configs;
 mod consumer_group_settings;
 mod data_plane;
+mod dead_letters;
 mod group_settings;
 mod harness;
 mod life;

@@ -150,7 +150,7 @@ impl Shared {
         }
     }
 
-    fn acknowledgement(
+    pub fn acknowledgement(
         &mut self,
         member_id: &str,
         first: i64,

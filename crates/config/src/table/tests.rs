@@ -7,7 +7,12 @@ const ALL: [Table; 4] = [Table::Broker, Table::Topic, Table::Group, Table::Entit
 
 #[test]
 fn tables_have_every_key_of_kafka() {
-    assert_eq!(ALL.map(|table| table.rows().len()), [372, 34, 17, 10]);
+    // Of a later version's dead letters (KIP-1191).
+    let is_later = |row: &&Row| row.name.starts_with("errors.deadletterqueue.");
+    let count = |table: Table| table.rows().iter().filter(|row| !is_later(row)).count();
+    assert_eq!(ALL.map(count), [372, 34, 17, 10]);
+    let later = ALL.into_iter().flat_map(Table::rows).filter(is_later);
+    assert_eq!(later.map(|row| row.internal).collect::<Vec<_>>(), [true; 5], "no answer shows them unset");
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Partition {
     /// Reads from an offset on. A client that knows another leader epoch than this node's is refused (KIP-320). One
     /// whose last record is of an epoch that ended before that offset here reads nothing, and is told where (KIP-595). None if
     /// that takes more than `reach`.
-    pub(crate) fn read(
+    pub fn read(
         &self,
         asked: &PartitionFetch,
         reader: ReaderKind,

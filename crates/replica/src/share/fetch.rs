@@ -238,7 +238,9 @@ impl SharePartitions {
         let limits = AcquireLimits { max_records: budget.records, ..params.limits };
         let acquired = partition.acquire(&params.member, &limits, from, &batches, &aborted, now.mono);
         self.note_deadline(partition.next_deadline());
+        held.queue_unsent();
         drop(held);
+        self.write_next(entry, now);
         let records = trim(slice, &found, &acquired);
         let count: i64 = acquired.iter().map(|a| a.last_offset - a.first_offset + 1).sum();
         budget.records = budget.records.saturating_sub(i32::try_from(count).unwrap_or(i32::MAX));

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::fetch::DelayedShareFetch;
 use super::partition::{Change, SharePartition};
-use super::persister::{OffsetReset, Persister, ShareGroups};
+use super::persister::{DeadLetters, OffsetReset, Persister, ShareGroups};
 use super::types::{AcknowledgementBatch, MemberId, PersistedState, SharePartitionId};
 use crate::manager::ReplicaManager;
 use crate::partition::{Partition, ReaderKind};
@@ -27,6 +27,7 @@ pub type Acknowledged = Box<dyn FnOnce(Result<(), ErrorCode>) + Send>;
 pub struct SharePartitions {
     pub(super) replicas: Arc<ReplicaManager>,
     persister: Arc<dyn Persister>,
+    dead_letters: Arc<dyn DeadLetters>,
     pub(super) groups: Arc<dyn ShareGroups>,
     entries: Mutex<HashMap<SharePartitionId, Arc<Entry>>>,
     /// No lock runs out before this.
@@ -66,11 +67,13 @@ impl SharePartitions {
     pub fn new(
         replicas: Arc<ReplicaManager>,
         persister: Arc<dyn Persister>,
+        dead_letters: Arc<dyn DeadLetters>,
         groups: Arc<dyn ShareGroups>,
     ) -> SharePartitions {
         SharePartitions {
             replicas,
             persister,
+            dead_letters,
             groups,
             entries: Mutex::default(),
             next_lock_deadline: AtomicU64::new(MonoMs::NEVER.0),
@@ -128,7 +131,9 @@ impl SharePartitions {
                 if matches!(held.phase, Phase::Loading) {
                     held.phase = Phase::Active(Box::new(partition));
                 }
+                held.queue_unsent();
                 drop(held);
+                self.write_next(entry, now);
                 self.check_fetches(entry, now);
             }
             Err(code) => {
@@ -195,20 +200,19 @@ impl SharePartitions {
         partition.set_settings(settings.partition);
         let change = partition.acknowledge(member, batches, now.mono);
         self.note_deadline(partition.next_deadline());
-        match change {
+        held.queue_unsent();
+        let answered = match change {
             Ok(Some(change)) => {
                 held.queue.push_back((change, Some(done)));
-                drop(held);
-                self.write_next(&entry, now);
+                None
             }
-            Ok(None) => {
-                drop(held);
-                done(Ok(()));
-            }
-            Err(code) => {
-                drop(held);
-                done(Err(code));
-            }
+            Ok(None) => Some((done, Ok(()))),
+            Err(code) => Some((done, Err(code))),
+        };
+        drop(held);
+        self.write_next(&entry, now);
+        if let Some((done, result)) = answered {
+            done(result);
         }
     }
 
@@ -301,7 +305,7 @@ impl SharePartitions {
     }
 
     /// Hands the next change to the share coordinator, unless one is on its way.
-    fn write_next(self: &Arc<Self>, entry: &Arc<Entry>, now: Now) {
+    pub(super) fn write_next(self: &Arc<Self>, entry: &Arc<Entry>, now: Now) {
         let mut held = entry.state.lock();
         if held.is_writing {
             return;
@@ -310,8 +314,17 @@ impl SharePartitions {
         held.is_writing = true;
         drop(held);
         let (shares, of) = (Arc::clone(self), Arc::clone(entry));
-        let done = Box::new(move |result, now| shares.written(&of, change.id, result, waiter, now));
-        self.persister.write(&entry.id, change.write, now, done);
+        let Change { id, dead, write } = change;
+        let persist = move |now| {
+            let (after, entry) = (Arc::clone(&shares), Arc::clone(&of));
+            let done = Box::new(move |result, now| after.written(&entry, id, result, waiter, now));
+            shares.persister.write(&of.id, write, now, done);
+        };
+        if dead.is_empty() {
+            return persist(now);
+        }
+        // First: a crash in between costs a letter too many, and no record is lost without one.
+        self.dead_letters.write(&entry.id, Arc::clone(&entry.partition), dead, now, Box::new(persist));
     }
 
     fn written(
@@ -370,6 +383,15 @@ impl SharePartitions {
 
     fn all(&self) -> Vec<Arc<Entry>> {
         self.entries.lock().values().cloned().collect()
+    }
+}
+
+impl EntryState {
+    /// Takes up the changes that nobody asked for.
+    pub(super) fn queue_unsent(&mut self) {
+        if let Phase::Active(partition) = &mut self.phase {
+            self.queue.extend(partition.take_unsent().into_iter().map(|change| (change, None)));
+        }
     }
 }
 

@@ -15,12 +15,15 @@ pub(crate) use fetch::DelayedShareFetch;
 pub use fetch::{ShareFetchParams, ShareFetched};
 pub use manager::{Acknowledged, SharePartitions};
 pub use partition::{Change, PersistResult, SharePartition};
-pub use persister::{OffsetReset, Persisted, Persister, ShareGroupSettings, ShareGroups};
+pub use persister::{
+    DeadLetters, LettersWritten, OffsetReset, Persisted, Persister, ShareGroupSettings, ShareGroups,
+};
 pub use sessions::{
     ContextKind, EndedSession, FINAL_EPOCH, INITIAL_EPOCH, SessionKey, SessionPartition, ShareFetchContext,
     ShareSessionRequest, ShareSessions,
 };
 pub use types::{
-    AcknowledgeType, AcknowledgementBatch, AcquireLimits, AcquireMode, AcquiredRecords, LogBatch, MemberId,
-    PersistedBatch, PersistedState, RecordState, SharePartitionId, ShareSettings, StateWrite,
+    AcknowledgeType, AcknowledgementBatch, AcquireLimits, AcquireMode, AcquiredRecords, DeadRecords, GivenUp,
+    LogBatch, MemberId, PersistedBatch, PersistedState, RecordState, SharePartitionId, ShareSettings,
+    StateWrite,
 };

@@ -1,9 +1,12 @@
 //! What share partitions need of others: somebody who keeps their state, and their groups' settings.
 
+use std::sync::Arc;
+
 use ottla_types::Now;
 use ottla_wire::ErrorCode;
 
-use super::types::{PersistedState, SharePartitionId, ShareSettings, StateWrite};
+use super::types::{DeadRecords, PersistedState, SharePartitionId, ShareSettings, StateWrite};
+use crate::partition::Partition;
 
 /// Takes what the share coordinator answered, and when that was.
 pub type Persisted<T> = Box<dyn FnOnce(Result<T, ErrorCode>, Now) + Send>;
@@ -15,6 +18,23 @@ pub trait Persister: Send + Sync {
     fn read(&self, id: &SharePartitionId, leader_epoch: i32, now: Now, done: Persisted<PersistedState>);
 
     fn write(&self, id: &SharePartitionId, write: StateWrite, now: Now, done: Persisted<()>);
+}
+
+/// Called when dead letters are written, or can't be.
+pub type LettersWritten = Box<dyn FnOnce(Now) + Send>;
+
+/// Where letters go about records that a group has given up (KIP-1191).
+pub trait DeadLetters: Send + Sync {
+    /// A letter for each record. One that can't be written holds nobody up for ever: `done` is called in any case, maybe
+    /// before this returns.
+    fn write(
+        &self,
+        id: &SharePartitionId,
+        of: Arc<Partition>,
+        dead: Vec<DeadRecords>,
+        now: Now,
+        done: LettersWritten,
+    );
 }
 
 /// Where a group begins in a partition in which it has no position (`share.auto.offset.reset`).

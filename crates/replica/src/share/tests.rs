@@ -50,6 +50,23 @@ impl Persister for Coordinator {
     }
 }
 
+/// Letters wait until the test lets them go.
+#[derive(Default)]
+struct Letters(Mutex<VecDeque<(Vec<DeadRecords>, LettersWritten)>>);
+
+impl DeadLetters for Letters {
+    fn write(
+        &self,
+        _: &SharePartitionId,
+        _: Arc<Partition>,
+        dead: Vec<DeadRecords>,
+        _: Now,
+        done: LettersWritten,
+    ) {
+        self.0.lock().push_back((dead, done));
+    }
+}
+
 struct Settings;
 
 impl ShareGroups for Settings {
@@ -60,6 +77,7 @@ impl ShareGroups for Settings {
                 delivery_count_limit: 5,
                 max_record_locks: 200,
                 may_renew: true,
+                keeps_dead_letters: true,
             },
             offset_reset: OffsetReset::Earliest,
             read_committed: false,
@@ -71,6 +89,7 @@ struct Harness {
     replicas: Arc<ReplicaManager>,
     shares: Arc<SharePartitions>,
     coordinator: Arc<Coordinator>,
+    letters: Arc<Letters>,
     partition: Arc<Partition>,
     context: Arc<LogContext>,
 }
@@ -101,9 +120,14 @@ impl Harness {
         let context = LogContext::new(Arc::new(disk), ProducerStateConfig::default());
         let partition = replicas.assign(assignment(&[LOCAL], 0), || open(&context), at(0)).unwrap();
         let coordinator = Arc::new(Coordinator::default());
-        let shares =
-            SharePartitions::new(Arc::clone(&replicas), Arc::clone(&coordinator) as _, Arc::new(Settings));
-        Harness { replicas, shares: Arc::new(shares), coordinator, partition, context }
+        let letters = Arc::new(Letters::default());
+        let shares = SharePartitions::new(
+            Arc::clone(&replicas),
+            Arc::clone(&coordinator) as _,
+            Arc::clone(&letters) as _,
+            Arc::new(Settings),
+        );
+        Harness { replicas, shares: Arc::new(shares), coordinator, letters, partition, context }
     }
 
     fn id() -> SharePartitionId {
@@ -151,12 +175,23 @@ impl Harness {
     }
 
     fn accept(&self, member: &str, first: i64, last: i64, now: Now) -> Answers<Result<(), ErrorCode>> {
+        self.say(AcknowledgeType::Accept, member, first, last, now)
+    }
+
+    fn say(
+        &self,
+        kind: AcknowledgeType,
+        member: &str,
+        first: i64,
+        last: i64,
+        now: Now,
+    ) -> Answers<Result<(), ErrorCode>> {
         let answers: Answers<Result<(), ErrorCode>> = Arc::default();
         let into = Arc::clone(&answers);
         let batch = AcknowledgementBatch {
             first_offset: Offset(first),
             last_offset: Offset(last),
-            types: vec![AcknowledgeType::Accept],
+            types: vec![kind],
         };
         let done = Box::new(move |result| into.lock().push(result));
         self.shares.acknowledge(&Harness::id(), &Arc::from(member), &[batch], now, done);
@@ -170,6 +205,32 @@ impl Harness {
             Call::Write(done) => done(result, now),
         }
     }
+}
+
+#[test]
+fn letters_are_written_before_what_they_are_about_is_given_up() {
+    let harness = Harness::new();
+    harness.produce(&["a", "b", "c"], at(0));
+    assert_eq!(acquired(&harness.fetch("m", 100, at(0))), Some(vec![(0, 2, 1)]));
+    let rejected = harness.say(AcknowledgeType::Reject, "m", 0, 1, at(1));
+    let accepted = harness.accept("m", 2, 2, at(2));
+    assert!(harness.coordinator.writes.lock().is_empty(), "the letters are not written yet");
+    let (dead, done) = harness.letters.0.lock().pop_front().unwrap();
+    let expected = DeadRecords {
+        first_offset: Offset(0),
+        last_offset: Offset(1),
+        delivery_count: 1,
+        why: GivenUp::Rejected,
+    };
+    assert_eq!(dead, [expected]);
+    assert!(taken(&rejected).is_empty() && taken(&accepted).is_empty(), "one after the other");
+    done(at(3));
+    assert_eq!((taken(&rejected), taken(&accepted)), (vec![Ok(())], vec![Ok(())]));
+    let writes = harness.coordinator.writes.lock();
+    let states: Vec<RecordState> =
+        writes.iter().flat_map(|write| write.batches.iter().map(|batch| batch.state)).collect();
+    assert_eq!(states, [RecordState::Archived, RecordState::Acknowledged]);
+    assert!(harness.letters.0.lock().is_empty());
 }
 
 fn acquired(answers: &Answers<Found>) -> Option<Vec<(i64, i64, i16)>> {

@@ -142,6 +142,26 @@ pub struct ShareSettings {
     pub max_record_locks: i32,
     /// `share.renew.acknowledge.enable`
     pub may_renew: bool,
+    /// Records that are given up leave a dead letter behind (KIP-1191).
+    pub keeps_dead_letters: bool,
+}
+
+/// Why nobody is given a record any more that nobody has processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// By a member that can't process it.
+    Rejected,
+    /// Delivered as often as the group allows.
+    DeliveredTooOften,
+}
+
+/// Consecutive records that were given up alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadRecords {
+    pub first_offset: Offset,
+    pub last_offset: Offset,
+    pub delivery_count: i16,
+    pub why: GivenUp,
 }
 
 /// Consecutive records that stand alike, as the share coordinator keeps them.

@@ -5,7 +5,9 @@ use ottla_wire::ErrorCode;
 
 use super::runs::{ChangeId, Lock, Pending, Run};
 use super::{Change, SharePartition};
-use crate::share::types::{AcknowledgeType, AcknowledgementBatch, MemberId, PersistedBatch, RecordState};
+use crate::share::types::{
+    AcknowledgeType, AcknowledgementBatch, GivenUp, MemberId, PersistedBatch, RecordState,
+};
 
 impl SharePartition {
     /// Takes all acknowledgements of one request, or none: INVALID_REQUEST for offsets that were never acquired by
@@ -22,7 +24,8 @@ impl SharePartition {
         }
         let is_ascending = steps.is_sorted_by(|a: &Step, b| a.last < b.first);
         if !is_ascending {
-            return Err(ErrorCode::InvalidRequest);
+            // By the time that its turn comes again, the member no longer has it.
+            return Err(ErrorCode::InvalidRecordState);
         }
         let id = self.next_change;
         let deadline = now.plus_ms(i64::from(self.settings.record_lock_duration_ms));
@@ -32,7 +35,8 @@ impl SharePartition {
                 self.renew(member, &step, deadline);
                 continue;
             };
-            self.mark(id, step.first, step.last, &mut changed, |run, limit| match state {
+            let why = given_up(step.kind);
+            self.mark(id, step.first, step.last, why, &mut changed, |run, limit| match state {
                 RecordState::Available if run.delivery_count >= limit => {
                     (RecordState::Archived, run.delivery_count)
                 }
@@ -51,7 +55,7 @@ impl SharePartition {
             self.runs.iter().filter(|(_, run)| has(run)).map(|(first, run)| (first, run.last)).collect();
         let mut changed = Vec::new();
         for (first, last) in held {
-            self.mark(id, first, last, &mut changed, |run, _| {
+            self.mark(id, first, last, None, &mut changed, |run, _| {
                 (RecordState::Available, run.delivery_count.saturating_sub(1).max(0))
             });
         }
@@ -103,24 +107,31 @@ impl SharePartition {
         self.lock_deadlines.entry(deadline).or_default().push((step.first, step.last));
     }
 
-    /// Lets a part of what is in flight wait to become something else.
+    /// Lets a part of what is in flight wait to become something else. `why`: what is archived was given up.
     pub(super) fn mark(
         &mut self,
         change: ChangeId,
         first: Offset,
         last: Offset,
+        why: Option<GivenUp>,
         changed: &mut Vec<PersistedBatch>,
         becomes: impl Fn(&Run, i16) -> (RecordState, i16),
     ) {
         let limit = self.settings.delivery_count_limit;
+        let mut dead = Vec::new();
         for (from, run) in self.runs.cut_out(first, last) {
             let (state, delivery_count) = becomes(run, limit);
             run.pending = Some(Pending { change, state, delivery_count });
+            if state == RecordState::Archived {
+                dead.push((from, run.last, delivery_count));
+            }
             push_batch(
                 changed,
                 PersistedBatch { first_offset: from, last_offset: run.last, state, delivery_count },
             );
         }
+        let Some(why) = why else { return };
+        dead.into_iter().for_each(|(first, last, count)| self.give_up(first, last, count, why));
     }
 }
 
@@ -138,6 +149,15 @@ fn outcome(kind: AcknowledgeType) -> Option<RecordState> {
         AcknowledgeType::Release => Some(RecordState::Available),
         AcknowledgeType::Reject | AcknowledgeType::Gap => Some(RecordState::Archived),
         AcknowledgeType::Renew => None,
+    }
+}
+
+/// Why a record that is archived for this was given up. None: there is no such record.
+fn given_up(kind: AcknowledgeType) -> Option<GivenUp> {
+    match kind {
+        AcknowledgeType::Reject => Some(GivenUp::Rejected),
+        AcknowledgeType::Release => Some(GivenUp::DeliveredTooOften),
+        AcknowledgeType::Gap | AcknowledgeType::Accept | AcknowledgeType::Renew => None,
     }
 }
 

@@ -4,7 +4,7 @@ use ottla_types::{MonoMs, Offset};
 
 use super::runs::Run;
 use super::{Change, SharePartition};
-use crate::share::types::{PersistedBatch, RecordState};
+use crate::share::types::{GivenUp, PersistedBatch, RecordState};
 
 impl SharePartition {
     /// When to call [`SharePartition::expire_locks`] next. Nothing may be due by then.
@@ -47,6 +47,10 @@ impl SharePartition {
             return None;
         }
         expired.sort_by_key(|batch| batch.first_offset);
+        for batch in expired.iter().filter(|batch| batch.state == RecordState::Archived) {
+            let PersistedBatch { first_offset, last_offset, delivery_count, .. } = *batch;
+            self.give_up(first_offset, last_offset, delivery_count, GivenUp::DeliveredTooOften);
+        }
         self.may_have_available = true;
         // Counted before the start moves: the write says how things stand from the start that it names on.
         let change = self.begin_change(self.next_change, expired);

@@ -24,13 +24,17 @@ use ottla_wire::ErrorCode;
 pub(crate) use runs::ChangeId;
 use runs::{Run, Runs};
 
-use super::types::{PersistedBatch, PersistedState, RecordState, ShareSettings, StateWrite};
+use super::types::{
+    DeadRecords, GivenUp, PersistedBatch, PersistedState, RecordState, ShareSettings, StateWrite,
+};
 
 /// A change that waits for the share coordinator.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// To be handed to [`SharePartition::persisted`] with the outcome.
     pub id: u64,
+    /// Of these dead letters are to be written first.
+    pub dead: Vec<DeadRecords>,
     pub write: StateWrite,
 }
 
@@ -54,6 +58,10 @@ pub struct SharePartition {
     next_change: ChangeId,
     /// When to look for locks that have run out, and where.
     lock_deadlines: BTreeMap<MonoMs, Vec<(Offset, Offset)>>,
+    /// Given up by the change that is being made.
+    dead: Vec<DeadRecords>,
+    /// Changes that nobody asked for.
+    unsent: Vec<Change>,
 }
 
 impl SharePartition {
@@ -94,6 +102,8 @@ impl SharePartition {
             changes: BTreeMap::new(),
             next_change: 0,
             lock_deadlines: BTreeMap::new(),
+            dead: Vec::new(),
+            unsent: Vec::new(),
         };
         partition.give_up_what_was_delivered_too_often();
         partition.advance_start();
@@ -103,9 +113,47 @@ impl SharePartition {
     /// A limit that was lowered meanwhile holds for what was delivered under the old one.
     fn give_up_what_was_delivered_too_often(&mut self) {
         let limit = self.settings.delivery_count_limit;
-        for run in self.runs.values_mut() {
-            if run.is_free() && run.delivery_count >= limit {
-                run.state = RecordState::Archived;
+        let is_over = |run: &Run| run.is_free() && run.delivery_count >= limit;
+        if !self.settings.keeps_dead_letters {
+            self.runs
+                .values_mut()
+                .filter(|run| is_over(run))
+                .for_each(|run| run.state = RecordState::Archived);
+            return;
+        }
+        // With a dead letter of each, and persisted, so that there is but one.
+        let over: Vec<(Offset, Offset)> =
+            self.runs.iter().filter(|(_, run)| is_over(run)).map(|(first, run)| (first, run.last)).collect();
+        let mut changed = Vec::new();
+        for (first, last) in over {
+            let why = Some(GivenUp::DeliveredTooOften);
+            self.mark(self.next_change, first, last, why, &mut changed, |run, _| {
+                (RecordState::Archived, run.delivery_count)
+            });
+        }
+        let change = self.begin_change(self.next_change, changed);
+        self.unsent.extend(change);
+    }
+
+    /// Changes that have come about unasked. They wait for the share coordinator like all others.
+    pub fn take_unsent(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.unsent)
+    }
+
+    /// Notes that records are given up by the change that is being made.
+    fn give_up(&mut self, first: Offset, last: Offset, delivery_count: i16, why: GivenUp) {
+        if !self.settings.keeps_dead_letters {
+            return;
+        }
+        match self.dead.last_mut() {
+            Some(dead)
+                if dead.last_offset.next() == first
+                    && (dead.delivery_count, dead.why) == (delivery_count, why) =>
+            {
+                dead.last_offset = last;
+            }
+            _ => {
+                self.dead.push(DeadRecords { first_offset: first, last_offset: last, delivery_count, why });
             }
         }
     }
@@ -178,6 +226,11 @@ impl SharePartition {
                     run.settle(pending.state, pending.delivery_count);
                     continue;
                 }
+                if run.state == RecordState::Available {
+                    // Given up unasked: nobody gets it again, whether that is persisted or not.
+                    run.settle(pending.state, pending.delivery_count);
+                    continue;
+                }
                 run.pending = None;
                 // A lock that has run out meanwhile is looked at again.
                 if let Some(lock) = &run.lock {
@@ -228,6 +281,7 @@ impl SharePartition {
         self.changes.insert(id, ranges);
         Some(Change {
             id,
+            dead: std::mem::take(&mut self.dead),
             write: StateWrite {
                 state_epoch: self.state_epoch,
                 leader_epoch: self.leader_epoch,

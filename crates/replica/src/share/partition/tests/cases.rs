@@ -73,7 +73,7 @@ fn what_a_member_does_not_have_it_can_t_acknowledge() {
     assert_eq!(bench.acknowledge("a", &[acknowledgement(0, 4, &[])]), invalid_request);
     assert_eq!(bench.acknowledge("a", &[acknowledgement(0, 4, &[Accept, Accept])]), invalid_request);
     let twice = [acknowledgement(0, 1, &[Accept]), acknowledgement(1, 2, &[Accept])];
-    assert_eq!(bench.acknowledge("a", &twice), invalid_request);
+    assert_eq!(bench.acknowledge("a", &twice), invalid_state);
     // All or nothing.
     let half = [acknowledgement(0, 1, &[Accept]), acknowledgement(4, 5, &[Accept])];
     assert_eq!(bench.acknowledge("a", &half), invalid_state);
@@ -310,4 +310,78 @@ fn a_lower_limit_holds_for_what_was_delivered_before() {
     bench.partition.set_settings(ShareSettings { delivery_count_limit: 2, ..settings() });
     bench.partition.check();
     assert_eq!(bench.span(), (5, 9));
+}
+
+const WITH_LETTERS: ShareSettings = ShareSettings {
+    record_lock_duration_ms: LOCK_MS as i32,
+    delivery_count_limit: 2,
+    max_record_locks: 200,
+    may_renew: true,
+    keeps_dead_letters: true,
+};
+
+/// Of which records letters are written with a change, and why.
+fn letters(change: &Change) -> Vec<(i64, i64, i16, GivenUp)> {
+    change.dead.iter().map(|d| (d.first_offset.0, d.last_offset.0, d.delivery_count, d.why)).collect()
+}
+
+#[test]
+fn what_is_given_up_leaves_dead_letters() {
+    let state = PersistedState { start_offset: Some(Offset(0)), ..PersistedState::default() };
+    let mut bench = Bench::loaded_with(state.clone(), WITH_LETTERS);
+    bench.fetch("a", 100, &[(0, 9)]);
+    let said = [
+        acknowledgement(0, 3, &[Accept, Reject, Gap, Release]),
+        acknowledgement(4, 5, &[Reject]),
+        acknowledgement(6, 7, &[Release]),
+    ];
+    let change = bench.partition.acknowledge(&member("a"), &said, bench.now()).unwrap().unwrap();
+    assert_eq!(letters(&change), [(1, 1, 1, GivenUp::Rejected), (4, 5, 1, GivenUp::Rejected)]);
+    bench.persist(change);
+    assert_eq!(bench.fetch("a", 100, &[(0, 9)]), [(3, 3, 2), (6, 7, 2)]);
+    let said = [acknowledgement(3, 3, &[Release])];
+    let change = bench.partition.acknowledge(&member("a"), &said, bench.now()).unwrap().unwrap();
+    assert_eq!(letters(&change), [(3, 3, 2, GivenUp::DeliveredTooOften)]);
+    bench.persist(change);
+    // 8 and 9 were delivered once, and come again.
+    let change = bench.wait(LOCK_MS).unwrap();
+    assert_eq!(letters(&change), [(6, 7, 2, GivenUp::DeliveredTooOften)]);
+    bench.persist(change);
+    assert_eq!(bench.fetch("a", 100, &[(0, 9)]), [(8, 9, 2)]);
+    assert_eq!(bench.partition.release(&member("a")).map(|change| letters(&change)), Some(vec![]));
+
+    let mut without = Bench::loaded(state);
+    without.fetch("a", 100, &[(0, 9)]);
+    let said = [acknowledgement(0, 9, &[Reject])];
+    let change = without.partition.acknowledge(&member("a"), &said, without.now()).unwrap().unwrap();
+    assert!(letters(&change).is_empty(), "the group wants none");
+}
+
+#[test]
+fn a_lower_limit_leaves_dead_letters_once() {
+    for result in [Ok(()), Err(ErrorCode::CoordinatorNotAvailable)] {
+        let state = PersistedState {
+            start_offset: Some(Offset(0)),
+            batches: vec![persisted(0, 4, Available, 3), persisted(5, 9, Available, 1)],
+            ..PersistedState::default()
+        };
+        let lenient = ShareSettings { delivery_count_limit: 5, ..WITH_LETTERS };
+        for mut bench in [Bench::loaded_with(state.clone(), WITH_LETTERS), Bench::loaded_with(state, lenient)]
+        {
+            bench.partition.set_settings(WITH_LETTERS);
+            bench.partition.check();
+            let changes = bench.partition.take_unsent();
+            assert_eq!(
+                changes.iter().map(letters).collect::<Vec<_>>(),
+                [[(0, 4, 3, GivenUp::DeliveredTooOften)]]
+            );
+            assert_eq!(changes[0].write.batches, [persisted(0, 4, Archived, 3)]);
+            assert_eq!(bench.span(), (0, 9), "until it is persisted");
+            assert_eq!(bench.fetch("a", 100, &[(0, 9)]), [(5, 9, 2)]);
+            bench.partition.persisted(changes[0].id, result);
+            bench.partition.check();
+            assert_eq!(bench.span(), (5, 9));
+            assert!(bench.partition.take_unsent().is_empty());
+        }
+    }
 }
