@@ -306,9 +306,7 @@ impl<E: Entry> Opened<E> {
     }
 
     fn append(&mut self, entry: E) -> io::Result<()> {
-        if self.padded {
-            self.trim()?;
-        }
+        self.cut()?;
         let waiting = if E::WRITE_THROUGH { 1 } else { UNWRITTEN_ENTRIES_MAX };
         if self.unwritten + 1 >= waiting {
             self.write_with(Some(entry))?;
@@ -353,15 +351,22 @@ impl<E: Entry> Opened<E> {
             (Some(last), None) => self.cold().entry(last)?,
             (None, None) => None,
         };
-        self.trim()
+        self.cut()
     }
 
     /// The file is exactly the entries afterwards.
     fn trim(&mut self) -> io::Result<()> {
         self.write_with(None)?;
+        self.cut()
+    }
+
+    /// The file holds nothing behind what was written of the entries. Needs no room: what a full disk refused is taken back
+    /// by this.
+    fn cut(&mut self) -> io::Result<()> {
         if self.padded {
             self.changes += 1;
-            self.file.set_len(u64::from(self.entries) * E::SIZE as u64)?;
+            let written = u64::from(self.entries) - self.unwritten as u64;
+            self.file.set_len(written * E::SIZE as u64)?;
             self.padded = false;
         }
         Ok(())

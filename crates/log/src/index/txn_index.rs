@@ -108,14 +108,17 @@ impl TxnIndex {
     /// Last offsets must grow.
     pub fn append(&self, txn: AbortedTxn) -> Result<(), IndexError> {
         self.presence.store(PRESENT, Ordering::Release);
-        self.entries.append(|state, _, last| match last {
-            Some(last) if last.txn.last_offset >= txn.last_offset => Err(IndexError::OutOfOrder {
-                path: self.entries.path_as(state),
-                last: last.txn.last_offset,
-                appended: txn.last_offset,
-            }),
-            _ => Ok(Some(Raw { version: VERSION, txn })),
-        })
+        self.entries
+            .append(|state, _, last| match last {
+                Some(last) if last.txn.last_offset >= txn.last_offset => Err(IndexError::OutOfOrder {
+                    path: self.entries.path_as(state),
+                    last: last.txn.last_offset,
+                    appended: txn.last_offset,
+                }),
+                _ => Ok(Some(Raw { version: VERSION, txn })),
+            })
+            // There may have been no room to make the file.
+            .inspect_err(|_| self.presence.store(UNKNOWN, Ordering::Release))
     }
 
     /// The aborted transactions that overlap with the offsets from `from` up to, not including, `to`.

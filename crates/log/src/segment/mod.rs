@@ -321,13 +321,17 @@ impl Segment {
         let file = self.file()?;
         self.has_changed.store(true, Ordering::Relaxed);
         self.reserve_ahead(&*file, position, buffers.iter().map(|buffer| buffer.len() as u64).sum(), config);
-        if let Err(error) = file.write_all_at(buffers, u64::from(position)) {
-            self.cut_off(&*file, position)?;
-            return Err(error.into());
+        let written = file.write_all_at(buffers, u64::from(position)).map_err(SegmentError::from);
+        match written.and_then(|()| self.index_appended(position, batches, config)) {
+            Ok(end) => {
+                self.size.store(end, Ordering::Release);
+                Ok(())
+            }
+            Err(error) => {
+                self.cut_off(&*file, position).map_err(not_taken_back)?;
+                Err(error)
+            }
         }
-        let end = self.index_appended(position, batches, config)?;
-        self.size.store(end, Ordering::Release);
-        Ok(())
     }
 
     /// Takes what lies behind `position` away: a partial write, space preallocated or reserved.
@@ -443,6 +447,11 @@ impl Segment {
             }
         }
     }
+}
+
+/// What stays of a failed append would stand in front of the next one: that is no matter of waiting for room.
+pub(crate) fn not_taken_back(error: io::Error) -> io::Error {
+    io::Error::other(error)
 }
 
 /// A share of `segment.jitter.ms` that the segment's place decides: spread over logs, and the same each time.

@@ -21,7 +21,7 @@ use crate::producer_state::{
     BatchMetadata, BatchSource, ProducerBatch, ProducerStateError, ProducerStateManager, VerificationGuard,
 };
 use crate::recovery::OFFSET_MAX;
-use crate::segment::{AppendedBatch, RollParams, Segment};
+use crate::segment::{AppendedBatch, RollParams, Segment, not_taken_back};
 
 /// The format's own bound on what the records of a batch may expand to. They are read one after another, never held.
 const DECOMPRESSED_BYTES_MAX: usize = i32::MAX as usize;
@@ -321,7 +321,7 @@ impl UnifiedLog {
             // A marker without its entry would let readers take aborted records for committed ones.
             segment
                 .truncate_to(pending.first_offset(), now.wall)
-                .map_err(|error| self.segment_failed("taking back an append", error))?;
+                .map_err(|error| self.failed("taking back an append", not_taken_back(error.into_io())))?;
             return Err(self.segment_failed("appending to a transaction index", error));
         }
         if pending.max_timestamp() < Timestamp(0) {

@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ottla_record::AppendOrigin;
 use ottla_types::{LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId, Timestamp};
 
+use crate::disk::SimDisk;
 use crate::producer_state::{ProducerStateConfig, ProducerStateError, VerificationGuard};
 use crate::test_log::{START, TestLog, at_ms, marker, producer_batch, small_config, txn_batch};
 use crate::{AppendError, FetchIsolation, LogConfig};
@@ -171,6 +174,37 @@ fn aborted_transactions_are_told_segments_before_their_markers() {
         assert_eq!(aborted_from(&log, marker_at + 1), [marker_at + 1]);
         assert_eq!(aborted_from(&log, marker_at + 3), [0; 0]);
     }
+}
+
+/// On a disk that is full, whatever it has room for still, and whatever of the indexes waits to be written.
+#[test]
+fn a_marker_without_room_for_its_entry_leaves_no_trace() {
+    let mut refused = 0;
+    for room in 0..400 {
+        let disk = Arc::new(SimDisk::new(3));
+        let config = LogConfig { index_interval_bytes: 0, ..LogConfig::default() };
+        let log = TestLog::on(Arc::clone(&disk) as _, "/data/t-0".into(), config);
+        log.append(&["indexed"]);
+        log.append(&["indexed"]);
+        outcome(&log, &txn_batch(&["a"], 2, 0, 0), AppendOrigin::Client).unwrap();
+        let written = |log: &TestLog| {
+            let file = log.log.segments().last().unwrap().file().unwrap();
+            (log.log.log_end_offset(), file.len().unwrap())
+        };
+        let before = written(&log);
+        disk.set_capacity_bytes(Some(disk.used_bytes() + room));
+        let marked = log.append_from(&marker(2, 0, false, 0), AppendOrigin::Coordinator);
+        if marked.is_err() {
+            refused += 1;
+            assert_eq!(written(&log), before, "with room for {room} bytes");
+            let read = log.log.read(Offset(0), 1000, FetchIsolation::TxnCommitted, true);
+            assert!(read.unwrap().aborted_transactions.unwrap().is_empty());
+            disk.set_capacity_bytes(None);
+            outcome(&log, &marker(2, 0, false, 0), AppendOrigin::Coordinator).unwrap();
+        }
+        assert_eq!(log.log.log_end_offset(), before.0.next());
+    }
+    assert!(refused > 100, "{refused}");
 }
 
 #[test]
