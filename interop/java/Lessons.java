@@ -370,8 +370,8 @@ final class Lessons {
         Object[] settings = {"group.protocol", protocol, "metadata.max.age.ms", 300};
         try (Member first = member(group, "1st", settings, stays, goes); Member second = member(group, "2nd", settings, stays, goes)) {
             Suite.eventually(() -> Suite.equal(first.owned().size() + " " + second.owned().size(), "2 2"));
-            first.commits = false; // of a topic that is gone it would try for a minute
-            second.commits = false;
+            first.stopCommitting(); // of a topic that is gone it would try for a minute
+            second.stopCommitting();
             cluster.admin.deleteTopics(List.of(goes)).all().get();
             Suite.eventually(() -> {
                 Set<String> both = new HashSet<>(first.owned());

@@ -33,7 +33,7 @@ final class Member implements ConsumerRebalanceListener, AutoCloseable {
     final AtomicInteger assignments = new AtomicInteger();
     /** All partitions that were ever taken away again. */
     final Set<TopicPartition> revoked = ConcurrentHashMap.newKeySet();
-    volatile boolean commits = true;
+    private volatile boolean commits = true;
     /** While it is there, what is to be revoked is not given away. */
     volatile CountDownLatch holdsRevocation;
     volatile Throwable failure;
@@ -88,7 +88,12 @@ final class Member implements ConsumerRebalanceListener, AutoCloseable {
         }
     }
 
-    private void commit() {
+    /** No commit is under way afterwards, and none follows. */
+    synchronized void stopCommitting() {
+        commits = false;
+    }
+
+    private synchronized void commit() {
         if (!commits) {
             return;
         }
