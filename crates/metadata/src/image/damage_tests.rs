@@ -28,19 +28,31 @@ fn records(picks: &[Pick]) -> Vec<MetadataRecord> {
     let history = history();
     let mut records = Vec::new();
     for (record, damage) in picks {
-        let record = record.get(&history);
-        let encoded =
-            (0..4).rev().find_map(|version| record.encode(version).ok()).expect("a version that has it all");
-        let mut bytes = encoded.to_vec();
+        let mut bytes = encoded(record.get(&history));
         for (at, byte) in damage {
             let at = at.index(bytes.len());
             bytes[at] = *byte;
         }
-        if let Ok((record, _)) = MetadataRecord::decode(bytes.into()) {
+        if let Ok((record, _)) = MetadataRecord::decode(bytes.into())
+            && is_kept(&record)
+        {
             records.push(record);
         }
     }
     records
+}
+
+/// A record that claims an older version than its tagged fields are of is read as another one again: nobody writes such.
+/// And a negative producer id is no id: snapshots leave it out, as Kafka's do.
+fn is_kept(record: &MetadataRecord) -> bool {
+    let is_read_again =
+        MetadataRecord::decode(encoded(record).into()).is_ok_and(|(again, _)| again == *record);
+    is_read_again && !matches!(record, MetadataRecord::ProducerIds(ids) if ids.next_producer_id < 0)
+}
+
+/// In the newest version that has it all.
+fn encoded(record: &MetadataRecord) -> Vec<u8> {
+    (0..=4).rev().find_map(|version| record.encode(version).ok()).expect("a version that has it all").to_vec()
 }
 
 fn image_again(image: &MetadataImage) -> MetadataImage {

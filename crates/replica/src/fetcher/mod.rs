@@ -1,11 +1,11 @@
 //! Following leaders: what a broker asks the leaders of its partitions for, and what it does with the answers.
 //!
-//! One [`Fetcher`] keeps one request under way for all partitions that it follows on one broker; a session there
+//! One fetcher keeps one request under way for all partitions that it follows on one broker; a session there
 //! remembers them (KIP-227), so that a request names only what has changed. A follower tells the epoch of its last record
 //! with each fetch, and the leader answers where their logs part (KIP-595): the follower truncates and asks on. Where its
 //! offset is out of the leader's range it asks for the leader's end and start first.
 //!
-//! Nothing here sends or waits: whoever drives it sends what [`Fetchers::poll`] gives, and hands in the answers.
+//! Nothing here sends or waits: whoever drives it sends what `Fetchers::poll` gives, and hands in the answers.
 
 mod answers;
 mod fetchers;

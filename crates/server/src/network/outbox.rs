@@ -113,7 +113,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// `wide_buffer_bytes`: see [`WIDE_BUFFER_FROM_BYTES`]; none leaves the socket's buffer as it is.
+    /// `wide_buffer_bytes`: what the send buffer grows to with the first long stretch of a file; none leaves it as it is.
     pub fn new(wide_buffer_bytes: Option<usize>) -> Outbox {
         Outbox { wide_buffer_bytes, ..Outbox::default() }
     }

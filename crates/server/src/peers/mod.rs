@@ -2,7 +2,7 @@
 //!
 //! Each conversation ([`Channel`]) with a node has one connection, made when there is something to send and kept until it is
 //! idle. A request that can't be sent fails at once: whoever sends decides when to try again, while
-//! connecting anew is held back more and more. Only [`connection`] knows the framing.
+//! connecting anew is held back more and more. Only `connection` knows the framing.
 
 mod backoff;
 mod connection;
