@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla_testkit::{Launch, Ottla};
+use ottla_testkit::{Launch, Ottla, free_port};
 use ottla_wire::messages::{
     BrokerHeartbeatRequest, CreateTopicsRequest, DescribeClusterRequest, DescribeQuorumRequest,
     DescribeQuorumResponse, MetadataRequest, MetadataResponse, create_topics_request,
@@ -28,18 +27,6 @@ use super::command;
 const PATIENCE: Duration = Duration::from_secs(60);
 const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
 
-/// A port that no other program is given by chance while no node listens on it: below those that systems choose from.
-fn lasting_port() -> u16 {
-    const FIRST: u16 = 20_000;
-    const PROCESSES: u32 = 500;
-    const OF_EACH: u16 = 20;
-    static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let own = (std::process::id() % PROCESSES) as u16 * OF_EACH;
-    let ports = std::iter::repeat_with(|| FIRST + own + TAKEN.fetch_add(1, Ordering::Relaxed));
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    ports.take(1000).find(is_free).expect("a free port")
-}
-
 /// Nodes by their ids; one that is down has no process.
 struct Cluster {
     nodes: BTreeMap<i32, Node>,
@@ -57,7 +44,7 @@ impl Cluster {
     /// Formats and starts nodes with these roles; ids count from 1.
     fn start(roles: &[&str]) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
-        let ports: Vec<(u16, u16)> = roles.iter().map(|_| (lasting_port(), lasting_port())).collect();
+        let ports: Vec<(u16, u16)> = roles.iter().map(|_| (free_port(), free_port())).collect();
         let voters = (1..).zip(roles.iter().zip(&ports)).filter(|(_, (role, _))| role.contains("controller"));
         let voters: Vec<String> =
             voters.map(|(id, (_, (_, controller)))| format!("{id}@127.0.0.1:{controller}")).collect();
