@@ -245,9 +245,7 @@ impl Node {
     pub(crate) fn published(&self, publication: &Publication, now: Now) {
         self.publish_to_groups(publication, now);
         self.publish_to_transactions(publication);
-        if self.share.publish(self, publication, now) {
-            (self.hooks.shards_to_load)();
-        }
+        self.share.publish(self, publication, now);
         self.lifecycle.lock().metadata_is_ready(now);
         (self.hooks.wake_at)(now.mono);
     }
@@ -287,7 +285,12 @@ impl Node {
     }
 
     /// Tells a coordinator of the partitions of its topic that this node has come to lead, or has ceased to.
-    fn publish_leaderships(&self, publication: &Publication, topic: &str, tell: impl Fn(i32, Leadership)) {
+    pub(crate) fn publish_leaderships(
+        &self,
+        publication: &Publication,
+        topic: &str,
+        tell: impl Fn(i32, Leadership),
+    ) {
         let Some(topic) = publication.image.topics.by_name(topic) else { return };
         let local = self.identity.node_id;
         let mut leads_more = false;
@@ -310,13 +313,13 @@ impl Node {
 }
 
 /// Who leads a coordinator's partition, since which epoch.
-enum Leadership {
+pub(crate) enum Leadership {
     Here(LeaderEpoch),
     Elsewhere(LeaderEpoch),
 }
 
 /// As many as a coordinator's topic has; before it is there, as many as it will have.
-fn partition_count(image: &MetadataImage, topic: &str, configured: i32) -> i32 {
+pub(crate) fn partition_count(image: &MetadataImage, topic: &str, configured: i32) -> i32 {
     image.topics.by_name(topic).map_or(configured, |topic| topic.partitions.len() as i32)
 }
 

@@ -19,7 +19,7 @@ use ottla_types::{MonoMs, Now, Uuid};
 use parking_lot::Mutex;
 
 use crate::coordinator_storage::CoordinatorStorage;
-use crate::node::Node;
+use crate::node::{Leadership, Node, partition_count};
 use crate::node_settings;
 use dead_letters::NodeDeadLetters;
 use persister::NodePersister;
@@ -134,8 +134,8 @@ impl ShareGroupParts {
         }
     }
 
-    /// Brings the coordinator and the share partitions up to a newly published image. Whether there are logs to load.
-    pub fn publish(&self, node: &Node, publication: &Publication, now: Now) -> bool {
+    /// Brings the coordinator and the share partitions up to a newly published image.
+    pub fn publish(&self, node: &Node, publication: &Publication, now: Now) {
         let deleted: Vec<Uuid> = publication.changes.deleted_topics.iter().map(|(id, _)| *id).collect();
         if !deleted.is_empty() {
             self.coordinator.on_topics_deleted(&deleted, now);
@@ -143,25 +143,14 @@ impl ShareGroupParts {
         if !publication.changes.topics.is_empty() || !deleted.is_empty() {
             self.partitions.forget_stale(now);
         }
-        let topic = publication.image.topics.by_name(SHARE_GROUP_STATE_TOPIC);
         let configured = node.config.get(keys::SHARE_COORDINATOR_STATE_TOPIC_NUM_PARTITIONS);
-        let partitions = topic.map_or(configured, |topic| topic.partitions.len() as i32);
+        let partitions = partition_count(&publication.image, SHARE_GROUP_STATE_TOPIC, configured);
         self.coordinator.start(partitions, now);
-        let Some(topic) = topic else { return false };
-        let local = node.identity.node_id;
-        let mut leads_more = false;
-        for (number, registration) in &topic.partitions {
-            let previous = publication.previous.topics.partition(topic.id, *number);
-            if previous.is_some_and(|previous| Arc::ptr_eq(previous, registration)) {
-                continue;
+        node.publish_leaderships(publication, SHARE_GROUP_STATE_TOPIC, |partition, leadership| {
+            match leadership {
+                Leadership::Here(epoch) => self.coordinator.on_partition_leader(partition, epoch),
+                Leadership::Elsewhere(epoch) => self.coordinator.on_resign(partition, Some(epoch)),
             }
-            if registration.leader == local {
-                self.coordinator.on_partition_leader(*number, registration.leader_epoch);
-                leads_more = true;
-            } else if previous.is_some_and(|previous| previous.leader == local) {
-                self.coordinator.on_resign(*number, Some(registration.leader_epoch));
-            }
-        }
-        leads_more
+        });
     }
 }
