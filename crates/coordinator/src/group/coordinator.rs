@@ -10,7 +10,7 @@ use ottla_wire::ErrorCode;
 use super::config::GroupCoordinatorConfig;
 use super::errors;
 use super::metadata::{ChangedTopics, SharedMetadata};
-use super::shard::GroupShard;
+use super::shard::{GroupShard, GroupTurn};
 use crate::runtime::{
     Executor, LoadProgress, LoadTask, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
 };
@@ -171,6 +171,21 @@ impl GroupCoordinator {
     pub(super) fn partition_of_named(&self, group_id: &str) -> Result<i32, ErrorCode> {
         let partition = self.partition_for(group_id).ok_or(ErrorCode::CoordinatorNotAvailable)?;
         if group_id.is_empty() { Err(ErrorCode::InvalidGroupId) } else { Ok(partition) }
+    }
+
+    /// Has the shard of `partition` do what a request asks for; where there is no partition for it, the answer is why.
+    pub(super) fn submit<R: Send + 'static>(
+        &self,
+        partition: Result<i32, ErrorCode>,
+        now: Now,
+        reply: impl FnOnce(R) + Send + 'static,
+        error: impl FnOnce(ErrorCode) -> R + Send + 'static,
+        operation: impl FnOnce(&mut GroupShard, &mut GroupTurn<'_>, Responder<R>) + Send + 'static,
+    ) {
+        match partition {
+            Ok(partition) => self.runtime.submit(partition, now, responder(reply, error), operation),
+            Err(code) => reply(error(code)),
+        }
     }
 }
 

@@ -53,12 +53,8 @@ impl GroupCoordinator {
         request: SyncGroupRequest,
         reply: impl FnOnce(SyncGroupResponse) + Send + 'static,
     ) {
-        let partition = match self.partition_of_named(&request.group_id) {
-            Ok(partition) => partition,
-            Err(code) => return reply(errors::sync(code)),
-        };
-        let responder = responder(reply, errors::sync);
-        self.runtime.submit(partition, context.now, responder, move |shard, turn, responder| {
+        let partition = self.partition_of_named(&request.group_id);
+        self.submit(partition, context.now, reply, errors::sync, move |shard, turn, responder| {
             shard.sync(turn, request, responder);
         });
     }
@@ -74,18 +70,10 @@ impl GroupCoordinator {
             let code = if code == ErrorCode::CoordinatorLoadInProgress { ErrorCode::None } else { code };
             HeartbeatResponse { error_code: code.code(), ..HeartbeatResponse::default() }
         };
-        let partition = match self.partition_of_named(&request.group_id) {
-            Ok(partition) => partition,
-            Err(code) => return reply(error(code)),
-        };
-        self.runtime.submit(
-            partition,
-            context.now,
-            responder(reply, error),
-            move |shard, turn, responder| {
-                shard.heartbeat(turn, request, responder);
-            },
-        );
+        let partition = self.partition_of_named(&request.group_id);
+        self.submit(partition, context.now, reply, error, move |shard, turn, responder| {
+            shard.heartbeat(turn, request, responder);
+        });
     }
 
     pub fn leave_group(

@@ -20,7 +20,7 @@ use ottla_wire::messages::{
 use super::fetch_offsets;
 use crate::gather::Gather;
 use crate::group::context::RequestContext;
-use crate::group::coordinator::{GroupCoordinator, responder};
+use crate::group::coordinator::GroupCoordinator;
 use crate::group::errors;
 use crate::runtime::{Responder, TransactionMarker};
 
@@ -50,11 +50,8 @@ impl GroupCoordinator {
             });
             OffsetCommitResponse { topics: topics.collect(), ..OffsetCommitResponse::default() }
         };
-        let Some(partition) = self.partition_for(&request.group_id) else {
-            return reply(error(ErrorCode::CoordinatorNotAvailable));
-        };
-        let now = context.now;
-        self.runtime.submit(partition, now, responder(reply, error), move |shard, turn, responder| {
+        let partition = self.partition_for(&request.group_id).ok_or(ErrorCode::CoordinatorNotAvailable);
+        self.submit(partition, context.now, reply, error, move |shard, turn, responder| {
             shard.commit_offsets(turn, &context, request, responder);
         });
     }
@@ -116,12 +113,8 @@ impl GroupCoordinator {
     ) {
         let template = request.topics.clone();
         let error = move |code: ErrorCode| errors::txn_offset_commit(template, code);
-        let partition = match self.partition_of_named(&request.group_id) {
-            Ok(partition) => partition,
-            Err(code) => return reply(error(code)),
-        };
-        let now = context.now;
-        self.runtime.submit(partition, now, responder(reply, error), move |shard, turn, responder| {
+        let partition = self.partition_of_named(&request.group_id);
+        self.submit(partition, context.now, reply, error, move |shard, turn, responder| {
             shard.commit_transactional_offsets(turn, request, verification, responder);
         });
     }
@@ -148,18 +141,10 @@ impl GroupCoordinator {
             error_code: code.code(),
             ..OffsetDeleteResponse::default()
         };
-        let partition = match self.partition_of_named(&request.group_id) {
-            Ok(partition) => partition,
-            Err(code) => return reply(error(code)),
-        };
-        self.runtime.submit(
-            partition,
-            context.now,
-            responder(reply, error),
-            move |shard, turn, responder| {
-                shard.delete_offsets(turn, request, responder);
-            },
-        );
+        let partition = self.partition_of_named(&request.group_id);
+        self.submit(partition, context.now, reply, error, move |shard, turn, responder| {
+            shard.delete_offsets(turn, request, responder);
+        });
     }
 }
 
