@@ -37,7 +37,7 @@ func (s *suite) run(name string, body func()) {
 	started := time.Now()
 	if failure := attempt(body); failure != nil {
 		s.failed++
-		fmt.Printf("FAIL %d %s: %.600v\n", number, name, failure)
+		fmt.Printf("FAIL %d %s\n     %.600v\n", number, name, failure)
 		return
 	}
 	s.passed++

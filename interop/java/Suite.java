@@ -41,7 +41,7 @@ final class Suite {
             System.out.printf("ok %d %s%s%n", number, name, took < 1 ? "" : String.format(" (%.1f s)", took));
         } catch (Throwable e) {
             failed++;
-            System.out.printf("FAIL %d %s: %s (%s)%n", number, name, e, where(e));
+            System.out.printf("FAIL %d %s%n     %s (%s)%n", number, name, e, where(e));
         }
     }
 

@@ -205,7 +205,7 @@ class Checks:
         except Exception as error:  # a failed check must not hide the ones after it
             self.failed += 1
             where = traceback.extract_tb(error.__traceback__)[-1]
-            print(f"FAIL {number} {name}: {type(error).__name__}: {error} ({pathlib.Path(where.filename).name}:{where.lineno})", flush=True)
+            print(f"FAIL {number} {name}\n     {type(error).__name__}: {error} ({pathlib.Path(where.filename).name}:{where.lineno})", flush=True)
         else:
             self.passed += 1
             took = time.monotonic() - started

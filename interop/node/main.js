@@ -357,7 +357,7 @@ cases.set("kafkajs: groups and the cluster are administered", async () => {
     } catch (error) {
       failed++;
       const where = /main\.js:\d+/.exec(error.stack ?? "")?.[0];
-      console.log(`FAIL ${passed + failed} ${name}: ${String(error.message ?? error).replaceAll("\n", " ").slice(0, 600)} (${where})`);
+      console.log(`FAIL ${passed + failed} ${name}\n     ${String(error.message ?? error).replaceAll("\n", " ").slice(0, 600)} (${where})`);
     }
   }
   await admin.disconnect();
