@@ -22,7 +22,8 @@ impl Default for BuiltIn {
 
 impl BuiltIn {
     /// One combined node, with the values of Kafka's own server.properties for a single node where they differ from the
-    /// keys' defaults: internal topics have one replica.
+    /// keys' defaults: internal topics have one replica. And a group's first member waits for no others: the 3 s that
+    /// many members of one deployment are given would keep whoever tries a first consumer waiting.
     pub fn settings(&self) -> Vec<(String, String)> {
         let BuiltIn { data_dir, host, broker_port, controller_port } = self;
         let listeners = format!("PLAINTEXT://{host}:{broker_port},CONTROLLER://{host}:{controller_port}");
@@ -34,6 +35,7 @@ impl BuiltIn {
             ("controller.quorum.bootstrap.servers", &format!("{host}:{controller_port}")),
             ("log.dirs", data_dir),
             ("num.recovery.threads.per.data.dir", "1"),
+            ("group.initial.rebalance.delay.ms", "0"),
             ("offsets.topic.replication.factor", "1"),
             ("share.coordinator.state.topic.replication.factor", "1"),
             ("share.coordinator.state.topic.min.isr", "1"),
