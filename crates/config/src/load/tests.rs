@@ -46,7 +46,11 @@ fn the_built_in_node_starts_without_a_word() {
     assert_eq!(show(config.advertised_listeners()), "PLAINTEXT://127.0.0.1:9092");
     assert_eq!(show(config.controller_listeners()), "CONTROLLER://127.0.0.1:9093");
     assert!(check_report(&config).contains("node.id=1"));
-    assert_eq!(config.get(keys::GROUP_INITIAL_REBALANCE_DELAY_MS), 0, "the first member of a group waits for nobody");
+    assert_eq!(
+        config.get(keys::GROUP_INITIAL_REBALANCE_DELAY_MS),
+        0,
+        "the first member of a group waits for nobody"
+    );
 }
 
 #[test]
