@@ -143,9 +143,9 @@ impl Controller {
         }
     }
 
-    /// Where dealing out replicas begins.
-    pub(crate) fn new_start(&mut self) -> usize {
-        self.ids.next() as usize
+    /// By which replicas are dealt out.
+    pub(crate) fn new_seed(&mut self) -> u64 {
+        self.ids.next() as u64
     }
 }
 

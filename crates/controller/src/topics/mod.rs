@@ -23,7 +23,7 @@ pub(crate) const MAX_PER_REQUEST: usize = 10_000;
 impl Controller {
     /// Replica lists for new partitions.
     fn place(&mut self, partitions: usize, replication_factor: i16) -> Result<Vec<Vec<NodeId>>, ApiError> {
-        let start = self.new_start();
+        let seed = self.new_seed();
         let usable = self.image.brokers.values().filter(|broker| broker.has_uncordoned_directory());
         let candidates: Vec<Candidate> = usable
             .map(|broker| Candidate {
@@ -32,7 +32,7 @@ impl Controller {
                 is_fenced: broker.is_fenced(),
             })
             .collect();
-        Ok(place(&candidates, partitions, replication_factor, start)?)
+        Ok(place(&candidates, partitions, replication_factor, seed)?)
     }
 
     /// Who of the replicas is in sync at the start; the first leads. Empty where none can.
