@@ -9,6 +9,7 @@ use crate::cluster::BrokerSessions;
 use crate::effective_config::EffectiveConfig;
 use crate::elections::MAX_ELECTIONS_AT_ONCE;
 use crate::outcome::{Outcome, Records};
+use crate::partition_index::{PartitionIndex, Touched};
 use crate::periodic::Periodic;
 use crate::settings::ControllerSettings;
 
@@ -29,6 +30,7 @@ impl<F: FnMut() -> u128 + Send> IdSource for F {
 pub struct Controller {
     pub(crate) settings: ControllerSettings,
     pub(crate) image: MetadataImage,
+    pub(crate) index: PartitionIndex,
     pub(crate) config: EffectiveConfig,
     pub(crate) sessions: BrokerSessions,
     periodic: Periodic,
@@ -49,7 +51,8 @@ impl Controller {
         }
         let periodic = Periodic::new(&settings, now.mono);
         let config = EffectiveConfig::new(&settings.config, settings.node_id, &image);
-        Controller { settings, image, config, sessions, periodic, ids }
+        let index = PartitionIndex::of(&image);
+        Controller { settings, image, index, config, sessions, periodic, ids }
     }
 
     /// The metadata with everything that was written.
@@ -59,7 +62,9 @@ impl Controller {
 
     /// Takes up a record that was written at `offset`.
     pub fn replay(&mut self, record: &MetadataRecord, offset: Offset) -> Result<(), ReplayError> {
+        let touched = Touched::by(record, &self.image);
         self.image.replay(record, &mut Changes::default())?;
+        touched.update(&mut self.index, &self.image);
         self.image.provenance.last_offset = offset;
         match record {
             MetadataRecord::RegisterBroker(record) => {

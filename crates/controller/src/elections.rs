@@ -1,5 +1,7 @@
 //! Elections that somebody asks for (KIP-183, KIP-460), or that are due from time to time.
 
+use std::ops::ControlFlow;
+
 use ottla_metadata::image::{PartitionRegistration, TopicImage};
 use ottla_types::NodeId;
 use ottla_wire::ErrorCode;
@@ -12,7 +14,9 @@ use ottla_wire::records::MetadataRecord;
 use crate::controller::Controller;
 use crate::error::{ApiError, error_fields};
 use crate::outcome::{Outcome, Records};
-use crate::partition_change::Election;
+use crate::partition_change::{Election, PartitionChange};
+use crate::partition_index::PartitionKey;
+use crate::topic_rules::TopicRules;
 
 /// Elections that are made at once when they are due; the rest follow in the next batch.
 pub(crate) const MAX_ELECTIONS_AT_ONCE: usize = 1000;
@@ -86,54 +90,49 @@ impl Controller {
         if is_fine {
             return Err(ApiError::of(ErrorCode::ElectionNotNeeded));
         }
-        let change = self.election(image, partition, current, election, "asked for");
-        records.push(change.ok_or_else(|| match election {
+        let mut change = self.change(image, partition, current);
+        change.election = election;
+        let record = change.build("asked for", |id| self.is_active(id));
+        records.push(record.ok_or_else(|| match election {
             Election::Preferred => ApiError::of(ErrorCode::PreferredLeaderNotAvailable),
             Election::Online | Election::Unclean => ApiError::of(ErrorCode::EligibleLeadersNotAvailable),
         })?);
         Ok(())
     }
 
-    fn election(
-        &self,
-        topic: &TopicImage,
-        partition: i32,
-        current: &PartitionRegistration,
-        election: Election,
-        reason: &str,
-    ) -> Option<MetadataRecord> {
-        let mut change = self.change(topic, partition, current);
-        change.election = election;
-        change.build(reason, |id| self.is_active(id))
-    }
-
     /// Preferred replicas that may lead, and don't (`auto.leader.rebalance.enable`).
     pub(crate) fn preferred_elections(&self) -> Vec<MetadataRecord> {
-        self.due_elections(Election::Preferred, "preferred leader", |_, partition| {
-            !has_preferred_leader(partition)
-        })
+        self.due_elections(self.index.imbalanced(), Election::Preferred, "preferred leader", |_| true)
     }
 
     /// Leaders for partitions without one, of topics that would rather lose records than wait.
     pub(crate) fn unclean_elections(&self) -> Vec<MetadataRecord> {
-        let defaults = self.topic_defaults();
-        self.due_elections(Election::Unclean, "no leader", |topic, partition| {
-            partition.leader == NodeId::NONE && defaults.rules(self, topic).is_unclean_election_enabled
+        self.due_elections(self.index.leaderless(), Election::Unclean, "no leader", |rules| {
+            rules.is_unclean_election_enabled
         })
     }
 
     fn due_elections(
         &self,
+        keys: impl Iterator<Item = PartitionKey>,
         election: Election,
         reason: &str,
-        is_due: impl Fn(&TopicImage, &PartitionRegistration) -> bool,
+        is_due: impl Fn(TopicRules) -> bool,
     ) -> Vec<MetadataRecord> {
-        let all =
-            self.image.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |of| (topic, of)));
-        all.filter(|(topic, (_, partition))| is_due(topic, partition))
-            .filter_map(|(topic, (id, partition))| self.election(topic, *id, partition, election, reason))
-            .take(MAX_ELECTIONS_AT_ONCE)
-            .collect()
+        let mut records = Vec::new();
+        self.for_each_partition(keys, |topic, rules, partition, current| {
+            if is_due(rules) {
+                let mut change = PartitionChange::new(self, topic, partition, current, rules);
+                change.election = election;
+                records.extend(change.build(reason, |id| self.is_active(id)));
+            }
+            if records.len() < MAX_ELECTIONS_AT_ONCE {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        records
     }
 }
 

@@ -16,6 +16,7 @@ mod features;
 mod isr;
 mod outcome;
 mod partition_change;
+mod partition_index;
 mod periodic;
 mod producer_ids;
 mod reassignment;

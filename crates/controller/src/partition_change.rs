@@ -5,12 +5,14 @@
 //! stay in the ISR, so that a clean leader can be found when one of them is back.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use ottla_metadata::image::{LeaderRecoveryState, PartitionRegistration, TopicImage};
 use ottla_types::{NodeId, Uuid};
 use ottla_wire::records::{MetadataRecord, PartitionChangeRecord};
 
 use crate::controller::Controller;
+use crate::partition_index::PartitionKey;
 use crate::topic_rules::TopicRules;
 
 /// How a leader may be chosen.
@@ -314,17 +316,14 @@ impl Controller {
             BrokerEvent::Added(id) => (None, Some(id)),
         };
         let may_lead = |id: NodeId| removed != Some(id) && (added == Some(id) || self.is_active(id));
-        let defaults = self.topic_defaults();
+        let keys: Box<dyn Iterator<Item = PartitionKey>> = match removed {
+            Some(id) => Box::new(self.index.hosted(id)),
+            None => Box::new(self.index.leaderless()),
+        };
         let mut records = Vec::new();
-        for topic in self.image.topics.iter() {
-            let mut concerned =
-                topic.partitions.iter().filter(|(_, partition)| concerned(partition)).peekable();
-            if concerned.peek().is_none() {
-                continue;
-            }
-            let rules = defaults.rules(self, topic);
-            for (partition, current) in concerned {
-                let mut change = PartitionChange::new(self, topic, *partition, current, rules);
+        self.for_each_partition(keys, |topic, rules, partition, current| {
+            if concerned(current) {
+                let mut change = PartitionChange::new(self, topic, partition, current, rules);
                 change.isr.retain(|id| removed != Some(*id));
                 if rules.is_unclean_election_enabled {
                     change.election = Election::Unclean;
@@ -334,7 +333,33 @@ impl Controller {
                 }
                 records.extend(change.build(reason, may_lead));
             }
-        }
+            ControlFlow::Continue(())
+        });
         records
+    }
+
+    /// Calls `of` with each of the partitions, until it breaks off; settings are read once for all of a topic that stand
+    /// together.
+    pub(crate) fn for_each_partition<'a>(
+        &'a self,
+        keys: impl Iterator<Item = PartitionKey>,
+        mut of: impl FnMut(&'a TopicImage, TopicRules, i32, &'a PartitionRegistration) -> ControlFlow<()>,
+    ) {
+        let defaults = self.topic_defaults();
+        let mut last: Option<(&TopicImage, TopicRules)> = None;
+        for (id, partition) in keys {
+            let (topic, rules) = match last.filter(|(topic, _)| topic.id == id) {
+                Some(last) => last,
+                None => {
+                    let Some(topic) = self.image.topics.by_id(id) else { continue };
+                    (&**topic, defaults.rules(self, topic))
+                }
+            };
+            last = Some((topic, rules));
+            let Some(current) = topic.partitions.get(&partition) else { continue };
+            if of(topic, rules, partition, current).is_break() {
+                return;
+            }
+        }
     }
 }

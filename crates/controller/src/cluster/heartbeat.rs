@@ -65,6 +65,11 @@ impl Controller {
         }
         let mut records = self.records();
         self.enter_state(&broker, next, "heartbeat", &mut records);
+        let was_leaving = BrokerState::of(&broker) == BrokerState::Leaving;
+        if was_leaving && next == BrokerState::Leaving && self.index.leads_anything(id) {
+            // A controller before this one did not come to the end of it.
+            records.extend(self.hand_on(id));
+        }
         self.take_directories_offline(&broker, &request.offline_log_dirs, &mut records);
         self.cordon_directories(&broker, request.cordoned_log_dirs.as_deref(), &mut records);
         Ok(records.with(BrokerHeartbeatResponse {
@@ -92,7 +97,9 @@ impl Controller {
             }
             BrokerState::Active if request.want_fence && request.want_shut_down => BrokerState::ShutdownNow,
             BrokerState::Active if request.want_fence => BrokerState::Fenced,
-            BrokerState::Active if request.want_shut_down && self.leads_anything(id) => BrokerState::Leaving,
+            BrokerState::Active if request.want_shut_down && self.index.leads_anything(id) => {
+                BrokerState::Leaving
+            }
             BrokerState::Active if request.want_shut_down => BrokerState::ShutdownNow,
             BrokerState::Leaving if self.may_leave(id) => BrokerState::ShutdownNow,
             current => current,
@@ -100,7 +107,7 @@ impl Controller {
     }
 
     fn may_leave(&mut self, id: NodeId) -> bool {
-        if self.leads_anything(id) {
+        if self.index.leads_anything(id) {
             return false;
         }
         let began = self.sessions.shutdown_offset(id, self.image.provenance.last_offset);
@@ -139,13 +146,14 @@ impl Controller {
             }
             BrokerState::Leaving => {
                 records.push(registration_change(broker, |change| change.in_controlled_shutdown = 1));
-                records.extend(
-                    self.changes_for(BrokerEvent::Removed(id), "controlled shutdown", |p| {
-                        p.isr.contains(&id)
-                    }),
-                );
+                records.extend(self.hand_on(id));
             }
         }
+    }
+
+    /// Other leaders and ISRs for the partitions of a broker that is leaving.
+    fn hand_on(&self, id: NodeId) -> Vec<MetadataRecord> {
+        self.changes_for(BrokerEvent::Removed(id), "controlled shutdown", |p| p.isr.contains(&id))
     }
 
     /// Replicas in directories that have failed leave their ISRs (KIP-858).
@@ -196,13 +204,6 @@ impl Controller {
         let mut records = self.records();
         self.enter_state(&stale, BrokerState::Fenced, "not heard of for its session timeout", &mut records);
         Some(records.with(()))
-    }
-
-    fn leads_anything(&self, id: NodeId) -> bool {
-        self.image
-            .topics
-            .iter()
-            .any(|topic| topic.partitions.values().any(|partition| partition.leader == id))
     }
 }
 
