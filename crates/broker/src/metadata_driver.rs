@@ -36,6 +36,10 @@ use crate::quorum::{
 };
 use crate::quorum_link::QuorumLink;
 
+/// So many records go into the log together, all or none. An operation yields more only where a broker with many
+/// partitions comes or goes: then each record holds by itself, and what is missing is done when the operation is repeated.
+const MAX_RECORDS_TOGETHER: usize = 10_000;
+
 /// Why the node can't go on: its metadata log failed, or says what can't be so.
 #[derive(Debug, Error)]
 pub enum MetadataDriverError {
@@ -405,43 +409,51 @@ impl MetadataDriver {
     }
 
     /// Writes an operation's records, has the controller replay them, and keeps the answer until they are committed. False
-    /// if they were not written.
+    /// if not all of them were written.
     fn write(&mut self, written: Written, now: Now) -> Result<bool, MetadataDriverError> {
         let Written { records, release } = written;
+        for together in records.chunks(MAX_RECORDS_TOGETHER) {
+            if let Err(fate) = self.write_batch(together, now)? {
+                self.end(release, fate);
+                return Ok(false);
+            }
+        }
         let Some(active) = &mut self.active else {
             self.end(release, Fate::Lost);
             return Ok(false);
         };
-        if !records.is_empty() {
-            let values = records.iter().map(|(record, version)| record.encode(*version));
-            let values = match values.collect::<Result<Vec<_>, _>>() {
-                Ok(values) => values,
-                Err(error) => {
-                    tracing::error!(%error, "the controller made a record that can't be written");
-                    self.end(release, Fate::Refused(ErrorCode::UnknownServerError));
-                    return Ok(false);
-                }
-            };
-            let count = values.len() as i64;
-            match self.parts.quorum.append(active.epoch, values, now) {
-                Ok(last) => active.last_written = last,
-                Err(error) => {
-                    tracing::warn!(%error, "the controller's records were not appended");
-                    self.end(release, not_appended(error));
-                    return Ok(false);
-                }
-            }
-            let first = active.last_written - (count - 1);
-            for (i, (record, _)) in records.iter().enumerate() {
-                let offset = first + i as i64;
-                active
-                    .controller
-                    .replay(record, offset)
-                    .map_err(|source| MetadataDriverError::Replay { offset, source })?;
-            }
-        }
         active.waiting.push_back(Waiting { last_offset: active.last_written, release });
         Ok(true)
+    }
+
+    /// Writes all of the records, or none, and has the controller replay them.
+    fn write_batch(
+        &mut self,
+        records: &[VersionedRecord],
+        now: Now,
+    ) -> Result<Result<(), Fate>, MetadataDriverError> {
+        let Some(active) = &mut self.active else { return Ok(Err(Fate::Lost)) };
+        let values = records.iter().map(|(record, version)| record.encode(*version));
+        let values = match values.collect::<Result<Vec<_>, _>>() {
+            Ok(values) => values,
+            Err(error) => {
+                tracing::error!(%error, "the controller made a record that can't be written");
+                return Ok(Err(Fate::Refused(ErrorCode::UnknownServerError)));
+            }
+        };
+        match self.parts.quorum.append(active.epoch, values, now) {
+            Ok(last) => active.last_written = last,
+            Err(error) => {
+                tracing::warn!(%error, "the controller's records were not appended");
+                return Ok(Err(not_appended(error)));
+            }
+        }
+        let first = active.last_written - (records.len() as i64 - 1);
+        for (offset, (record, _)) in (first.value()..).map(Offset).zip(records) {
+            let replayed = active.controller.replay(record, offset);
+            replayed.map_err(|source| MetadataDriverError::Replay { offset, source })?;
+        }
+        Ok(Ok(()))
     }
 
     fn end(&self, release: Release, fate: Fate) {
