@@ -36,7 +36,6 @@ import org.apache.kafka.common.message.FetchRequestData.FetchPartition;
 import org.apache.kafka.common.message.FetchRequestData.FetchTopic;
 import org.apache.kafka.common.message.FetchRequestData.ReplicaState;
 import org.apache.kafka.common.message.FindCoordinatorRequestData;
-import org.apache.kafka.common.message.FindCoordinatorResponseData;
 import org.apache.kafka.common.message.HeartbeatRequestData;
 import org.apache.kafka.common.message.InitProducerIdRequestData;
 import org.apache.kafka.common.message.InitProducerIdResponseData;
@@ -124,7 +123,7 @@ public final class Main {
 
     static Uuid create(String name, int partitions) throws Exception {
         var topics = new CreatableTopicCollection(List.of(new CreatableTopic().setName(name).setNumPartitions(partitions).setReplicationFactor((short) 1)).iterator());
-        var created = (CreateTopicsResponseData) connection.ask(new CreateTopicsRequestData().setTopics(topics).setTimeoutMs(5000), 7);
+        var created = (CreateTopicsResponseData) connection.ask(new CreateTopicsRequestData().setTopics(topics).setTimeoutMs(60_000), 7);
         Uuid id = created.topics().find(name).topicId();
         IDS.put(id.toString(), name.equals(TOPIC) ? "ID-OF-TOPIC" : "ID-OF-" + name.toUpperCase(Locale.ROOT));
         var partition = new ListOffsetsPartition().setTimestamp(-1);
@@ -139,17 +138,13 @@ public final class Main {
     static void fill(String topic, Uuid id, int records) throws IOException {
         var data = new PartitionProduceData().setRecords(MemoryRecords.readableRecords(ByteBuffer.wrap(batch(System.currentTimeMillis(), records))));
         var topics = new TopicProduceDataCollection(List.of(new TopicProduceData().setTopicId(id).setPartitionData(List.of(data))).iterator());
-        connection.ask(new ProduceRequestData().setAcks((short) -1).setTimeoutMs(5000).setTopicData(topics), 13);
+        connection.ask(new ProduceRequestData().setAcks((short) -1).setTimeoutMs(60_000).setTopicData(topics), 13);
     }
 
     private static void findCoordinator() throws Exception {
         // The first one makes the topic of the offsets.
         for (int version : new int[] {0, 3}) {
-            var request = new FindCoordinatorRequestData().setKey("g");
-            while (((FindCoordinatorResponseData) connection.ask(request, version)).errorCode() != 0) {
-                Thread.sleep(20);
-            }
-            ask("FindCoordinator of a group", request, version);
+            ask("FindCoordinator of a group", new FindCoordinatorRequestData().setKey("g"), version);
         }
         for (int type : new int[] {0, 2, 3}) {
             ask("FindCoordinator of type " + type, new FindCoordinatorRequestData().setKeyType((byte) type).setCoordinatorKeys(List.of("g")), 6);
@@ -200,7 +195,7 @@ public final class Main {
             ofTopic.setName(topic);
         }
         var topics = new TopicProduceDataCollection(List.of(ofTopic).iterator());
-        ask("Produce " + name, new ProduceRequestData().setAcks((short) acks).setTimeoutMs(1000).setTopicData(topics), version);
+        ask("Produce " + name, new ProduceRequestData().setAcks((short) acks).setTimeoutMs(60_000).setTopicData(topics), version);
     }
 
     private static void produce() throws Exception {
@@ -300,9 +295,6 @@ public final class Main {
 
     private static void producers() throws Exception {
         var good = new InitProducerIdRequestData().setTransactionalId(null).setTransactionTimeoutMs(1000);
-        while (connection.ask(good, 5).toString().contains("errorCode=14,")) { // until there is a block of ids
-            Thread.sleep(20);
-        }
         ask("InitProducerId", good, 5);
         ask("InitProducerId with an id but no epoch", new InitProducerIdRequestData().setTransactionalId(null).setProducerId(4), 5);
         ask("InitProducerId with an empty transactional id", new InitProducerIdRequestData().setTransactionalId(""), 5);
@@ -325,7 +317,7 @@ public final class Main {
 
     private static void deleteRecords(String topic, int partition, long offset) throws IOException {
         var data = new DeleteRecordsPartition().setPartitionIndex(partition).setOffset(offset);
-        var request = new DeleteRecordsRequestData().setTimeoutMs(500).setTopics(List.of(new DeleteRecordsTopic().setName(topic).setPartitions(List.of(data))));
+        var request = new DeleteRecordsRequestData().setTimeoutMs(60_000).setTopics(List.of(new DeleteRecordsTopic().setName(topic).setPartitions(List.of(data))));
         ask("DeleteRecords of " + topic + "-" + partition + " before " + offset, request, 2);
     }
 
@@ -436,11 +428,8 @@ public final class Main {
     }
 
     private static void transactions() throws Exception {
-        while (((InitProducerIdResponseData) connection.ask(initialize("tx"), 5)).errorCode() != 0) { // until the coordinator is there
-            connection.ask(new FindCoordinatorRequestData().setKeyType((byte) 1).setCoordinatorKeys(List.of("tx")), 6);
-            Thread.sleep(20);
-        }
         ask("FindCoordinator of a transaction", new FindCoordinatorRequestData().setKeyType((byte) 1).setCoordinatorKeys(List.of("tx")), 6);
+        connection.ask(initialize("tx"), 5);
         ask("InitProducerId with a timeout of 0", initialize("tx").setTransactionTimeoutMs(0), 5);
         ask("InitProducerId with a timeout above the broker's", initialize("tx").setTransactionTimeoutMs(900_001), 5);
         ask("InitProducerId as another producer", initialize("tx").setProducerId(999_999).setProducerEpoch((short) 0), 5);

@@ -13,12 +13,13 @@ import org.apache.kafka.common.message.DeleteGroupsRequestData;
 import org.apache.kafka.common.message.DeleteShareGroupOffsetsRequestData;
 import org.apache.kafka.common.message.DeleteShareGroupOffsetsRequestData.DeleteShareGroupOffsetsRequestTopic;
 import org.apache.kafka.common.message.DeleteShareGroupStateRequestData;
+import org.apache.kafka.common.message.DescribeConfigsRequestData;
+import org.apache.kafka.common.message.DescribeConfigsRequestData.DescribeConfigsResource;
 import org.apache.kafka.common.message.DescribeGroupsRequestData;
 import org.apache.kafka.common.message.DescribeShareGroupOffsetsRequestData;
 import org.apache.kafka.common.message.DescribeShareGroupOffsetsRequestData.DescribeShareGroupOffsetsRequestGroup;
 import org.apache.kafka.common.message.DescribeShareGroupOffsetsRequestData.DescribeShareGroupOffsetsRequestTopic;
 import org.apache.kafka.common.message.FindCoordinatorRequestData;
-import org.apache.kafka.common.message.FindCoordinatorResponseData;
 import org.apache.kafka.common.message.IncrementalAlterConfigsRequestData;
 import org.apache.kafka.common.message.IncrementalAlterConfigsRequestData.AlterConfigsResource;
 import org.apache.kafka.common.message.IncrementalAlterConfigsRequestData.AlterConfigsResourceCollection;
@@ -113,7 +114,8 @@ final class Shares {
         beat("of epoch -2", heartbeat("m", -2));
         beat("of epoch -5", heartbeat("m", -5));
         describe("none and without a name", "nobody", "");
-        earliest();
+        configure("share.auto.offset.reset", "earliest");
+        configure("share.record.lock.duration.ms", "60000"); // longer than all that is done meanwhile
         beat("to join", joining("m"));
         describe("one whose partitions are not initialized", GROUP);
         int epoch = untilAssigned("m");
@@ -133,10 +135,15 @@ final class Shares {
         Main.ask("ListGroups of share groups", new ListGroupsRequestData().setTypesFilter(List.of("share")), 5);
     }
 
-    private void earliest() throws IOException {
-        var config = new AlterableConfig().setName("share.auto.offset.reset").setValue("earliest").setConfigOperation((byte) 0);
+    /** Returns when the broker has it, too. */
+    private void configure(String name, String value) throws Exception {
+        var config = new AlterableConfig().setName(name).setValue(value).setConfigOperation((byte) 0);
         var resource = new AlterConfigsResource().setResourceType((byte) 32).setResourceName(GROUP).setConfigs(new AlterableConfigCollection(List.of(config).iterator()));
         connection.ask(new IncrementalAlterConfigsRequestData().setResources(new AlterConfigsResourceCollection(List.of(resource).iterator())), 1);
+        var described = new DescribeConfigsResource().setResourceType((byte) 32).setResourceName(GROUP).setConfigurationKeys(List.of(name));
+        while (!connection.ask(new DescribeConfigsRequestData().setResources(List.of(described)), 4).toString().contains("value='" + value + "'")) {
+            Thread.sleep(20);
+        }
     }
 
     /** Returns the epoch of the member when it has the partition, and the group nothing to do any more. */
@@ -321,7 +328,7 @@ final class Shares {
         Main.ask(name + "of all", offsetsOf(GROUP, null), 0);
         Main.ask(name + "of all", offsetsOf(GROUP, null), 1);
         Main.ask(name + "of a topic that is none", offsetsOf(GROUP, "nowhere", 0), 1);
-        Main.ask(name + "of a partition that is none", offsetsOf(GROUP, TOPIC, 9), 1);
+        Main.print(name + "of a partition that is none", 1, connection.ask(offsetsOf(GROUP, TOPIC, 9), 1, 10_000));
         Main.ask(name + "of a negative partition", offsetsOf(GROUP, TOPIC, -1), 1);
         Main.ask(name + "of a topic that it does not read", offsetsOf(GROUP, "t", 0), 1);
         Main.ask(name + "of no group", offsetsOf("nobody", null), 1);
@@ -391,16 +398,10 @@ final class Shares {
 
     private void states() throws Exception {
         String key = "kept:" + stateId + ":0";
-        while (((FindCoordinatorResponseData) connection.ask(new FindCoordinatorRequestData().setKeyType((byte) 2).setCoordinatorKeys(List.of(key)), 6)).coordinators().get(0).errorCode() != 0) {
-            Thread.sleep(20);
-        }
         for (String asked : List.of(key, "kept:" + stateId, "kept:nothing:0", ":" + stateId + ":0", "kept:" + stateId + ":x")) {
             Main.ask("FindCoordinator of the state " + asked.replace(stateId.toString(), "ID"), new FindCoordinatorRequestData().setKeyType((byte) 2).setCoordinatorKeys(List.of(asked)), 6);
         }
         Uuid unknown = new Uuid(5, 5);
-        while (connection.ask(initialize(stateId, 1, 0, 0), 0).toString().contains("errorCode=14,")) { // until the coordinator has read its log
-            Thread.sleep(20);
-        }
         String name = "ReadShareGroupState ";
         Main.ask(name + "of one that was not initialized", read(stateId, 0, 1), 0);
         Main.ask("WriteShareGroupState of one that was not initialized", write(stateId, 0, 0, 1, 5), 1);
