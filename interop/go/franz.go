@@ -194,19 +194,21 @@ func (f *franz) join(group, topic, assignor, instance string, t *tracker) func()
 	owns := func(yes bool) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, member *kgo.Client, partitions map[string][]int32) {
 			if !yes {
-				must(member.CommitUncommittedOffsets(f.background))
+				if err := member.CommitUncommittedOffsets(f.background); err != nil {
+					t.fail(err)
+				}
 			}
 			t.own(partitions[topic], yes)
 		}
 	}
 	options := []kgo.Opt{
 		kgo.SeedBrokers(f.bootstrap), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.BlockRebalanceOnPoll(),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.HeartbeatInterval(200 * time.Millisecond), kgo.SessionTimeout(6 * time.Second),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.HeartbeatInterval(200 * time.Millisecond), kgo.SessionTimeout(time.Minute),
 		kgo.OnPartitionsAssigned(owns(true)), kgo.OnPartitionsRevoked(owns(false)), kgo.DisableAutoCommit(),
 	}
 	options = append(options, balancing(assignor)...)
 	if instance != "" {
-		options = append(options, kgo.InstanceID(instance), kgo.SessionTimeout(30*time.Second))
+		options = append(options, kgo.InstanceID(instance))
 	}
 	member := must1(kgo.NewClient(options...))
 	ending, cancel := context.WithCancel(f.background)
@@ -217,7 +219,8 @@ func (f *franz) join(group, topic, assignor, instance string, t *tracker) func()
 		for ending.Err() == nil {
 			fetches := member.PollFetches(ending)
 			fetches.EachRecord(func(r *kgo.Record) { t.got(r.Partition, r.Offset) })
-			if err := member.CommitUncommittedOffsets(f.background); err != nil && !errors.Is(err, kerr.RebalanceInProgress) {
+			err := member.CommitUncommittedOffsets(f.background)
+			if err != nil && !errors.Is(err, kerr.RebalanceInProgress) && !errors.Is(err, kerr.StaleMemberEpoch) {
 				t.fail(err)
 			}
 			member.AllowRebalance()

@@ -16,7 +16,7 @@ func (f *franz) transform(ending context.Context, group, from, to, id, assignor 
 	options := []kgo.Opt{
 		kgo.SeedBrokers(f.bootstrap), kgo.ConsumerGroup(group), kgo.ConsumeTopics(from), kgo.TransactionalID(id), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.RequireStableFetchOffsets(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.HeartbeatInterval(200 * time.Millisecond),
-		kgo.SessionTimeout(10 * time.Second), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
+		kgo.SessionTimeout(time.Minute), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
 	}
 	session, err := kgo.NewGroupTransactSession(append(options, balancing(assignor)...)...)
 	if err != nil {
@@ -116,6 +116,15 @@ func (f *franz) setGroupConfig(group, key, value string) {
 	request.Resources = append(request.Resources, resource)
 	answer := must1(request.RequestWith(f.background, f.kafka))
 	equal(answer.Resources[0].ErrorCode, 0, "error")
+	// The controller has it; the broker learns of it in its own time.
+	asked := kmsg.NewDescribeConfigsRequestResource()
+	asked.ResourceType, asked.ResourceName, asked.ConfigNames = groups, group, []string{key}
+	question := kmsg.NewPtrDescribeConfigsRequest()
+	question.Resources = append(question.Resources, asked)
+	eventually(func() {
+		described := must1(question.RequestWith(f.background, f.kafka)).Resources[0]
+		equal(len(described.Configs) == 1 && *described.Configs[0].Value == value, true, key+" is "+value)
+	})
 }
 
 func (f *franz) shareMember(group, topic string) *kgo.Client {

@@ -24,7 +24,9 @@ func saramaConfig() *sarama.Config {
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.MaxWaitTime = 100 * time.Millisecond
 	config.Consumer.Group.Heartbeat.Interval = 200 * time.Millisecond
-	config.Consumer.Group.Session.Timeout = 6 * time.Second
+	config.Consumer.Group.Session.Timeout = time.Minute
+	config.Admin.Timeout = time.Minute
+	config.Producer.Transaction.Retry.Max = 600 // of 100 ms
 	return config
 }
 
@@ -212,9 +214,6 @@ func (h groupHandler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sa
 func (s *saramaClient) join(group, topic, assignor, instance string, t *tracker) func() {
 	config := saramaConfig()
 	config.Consumer.Group.InstanceId = instance
-	if instance != "" {
-		config.Consumer.Group.Session.Timeout = 30 * time.Second
-	}
 	config.Consumer.Offsets.AutoCommit.Interval = 50 * time.Millisecond
 	strategy := map[string]sarama.BalanceStrategy{
 		"": sarama.NewBalanceStrategyRange(), "range": sarama.NewBalanceStrategyRange(),

@@ -319,8 +319,10 @@ func runScenarios(suite *suite, c client) {
 		t := newTracker()
 		leave := c.join(group, name, "", "", t)
 		waitForRecords(5, t)
-		state, members := c.groupState(group)
-		equal(fmt.Sprint(state, members), "Stable1", "state")
+		eventually(func() {
+			state, members := c.groupState(group)
+			equal(fmt.Sprint(state, members), "Stable1", "state")
+		})
 		leave()
 		eventually(func() {
 			state, members := c.groupState(group)
@@ -328,7 +330,9 @@ func runScenarios(suite *suite, c client) {
 		})
 		equal(c.groupOffsets(group, name), map[int32]int64{0: 5}, "committed")
 		c.deleteGroup(group)
-		state, _ = c.groupState(group)
-		equal(state, "Dead", "state")
+		eventually(func() {
+			state, _ := c.groupState(group)
+			equal(state, "Dead", "state")
+		})
 	})
 }

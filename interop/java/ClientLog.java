@@ -1,6 +1,6 @@
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -17,7 +17,8 @@ import org.apache.logging.log4j.core.config.Property;
 /**
  * What consumers log about their partitions. Only one at a time listens; it takes the place of whatever else would become of these lines.
  *
- * A line reads as `assigned a0 a1, owned a0, added a1, revoked -` where the client logs all four, else as `adds a1` or `revokes a0`.
+ * A line reads as `assigned a0 a1, owned a0, added a1, revoked -` where the client logs all four, else as `adds a1` or `revokes a0`. Only lines that
+ * tell of a change are kept: how many rebalances change nothing is a matter of who joins when, and of heartbeats.
  */
 final class ClientLog extends AbstractAppender implements AutoCloseable {
     private static final String LOGGER = "org.apache.kafka.clients.consumer.internals";
@@ -58,21 +59,28 @@ final class ClientLog extends AbstractAppender implements AutoCloseable {
 
     /** What one client has logged, with the partitions of these topics. */
     List<String> of(String client, String... topics) {
-        List<String> found = new ArrayList<>();
-        for (Line line : lines) {
-            Matcher change = CHANGE.matcher(line.text);
-            Matcher all = ALL.matcher(line.text);
-            if (!line.client.equals(client)) {
-                continue;
-            }
-            if (change.matches()) {
-                found.add((change.group(1).startsWith("Adding") ? "adds " : "revokes ") + partitions(change.group(2), topics));
-            } else if (all.find()) {
-                String[] names = {"assigned ", "owned ", "added ", "revoked "};
-                found.add(Stream.of(1, 2, 3, 4).map(group -> names[group - 1] + partitions(all.group(group), topics)).collect(Collectors.joining(", ")));
-            }
+        return lines.stream().filter(line -> line.client.equals(client)).map(line -> change(line.text, topics)).flatMap(Optional::stream).toList();
+    }
+
+    /** Who `adds` and `revokes` what, in the order in which it came about. */
+    List<String> ofAll(String... topics) {
+        return lines.stream().filter(line -> CHANGE.matcher(line.text).matches())
+                .map(line -> change(line.text, topics).map(change -> line.client + " " + change)).flatMap(Optional::stream).toList();
+    }
+
+    private static Optional<String> change(String text, String[] topics) {
+        Matcher change = CHANGE.matcher(text);
+        if (change.matches()) {
+            String changed = partitions(change.group(2), topics);
+            return changed.equals("-") ? Optional.empty() : Optional.of((change.group(1).startsWith("Adding") ? "adds " : "revokes ") + changed);
         }
-        return found;
+        Matcher all = ALL.matcher(text);
+        if (!all.find()) {
+            return Optional.empty();
+        }
+        String[] names = {"assigned ", "owned ", "added ", "revoked "};
+        String line = Stream.of(1, 2, 3, 4).map(group -> names[group - 1] + partitions(all.group(group), topics)).collect(Collectors.joining(", "));
+        return line.endsWith("added -, revoked -") ? Optional.empty() : Optional.of(line);
     }
 
     private static String partitions(String listed, String[] topics) {

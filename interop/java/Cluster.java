@@ -4,10 +4,12 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Properties;
+import java.util.Set;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
@@ -129,5 +131,14 @@ final class Cluster implements AutoCloseable {
         }
         Suite.equal(records.size(), count, "records");
         return records;
+    }
+
+    /** Polls until `count` different records came. Some may come again: whoever polls too seldom begins anew. */
+    static void pollDifferent(Consumer<byte[], byte[]> consumer, int count) throws Exception {
+        Set<String> records = new HashSet<>();
+        Suite.eventually(() -> {
+            consumer.poll(Duration.ofMillis(100)).forEach(record -> records.add(record.partition() + "@" + record.offset()));
+            Suite.equal(records.size(), count, "different records");
+        });
     }
 }

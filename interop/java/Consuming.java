@@ -107,7 +107,7 @@ final class Consuming {
             try (Consumer<byte[], byte[]> consumer = cluster.consumer("auto.offset.reset", policy)) {
                 consumer.assign(List.of(partition));
                 if (policy.equals("none")) {
-                    Suite.fails(NoOffsetForPartitionException.class, () -> consumer.poll(Duration.ofSeconds(5)));
+                    Suite.fails(NoOffsetForPartitionException.class, () -> consumer.poll(Cluster.PATIENCE));
                 }
                 consumer.seek(partition, 1000);
                 switch (policy) {
@@ -118,7 +118,7 @@ final class Consuming {
                             Suite.equal(consumer.position(partition), 5L);
                         });
                     }
-                    default -> Suite.fails(OffsetOutOfRangeException.class, () -> consumer.poll(Duration.ofSeconds(5)));
+                    default -> Suite.fails(OffsetOutOfRangeException.class, () -> consumer.poll(Cluster.PATIENCE));
                 }
             }
         }
@@ -156,7 +156,7 @@ final class Consuming {
     private void slow() throws Exception {
         String topic = filled(300, "batch.size", 300);
         try (Consumer<byte[], byte[]> consumer =
-                cluster.consumer("group.id", cluster.name("g-slow"), "session.timeout.ms", 6000, "heartbeat.interval.ms", 300,
+                cluster.consumer("group.id", cluster.name("g-slow"), "session.timeout.ms", 20_000, "heartbeat.interval.ms", 300,
                         "max.poll.records", 60, "fetch.max.bytes", 500, "max.partition.fetch.bytes", 500)) {
             consumer.subscribe(List.of(topic));
             int count = 0;

@@ -3,19 +3,15 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.Collectors;
-import org.apache.kafka.clients.admin.AlterConfigOp;
-import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
 import org.apache.kafka.clients.consumer.RangeAssignor;
 import org.apache.kafka.clients.consumer.RoundRobinAssignor;
 import org.apache.kafka.clients.consumer.StickyAssignor;
 import org.apache.kafka.clients.producer.Producer;
 import org.apache.kafka.clients.producer.ProducerRecord;
-import org.apache.kafka.common.config.ConfigResource;
 
 /**
  * What is taught first about groups: who gets which partitions, and what members log meanwhile.
@@ -77,16 +73,8 @@ final class Lessons {
         return member.owned().stream().map(name -> ClientLog.shortName(name, topics.toArray(new String[0]))).sorted().collect(Collectors.joining(" "));
     }
 
-    /** Members of the consumer protocol have a minute to be heard of: however busy the machine is, none is given up. */
-    private void letMembersBeSilent(String group) throws Exception {
-        ConfigResource resource = new ConfigResource(ConfigResource.Type.GROUP, group);
-        String key = "consumer.session.timeout.ms";
-        cluster.admin.incrementalAlterConfigs(Map.of(resource, List.of(new AlterConfigOp(new ConfigEntry(key, "60000"), AlterConfigOp.OpType.SET)))).all().get();
-        Suite.eventually(() -> Suite.equal(cluster.admin.describeConfigs(List.of(resource)).all().get().get(resource).get(key).value(), "60000"));
-    }
-
-    private String assignorOf(String group) throws Exception {
-        return cluster.admin.describeConsumerGroups(List.of(group)).all().get().get(group).partitionAssignor();
+    private void waitForAssignor(String group, String assignor) throws Exception {
+        Suite.eventually(() -> Suite.equal(cluster.admin.describeConsumerGroups(List.of(group)).all().get().get(group).partitionAssignor(), assignor, "assignor"));
     }
 
     private void fill(String topic, int partitions, int from, int to) throws Exception {
@@ -181,6 +169,7 @@ final class Lessons {
             try (Member second = member(group, "2nd", RangeAssignor.class, topic)) {
                 waitForShares("a0 a1 | a2 a3", List.of(topic), first, second);
                 Suite.equal(log.of("2nd", topic), List.of("adds a2 a3"), "the second");
+                Suite.equal(log.ofAll(topic).subList(0, 2), List.of("1st adds a0 a1 a2 a3", "1st revokes a0 a1 a2 a3"), "before anybody gets something");
             }
             waitForShares("a0 a1 a2 a3", List.of(topic), first);
             List<String> lines = List.of("adds a0 a1 a2 a3", "revokes a0 a1 a2 a3", "adds a0 a1", "revokes a0 a1", "adds a0 a1 a2 a3");
@@ -194,16 +183,13 @@ final class Lessons {
         try (ClientLog log = new ClientLog(); Member first = member(group, "1st", CooperativeStickyAssignor.class, topic)) {
             waitForShares("a0 a1 a2 a3", List.of(topic), first);
             try (Member second = member(group, "2nd", CooperativeStickyAssignor.class, topic)) {
-                List<String> ofSecond = List.of(
-                        "assigned -, owned -, added -, revoked -", "adds -",
-                        "assigned a2 a3, owned -, added a2 a3, revoked -", "adds a2 a3");
-                Suite.eventually(() -> Suite.equal(log.of("2nd", topic), ofSecond, "the second"));
+                waitForShares("a0 a1 | a2 a3", List.of(topic), first, second);
                 List<String> ofFirst = List.of(
                         "assigned a0 a1 a2 a3, owned -, added a0 a1 a2 a3, revoked -", "adds a0 a1 a2 a3",
-                        "assigned a0 a1, owned a0 a1 a2 a3, added -, revoked a2 a3", "revokes a2 a3", "adds -",
-                        "assigned a0 a1, owned a0 a1, added -, revoked -", "adds -");
-                Suite.eventually(() -> Suite.equal(log.of("1st", topic), ofFirst, "the first"));
-                waitForShares("a0 a1 | a2 a3", List.of(topic), first, second);
+                        "assigned a0 a1, owned a0 a1 a2 a3, added -, revoked a2 a3", "revokes a2 a3");
+                Suite.equal(log.of("1st", topic), ofFirst, "the first");
+                Suite.equal(log.of("2nd", topic), List.of("assigned a2 a3, owned -, added a2 a3, revoked -", "adds a2 a3"), "the second");
+                Suite.equal(log.ofAll(topic), List.of("1st adds a0 a1 a2 a3", "1st revokes a2 a3", "2nd adds a2 a3"), "one step after the other");
             }
         }
     }
@@ -212,24 +198,22 @@ final class Lessons {
         String topic = cluster.topic("l-848", 4);
         String group = cluster.name("l-848");
         Object[] settings = {"group.protocol", "consumer"};
-        letMembersBeSilent(group);
         try (ClientLog log = new ClientLog(); Member first = member(group, "1st", settings, topic)) {
             waitForShares("a0 a1 a2 a3", List.of(topic), first);
             try (Member second = member(group, "2nd", settings, topic)) {
                 Suite.eventually(() -> Suite.equal(first.owned().size() + " " + second.owned().size(), "2 2"));
-                List<String> ofFirst = changes(log.of("1st", topic));
+                List<String> ofFirst = assigned(log.of("1st", topic));
                 String left = share(first, List.of(topic));
                 String moved = share(second, List.of(topic));
                 List<String> expected = List.of("assigned a0 a1 a2 a3, owned -, added a0 a1 a2 a3, revoked -", "assigned " + left + ", owned a0 a1 a2 a3, added -, revoked " + moved);
                 Suite.equal(ofFirst, expected, "the first");
-                Suite.equal(changes(log.of("2nd", topic)), List.of("assigned " + moved + ", owned -, added " + moved + ", revoked -"), "the second");
+                Suite.equal(assigned(log.of("2nd", topic)), List.of("assigned " + moved + ", owned -, added " + moved + ", revoked -"), "the second");
             }
         }
     }
 
-    /** Lines that tell of a change: how often an assignment is told again is a matter of heartbeats. */
-    private static List<String> changes(List<String> lines) {
-        return lines.stream().filter(line -> line.startsWith("assigned") && !line.endsWith("added -, revoked -")).collect(Collectors.toList());
+    private static List<String> assigned(List<String> lines) {
+        return lines.stream().filter(line -> line.startsWith("assigned")).toList();
     }
 
     private void userData() throws Exception {
@@ -242,7 +226,7 @@ final class Lessons {
             for (int weight : List.of(1, 2, 3)) {
                 Suite.equal(Weighing.TOLD.get(weight), "the weights are [1, 2, 3]", "told to " + weight);
             }
-            Suite.equal(assignorOf(group), "weighing");
+            waitForAssignor(group, "weighing");
         }
     }
 
@@ -255,12 +239,12 @@ final class Lessons {
         String group = cluster.name("l-prefer");
         try (Member first = member(group, "1st", assignors(RangeAssignor.class, RoundRobinAssignor.class), topic)) {
             waitForShares("a0 a1 a2 a3", List.of(topic), first);
-            Suite.equal(assignorOf(group), "range");
+            waitForAssignor(group, "range");
             try (Member second = member(group, "2nd", assignors(RoundRobinAssignor.class, StickyAssignor.class, RangeAssignor.class), topic);
                     Member third = member(group, "3rd", assignors(RoundRobinAssignor.class, RangeAssignor.class), topic)) {
                 // All know range, too, but only one would rather have it.
                 waitForShares("a0 a3 | a1 | a2", List.of(topic), first, second, third);
-                Suite.equal(assignorOf(group), "roundrobin");
+                waitForAssignor(group, "roundrobin");
             }
         }
     }
@@ -286,8 +270,7 @@ final class Lessons {
                 Member next = member(group, "bounced", bounces[step / 2], topic);
                 alive.add(next);
                 all.add(next);
-                String assignor = expected[step];
-                Suite.eventually(() -> Suite.equal(assignorOf(group), assignor));
+                waitForAssignor(group, expected[step]);
             }
             Suite.eventually(() -> Suite.equal(alive.get(0).owned().size() + " " + alive.get(1).owned().size(), "2 2"));
             waitForRecords(sent, all);
@@ -324,7 +307,6 @@ final class Lessons {
         String topic = cluster.topic("l-restart", 4);
         String group = cluster.name("l-restart");
         boolean isClassic = protocol.equals("classic");
-        letMembersBeSilent(group);
         List<Member> members = new ArrayList<>();
         try {
             for (String name : List.of("1st", "2nd")) {

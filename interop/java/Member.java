@@ -34,7 +34,7 @@ final class Member implements ConsumerRebalanceListener, AutoCloseable {
     /** All partitions that were ever taken away again. */
     final Set<TopicPartition> revoked = ConcurrentHashMap.newKeySet();
     private volatile boolean commits = true;
-    /** While it is there, what is to be revoked is not given away. */
+    /** While it is there, what is to be revoked is not given away, and who has lost something does not join again. */
     volatile CountDownLatch holdsRevocation;
     volatile Throwable failure;
     volatile String memberId = "";
@@ -80,7 +80,7 @@ final class Member implements ConsumerRebalanceListener, AutoCloseable {
         } finally {
             var operation = ending == Ending.STAY ? CloseOptions.GroupMembershipOperation.REMAIN_IN_GROUP : CloseOptions.GroupMembershipOperation.DEFAULT;
             try {
-                consumer.close(CloseOptions.groupMembershipOperation(operation).withTimeout(Duration.ofSeconds(5)));
+                consumer.close(CloseOptions.groupMembershipOperation(operation).withTimeout(Cluster.PATIENCE));
             } catch (RuntimeException e) {
                 failure = failure == null ? e : failure;
             }
@@ -106,6 +106,13 @@ final class Member implements ConsumerRebalanceListener, AutoCloseable {
 
     @Override
     public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+        holdOn();
+        commit();
+        owned.removeAll(partitions);
+        revoked.addAll(partitions);
+    }
+
+    private void holdOn() {
         CountDownLatch held = holdsRevocation;
         if (held != null) {
             try {
@@ -114,9 +121,6 @@ final class Member implements ConsumerRebalanceListener, AutoCloseable {
                 throw new IllegalStateException(e);
             }
         }
-        commit();
-        owned.removeAll(partitions);
-        revoked.addAll(partitions);
     }
 
     @Override
@@ -127,6 +131,7 @@ final class Member implements ConsumerRebalanceListener, AutoCloseable {
 
     @Override
     public void onPartitionsLost(Collection<TopicPartition> partitions) {
+        holdOn();
         owned.removeAll(partitions);
     }
 
@@ -151,7 +156,7 @@ final class Member implements ConsumerRebalanceListener, AutoCloseable {
         if (ending == Ending.NONE) {
             ending = how;
         }
-        Suite.holds(ended.await(20, TimeUnit.SECONDS), "the member did not end");
+        Suite.holds(ended.await(2 * Cluster.PATIENCE.toSeconds(), TimeUnit.SECONDS), "the member did not end");
     }
 
     static OffsetAndMetadata at(long offset) {

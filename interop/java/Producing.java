@@ -236,7 +236,7 @@ final class Producing {
         List<Future<RecordMetadata>> answers = new ArrayList<>();
         try (Producer<byte[], byte[]> producer = cluster.producer()) {
             for (int i = 0; i < 20; i++) {
-                answers.add(producer.send(new ProducerRecord<>("p-auto-" + i, bytes("v"))));
+                answers.add(producer.send(new ProducerRecord<>(cluster.name("p-auto"), bytes("v"))));
             }
         }
         for (var answer : answers) {
@@ -253,9 +253,9 @@ final class Producing {
 
     private void unknownPartition() throws Exception {
         String topic = cluster.topic("p-unknown", 1);
-        try (Producer<byte[], byte[]> producer = cluster.producer("max.block.ms", 1500)) {
+        try (Producer<byte[], byte[]> producer = cluster.producer(); Producer<byte[], byte[]> hasty = cluster.producer("max.block.ms", 1500)) {
             Suite.equal(producer.partitionsFor(topic).size(), 1);
-            Suite.fails(TimeoutException.class, () -> producer.send(new ProducerRecord<>(topic, 7, null, bytes("v"))).get());
+            Suite.fails(TimeoutException.class, () -> hasty.send(new ProducerRecord<>(topic, 7, null, bytes("v"))).get());
         }
     }
 }

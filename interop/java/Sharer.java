@@ -37,6 +37,6 @@ final class Sharer implements AutoCloseable {
     @Override
     public void close() throws InterruptedException {
         isOver = true;
-        Suite.holds(ended.await(20, TimeUnit.SECONDS), "the member did not end");
+        Suite.holds(ended.await(2 * Cluster.PATIENCE.toSeconds(), TimeUnit.SECONDS), "the member did not end");
     }
 }

@@ -84,7 +84,7 @@ public final class Tools {
                 }
             }
             runHooks();
-            tool.join(5_000);
+            tool.join(60_000);
         } finally {
             System.setIn(in);
             System.setOut(out);
@@ -113,7 +113,7 @@ public final class Tools {
             Thread thread = new Thread(hook, "hook");
             thread.setDaemon(true);
             thread.start();
-            thread.join(10_000);
+            thread.join(60_000);
         }
     }
 }

@@ -7,7 +7,7 @@ import subprocess
 
 from harness import INTEROP, KAFKA, shorten
 
-TOOL_TIMEOUT_S = 60
+TOOL_TIMEOUT_S = 180
 SERVER_AFTER_SUBCOMMAND = {"kafka-cluster"}
 
 
@@ -50,7 +50,7 @@ class Tools:
 
     def __exit__(self, *_):
         self.jvm.stdin.close()
-        self.jvm.wait(30)
+        self.jvm.wait(120)
 
     def begin(self, tool, *arguments, stdin="", timeout_s=TOOL_TIMEOUT_S):
         """Starts a tool; `end` waits for it."""

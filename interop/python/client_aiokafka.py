@@ -32,7 +32,7 @@ class AioKafka:
         self.admin = self.wait(self._open(AIOKafkaAdminClient))
 
     def wait(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(180)
 
     async def _open(self, kind, *arguments, **settings):
         client = kind(*arguments, bootstrap_servers=self.bootstrap, **settings)
@@ -191,7 +191,7 @@ class Subscribed(ConsumerRebalanceListener):
                 group_id=group,
                 group_instance_id=instance,
                 partition_assignment_strategy=(ASSIGNORS[assignor],),
-                session_timeout_ms=30_000 if instance else 6000,
+                session_timeout_ms=60_000,
                 heartbeat_interval_ms=200,
             )
         )

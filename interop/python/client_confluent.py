@@ -7,7 +7,7 @@ from harness import eventually
 from scenarios import Record, collect
 
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 BROKERS = "the broker's "
 
 
@@ -50,10 +50,10 @@ class Confluent:
         result(self.admin.delete_topics([topic]))
 
     def topics(self):
-        return set(self.admin.list_topics(timeout=10).topics)
+        return set(self.admin.list_topics(timeout=PATIENCE_S).topics)
 
     def partitions(self, topic):
-        return len(self.admin.list_topics(topic, timeout=10).topics[topic].partitions)
+        return len(self.admin.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions)
 
     def configs(self, topic):
         entries = result(self.admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]))
@@ -102,7 +102,7 @@ class Confluent:
                 timestamp=record.timestamp,
                 headers=record.headers,
             )
-        producer.flush(30)
+        producer.flush(PATIENCE_S)
         if acks == 0:
             # Flushed is not received: a connection that closes now may take the records with it.
             self.unacknowledged.append(producer)
@@ -127,14 +127,14 @@ class Confluent:
     def offsets_for_time(self, topic, partition, timestamp):
         consumer = self._consumer("unused")
         try:
-            return consumer.offsets_for_times([TopicPartition(topic, partition, timestamp)], timeout=10)[0].offset
+            return consumer.offsets_for_times([TopicPartition(topic, partition, timestamp)], timeout=PATIENCE_S)[0].offset
         finally:
             consumer.close()
 
     def bounds(self, topic, partition):
         consumer = self._consumer("unused")
         try:
-            return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=PATIENCE_S)
         finally:
             consumer.close()
 
@@ -144,7 +144,7 @@ class Confluent:
             # The consumer protocol (KIP-848): sessions and heartbeats are the broker's to set.
             balancing = {"group.protocol": "consumer", "group.remote.assignor": assignor.removeprefix(BROKERS)}
         else:
-            balancing = {"partition.assignment.strategy": assignor, "session.timeout.ms": 30_000 if instance else 6000, "heartbeat.interval.ms": 200}
+            balancing = {"partition.assignment.strategy": assignor, "session.timeout.ms": 60_000, "heartbeat.interval.ms": 200}
         consumer = self._consumer(group, **static, **balancing)
         consumer.subscribe([topic])
         return Subscribed(consumer)
@@ -204,7 +204,7 @@ class Subscribed:
         try:
             self.consumer.commit(asynchronous=False)
         except KafkaException as error:
-            if error.args[0].name() not in ("_NO_OFFSET", "REBALANCE_IN_PROGRESS", "ILLEGAL_GENERATION"):
+            if error.args[0].name() not in ("_NO_OFFSET", "REBALANCE_IN_PROGRESS", "ILLEGAL_GENERATION", "STALE_MEMBER_EPOCH"):
                 raise
 
     def close(self):

@@ -100,7 +100,7 @@ class KafkaPython:
                 for record in records
             ]
             producer.flush()
-            return [future.get(30).offset for future in sent]
+            return [future.get(60).offset for future in sent]
         finally:
             producer.close()
 
@@ -145,7 +145,7 @@ class KafkaPython:
             topic,
             group_id=group,
             partition_assignment_strategy=(ASSIGNORS[assignor],),
-            session_timeout_ms=30_000 if instance else 6000,
+            session_timeout_ms=60_000,
             heartbeat_interval_ms=200,
             **static,
         )
@@ -164,7 +164,7 @@ class Transactor:
         self.producer.begin_transaction()
 
     def send(self, topic, partition, value):
-        self.producer.send(topic, value, partition=partition).get(30)
+        self.producer.send(topic, value, partition=partition).get(60)
 
     def send_offsets(self, consumer, _group, topic, offsets):
         offsets = {TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
@@ -177,7 +177,7 @@ class Transactor:
         self.producer.abort_transaction()
 
     def close(self):
-        self.producer.close(timeout=5)
+        self.producer.close(timeout=60)
 
 
 def flatten_configs(described, topic):
