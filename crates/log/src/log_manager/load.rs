@@ -23,7 +23,7 @@ use crate::unified_log::{OpenLog, UnifiedLog};
 const METADATA_TOPIC: &str = "__cluster_metadata";
 /// What fails where a log of the directory can't be loaded.
 const LOADING: &str = "loading its logs";
-/// Progress is told after so many logs.
+/// Progress is told after so many logs that need no recovery, and after each that does.
 const LOGS_PER_MESSAGE: usize = 1000;
 
 /// Why the logs could not be loaded; directories that fail are no reason.
@@ -160,12 +160,12 @@ impl LogManager {
         fatal: &Mutex<Option<LoadError>>,
         now: Now,
     ) {
-        while let Some(log) = dir.logs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match self.load_log(dir, log, configs, now) {
-                Ok(()) => {}
+        while let Some(to_load) = dir.logs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let log = match self.load_log(dir, to_load, configs, now) {
+                Ok(log) => log,
                 // This directory's alone: without one of its logs it can't be used.
                 Err(OpenError::Storage(error)) => {
-                    debug!(dir = %log.path.display(), "not loaded: {error}");
+                    debug!(dir = %to_load.path.display(), "not loaded: {error}");
                     if !matches!(error, StorageError::DirFailed { .. }) {
                         self.context.dir_failed(&dir.dir.path, LOADING, io::Error::other(error));
                     }
@@ -175,9 +175,13 @@ impl LogManager {
                     fatal.lock().get_or_insert(error.into());
                     return;
                 }
-            }
+            };
             let loaded = progress.loaded.fetch_add(1, Ordering::Relaxed) + 1;
-            if loaded.is_multiple_of(LOGS_PER_MESSAGE) {
+            if !dir.had_clean_shutdown {
+                info!(partition = %log.partition(), segments = log.segments().len(),
+                    log_start_offset = %log.log_start_offset(), log_end_offset = %log.log_end_offset(),
+                    loaded, of = progress.logs(), "recovered a log");
+            } else if loaded.is_multiple_of(LOGS_PER_MESSAGE) {
                 info!(loaded, of = progress.logs(), "loading logs");
             }
         }
@@ -189,7 +193,7 @@ impl LogManager {
         log: &LogToLoad,
         configs: &TopicConfigs<'_>,
         now: Now,
-    ) -> Result<(), OpenError> {
+    ) -> Result<Arc<UnifiedLog>, OpenError> {
         let partition = &log.name.partition;
         let offset =
             |of: &BTreeMap<TopicPartition, Offset>| of.get(partition).copied().unwrap_or(Offset::ZERO);
@@ -204,17 +208,13 @@ impl LogManager {
             topic_id: None,
         };
         let loaded = UnifiedLog::open(params, now)?;
-        if !dir.had_clean_shutdown {
-            info!(%partition, segments = loaded.segments().len(), log_start_offset = %loaded.log_start_offset(),
-                log_end_offset = %loaded.log_end_offset(), "recovered a log");
-        }
         let is_future = log.name.state == DirState::Future;
         if !is_future {
             loaded.update_high_watermark(offset(&dir.high_watermarks));
         }
         let logs = if is_future { &self.future } else { &self.current };
         match logs.write().insert(partition.clone(), Arc::clone(&loaded)) {
-            None => Ok(()),
+            None => Ok(loaded),
             Some(other) => Err(OpenError::Duplicate {
                 partition: partition.clone(),
                 first: other.dir().to_path_buf(),

@@ -127,12 +127,19 @@ impl Loader<'_> {
                 .collect(),
         };
         self.recovered_from = unflushed.first().copied();
+        let mut recovered = 0;
         for segment in self.segments.clone().iter() {
-            let base_offset = segment.base_offset();
-            let must_recover = unflushed.contains(&base_offset)
-                || self.look_at_indexes(segment, found)? == Indexes::MustBeRebuilt;
-            if must_recover && self.recover_segment(segment, unflushed.contains(&base_offset))? {
+            let is_unflushed = unflushed.contains(&segment.base_offset());
+            let must_recover =
+                is_unflushed || self.look_at_indexes(segment, found)? == Indexes::MustBeRebuilt;
+            if must_recover && self.recover_segment(segment, is_unflushed)? {
                 break;
+            }
+            recovered += usize::from(is_unflushed);
+            // One alone is told with its log.
+            if is_unflushed && unflushed.len() > 1 {
+                info!(partition = %self.params.partition, base_offset = %segment.base_offset(), recovered,
+                    of = unflushed.len(), "recovered a segment");
             }
         }
         Ok(())

@@ -173,3 +173,41 @@ fn what_the_messages_allow_to_be_removed_is_not_needed() {
         assert!(ottla.stop().success(), "{file}");
     }
 }
+
+#[test]
+fn a_recovery_tells_how_far_it_has_come() {
+    let root = tempfile::tempdir().unwrap();
+    let launch = launch(root.path()).set("log.segment.bytes", "1048576");
+    let ottla = launch.start();
+    let of_producer = [("acks", "all"), ("batch.num.messages", "1")];
+    let producer: BaseProducer = client(&ottla, &of_producer).create().unwrap();
+    let value = "v".repeat(400_000);
+    for topic in ["one", "two", "two", "two", "two", "two"] {
+        producer.send(BaseRecord::<(), str>::to(topic).partition(0).payload(&value)).unwrap();
+        producer.flush(Duration::from_secs(60)).unwrap();
+    }
+    assert!(ottla.stop().success());
+    // As if nothing had ever been flushed.
+    let data = root.path().join("ottla-data");
+    std::fs::remove_file(data.join(".kafka_cleanshutdown")).unwrap();
+    std::fs::remove_file(data.join("recovery-point-offset-checkpoint")).unwrap();
+    let ottla = launch.start();
+    assert_eq!(read_all(&ottla, "two").len(), 5);
+    let log = ottla.log();
+    assert!(ottla.stop().success());
+    let is_told = |texts: &[&str]| {
+        let told = log.lines().any(|line| texts.iter().all(|text| line.contains(text)));
+        assert!(told, "no line with {texts:?} in {log}");
+    };
+    for (recovered, base_offset) in [(1, 0), (2, 2), (3, 4)] {
+        let segment = format!("partition=two-0 base_offset={base_offset} recovered={recovered} of=3");
+        is_told(&["recovered a segment", &segment]);
+    }
+    // They are recovered in any order.
+    for partition in ["one-0", "two-0"] {
+        is_told(&["recovered a log", &format!("partition={partition} "), " of=2"]);
+    }
+    for loaded in [1, 2] {
+        is_told(&["recovered a log", &format!(" loaded={loaded} of=2")]);
+    }
+}
