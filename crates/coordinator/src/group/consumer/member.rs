@@ -160,12 +160,12 @@ impl From<&CurrentAssignment> for ConsumerGroupCurrentMemberAssignmentValue {
     }
 }
 
-/// Of a member that has said nothing of itself.
+/// Of a member that has said nothing of itself. Apache Kafka stores no pattern as an empty one.
 pub(crate) fn nothing_said() -> ConsumerGroupMemberMetadataValue {
     ConsumerGroupMemberMetadataValue {
         instance_id: None,
         rack_id: None,
-        subscribed_topic_regex: None,
+        subscribed_topic_regex: Some(String::new()),
         server_assignor: None,
         classic_member_metadata: None,
         ..ConsumerGroupMemberMetadataValue::default()

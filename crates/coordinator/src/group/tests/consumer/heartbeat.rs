@@ -138,6 +138,15 @@ fn a_member_may_join_before_it_knows_its_topics() {
 }
 
 #[test]
+fn no_pattern_is_stored_as_an_empty_one() {
+    let rig = Rig::new();
+    rig.topic("t", 1);
+    assert_eq!(rig.beat(join_request("a", &["t"])).error_code, 0);
+    let group = rig.consumer_group();
+    assert_eq!(group.member("a").unwrap().metadata.subscribed_topic_regex.as_deref(), Some(""));
+}
+
+#[test]
 fn what_cant_be_meant_is_refused() {
     let rig = Rig::new();
     let join = || join_request("a", &["t"]);
