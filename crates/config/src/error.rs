@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::config::Source;
+
 /// One wrong setting.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConfigError {
@@ -21,9 +23,23 @@ pub enum ConfigError {
     /// A line of a file that can't be read.
     #[error("{file}:{line}: {reason}")]
     Syntax { file: String, line: usize, reason: String },
+    /// With where the setting stands that is wrong.
+    #[error("{error} ({place})")]
+    Placed { error: Box<ConfigError>, place: Source },
 }
 
 impl ConfigError {
+    /// The setting that is wrong, where it is a single one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            ConfigError::NotANumber { name, .. }
+            | ConfigError::NotABoolean { name, .. }
+            | ConfigError::Invalid { name, .. } => Some(name),
+            ConfigError::Missing { .. } | ConfigError::Rule(_) | ConfigError::Syntax { .. } => None,
+            ConfigError::Placed { error, .. } => error.name(),
+        }
+    }
+
     pub(crate) fn invalid(name: &str, value: impl fmt::Display, reason: impl Into<String>) -> ConfigError {
         ConfigError::Invalid { name: name.to_owned(), value: value.to_string(), reason: reason.into() }
     }

@@ -61,7 +61,10 @@ impl Config {
         let (settings, mut warnings) = collect(inputs)?;
         let needs_zookeeper =
             settings.contains_key("zookeeper.connect") && !settings.contains_key("process.roles");
-        let config = Config::from_settings(settings).map_err(|mut errors| {
+        let places: Places =
+            settings.iter().map(|(name, setting)| (name.clone(), setting.source.clone())).collect();
+        let config = Config::from_settings(settings).map_err(|errors| {
+            let mut errors = placed(errors.0, &places);
             if needs_zookeeper {
                 errors.0.push(ConfigError::Rule(NO_ZOOKEEPER.to_owned()));
             }
@@ -69,7 +72,7 @@ impl Config {
         })?;
         let errors = rules::check(&config);
         if !errors.is_empty() {
-            return Err(ConfigErrors(errors));
+            return Err(placed(errors, &places));
         }
         warnings.extend(unknown_keys(&config));
         warnings.extend(not_acted_on(&config));
@@ -82,6 +85,16 @@ const NO_ZOOKEEPER: &str = "zookeeper.connect is set: this is a configuration fo
      4.0. Give process.roles, node.id, controller.listener.names and controller.quorum.bootstrap.servers instead.";
 
 type Settings = BTreeMap<String, Setting>;
+/// Where each of them stands.
+type Places = BTreeMap<String, Source>;
+
+fn placed(errors: Vec<ConfigError>, places: &Places) -> ConfigErrors {
+    let placed = |error: ConfigError| match error.name().and_then(|name| places.get(name)) {
+        Some(place) => ConfigError::Placed { place: place.clone(), error: Box::new(error) },
+        None => error,
+    };
+    ConfigErrors(errors.into_iter().map(placed).collect())
+}
 
 fn collect(inputs: &Inputs<'_>) -> Result<(Settings, Vec<Warning>), ConfigErrors> {
     let mut settings = Settings::new();

@@ -128,7 +128,7 @@ mod tests {
         assert!(said(Some(Path::new("/")), &[]).starts_with("can't read /: "));
         assert_eq!(
             said(None, &["num.partitions=0"]),
-            "Invalid value 0 for configuration num.partitions: Value must be at least 1"
+            "Invalid value 0 for configuration num.partitions: Value must be at least 1 (--override)"
         );
         assert!(
             said(None, &["super.users=User:a"]).starts_with("super.users=User:a (--override) is refused: ")

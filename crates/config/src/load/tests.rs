@@ -83,8 +83,8 @@ fn errors_are_reported_together() {
     assert_eq!(
         errors.to_string(),
         "Missing required configuration \"controller.listener.names\" which has no default value.\n\
-         Invalid value x for configuration node.id: Not a number of type INT\n\
-         Invalid value 0 for configuration num.partitions: Value must be at least 1"
+         Invalid value x for configuration node.id: Not a number of type INT (f:1)\n\
+         Invalid value 0 for configuration num.partitions: Value must be at least 1 (f:3)"
     );
     let errors =
         Config::load(&Inputs { file: Some(("f", b"a=1\nb=\\u0")), ..Inputs::default() }).unwrap_err();

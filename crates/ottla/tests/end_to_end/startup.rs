@@ -98,7 +98,7 @@ fn settings_that_make_no_sense_are_refused() {
     refuses(
         &launch(dir.path()).set("num.partitions", "0"),
         expect![[r#"
-        error: Invalid value 0 for configuration num.partitions: Value must be at least 1
+        error: Invalid value 0 for configuration num.partitions: Value must be at least 1 (--override)
     "#]],
     );
     refuses(
