@@ -2,44 +2,51 @@
 
 use std::sync::Arc;
 
-use ottla_wire::ErrorCode;
 use ottla_wire::messages::alter_configs_request::{AlterConfigsRequest, Resource};
 use ottla_wire::messages::alter_configs_response::{AlterConfigsResponse, Response};
 
 use super::call::Call;
-use super::config_changes::{Judged, Wanted, complete, judge};
-use super::forward;
+use super::config_changes::{ChangesConfigs, Judged, OfController, Wanted, change};
 use crate::node::Node;
 
 /// The number that IncrementalAlterConfigs has for it.
 const SET: i8 = 0;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<AlterConfigsRequest>) {
-    let (context, mut request, answer) = call.into_parts();
-    let wanted: Vec<Wanted<'_>> = request.resources.iter().map(wanted).collect();
-    let mut judged = judge(node, &context, &wanted);
-    let mut open = judged.iter().map(Judged::is_open);
-    request.resources.retain(|_| open.next() == Some(true));
-    if request.resources.is_empty() {
-        return answer.reply(&response(&judged));
+    change(node, call, |controller, request, _| controller.alter_configs(request));
+}
+
+impl ChangesConfigs for AlterConfigsRequest {
+    fn wanted(&self) -> Vec<Wanted<'_>> {
+        self.resources.iter().map(wanted).collect()
     }
-    node.ask_controller(
-        forward::default_due(node, &context),
-        forward::way(&context),
-        request,
-        |controller, request, _| controller.alter_configs(request),
-        move |result| {
-            if result.as_ref().is_err_and(|code| *code == ErrorCode::NotController) {
-                answer.mark_elsewhere();
+
+    fn validates_only(&self) -> bool {
+        self.validate_only
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut() -> bool) {
+        self.resources.retain(|_| keep());
+    }
+
+    fn outcomes(response: AlterConfigsResponse) -> Vec<OfController> {
+        let responses = response.responses.into_iter();
+        responses.map(|r| (r.resource_type, r.resource_name, r.error_code, r.error_message)).collect()
+    }
+
+    fn response(judged: &[Judged]) -> AlterConfigsResponse {
+        let of = |resource: &Judged| {
+            let (error_code, error_message) = resource.error();
+            Response {
+                error_code,
+                error_message,
+                resource_type: resource.resource_type,
+                resource_name: resource.resource_name.clone(),
+                ..Response::default()
             }
-            let answers = result.map(|answered| {
-                let responses = answered.responses.into_iter();
-                responses.map(|r| (r.resource_type, r.resource_name, r.error_code, r.error_message)).collect()
-            });
-            complete(&mut judged, answers);
-            answer.reply(&response(&judged));
-        },
-    );
+        };
+        AlterConfigsResponse { responses: judged.iter().map(of).collect(), ..AlterConfigsResponse::default() }
+    }
 }
 
 fn wanted(resource: &Resource) -> Wanted<'_> {
@@ -50,18 +57,4 @@ fn wanted(resource: &Resource) -> Wanted<'_> {
         keys: keys.map(|config| (config.name.as_str(), SET, config.value.as_deref())).collect(),
         replaces: true,
     }
-}
-
-fn response(judged: &[Judged]) -> AlterConfigsResponse {
-    let of = |resource: &Judged| {
-        let (error_code, error_message) = resource.error();
-        Response {
-            error_code,
-            error_message,
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-            ..Response::default()
-        }
-    };
-    AlterConfigsResponse { responses: judged.iter().map(of).collect(), ..AlterConfigsResponse::default() }
 }

@@ -2,17 +2,59 @@
 //! configuration it alone knows, and leaves the rest to the controller.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ottla_config::Overrides;
 use ottla_config::alter::{self, AlterError, AlterOp, Alteration, ResourceKind};
+use ottla_controller::{Controller, Outcome};
 use ottla_metadata::image::ResourceType;
-use ottla_wire::ErrorCode;
+use ottla_types::Now;
+use ottla_wire::{ErrorCode, Request};
 
-use super::call::Context;
+use super::call::{Call, Context};
 use super::describe_configs::BROKER_LOGGER;
+use super::forward;
 use crate::loggers;
 use crate::node::Node;
 use crate::publisher::overrides;
+
+/// A request of one of the two, by what they differ in.
+pub(super) trait ChangesConfigs: Request {
+    fn wanted(&self) -> Vec<Wanted<'_>>;
+    fn validates_only(&self) -> bool;
+    /// Leaves only those of its resources of which this says so; it is asked in their order.
+    fn retain(&mut self, keep: impl FnMut() -> bool);
+    /// What the controller made of the resources.
+    fn outcomes(response: Self::Response) -> Vec<OfController>;
+    fn response(judged: &[Judged]) -> Self::Response;
+}
+
+/// Judges what a broker can, has the controller do the rest, and answers.
+pub(super) fn change<R: ChangesConfigs>(
+    node: &Arc<Node>,
+    call: Call<R>,
+    operation: impl Fn(&mut Controller, &R, Now) -> Outcome<R::Response> + Send + 'static,
+) {
+    let (context, mut request, answer) = call.into_parts();
+    let wanted = request.wanted();
+    let mut judged = judge(node, &context, &wanted);
+    if !request.validates_only() {
+        change_loggers(node, &wanted, &judged);
+    }
+    if !judged.iter().any(Judged::is_open) {
+        return answer.reply(&R::response(&judged));
+    }
+    let mut open = judged.iter().map(Judged::is_open);
+    request.retain(|| open.next() == Some(true));
+    let due = forward::default_due(node, &context);
+    node.ask_controller(due, forward::way(&context), request, operation, move |result| {
+        if result.as_ref().is_err_and(|code| *code == ErrorCode::NotController) {
+            answer.mark_elsewhere();
+        }
+        complete(&mut judged, result.map(R::outcomes));
+        answer.reply(&R::response(&judged));
+    });
+}
 
 /// What a request wants of one resource.
 pub(super) struct Wanted<'a> {
@@ -34,7 +76,7 @@ pub(super) struct Judged {
 
 impl Judged {
     /// Whether the controller is still to be asked.
-    pub fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.outcome.is_none()
     }
 
@@ -48,7 +90,7 @@ impl Judged {
 pub(super) type OfController = (i8, String, i16, Option<String>);
 
 /// Judges what a broker can; the rest stays open.
-pub(super) fn judge(node: &Node, context: &Context, wanted: &[Wanted<'_>]) -> Vec<Judged> {
+fn judge(node: &Node, context: &Context, wanted: &[Wanted<'_>]) -> Vec<Judged> {
     let mut times: BTreeMap<(i8, &str), u32> = BTreeMap::new();
     for resource in wanted {
         *times.entry((resource.resource_type, resource.resource_name)).or_default() += 1;
@@ -85,7 +127,7 @@ pub(super) fn judge(node: &Node, context: &Context, wanted: &[Wanted<'_>]) -> Ve
 }
 
 /// Gives loggers the levels that were judged to be allowed: no record holds them.
-pub(super) fn change_loggers(node: &Node, wanted: &[Wanted<'_>], judged: &[Judged]) {
+fn change_loggers(node: &Node, wanted: &[Wanted<'_>], judged: &[Judged]) {
     for (wanted, judged) in wanted.iter().zip(judged) {
         let is_allowed = judged.outcome.as_ref().is_some_and(|(code, _)| *code == ErrorCode::None.code());
         if wanted.resource_type == BROKER_LOGGER
@@ -99,7 +141,7 @@ pub(super) fn change_loggers(node: &Node, wanted: &[Wanted<'_>], judged: &[Judge
 }
 
 /// Fills in what the controller said of the open ones.
-pub(super) fn complete(judged: &mut [Judged], answered: Result<Vec<OfController>, ErrorCode>) {
+fn complete(judged: &mut [Judged], answered: Result<Vec<OfController>, ErrorCode>) {
     let mut answers: BTreeMap<(i8, String), (i16, Option<String>)> = BTreeMap::new();
     let mut of_all = None;
     match answered {

@@ -16,7 +16,7 @@ use ottla_replica::{FetchParams, FetchedPartition, FollowerId, PartitionFetch, P
 use ottla_types::{BrokerEpoch, LeaderEpoch, NodeId, Now, Offset, Uuid};
 use ottla_wire::messages::fetch_request::{FetchRequest, ForgottenTopicsData, Topic};
 use ottla_wire::messages::fetch_response::{
-    AbortedTransaction, CurrentLeader, DivergingEpoch, FetchResponse, NodeEndpoint, Partition, Response,
+    AbortedTransaction, CurrentLeader, DivergingEpoch, FetchResponse, Partition, Response,
 };
 use ottla_wire::{ErrorCode, Records};
 
@@ -281,17 +281,10 @@ impl<'a> Assembly<'a> {
     }
 
     fn finish(self, session_id: i32) -> (FetchResponse, Vec<FileSlice>) {
-        let endpoint = |endpoint: crate::metadata_cache::NodeEndpoint| NodeEndpoint {
-            node_id: endpoint.id.0,
-            host: endpoint.host,
-            port: i32::from(endpoint.port),
-            rack: endpoint.rack,
-            ..NodeEndpoint::default()
-        };
         let response = FetchResponse {
             session_id,
             responses: self.responses,
-            node_endpoints: self.hints.into_endpoints().map(endpoint).collect(),
+            node_endpoints: self.hints.into_endpoints(),
             ..FetchResponse::default()
         };
         (response, self.files)

@@ -2,44 +2,51 @@
 
 use std::sync::Arc;
 
-use ottla_wire::ErrorCode;
 use ottla_wire::messages::incremental_alter_configs_request::{IncrementalAlterConfigsRequest, Resource};
 use ottla_wire::messages::incremental_alter_configs_response::{IncrementalAlterConfigsResponse, Response};
 
 use super::call::Call;
-use super::config_changes::{Judged, Wanted, change_loggers, complete, judge};
-use super::forward;
+use super::config_changes::{ChangesConfigs, Judged, OfController, Wanted, change};
 use crate::node::Node;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<IncrementalAlterConfigsRequest>) {
-    let (context, mut request, answer) = call.into_parts();
-    let wanted: Vec<Wanted<'_>> = request.resources.iter().map(wanted).collect();
-    let mut judged = judge(node, &context, &wanted);
-    if !request.validate_only {
-        change_loggers(node, &wanted, &judged);
+    change(node, call, |controller, request, _| controller.incremental_alter_configs(request));
+}
+
+impl ChangesConfigs for IncrementalAlterConfigsRequest {
+    fn wanted(&self) -> Vec<Wanted<'_>> {
+        self.resources.iter().map(wanted).collect()
     }
-    let mut open = judged.iter().map(Judged::is_open);
-    request.resources.retain(|_| open.next() == Some(true));
-    if request.resources.is_empty() {
-        return answer.reply(&response(&judged));
+
+    fn validates_only(&self) -> bool {
+        self.validate_only
     }
-    node.ask_controller(
-        forward::default_due(node, &context),
-        forward::way(&context),
-        request,
-        |controller, request, _| controller.incremental_alter_configs(request),
-        move |result| {
-            if result.as_ref().is_err_and(|code| *code == ErrorCode::NotController) {
-                answer.mark_elsewhere();
+
+    fn retain(&mut self, mut keep: impl FnMut() -> bool) {
+        self.resources.retain(|_| keep());
+    }
+
+    fn outcomes(response: IncrementalAlterConfigsResponse) -> Vec<OfController> {
+        let responses = response.responses.into_iter();
+        responses.map(|r| (r.resource_type, r.resource_name, r.error_code, r.error_message)).collect()
+    }
+
+    fn response(judged: &[Judged]) -> IncrementalAlterConfigsResponse {
+        let of = |resource: &Judged| {
+            let (error_code, error_message) = resource.error();
+            Response {
+                error_code,
+                error_message,
+                resource_type: resource.resource_type,
+                resource_name: resource.resource_name.clone(),
+                ..Response::default()
             }
-            let answers = result.map(|answered| {
-                let responses = answered.responses.into_iter();
-                responses.map(|r| (r.resource_type, r.resource_name, r.error_code, r.error_message)).collect()
-            });
-            complete(&mut judged, answers);
-            answer.reply(&response(&judged));
-        },
-    );
+        };
+        IncrementalAlterConfigsResponse {
+            responses: judged.iter().map(of).collect(),
+            ..IncrementalAlterConfigsResponse::default()
+        }
+    }
 }
 
 fn wanted(resource: &Resource) -> Wanted<'_> {
@@ -51,22 +58,5 @@ fn wanted(resource: &Resource) -> Wanted<'_> {
             .map(|config| (config.name.as_str(), config.config_operation, config.value.as_deref()))
             .collect(),
         replaces: false,
-    }
-}
-
-fn response(judged: &[Judged]) -> IncrementalAlterConfigsResponse {
-    let of = |resource: &Judged| {
-        let (error_code, error_message) = resource.error();
-        Response {
-            error_code,
-            error_message,
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-            ..Response::default()
-        }
-    };
-    IncrementalAlterConfigsResponse {
-        responses: judged.iter().map(of).collect(),
-        ..IncrementalAlterConfigsResponse::default()
     }
 }

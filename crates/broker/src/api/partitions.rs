@@ -95,8 +95,27 @@ impl LeaderHints {
         hint
     }
 
-    /// The endpoints of all leaders that were told.
-    pub(super) fn into_endpoints(self) -> impl Iterator<Item = NodeEndpoint> {
-        self.nodes.into_values()
+    /// The endpoints of all leaders that were told, as a response has them.
+    pub(super) fn into_endpoints<E: From<NodeEndpoint>>(self) -> Vec<E> {
+        self.nodes.into_values().map(E::from).collect()
     }
 }
+
+/// Each response that tells of leaders has its own type for the same fields.
+macro_rules! node_endpoints {
+    ($($response:ident),*) => {$(
+        impl From<NodeEndpoint> for ottla_wire::messages::$response::NodeEndpoint {
+            fn from(endpoint: NodeEndpoint) -> Self {
+                Self {
+                    node_id: endpoint.id.0,
+                    host: endpoint.host,
+                    port: i32::from(endpoint.port),
+                    rack: endpoint.rack,
+                    ..Self::default()
+                }
+            }
+        }
+    )*};
+}
+
+node_endpoints!(produce_response, fetch_response, share_fetch_response, share_acknowledge_response);

@@ -13,7 +13,7 @@ use ottla_types::{Now, is_internal_topic};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
 use ottla_wire::messages::produce_response::{
-    CurrentLeader, NodeEndpoint, PartitionResponse, ProduceResponse, RecordError, Response,
+    CurrentLeader, PartitionResponse, ProduceResponse, RecordError, Response,
 };
 
 use super::call::{Answer, Call, Context};
@@ -238,16 +238,7 @@ impl Reply {
                 }
             })
             .collect();
-        let node_endpoints = hints
-            .into_endpoints()
-            .map(|endpoint| NodeEndpoint {
-                node_id: endpoint.id.0,
-                host: endpoint.host,
-                port: i32::from(endpoint.port),
-                rack: endpoint.rack,
-                ..NodeEndpoint::default()
-            })
-            .collect();
+        let node_endpoints = hints.into_endpoints();
         answer.reply(&ProduceResponse { responses, node_endpoints, ..ProduceResponse::default() });
     }
 }

@@ -7,7 +7,7 @@ use ottla_types::Uuid;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::share_acknowledge_request::{ShareAcknowledgeRequest, Topic};
 use ottla_wire::messages::share_acknowledge_response::{
-    CurrentLeader, NodeEndpoint, Partition, Response, ShareAcknowledgeResponse,
+    CurrentLeader, Partition, Response, ShareAcknowledgeResponse,
 };
 
 use super::call::{Call, Context};
@@ -80,16 +80,9 @@ fn response(node: &Node, context: &Context, outcomes: PartitionErrors) -> ShareA
             _ => responses.push(Response { topic_id, partitions: vec![partition], ..Response::default() }),
         }
     }
-    let endpoint = |endpoint: crate::metadata_cache::NodeEndpoint| NodeEndpoint {
-        node_id: endpoint.id.0,
-        host: endpoint.host,
-        port: i32::from(endpoint.port),
-        rack: endpoint.rack,
-        ..NodeEndpoint::default()
-    };
     ShareAcknowledgeResponse {
         responses,
-        node_endpoints: hints.into_endpoints().map(endpoint).collect(),
+        node_endpoints: hints.into_endpoints(),
         ..ShareAcknowledgeResponse::default()
     }
 }

@@ -14,7 +14,7 @@ use ottla_replica::share::{
 use ottla_types::{MonoMs, Uuid};
 use ottla_wire::messages::share_fetch_request::{ShareFetchRequest, Topic};
 use ottla_wire::messages::share_fetch_response::{
-    AcquiredRecord, CurrentLeader, NodeEndpoint, Partition, Response, ShareFetchResponse,
+    AcquiredRecord, CurrentLeader, Partition, Response, ShareFetchResponse,
 };
 use ottla_wire::{ErrorCode, Records};
 use parking_lot::Mutex;
@@ -310,17 +310,10 @@ impl<'a> Assembly<'a> {
     }
 
     fn finish(self) -> (ShareFetchResponse, Vec<FileSlice>) {
-        let endpoint = |endpoint: crate::metadata_cache::NodeEndpoint| NodeEndpoint {
-            node_id: endpoint.id.0,
-            host: endpoint.host,
-            port: i32::from(endpoint.port),
-            rack: endpoint.rack,
-            ..NodeEndpoint::default()
-        };
         let response = |(topic_id, partitions)| Response { topic_id, partitions, ..Response::default() };
         let response = ShareFetchResponse {
             responses: self.topics.into_iter().map(response).collect(),
-            node_endpoints: self.hints.into_endpoints().map(endpoint).collect(),
+            node_endpoints: self.hints.into_endpoints(),
             ..ShareFetchResponse::default()
         };
         (response, self.files)

@@ -3,6 +3,9 @@
 //! They are hints over the log: each can be rebuilt from it, and is after an unclean stop. An index costs some tens of
 //! bytes until it is first used, since a partition may have thousands of segments.
 
+#[macro_use]
+mod over_entries;
+
 mod entries;
 mod offset_index;
 mod time_index;

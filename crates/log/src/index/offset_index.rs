@@ -3,14 +3,10 @@
 //! An entry has 8 bytes, big-endian: the offset relative to the base, and the position of the batch that holds it. Not
 //! every batch has an entry (`index.interval.bytes`).
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use super::IndexError;
 use super::entries::{Entries, Entry};
 use crate::disk::Reach;
-use crate::names::{FileKind, FileState};
-use crate::partition_dir::PartitionDir;
+use crate::names::FileKind;
 
 /// An offset and the position in the segment's file of a batch that starts at or before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,16 +46,9 @@ pub struct OffsetIndex {
     entries: Entries<Raw>,
 }
 
+over_entries!(OffsetIndex);
+
 impl OffsetIndex {
-    /// Touches no file: the first use does.
-    pub fn new(dir: Arc<PartitionDir>, base_offset: i64, state: FileState) -> OffsetIndex {
-        OffsetIndex { entries: Entries::new(dir, base_offset, state) }
-    }
-
-    pub fn path(&self) -> PathBuf {
-        self.entries.path()
-    }
-
     /// The last entry whose offset is not larger than `offset`; the segment's start if there is none.
     pub fn lookup(&self, offset: i64) -> Result<OffsetPosition, IndexError> {
         self.lookup_within(offset, Reach::Disk)
@@ -107,17 +96,6 @@ impl OffsetIndex {
         Ok(self.len()? >= max_entries(max_size_bytes))
     }
 
-    /// Removes all entries with an offset of `offset` or larger.
-    pub fn truncate_to(&self, offset: i64) -> Result<(), IndexError> {
-        let (keep, _) = self.entries.partition_point(|entry| self.absolute(entry).offset, offset)?;
-        self.entries.truncate(keep)
-    }
-
-    /// Removes all entries.
-    pub fn reset(&self) -> Result<(), IndexError> {
-        self.entries.truncate(0)
-    }
-
     /// Finds what a glance can find. The last offset is the base offset if there are no entries.
     pub fn sanity_check(&self) -> Result<(), IndexError> {
         let corrupt = |reason| Err(IndexError::Corrupt { path: self.path(), reason });
@@ -131,10 +109,6 @@ impl OffsetIndex {
         Ok(())
     }
 
-    pub fn base_offset(&self) -> i64 {
-        self.entries.base_offset()
-    }
-
     /// The base offset if there are no entries.
     pub fn last_offset(&self) -> Result<i64, IndexError> {
         Ok(self.entries.last()?.map_or(self.base_offset(), |last| self.absolute(last).offset))
@@ -142,43 +116,6 @@ impl OffsetIndex {
 
     pub fn entry(&self, n: u32) -> Result<Option<OffsetPosition>, IndexError> {
         Ok(self.entries.entry(n)?.map(|entry| self.absolute(entry)))
-    }
-
-    /// Entries.
-    pub fn len(&self) -> Result<u32, IndexError> {
-        self.entries.len()
-    }
-
-    pub fn is_empty(&self) -> Result<bool, IndexError> {
-        Ok(self.len()? == 0)
-    }
-
-    pub fn size_bytes(&self) -> Result<u64, IndexError> {
-        Ok(u64::from(self.len()?) * Raw::SIZE as u64)
-    }
-
-    /// Writes all entries and cuts off preallocated space behind them.
-    pub fn trim(&self) -> Result<(), IndexError> {
-        self.entries.trim()
-    }
-
-    /// Makes the entries durable.
-    pub fn flush(&self) -> Result<(), IndexError> {
-        self.entries.flush()
-    }
-
-    /// Trims, and frees file and memory until the next use.
-    pub fn close(&self) -> Result<(), IndexError> {
-        self.entries.close()
-    }
-
-    pub fn rename(&self, to: FileState) -> Result<(), IndexError> {
-        self.entries.rename(to)
-    }
-
-    /// Removes the file, if there is one.
-    pub fn delete(&self) -> Result<(), IndexError> {
-        self.entries.delete()
     }
 
     fn start(&self) -> OffsetPosition {

@@ -4,13 +4,9 @@
 //! relative to the base. All later records with a larger timestamp have larger offsets, so both grow from entry to
 //! entry.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use super::IndexError;
 use super::entries::{Entries, Entry};
-use crate::names::{FileKind, FileState};
-use crate::partition_dir::PartitionDir;
+use crate::names::FileKind;
 
 /// A timestamp, in milliseconds, and the offset of the record that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,16 +46,9 @@ pub struct TimeIndex {
     entries: Entries<Raw>,
 }
 
+over_entries!(TimeIndex);
+
 impl TimeIndex {
-    /// Touches no file: the first use does.
-    pub fn new(dir: Arc<PartitionDir>, base_offset: i64, state: FileState) -> TimeIndex {
-        TimeIndex { entries: Entries::new(dir, base_offset, state) }
-    }
-
-    pub fn path(&self) -> PathBuf {
-        self.entries.path()
-    }
-
     /// The last entry whose timestamp is not larger than `timestamp`; (-1, base offset) if there is none.
     pub fn lookup(&self, timestamp: i64) -> Result<TimestampOffset, IndexError> {
         let (_, found) =
@@ -104,17 +93,6 @@ impl TimeIndex {
         Ok(is_full(self.len()?, max_size_bytes))
     }
 
-    /// Removes all entries with an offset of `offset` or larger.
-    pub fn truncate_to(&self, offset: i64) -> Result<(), IndexError> {
-        let (keep, _) = self.entries.partition_point(|entry| self.absolute(entry).offset, offset)?;
-        self.entries.truncate(keep)
-    }
-
-    /// Removes all entries.
-    pub fn reset(&self) -> Result<(), IndexError> {
-        self.entries.truncate(0)
-    }
-
     /// Finds what a glance can find.
     pub fn sanity_check(&self) -> Result<(), IndexError> {
         let corrupt = |reason| Err(IndexError::Corrupt { path: self.path(), reason });
@@ -134,10 +112,6 @@ impl TimeIndex {
         }
     }
 
-    pub fn base_offset(&self) -> i64 {
-        self.entries.base_offset()
-    }
-
     /// (-1, base offset) if there are no entries.
     pub fn last_entry(&self) -> Result<TimestampOffset, IndexError> {
         Ok(self.entries.last()?.map_or(self.start(), |last| self.absolute(last)))
@@ -145,43 +119,6 @@ impl TimeIndex {
 
     pub fn entry(&self, n: u32) -> Result<Option<TimestampOffset>, IndexError> {
         Ok(self.entries.entry(n)?.map(|entry| self.absolute(entry)))
-    }
-
-    /// Entries.
-    pub fn len(&self) -> Result<u32, IndexError> {
-        self.entries.len()
-    }
-
-    pub fn is_empty(&self) -> Result<bool, IndexError> {
-        Ok(self.len()? == 0)
-    }
-
-    pub fn size_bytes(&self) -> Result<u64, IndexError> {
-        Ok(u64::from(self.len()?) * Raw::SIZE as u64)
-    }
-
-    /// Writes all entries and cuts off preallocated space behind them.
-    pub fn trim(&self) -> Result<(), IndexError> {
-        self.entries.trim()
-    }
-
-    /// Makes the entries durable.
-    pub fn flush(&self) -> Result<(), IndexError> {
-        self.entries.flush()
-    }
-
-    /// Trims, and frees file and memory until the next use.
-    pub fn close(&self) -> Result<(), IndexError> {
-        self.entries.close()
-    }
-
-    pub fn rename(&self, to: FileState) -> Result<(), IndexError> {
-        self.entries.rename(to)
-    }
-
-    /// Removes the file, if there is one.
-    pub fn delete(&self) -> Result<(), IndexError> {
-        self.entries.delete()
     }
 
     fn start(&self) -> TimestampOffset {
