@@ -8,7 +8,7 @@ use ottla_wire::messages::{
     JoinGroupRequest, ListGroupsRequest,
 };
 
-use crate::configs::{BROKER, GROUP, alter, alter_well};
+use crate::configs::{BROKER, GROUP, alter_well};
 use crate::data_plane::find_coordinator;
 use crate::harness::SteppedNode;
 use crate::node_settings::{Case, Settings, check};
@@ -130,13 +130,6 @@ fn regex_refresh(settings: Settings<'_>) -> String {
     (if written(&node) > before { "matched again" } else { "left as it is" }).to_owned()
 }
 
-/// What becomes of a group's own setting.
-fn own(settings: Settings<'_>, key: &str, value: &str) -> String {
-    alter(&mut with_coordinator(settings), GROUP, "g", &[(key, Some(value))]).0.name().to_owned()
-}
-
-const REFUSED: (&str, &str) = ("NONE", "INVALID_CONFIG");
-
 const CASES: &[Case] = &[
     Case {
         key: "group.consumer.heartbeat.interval.ms",
@@ -193,48 +186,6 @@ const CASES: &[Case] = &[
         node: &[],
         observe: regex_refresh,
         expected: ("left as it is", "matched again"),
-    },
-    Case {
-        key: "group.consumer.max.session.timeout.ms",
-        value: "50000",
-        node: &[],
-        observe: |settings| own(settings, "consumer.session.timeout.ms", "55000"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.consumer.min.session.timeout.ms",
-        value: "50000",
-        node: &[("group.consumer.session.timeout.ms", "55000")],
-        observe: |settings| own(settings, "consumer.session.timeout.ms", "46000"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.consumer.max.heartbeat.interval.ms",
-        value: "10000",
-        node: &[],
-        observe: |settings| own(settings, "consumer.heartbeat.interval.ms", "12000"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.consumer.min.heartbeat.interval.ms",
-        value: "8000",
-        node: &[("group.consumer.heartbeat.interval.ms", "9000")],
-        observe: |settings| own(settings, "consumer.heartbeat.interval.ms", "6000"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.consumer.max.assignment.interval.ms",
-        value: "2000",
-        node: &[],
-        observe: |settings| own(settings, "consumer.assignment.interval.ms", "3000"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.consumer.min.assignment.interval.ms",
-        value: "500",
-        node: &[],
-        observe: |settings| own(settings, "consumer.assignment.interval.ms", "100"),
-        expected: REFUSED,
     },
 ];
 

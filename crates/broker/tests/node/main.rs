@@ -7,6 +7,7 @@ mod configs;
 mod consumer_group_settings;
 mod data_plane;
 mod dead_letters;
+mod group_setting_bounds;
 mod group_settings;
 mod harness;
 mod life;

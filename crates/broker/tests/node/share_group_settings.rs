@@ -6,7 +6,7 @@ use ottla_wire::messages::{
     DescribeConfigsRequest, FindCoordinatorRequest, ListGroupsRequest, describe_configs_request,
 };
 
-use crate::configs::{BROKER, GROUP, alter};
+use crate::configs::{BROKER, alter};
 use crate::harness::SteppedNode;
 use crate::node_settings::{Case, Settings, check};
 use crate::share_groups::{ACCEPT, RELEASE, RENEW, Shared, name_of};
@@ -117,11 +117,6 @@ fn own_setting(key: &str, value: &str, observe: fn(&mut Shared) -> String) -> (S
     let mut shared = Shared::start(&[]);
     shared.set(key, value);
     (before, observe(&mut shared))
-}
-
-fn own(settings: Settings<'_>, key: &str, value: &str) -> String {
-    let mut node = SteppedNode::start(settings);
-    alter(&mut node, GROUP, "g", &[(key, Some(value))]).0.name().to_owned()
 }
 
 /// The topic of states: its partitions, and what it is set to.
@@ -241,8 +236,6 @@ fn states_written(settings: Settings<'_>) -> String {
     format!("{bytes} bytes")
 }
 
-const REFUSED: (&str, &str) = ("NONE", "INVALID_CONFIG");
-
 const CASES: &[Case] = &[
     Case {
         key: "group.share.heartbeat.interval.ms",
@@ -355,90 +348,6 @@ const CASES: &[Case] = &[
         node: &[],
         observe: acknowledgement,
         expected: ("at once", "later"),
-    },
-    Case {
-        key: "group.share.max.session.timeout.ms",
-        value: "50000",
-        node: &[],
-        observe: |settings| own(settings, "share.session.timeout.ms", "55000"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.share.min.session.timeout.ms",
-        value: "50000",
-        node: &[("group.share.session.timeout.ms", "55000")],
-        observe: |settings| own(settings, "share.session.timeout.ms", "46000"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.share.max.heartbeat.interval.ms",
-        value: "10000",
-        node: &[],
-        observe: |settings| own(settings, "share.heartbeat.interval.ms", "12000"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.share.min.heartbeat.interval.ms",
-        value: "8000",
-        node: &[("group.share.heartbeat.interval.ms", "9000")],
-        observe: |settings| own(settings, "share.heartbeat.interval.ms", "6000"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.share.max.assignment.interval.ms",
-        value: "2000",
-        node: &[],
-        observe: |settings| own(settings, "share.assignment.interval.ms", "3000"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.share.min.assignment.interval.ms",
-        value: "500",
-        node: &[],
-        observe: |settings| own(settings, "share.assignment.interval.ms", "100"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.share.max.delivery.count.limit",
-        value: "7",
-        node: &[],
-        observe: |settings| own(settings, "share.delivery.count.limit", "8"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.share.min.delivery.count.limit",
-        value: "4",
-        node: &[],
-        observe: |settings| own(settings, "share.delivery.count.limit", "3"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.share.max.record.lock.duration.ms",
-        value: "40000",
-        node: &[],
-        observe: |settings| own(settings, "share.record.lock.duration.ms", "50000"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.share.min.record.lock.duration.ms",
-        value: "20000",
-        node: &[],
-        observe: |settings| own(settings, "share.record.lock.duration.ms", "16000"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.share.max.partition.max.record.locks",
-        value: "3000",
-        node: &[],
-        observe: |settings| own(settings, "share.partition.max.record.locks", "3500"),
-        expected: REFUSED,
-    },
-    Case {
-        key: "group.share.min.partition.max.record.locks",
-        value: "200",
-        node: &[],
-        observe: |settings| own(settings, "share.partition.max.record.locks", "150"),
-        expected: REFUSED,
     },
 ];
 

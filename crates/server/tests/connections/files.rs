@@ -1,7 +1,10 @@
 //! Answers with parts of files, which may have to come from disk.
 
-use std::io::{ErrorKind, Read, Write};
+use std::fmt::Debug;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,39 +14,66 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::harness::{COLD, COLD_BYTES, ECHO, METADATA, Options, serve};
 
-/// A file of zeros that has no descriptor.
-#[derive(Debug)]
-struct Zeros;
-
-impl DiskFile for Zeros {
-    fn path(&self) -> std::path::PathBuf {
-        "zeros".into()
+/// What a file holds that is only read.
+trait Content: Debug + Send + Sync {
+    fn len(&self) -> u64;
+    fn read_at(&self, buf: &mut [u8], position: u64) -> usize;
+    fn read_at_in_memory(&self, buf: &mut [u8], position: u64) -> Option<usize> {
+        Some(self.read_at(buf, position))
     }
-    fn read_at(&self, buf: &mut [u8], _: u64) -> std::io::Result<usize> {
-        buf.fill(0);
-        Ok(buf.len())
-    }
-    fn write_all_at(&self, _: &[std::io::IoSlice<'_>], _: u64) -> std::io::Result<()> {
-        Err(ErrorKind::ReadOnlyFilesystem.into())
-    }
-    fn len(&self) -> std::io::Result<u64> {
-        Ok(u64::MAX)
-    }
-    fn set_len(&self, _: u64) -> std::io::Result<()> {
-        Err(ErrorKind::ReadOnlyFilesystem.into())
-    }
-    fn sync(&self) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn rename(&self, _: &std::path::Path) -> std::io::Result<()> {
-        Err(ErrorKind::ReadOnlyFilesystem.into())
-    }
-    fn descriptor(&self) -> std::io::Result<Option<Arc<std::os::fd::OwnedFd>>> {
-        Ok(None)
+    fn descriptor(&self) -> Option<Arc<OwnedFd>> {
+        None
     }
 }
 
-/// A file of zeros on a disk that stands still until it is told to go on. What was read once is in memory.
+#[derive(Debug, Default)]
+pub struct OnlyRead<C>(C);
+
+impl<C: Content> DiskFile for OnlyRead<C> {
+    fn path(&self) -> PathBuf {
+        "only-read".into()
+    }
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        Ok(self.0.read_at(buf, position))
+    }
+    fn read_at_in_memory(&self, buf: &mut [u8], position: u64) -> io::Result<Option<usize>> {
+        Ok(self.0.read_at_in_memory(buf, position))
+    }
+    fn write_all_at(&self, _: &[IoSlice<'_>], _: u64) -> io::Result<()> {
+        Err(ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.len())
+    }
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn rename(&self, _: &Path) -> io::Result<()> {
+        Err(ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn descriptor(&self) -> io::Result<Option<Arc<OwnedFd>>> {
+        Ok(self.0.descriptor())
+    }
+}
+
+/// Zeros that have no descriptor.
+#[derive(Debug)]
+struct Zeros;
+
+impl Content for Zeros {
+    fn len(&self) -> u64 {
+        u64::MAX
+    }
+    fn read_at(&self, buf: &mut [u8], _: u64) -> usize {
+        buf.fill(0);
+        buf.len()
+    }
+}
+
+/// Zeros on a disk that stands still until it is told to go on. What was read once is in memory.
 #[derive(Debug, Default)]
 pub struct Cold {
     state: Mutex<ColdState>,
@@ -68,40 +98,38 @@ impl Cold {
     }
 }
 
-impl DiskFile for Cold {
-    fn path(&self) -> std::path::PathBuf {
-        "cold".into()
+impl Content for Cold {
+    fn len(&self) -> u64 {
+        COLD_BYTES
     }
-    fn read_at(&self, buf: &mut [u8], position: u64) -> std::io::Result<usize> {
+    fn read_at(&self, buf: &mut [u8], position: u64) -> usize {
         let mut state = self.state.lock();
         state.is_read = true;
         self.changed.notify_all();
         self.changed.wait_while(&mut state, |state| !state.goes_on);
         state.in_memory_to = state.in_memory_to.max(position + buf.len() as u64);
         buf.fill(0);
-        Ok(buf.len())
+        buf.len()
     }
-    fn read_at_in_memory(&self, buf: &mut [u8], position: u64) -> std::io::Result<Option<usize>> {
+    fn read_at_in_memory(&self, buf: &mut [u8], position: u64) -> Option<usize> {
         let is_in_memory = position + buf.len() as u64 <= self.state.lock().in_memory_to;
-        Ok(is_in_memory.then_some(buf.len()))
+        is_in_memory.then_some(buf.len())
     }
-    fn write_all_at(&self, _: &[std::io::IoSlice<'_>], _: u64) -> std::io::Result<()> {
-        Err(ErrorKind::ReadOnlyFilesystem.into())
+}
+
+/// A real file of the letters, which is sent and not read.
+#[derive(Debug)]
+struct Letters(Arc<OwnedFd>);
+
+impl Content for Letters {
+    fn len(&self) -> u64 {
+        26
     }
-    fn len(&self) -> std::io::Result<u64> {
-        Ok(COLD_BYTES)
+    fn read_at(&self, _: &mut [u8], _: u64) -> usize {
+        panic!("it is sent, not read")
     }
-    fn set_len(&self, _: u64) -> std::io::Result<()> {
-        Err(ErrorKind::ReadOnlyFilesystem.into())
-    }
-    fn sync(&self) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn rename(&self, _: &std::path::Path) -> std::io::Result<()> {
-        Err(ErrorKind::ReadOnlyFilesystem.into())
-    }
-    fn descriptor(&self) -> std::io::Result<Option<Arc<std::os::fd::OwnedFd>>> {
-        Ok(None)
+    fn descriptor(&self) -> Option<Arc<OwnedFd>> {
+        Some(Arc::clone(&self.0))
     }
 }
 
@@ -110,7 +138,7 @@ fn what_has_to_come_from_disk_keeps_no_other_connection_waiting() {
     let server = serve(Options { network_threads: 1, ..Options::default() });
     let (mut slow, mut other) = (server.connect(), server.connect());
     slow.send(METADATA, COLD, b"");
-    server.handler.cold.await_reader();
+    server.handler.cold.0.await_reader();
     other.send(METADATA, ECHO, b"meanwhile");
     assert_eq!(other.receive(), b"meanwhile");
     // The one that waits may ask on, and goes away whenever it likes.
@@ -118,7 +146,7 @@ fn what_has_to_come_from_disk_keeps_no_other_connection_waiting() {
     let mut leaving = server.connect();
     leaving.send(METADATA, COLD, b"");
     drop(leaving);
-    server.handler.cold.go_on();
+    server.handler.cold.0.go_on();
     assert_eq!(slow.receive().len() as u64, COLD_BYTES - 3);
     assert_eq!(slow.receive(), b"after it");
 }
@@ -127,38 +155,9 @@ fn what_has_to_come_from_disk_keeps_no_other_connection_waiting() {
 fn parts_of_files_are_sent_in_their_place() {
     use ottla_server::network::outbox::Outbox;
 
-    #[derive(Debug)]
-    struct Real(Arc<std::os::fd::OwnedFd>);
-    impl DiskFile for Real {
-        fn path(&self) -> std::path::PathBuf {
-            "real".into()
-        }
-        fn read_at(&self, _: &mut [u8], _: u64) -> std::io::Result<usize> {
-            panic!("it is sent, not read")
-        }
-        fn write_all_at(&self, _: &[std::io::IoSlice<'_>], _: u64) -> std::io::Result<()> {
-            Err(ErrorKind::ReadOnlyFilesystem.into())
-        }
-        fn len(&self) -> std::io::Result<u64> {
-            Ok(26)
-        }
-        fn set_len(&self, _: u64) -> std::io::Result<()> {
-            Err(ErrorKind::ReadOnlyFilesystem.into())
-        }
-        fn sync(&self) -> std::io::Result<()> {
-            Ok(())
-        }
-        fn rename(&self, _: &std::path::Path) -> std::io::Result<()> {
-            Err(ErrorKind::ReadOnlyFilesystem.into())
-        }
-        fn descriptor(&self) -> std::io::Result<Option<Arc<std::os::fd::OwnedFd>>> {
-            Ok(Some(Arc::clone(&self.0)))
-        }
-    }
-
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"abcdefghijklmnopqrstuvwxyz").unwrap();
-    let file: Arc<dyn DiskFile> = Arc::new(Real(Arc::new(file.into())));
+    let file: Arc<dyn DiskFile> = Arc::new(OnlyRead(Letters(Arc::new(file.into()))));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -171,7 +170,7 @@ fn parts_of_files_are_sent_in_their_place() {
             Part::File(FilePart { file: Arc::clone(&file), position: 2, len: 3 }),
             Part::Bytes(Bytes::from_static(b"|")),
             Part::Bytes(Bytes::from_static(b"|")),
-            Part::File(FilePart { file: Arc::new(Zeros), position: 0, len: 2 }),
+            Part::File(FilePart { file: Arc::new(OnlyRead(Zeros)), position: 0, len: 2 }),
             Part::Bytes(Bytes::from_static(b">")),
         ]);
         outbox.send(&stream).unwrap();

@@ -18,7 +18,7 @@ use ottla_server::threads::Readers;
 use ottla_types::Now;
 use parking_lot::Mutex;
 
-use crate::files::Cold;
+use crate::files::{Cold, OnlyRead};
 
 /// Longer than anything takes on a machine that has a lot else to do.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ pub struct Scripted {
     held: Mutex<Vec<(ReplySlot, Bytes)>>,
     pub handled: AtomicUsize,
     pub closed: AtomicUsize,
-    pub cold: Arc<Cold>,
+    pub cold: Arc<OnlyRead<Cold>>,
 }
 
 fn reply(frame: &Bytes) -> Reply {
