@@ -14,7 +14,7 @@ use ottla_metadata::image::ResourceType;
 use ottla_metadata::loader::Publication;
 use ottla_metadata::{Feature, MetadataImage};
 use ottla_replica::fetch_session::FetchSessions;
-use ottla_replica::{ReadLater, ReplicaManager};
+use ottla_replica::{PurgatorySizes, ReadLater, ReplicaManager};
 use ottla_types::{BrokerEpoch, LeaderEpoch, MonoMs, NodeId, Now};
 use parking_lot::{Mutex, RwLock};
 
@@ -132,6 +132,11 @@ impl Node {
 
     pub fn logs(&self) -> &Arc<LogManager> {
         &self.logs
+    }
+
+    /// How many operations wait for something in partitions.
+    pub fn purgatory_sizes(&self) -> PurgatorySizes {
+        self.replicas.purgatory_sizes()
     }
 
     /// The configuration that is in force now.

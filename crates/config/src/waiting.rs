@@ -22,7 +22,6 @@ const REASONS: &[(&str, &str)] = &[
     ("connection_creation_rate", QUOTAS),
     ("connection.failed.authentication.", AUTHENTICATION),
     ("connections.max.reauth.", AUTHENTICATION),
-    ("delete.records.purgatory.", "a deletion of records has no other replica to wait for yet"),
     ("delegation.token.", AUTHENTICATION),
     ("principal.builder.", AUTHENTICATION),
     ("sasl.", AUTHENTICATION),
@@ -61,7 +60,10 @@ const REASONS: &[(&str, &str)] = &[
         "work in the background has one thread a kind, which waits for the disk and not for a processor",
     ),
     ("group.coordinator.threads", "groups are worked on by the network threads that bring their requests"),
-    ("group.coordinator.background.threads", "groups have no slow work that could be taken to other threads"),
+    (
+        "group.coordinator.background.threads",
+        "what is slow for groups is done by the threads that wait for the disk (num.io.threads)",
+    ),
     ("group.coordinator.cached.buffer.", BUFFERS),
     ("share.coordinator.cached.buffer.", BUFFERS),
     (
@@ -69,7 +71,6 @@ const REASONS: &[(&str, &str)] = &[
         "states of share groups are worked on by the threads that bring their requests",
     ),
     ("share.coordinator.write.timeout.ms", "a state that is written has no other replica to wait for yet"),
-    ("share.fetch.purgatory.purge.", "it acts, and no test shows it yet"),
     ("group.share.assignors", "there is one assignor"),
     ("group.share.persister.", "persisters are Java classes"),
     ("group.streams.", STREAMS),

@@ -40,6 +40,7 @@ pub struct PurgatorySizes {
     pub produce: usize,
     pub fetch: usize,
     pub delete_records: usize,
+    pub share_fetch: usize,
 }
 
 /// All partitions with a replica on this node.
@@ -250,6 +251,7 @@ impl ReplicaManager {
             sizes.produce += partition.produces.len();
             sizes.fetch += partition.fetches.len();
             sizes.delete_records += partition.deletes.len();
+            sizes.share_fetch += partition.share_fetches.len();
         }
         sizes
     }

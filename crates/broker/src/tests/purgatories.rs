@@ -1,7 +1,10 @@
 //! Lists of operations that wait are tidied up as often as settings say.
 
 use ottla_replica::PurgatorySizes;
-use ottla_wire::messages::{FetchRequest, ProduceRequest, fetch_request, produce_request};
+use ottla_wire::messages::{
+    DeleteRecordsRequest, FetchRequest, ProduceRequest, delete_records_request, fetch_request,
+    produce_request,
+};
 
 use super::harness::{Harness, TOPIC_ID, at, batch};
 
@@ -41,6 +44,16 @@ fn fetch() -> FetchRequest {
     }
 }
 
+fn delete_records() -> DeleteRecordsRequest {
+    let partition = delete_records_request::Partition { offset: 1, ..Default::default() };
+    let topic = delete_records_request::Topic {
+        name: "t".to_owned(),
+        partitions: vec![partition],
+        ..delete_records_request::Topic::default()
+    };
+    DeleteRecordsRequest { topics: vec![topic], timeout_ms: 10, ..DeleteRecordsRequest::default() }
+}
+
 /// What is left in the lists after five requests of each kind have waited in vain.
 fn left(settings: &[(&str, &str)]) -> PurgatorySizes {
     let harness = Harness::with_settings(settings);
@@ -55,15 +68,22 @@ fn left(settings: &[(&str, &str)]) -> PurgatorySizes {
         harness.send(17, &fetch(), at(number * 100));
         timed_out(number);
     }
-    harness.node.replicas.purgatory_sizes()
+    for number in 10..15 {
+        harness.send(2, &delete_records(), at(number * 100));
+        timed_out(number);
+    }
+    harness.node.purgatory_sizes()
 }
 
 #[test]
 fn lists_are_tidied_up_as_often_as_settings_say() {
+    // Of deletions, by default, every second one tidies up.
     let usual = left(&[]);
-    assert_eq!(usual, PurgatorySizes { produce: 5, fetch: 5, delete_records: 0 });
+    assert_eq!(usual, PurgatorySizes { produce: 5, fetch: 5, delete_records: 1, share_fetch: 0 });
     let changed = left(&[("producer.purgatory.purge.interval.requests", "0")]);
     assert_eq!(changed, PurgatorySizes { produce: 0, ..usual });
     let changed = left(&[("fetch.purgatory.purge.interval.requests", "0")]);
     assert_eq!(changed, PurgatorySizes { fetch: 0, ..usual });
+    let changed = left(&[("delete.records.purgatory.purge.interval.requests", "1000")]);
+    assert_eq!(changed, PurgatorySizes { delete_records: 5, ..usual });
 }

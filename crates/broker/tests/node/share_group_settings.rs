@@ -81,6 +81,15 @@ fn held(shared: &mut Shared) -> String {
     format!("{count} records")
 }
 
+/// How many places fetches have that are over.
+fn fetches_left(settings: Settings<'_>) -> String {
+    let mut shared = Shared::start(settings);
+    shared.join("a");
+    (0..5).for_each(|_| assert!(shared.fetch("a").is_empty()));
+    shared.node.pass_ms(100);
+    format!("{} left", shared.node.node.purgatory_sizes().share_fetch)
+}
+
 /// What a second member is told that opens a session.
 fn second_session(settings: Settings<'_>) -> String {
     let mut shared = Shared::start(settings);
@@ -292,6 +301,13 @@ const CASES: &[Case] = &[
         node: &[],
         observe: second_session,
         expected: ("NONE", "SHARE_SESSION_LIMIT_REACHED"),
+    },
+    Case {
+        key: "share.fetch.purgatory.purge.interval.requests",
+        value: "0",
+        node: &[],
+        observe: fetches_left,
+        expected: ("5 left", "0 left"),
     },
     Case {
         key: "share.coordinator.state.topic.num.partitions",
