@@ -16,7 +16,7 @@ final class Clients implements AutoCloseable {
 
     Clients(String bootstrap) {
         this.bootstrap = bootstrap;
-        admin = Admin.create(settings("reconnect.backoff.max.ms", 200, "default.api.timeout.ms", 30_000));
+        admin = Admin.create(settings("reconnect.backoff.max.ms", 200, "default.api.timeout.ms", 60_000));
     }
 
     /** Also when no broker answers any more. */

@@ -141,6 +141,7 @@ final class Extras {
                 }
             }
             producer.close();
+            Transacting.waitForMarkers(clients, "tx-" + end);
         }
     }
 

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import org.apache.kafka.clients.admin.AlterConfigOp;
@@ -69,6 +70,7 @@ final class Filling {
         write();
         delete("records-deleted", 0, 30);
         clients.admin.deleteTopics(List.of("to-be-deleted")).all().get();
+        waitFor(() -> !clients.admin.listTopics().names().get().contains("to-be-deleted"));
         return Map.of("round", round);
     }
 
@@ -82,7 +84,10 @@ final class Filling {
         clients.admin.createPartitions(Map.of("many-" + round, NewPartitions.increaseTo(3))).all().get();
         clients.admin.deleteTopics(List.of("many-" + (19 - round))).all().get();
         alter(ConfigResource.Type.TOPIC, "never-written", "retention.ms", String.valueOf(5_000_000 + round));
-        alter(ConfigResource.Type.TOPIC, "never-written", "flush.messages", String.valueOf(50 + round));
+        String last = String.valueOf(50 + round);
+        alter(ConfigResource.Type.TOPIC, "never-written", "flush.messages", last);
+        var altered = new ConfigResource(ConfigResource.Type.TOPIC, "never-written");
+        waitFor(() -> clients.admin.describeConfigs(List.of(altered)).all().get().get(altered).get("flush.messages").value().equals(last));
         try (Producer<byte[], byte[]> producer = clients.producer()) {
             send(producer, added, 0, 25, "added");
         }
@@ -101,6 +106,13 @@ final class Filling {
             } catch (ExecutionException e) {
                 Thread.sleep(20);
             }
+        }
+    }
+
+    /** The broker sees changes in the order in which the controller made them: with the last of them all are seen. */
+    private static void waitFor(Callable<Boolean> isSeen) throws Exception {
+        while (!isSeen.call()) {
+            Thread.sleep(20);
         }
     }
 

@@ -1,12 +1,9 @@
-import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.BufferedReader;
-import java.io.InputStreamReader;
 import java.util.Map;
 
 /**
  * Fills brokers with everything that a data directory can hold, and tells what clients see of it.
  *
- * Reads commands from standard input and answers each with a line of JSON: open ADDRESS, close; fill, more, extras [SASL-ADDRESS], seen,
+ * Takes the {@link Commands} open ADDRESS, close; fill, more, extras [SASL-ADDRESS], seen,
  * seen-extras, abort-open; begin-transaction, end-transaction commit|abort; share, share-settings. What is open lives longer than a single broker: its idempotent
  * producers go on where they were while the broker at the same address is exchanged.
  */
@@ -41,19 +38,7 @@ public final class Main {
     private static Session session;
 
     public static void main(String[] arguments) throws Exception {
-        ObjectMapper json = new ObjectMapper();
-        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
-        for (String command = commands.readLine(); command != null; command = commands.readLine()) {
-            Object answer;
-            try {
-                answer = run(command.split(" "));
-            } catch (Throwable e) {
-                e.printStackTrace();
-                answer = Map.of("failed", String.valueOf(e));
-            }
-            System.out.println(json.writeValueAsString(answer));
-            System.out.flush();
-        }
+        Commands.answer(Main::run);
         Runtime.getRuntime().halt(0);
     }
 

@@ -128,7 +128,7 @@ final class Seen {
             consumer.seekToBeginning(partitions);
             Map<TopicPartition, Long> ends = consumer.endOffsets(partitions); // with read_committed: before the first open transaction
             List<TopicPartition> open = new ArrayList<>(partitions);
-            long deadline = System.nanoTime() + Duration.ofSeconds(30).toNanos();
+            long deadline = System.nanoTime() + Duration.ofSeconds(60).toNanos();
             while (true) {
                 open.removeIf(partition -> consumer.position(partition) >= ends.get(partition));
                 if (open.isEmpty()) {

@@ -49,7 +49,9 @@ final class Sharing implements AutoCloseable {
                 producer.send(new ProducerRecord<>(NAME, 0, null, (rounds + "/" + i).getBytes())).get();
             }
         }
-        var before = holder;
+        if (holder != null) { // which held its records until the broker ended
+            holder.close(Duration.ZERO);
+        }
         holder = new KafkaShareConsumer<>(clients.settings("group.id", NAME, "share.acknowledgement.mode", "explicit", "reconnect.backoff.max.ms", 200), new ByteArrayDeserializer(), new ByteArrayDeserializer());
         holder.subscribe(List.of(NAME));
         List<String> came = new ArrayList<>();
@@ -64,9 +66,6 @@ final class Sharing implements AutoCloseable {
         holder.commitSync().forEach((partition, error) -> error.ifPresent(e -> {
             throw e;
         }));
-        if (before != null) {
-            before.close(Duration.ZERO);
-        }
         came.sort(null);
         var offsets = clients.admin.listShareGroupOffsets(Map.of(NAME, new ListShareGroupOffsetsSpec())).partitionsToOffsetInfo(NAME).get();
         return Map.of("came", came, "lag", offsets.get(new TopicPartition(NAME, 0)).lag().orElse(-1L));

@@ -14,6 +14,7 @@ import org.apache.kafka.common.TopicPartition;
 
 /** Transactions that begin on one broker and end on the next. */
 final class Transacting implements AutoCloseable {
+    private static final Duration PATIENCE = Duration.ofSeconds(60);
     private static final String TOPIC = "handed-over";
     private static final List<TopicPartition> PARTITIONS = List.of(new TopicPartition(TOPIC, 0), new TopicPartition(TOPIC, 1));
     private final Clients clients;
@@ -28,6 +29,17 @@ final class Transacting implements AutoCloseable {
     public void close() {
         if (producer != null) {
             producer.close(Duration.ZERO);
+        }
+    }
+
+    /** The answer comes when it is decided how a transaction ends, the markers later. */
+    static void waitForMarkers(Clients clients, String transactionalId) throws Exception {
+        long deadline = System.nanoTime() + PATIENCE.toNanos();
+        while (!clients.admin.describeTransactions(List.of(transactionalId)).description(transactionalId).get().state().toString().startsWith("Complete")) {
+            if (System.nanoTime() > deadline) {
+                throw new IllegalStateException("the transaction is not complete");
+            }
+            Thread.sleep(20);
         }
     }
 
@@ -54,14 +66,8 @@ final class Transacting implements AutoCloseable {
         } else {
             producer.abortTransaction();
         }
-        // The answer comes when it is decided, the markers later.
-        long deadline = System.nanoTime() + Duration.ofSeconds(30).toNanos();
-        while (!clients.admin.describeTransactions(List.of(TOPIC)).description(TOPIC).get().state().toString().startsWith("Complete")) {
-            if (System.nanoTime() > deadline) {
-                throw new IllegalStateException("the transaction is not complete");
-            }
-            Thread.sleep(20);
-        }
+        waitForMarkers(clients, TOPIC);
+        long deadline = System.nanoTime() + PATIENCE.toNanos();
         TreeSet<String> values = new TreeSet<>();
         try (Consumer<byte[], byte[]> consumer = clients.consumer("isolation.level", "read_committed")) {
             consumer.assign(PARTITIONS);

@@ -1,6 +1,3 @@
-import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.BufferedReader;
-import java.io.InputStreamReader;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -11,7 +8,7 @@ import java.util.stream.Stream;
  *
  * - `checkers`: shows that the checkers refuse what is wrong.
  * - `work ADDRESS JOURNALS INDEX PROCESS SEED GROUP-PROTOCOL`: works until its standard input ends.
- * - `observe`: reads commands from standard input and answers each with a line of JSON: open ADDRESS JOURNALS TRANSACTION-VERSION SEED, close;
+ * - `observe`: takes the {@link Commands} open ADDRESS JOURNALS TRANSACTION-VERSION SEED, close;
  *   transaction-version LEVEL, progress, settle, idle, look-away; judge-tail, judge-copies, judge-counts, judge-bank, judge-appends.
  */
 public final class Main {
@@ -26,7 +23,7 @@ public final class Main {
                 System.exit(suite.finish());
             }
             case "work" -> work(arguments);
-            case "observe" -> observe();
+            case "observe" -> Commands.answer(Main::run);
             default -> throw new IllegalArgumentException(arguments[0]);
         }
         Runtime.getRuntime().halt(0);
@@ -52,22 +49,6 @@ public final class Main {
         all.forEach(Work::finish);
         for (Thread thread : threads) {
             thread.join();
-        }
-    }
-
-    private static void observe() throws Exception {
-        ObjectMapper json = new ObjectMapper();
-        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
-        for (String command = commands.readLine(); command != null; command = commands.readLine()) {
-            Object answer;
-            try {
-                answer = run(command.split(" "));
-            } catch (Throwable e) {
-                e.printStackTrace();
-                answer = Map.of("failed", String.valueOf(e));
-            }
-            System.out.println(json.writeValueAsString(answer));
-            System.out.flush();
         }
     }
 
