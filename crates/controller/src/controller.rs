@@ -34,6 +34,8 @@ pub struct Controller {
     pub(crate) config: EffectiveConfig,
     pub(crate) sessions: BrokerSessions,
     periodic: Periodic,
+    /// Whether it was looked at once what the controller before has left undone.
+    has_taken_over: bool,
     ids: Box<dyn IdSource>,
 }
 
@@ -52,7 +54,7 @@ impl Controller {
         let periodic = Periodic::new(&settings, now.mono);
         let config = EffectiveConfig::new(&settings.config, settings.node_id, &image);
         let index = PartitionIndex::of(&image);
-        Controller { settings, image, index, config, sessions, periodic, ids }
+        Controller { settings, image, index, config, sessions, periodic, has_taken_over: false, ids }
     }
 
     /// The metadata with everything that was written.
@@ -83,6 +85,13 @@ impl Controller {
     /// replayed, so that the next decision sees the last one's effect. Brokers that were not heard of are fenced,
     /// leaders elected, and a log that stands still is moved on.
     pub fn tick(&mut self, now: Now) -> Option<Outcome<()>> {
+        if !std::mem::replace(&mut self.has_taken_over, true) {
+            let mut records = self.records();
+            records.extend(self.left_undone());
+            if records.len() > 0 {
+                return Some(records.with(()));
+            }
+        }
         if let Some(fencing) = self.fence_stale_broker(now) {
             return Some(fencing);
         }

@@ -1,5 +1,6 @@
 //! Elections that somebody asks for (KIP-183, KIP-460), or that are due from time to time.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use ottla_metadata::image::{PartitionRegistration, TopicImage};
@@ -110,6 +111,24 @@ impl Controller {
         self.due_elections(self.index.leaderless(), Election::Unclean, "no leader", |rules| {
             rules.is_unclean_election_enabled
         })
+    }
+
+    /// What a controller may have begun and not come to the end of, as it is more than one batch: partitions with a leader
+    /// or an ISR in which there is a broker that is leaving or fenced, or without a leader although somebody could lead.
+    pub(crate) fn left_undone(&self) -> Vec<MetadataRecord> {
+        let gone = self.image.brokers.values().filter(|broker| !broker.is_active());
+        let hosted_by_gone = gone.flat_map(|broker| self.index.hosted(broker.id()));
+        let keys: BTreeSet<PartitionKey> = hosted_by_gone.chain(self.index.leaderless()).collect();
+        let mut records = Vec::new();
+        self.for_each_partition(keys.into_iter(), |topic, rules, partition, current| {
+            let mut change = PartitionChange::new(self, topic, partition, current, rules);
+            if current.leader != NodeId::NONE {
+                change.isr.retain(|id| self.is_active(*id));
+            }
+            records.extend(change.build("new controller", |id| self.is_active(id)));
+            ControlFlow::Continue(())
+        });
+        records
     }
 
     fn due_elections(

@@ -118,7 +118,9 @@ impl<'a> PartitionChange<'a> {
 
     fn has_online_directory(&self, id: NodeId) -> bool {
         let Some(broker) = self.controller.image.brokers.get(&id) else { return false };
-        self.current.directory(id).is_none_or(|directory| broker.has_online_directory(directory))
+        let told = self.directory.filter(|(replica, _)| *replica == id).map(|(_, directory)| directory);
+        told.or_else(|| self.current.directory(id))
+            .is_none_or(|directory| broker.has_online_directory(directory))
     }
 
     /// A reassignment ends when all that are to be the replicas are in sync.
@@ -138,6 +140,8 @@ impl<'a> PartitionChange<'a> {
     }
 
     fn update_elr(&mut self) {
+        // Who is no replica any more, after a move to fewer, can't lead.
+        self.elr.retain(|id| self.replicas.contains(id));
         if !self.rules.has_elr {
             return;
         }
@@ -146,7 +150,9 @@ impl<'a> PartitionChange<'a> {
             return;
         }
         let candidates: BTreeSet<NodeId> = self.elr.iter().chain(&self.current.isr).copied().collect();
-        let is_eligible = |id: &NodeId| !self.isr.contains(id) && self.unclean_shutdown != Some(*id);
+        let is_eligible = |id: &NodeId| {
+            !self.isr.contains(id) && self.unclean_shutdown != Some(*id) && self.replicas.contains(id)
+        };
         self.elr = candidates.into_iter().filter(is_eligible).collect();
     }
 
@@ -198,7 +204,7 @@ impl<'a> PartitionChange<'a> {
 
     /// When nobody has all records for certain, who led last has the most.
     fn last_known_leader(&self, may_lead: &BTreeSet<NodeId>) -> Option<NodeId> {
-        let nobody_is_eligible = self.rules.has_elr && self.elr.is_empty() && self.isr.is_empty();
+        let nobody_is_eligible = self.elr.is_empty() && self.isr.is_empty();
         match self.current.last_known_elr.as_slice() {
             [leader] if nobody_is_eligible && may_lead.contains(leader) => Some(*leader),
             _ => None,
@@ -206,7 +212,9 @@ impl<'a> PartitionChange<'a> {
     }
 
     fn write_isr(&mut self, is_unclean: bool, record: &mut PartitionChangeRecord) {
-        if is_unclean || !self.rules.has_elr {
+        // Where the feature was turned off while nobody is in sync, they are all that knows of a leader with all records.
+        let was_turned_off = !self.rules.has_elr && !self.isr.is_empty();
+        if is_unclean || was_turned_off {
             self.elr.clear();
         }
         if self.elr != self.current.elr {
@@ -227,11 +235,8 @@ impl<'a> PartitionChange<'a> {
     }
 
     fn write_last_known_leader(&self, record: &mut PartitionChangeRecord) {
-        if !self.rules.has_elr {
-            return;
-        }
         let has_last_known = !self.current.last_known_elr.is_empty();
-        if record.leader == NodeId::NONE.0 && !has_last_known {
+        if record.leader == NodeId::NONE.0 && !has_last_known && self.rules.has_elr {
             record.last_known_elr = Some(vec![self.current.leader.0]);
         } else if record.leader >= 0 && has_last_known {
             record.last_known_elr = Some(Vec::new());

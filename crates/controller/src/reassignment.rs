@@ -130,7 +130,9 @@ impl Controller {
         change.adding.clear();
         change.removing.clear();
         let invalid = |message: String| Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, message));
-        if change.isr.is_empty() {
+        // Where nobody was in sync before either, those that are eligible have all records.
+        let clean = if current.isr.is_empty() { &current.elr } else { &current.isr };
+        if !clean.is_empty() && !clean.iter().any(|id| change.replicas.contains(id)) {
             let Some(first) = change.replicas.first().copied() else {
                 return invalid("Invalid replica assignment: addingReplicas contains all replicas.".into());
             };

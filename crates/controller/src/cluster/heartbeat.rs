@@ -89,6 +89,10 @@ impl Controller {
         let id = broker.id();
         match BrokerState::of(broker) {
             BrokerState::Fenced if request.want_shut_down => BrokerState::ShutdownNow,
+            // First it is noted which directories are lost: nothing is to be led in them.
+            BrokerState::Fenced if loses_directories(broker, &request.offline_log_dirs) => {
+                BrokerState::Fenced
+            }
             // One that was leaving has to register again.
             BrokerState::Fenced
                 if !request.want_fence && is_caught_up && !broker.is_in_controlled_shutdown() =>
@@ -205,6 +209,10 @@ impl Controller {
         self.enter_state(&stale, BrokerState::Fenced, "not heard of for its session timeout", &mut records);
         Some(records.with(()))
     }
+}
+
+fn loses_directories(broker: &BrokerRegistration, offline: &[Uuid]) -> bool {
+    broker.record.log_dirs.iter().any(|directory| offline.contains(directory))
 }
 
 fn fencing(broker: &BrokerRegistration, fenced: i8) -> MetadataRecord {

@@ -146,7 +146,7 @@ fn assert_consistent(image: &MetadataImage, has_elr: bool, epochs: &mut Epochs) 
 }
 
 /// The image again, from what a snapshot would hold.
-fn rebuilt(image: &MetadataImage) -> MetadataImage {
+pub(super) fn rebuilt(image: &MetadataImage) -> MetadataImage {
     let mut new = MetadataImage { provenance: image.provenance, ..MetadataImage::default() };
     for (record, version) in image.to_records() {
         let bytes = record.encode(version).expect("it encodes");

@@ -5,6 +5,8 @@ mod configs;
 mod consistency;
 mod elections;
 mod features;
+mod history;
+mod promises;
 mod replicas;
 mod topics;
 
@@ -26,6 +28,8 @@ use crate::settings::ControllerSettings;
 pub(crate) struct Cluster {
     pub controller: Controller,
     pub next_offset: Offset,
+    /// All that was written, batch by batch.
+    pub log: Vec<Vec<MetadataRecord>>,
     pub now: Now,
 }
 
@@ -51,7 +55,8 @@ impl Cluster {
             last += 1;
             last << 64 | last
         };
-        Cluster { controller: Controller::new(settings, image, Box::new(ids), now), next_offset, now }
+        let controller = Controller::new(settings, image, Box::new(ids), now);
+        Cluster { controller, next_offset, log: Vec::new(), now }
     }
 
     /// With these brokers, unfenced.
@@ -65,6 +70,7 @@ impl Cluster {
     }
 
     pub fn append(&mut self, records: &[MetadataRecord]) {
+        self.log.push(records.to_vec());
         for record in records {
             self.controller.replay(record, self.next_offset).expect("the record fits");
             self.next_offset = self.next_offset.next();

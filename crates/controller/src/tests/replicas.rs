@@ -53,6 +53,21 @@ impl Cluster {
     }
 
     fn reassign(&mut self, name: &str, partition_index: i32, replicas: Option<&[i32]>) -> (i16, String) {
+        self.alter_reassignment(name, partition_index, replicas, false)
+    }
+
+    /// To another number of replicas, perhaps.
+    fn reassign_to(&mut self, name: &str, partition_index: i32, replicas: &[i32]) -> (i16, String) {
+        self.alter_reassignment(name, partition_index, Some(replicas), true)
+    }
+
+    fn alter_reassignment(
+        &mut self,
+        name: &str,
+        partition_index: i32,
+        replicas: Option<&[i32]>,
+        allow_replication_factor_change: bool,
+    ) -> (i16, String) {
         let partition = reassignments::Partition {
             partition_index,
             replicas: replicas.map(<[i32]>::to_vec),
@@ -62,7 +77,7 @@ impl Cluster {
             reassignments::Topic { name: name.into(), partitions: vec![partition], ..Default::default() };
         let request = reassignments::AlterPartitionReassignmentsRequest {
             topics: vec![topic],
-            allow_replication_factor_change: false,
+            allow_replication_factor_change,
             ..Default::default()
         };
         let outcome = self.controller.alter_partition_reassignments(&request);
@@ -197,4 +212,70 @@ fn brokers_say_where_their_replicas_are() {
     assert_eq!(assign(0, 2, directory(2)), (0, "0: 1@0 isr 1,2,3\n".into()));
     // A directory that the broker doesn't have any more.
     assert_eq!(assign(0, 1, Uuid([77; 16])), (0, "0: 2@1 isr 2,3\n".into()));
+}
+
+/// With eligible leader replicas, all of three replicas fenced one after the other: the second and third are eligible.
+fn without_anybody_in_sync() -> Cluster {
+    let mut cluster = Cluster::with_brokers(&[("min.insync.replicas", "2")], &[1, 2, 3, 4]);
+    cluster.enable_elr();
+    cluster.create(&[assigned("t", &[(0, &[1, 2, 3])])]);
+    for id in 1..=3 {
+        cluster.heartbeat(id, |request| request.want_fence = true);
+    }
+    assert_eq!(cluster.partitions("t"), "0: -1@3 isr  elr 2,3 last 3\n");
+    cluster
+}
+
+#[test]
+fn cancelling_a_move_forgets_nobody_who_has_all_records() {
+    let mut cluster = without_anybody_in_sync();
+    assert_eq!(cluster.reassign("t", 0, Some(&[4, 2, 3])).0, 0);
+    assert_eq!(cluster.partitions("t"), "0: -1@3 isr  elr 2,3 last 3 adding 4 removing 1\n");
+    assert_eq!(cluster.reassign("t", 0, None), (0, String::new()));
+    assert_eq!(cluster.partitions("t"), "0: -1@4 isr  elr 2,3 last 3\n");
+    cluster.heartbeat(3, |_| {});
+    assert_eq!(cluster.partitions("t"), "0: 3@5 isr 3 elr 2\n");
+}
+
+#[test]
+fn who_is_taken_out_by_a_move_to_fewer_is_not_eligible() {
+    let mut cluster = Cluster::with_brokers(&[("min.insync.replicas", "2")], &[1, 2, 3]);
+    cluster.enable_elr();
+    cluster.create(&[assigned("t", &[(0, &[1, 2, 3])])]);
+    assert_eq!(cluster.reassign_to("t", 0, &[3]).0, 0);
+    assert_eq!(cluster.partitions("t"), "0: 3@1 isr 3\n");
+}
+
+#[test]
+fn a_broker_that_tells_of_a_lost_directory_leads_nothing_in_it() {
+    let mut cluster = Cluster::with_brokers(&[], &[1]);
+    let second = Uuid([201; 16]);
+    let mut request = cluster.registration(1, 2);
+    request.log_dirs.push(second);
+    cluster.heartbeat(1, |request| request.want_fence = true);
+    let outcome = cluster.controller.register_broker(&request, cluster.now);
+    assert_eq!(cluster.commit(outcome).error_code, 0);
+    cluster.heartbeat(1, |_| {});
+    cluster.create(&[assigned("t", &[(0, &[1])])]);
+    let assignment = |cluster: &Cluster| {
+        let partition = dirs::Partition { partition_index: 0, ..Default::default() };
+        let topic = dirs::Topic {
+            topic_id: cluster.topic_id("t"),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        AssignReplicasToDirsRequest {
+            broker_id: 1,
+            broker_epoch: cluster.epoch_of(1),
+            directories: vec![dirs::Directory { id: second, topics: vec![topic], ..Default::default() }],
+            ..Default::default()
+        }
+    };
+    let outcome = cluster.controller.assign_replicas_to_dirs(&assignment(&cluster));
+    cluster.commit(outcome);
+    cluster.heartbeat(1, |request| request.want_fence = true);
+    let lost = |request: &mut BrokerHeartbeatRequest| request.offline_log_dirs = vec![second];
+    assert_eq!(cluster.heartbeat(1, lost), (true, false));
+    assert_eq!(cluster.heartbeat(1, lost), (false, false));
+    assert!(cluster.partitions("t").starts_with("0: -1@"), "{}", cluster.partitions("t"));
 }

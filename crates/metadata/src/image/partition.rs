@@ -120,10 +120,11 @@ impl PartitionRegistration {
         self.partition_epoch += 1;
     }
 
-    /// Drops the eligible leaders, as when the feature is turned off.
+    /// Drops the eligible leaders: a change like any other.
     pub fn clear_elr(&mut self) {
         self.elr.clear();
         self.last_known_elr.clear();
+        self.partition_epoch += 1;
     }
 
     pub fn directory(&self, replica: NodeId) -> Option<Uuid> {

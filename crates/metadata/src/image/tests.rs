@@ -157,6 +157,24 @@ fn a_new_leader_raises_its_epoch_and_every_change_the_partitions() {
 }
 
 #[test]
+fn clearing_eligible_leaders_is_a_change_of_those_partitions_that_have_some() {
+    let epochs = |image: &MetadataImage| {
+        [0, 1].map(|partition| image.topics.partition(TOPIC, partition).expect("it exists").partition_epoch)
+    };
+    let clear = |name: &str| {
+        MetadataRecord::ClearElr(ClearElrRecord { topic_name: name.into(), ..Default::default() })
+    };
+    for name in ["", "orders"] {
+        let mut records = history();
+        let [first, second] = epochs(&replayed(&records).0);
+        records.extend([clear(name), clear(name), clear("no such topic")]);
+        let (image, _) = replayed(&records);
+        assert!(image.topics.partition(TOPIC, 0).expect("it exists").elr.is_empty());
+        assert_eq!(epochs(&image), [first + 1, second]);
+    }
+}
+
+#[test]
 fn replicas_keep_their_directories_when_the_list_changes() {
     let mut records = history();
     records.push(change(PartitionChangeRecord { replicas: Some(vec![3, 1]), ..Default::default() }));
