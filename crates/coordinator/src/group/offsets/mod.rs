@@ -121,12 +121,19 @@ impl Offsets {
         self.open_transactions.insert_mut(group_id, open);
     }
 
+    /// A transaction that has no offset of the group left is none of the group's any more.
     fn remove_pending(&mut self, group_id: &Arc<str>, partition: &TopicPartition) {
         let Some(producers) = self.open_transactions.get(group_id).cloned() else { return };
         for producer in &producers {
-            if let Some(offsets) = self.pending.get_mut(producer) {
-                remove(offsets, group_id, partition);
+            let Some(offsets) = self.pending.get_mut(producer) else { continue };
+            remove(offsets, group_id, partition);
+            if offsets.contains_key(group_id) {
+                continue;
             }
+            if offsets.is_empty() {
+                self.pending.remove_mut(producer);
+            }
+            self.close_transaction(group_id, *producer);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The coordinator through its facade, over a log in memory.
 
 mod adopted;
+mod committing;
 mod consumer;
 mod expiry;
 mod histories;
