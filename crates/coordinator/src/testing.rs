@@ -47,6 +47,12 @@ impl MemoryLog {
         let batches = self.batches.iter().filter(|batch| batch.last_offset < end).cloned().collect();
         MemoryLog { batches, high_watermark: end.min(self.high_watermark) }
     }
+
+    /// What is left when the records before `start` are deleted.
+    pub(crate) fn pruned(&self, start: Offset) -> MemoryLog {
+        let batches = self.batches.iter().filter(|batch| batch.last_offset >= start).cloned().collect();
+        MemoryLog { batches, high_watermark: self.high_watermark }
+    }
 }
 
 impl MemoryLogs {

@@ -1,4 +1,5 @@
 mod combining;
+mod histories;
 mod operations;
 mod random;
 mod upkeep;

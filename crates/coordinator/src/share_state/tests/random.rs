@@ -169,9 +169,7 @@ fn run(steps: &[Step], interval: u32) {
 /// Takes from the log what the coordinator said may go.
 fn prune(fixture: &Fixture) {
     let Some((_, before)) = fixture.pruned.lock().last().copied() else { return };
-    let mut log = fixture.logs.log(0);
-    log.batches.retain(|batch| batch.last_offset >= before);
-    fixture.logs.set_log(0, log);
+    fixture.logs.set_log(0, fixture.logs.log(0).pruned(before));
 }
 
 proptest! {
