@@ -22,7 +22,7 @@ use ottla_wire::messages::{
 
 use super::heartbeat::{Answered, refused, validate};
 use super::initialize::Initialization;
-use super::offsets::{Alteration, OffsetDeletion, answered_partition};
+use super::offsets::{Alteration, GroupDeletion, OffsetDeletion, answered_partition};
 use crate::gather::Gather;
 use crate::group::consumer::refusal::Refusal;
 use crate::group::context::RequestContext;
@@ -417,13 +417,13 @@ impl ShareGroups {
         let of = self.clone();
         let group_ids = request.groups_names.clone();
         let of_deletion = context.clone();
-        let finish = move |found: Vec<(String, BTreeSet<(Uuid, i32)>)>| {
-            of.delete_groups_without_states(of_deletion, request, found, reply);
+        let finish = move |deletions: Vec<GroupDeletion>| {
+            of.delete_groups_without_states(of_deletion, request, deletions, reply);
         };
-        let nothing = |group_id: String, _: ErrorCode| (group_id, BTreeSet::new());
-        self.groups.for_groups(&context, group_ids, nothing, finish, |shard, turn, ids, responder| {
-            let found = shard.deletable_share_groups(turn, ids);
-            turn.reply(responder, found);
+        let failed = |group_id: String, code: ErrorCode| (group_id, Err(code));
+        self.groups.for_groups(&context, group_ids, failed, finish, |shard, turn, ids, responder| {
+            let deletions = shard.begin_group_deletions(turn, ids);
+            turn.reply(responder, deletions);
         });
     }
 
@@ -431,12 +431,12 @@ impl ShareGroups {
         &self,
         context: RequestContext,
         mut request: DeleteGroupsRequest,
-        found: Vec<(String, BTreeSet<(Uuid, i32)>)>,
+        deletions: Vec<GroupDeletion>,
         reply: impl FnOnce(DeleteGroupsResponse) + Send + 'static,
     ) {
         let of = self.clone();
         let now = context.now;
-        let gather = Gather::new(found.len(), move |failed: Vec<Option<DeletedGroup>>| {
+        let gather = Gather::new(deletions.len(), move |failed: Vec<Option<DeletedGroup>>| {
             let failed: Vec<DeletedGroup> = failed.into_iter().flatten().collect();
             let has_failed = |group_id: &String| failed.iter().any(|group| group.group_id == *group_id);
             request.groups_names.retain(|group_id| !has_failed(group_id));
@@ -445,17 +445,24 @@ impl ShareGroups {
                 reply(response);
             });
         });
-        for (index, (group_id, partitions)) in found.into_iter().enumerate() {
+        let not_deleted = |group_id: String, code: ErrorCode| DeletedGroup {
+            group_id,
+            error_code: code.code(),
+            ..DeletedGroup::default()
+        };
+        for (index, (group_id, deletion)) in deletions.into_iter().enumerate() {
+            let partitions = match deletion {
+                Ok(partitions) => partitions,
+                Err(code) => {
+                    gather.put(index, Some(not_deleted(group_id, code)));
+                    continue;
+                }
+            };
             let gather = Arc::clone(&gather);
             let of_group = group_id.clone();
             self.delete_states(&group_id, partitions, now, move |outcomes, _| {
                 let failed = outcomes.values().find_map(|outcome| outcome.err());
-                let failed = failed.map(|code| DeletedGroup {
-                    group_id: of_group,
-                    error_code: code.code(),
-                    ..DeletedGroup::default()
-                });
-                gather.put(index, failed);
+                gather.put(index, failed.map(|code| not_deleted(of_group, code)));
             });
         }
     }

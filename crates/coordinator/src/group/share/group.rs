@@ -291,6 +291,15 @@ impl ShareTopics {
         }
     }
 
+    /// Notes that the state of all topics is being deleted; false if there is none.
+    pub(crate) fn delete_all(&mut self) -> bool {
+        let known = std::mem::take(&mut self.initialized).into_iter();
+        let known = known.chain(std::mem::take(&mut self.initializing));
+        let before = self.deleting.len();
+        self.deleting.extend(known.map(|(topic_id, topic)| (topic_id, topic.name)));
+        self.deleting.len() > before
+    }
+
     pub(crate) fn forget(&mut self, topic_id: Uuid) -> bool {
         let was_initializing = self.initializing.remove(&topic_id).is_some();
         let was_initialized = self.initialized.remove(&topic_id).is_some();

@@ -215,8 +215,8 @@ impl GroupShard {
         })
     }
 
+    /// Its timer stays: if this can't be written, it is a member still.
     fn remove_share_member(&mut self, turn: &mut GroupTurn<'_>, mut draft: ShareDraft, member: &ShareMember) {
-        turn.cancel(GroupTimer::Share(Arc::clone(&draft.group_id), Arc::clone(&member.member_id)));
         draft.remove_member(&member.member_id);
         let hash = self.topic_hashes.of_group(&self.image, draft.group().subscribed().names());
         let epoch = draft.group().epoch + 1;

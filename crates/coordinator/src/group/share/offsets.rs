@@ -29,6 +29,9 @@ pub(super) struct OffsetDeletion {
     pub(super) refused: Vec<DeletedTopic>,
 }
 
+/// A group that is to be deleted, with the partitions that the share coordinator may have something of; or why it can't be.
+pub(super) type GroupDeletion = (String, Result<BTreeSet<(Uuid, i32)>, ErrorCode>);
+
 impl GroupShard {
     /// A group that does not exist comes into being.
     pub(super) fn alter_share_offsets(
@@ -132,25 +135,36 @@ impl GroupShard {
         }
     }
 
-    /// Of these groups the share groups that may be deleted, with what the share coordinator may have of them.
-    pub(super) fn deletable_share_groups(
+    /// Of these groups the share groups that may be deleted, with what the share coordinator may have of them. It is
+    /// written first that this goes: if the group then stays, because that fails or because somebody joins meanwhile, it
+    /// begins anew.
+    pub(super) fn begin_group_deletions(
         &self,
-        turn: &GroupTurn<'_>,
+        turn: &mut GroupTurn<'_>,
         group_ids: Vec<String>,
-    ) -> Vec<(String, BTreeSet<(Uuid, i32)>)> {
-        let partitions_of = |group_id: &str| match turn.state.groups.get(group_id) {
-            Some(StoredGroup::Share(group)) if group.is_empty() => {
-                let mut partitions = group.topics.all_partitions();
-                for topic_id in group.topics.deleting.keys() {
-                    let topic = self.image.topics.by_id(*topic_id);
-                    let numbers = topic.into_iter().flat_map(|topic| topic.partitions.keys());
-                    partitions.extend(numbers.map(|partition| (*topic_id, *partition)));
-                }
-                Some(partitions)
+    ) -> Vec<GroupDeletion> {
+        turn.allow_split();
+        let mut deletions = Vec::new();
+        for group_id in group_ids {
+            let Some(StoredGroup::Share(group)) = turn.state.groups.get(group_id.as_str()) else { continue };
+            if !group.is_empty() {
+                continue;
             }
-            _ => None,
-        };
-        group_ids.into_iter().filter_map(|id| Some((id.clone(), partitions_of(&id)?))).collect()
+            let mut topics = (*group.topics).clone();
+            let mut partitions = topics.all_partitions();
+            for topic_id in topics.deleting.keys() {
+                let topic = self.image.topics.by_id(*topic_id);
+                let numbers = topic.into_iter().flat_map(|topic| topic.partitions.keys());
+                partitions.extend(numbers.map(|partition| (*topic_id, *partition)));
+            }
+            if topics.delete_all() {
+                let mut draft = ShareDraft::new(Arc::from(group_id.as_str()), (**group).clone());
+                draft.write_topics(&topics);
+                draft.finish(turn);
+            }
+            deletions.push((group_id, Ok(partitions)));
+        }
+        deletions
     }
 
     /// All partitions that the share coordinator knows of.

@@ -74,6 +74,18 @@ fn who_says_nothing_for_too_long_is_removed() {
 }
 
 #[test]
+fn who_could_not_be_taken_out_is_missed_later() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 1);
+    rig.member_of("a", "t");
+    rig.rig.fail_next_append(ErrorCode::NotEnoughReplicas);
+    assert_eq!(rig.refused(beat_request("a", LEAVE)), ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(rig.group().len(), 1);
+    rig.rig.pass(SHARE_SESSION_MS);
+    assert!(rig.group().is_empty());
+}
+
+#[test]
 fn a_coordinator_that_takes_over_waits_for_the_members() {
     let rig = ShareRig::new();
     rig.rig.topic("t", 1);

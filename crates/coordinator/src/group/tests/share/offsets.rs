@@ -2,7 +2,7 @@ use ottla_wire::messages::alter_share_group_offsets_request as alter;
 use ottla_wire::messages::delete_share_group_offsets_request as delete;
 use ottla_wire::messages::describe_share_group_offsets_request as describe;
 use ottla_wire::messages::{
-    AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, DeleteGroupsRequest,
+    AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, DeleteGroupsRequest, DeleteGroupsResponse,
     DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse, DescribeShareGroupOffsetsRequest,
 };
 
@@ -50,10 +50,14 @@ fn describe(rig: &ShareRig, topics: Option<Vec<describe::Topic>>) -> Vec<(i32, i
     partitions.map(|p| (p.partition_index, p.start_offset, p.leader_epoch, p.lag, p.error_code)).collect()
 }
 
-fn delete_group(rig: &ShareRig) -> ErrorCode {
+fn send_delete_group(rig: &ShareRig) -> Answer<DeleteGroupsResponse> {
     let request =
         DeleteGroupsRequest { groups_names: vec![GROUP.to_owned()], ..DeleteGroupsRequest::default() };
-    let answer = Answer::of(|reply| rig.api.delete_groups(rig.rig.context(2), request, reply)).now();
+    Answer::of(|reply| rig.api.delete_groups(rig.rig.context(2), request, reply))
+}
+
+fn delete_group(rig: &ShareRig) -> ErrorCode {
+    let answer = send_delete_group(rig).now();
     assert_eq!(answer.results.len(), 1);
     error(answer.results[0].error_code)
 }
@@ -129,4 +133,34 @@ fn a_group_goes_with_what_the_share_coordinator_has_of_it() {
     assert_eq!(rig.rig.listed_state(), "");
     let state = rig.taken_over().rig.states().0;
     assert!(state.groups.get(GROUP).is_none());
+}
+
+#[test]
+fn a_group_that_is_not_deleted_after_all_begins_anew() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 2);
+    rig.member_of("a", "t");
+    rig.beat(beat_request("a", LEAVE));
+    rig.rig.fail_next_append(ErrorCode::NotEnoughReplicas);
+    assert_eq!(delete_group(&rig), ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(rig.known().len(), 2, "nothing goes before that is written");
+    *rig.states.failures.lock() = vec![ErrorCode::NotCoordinator];
+    assert_eq!(delete_group(&rig), ErrorCode::NotCoordinator);
+    assert_eq!(rig.known().len(), 1);
+    let rig = rig.taken_over();
+    assert_eq!(rig.member_of("b", "t").partitions("t"), [0, 1]);
+    assert_eq!(rig.known().len(), 2);
+
+    rig.beat(beat_request("b", LEAVE));
+    rig.states.hold();
+    let deletion = send_delete_group(&rig);
+    let mut c = Member::new("c", &["t"]);
+    c.beat(&rig);
+    rig.states.release();
+    assert_eq!(error(deletion.now().results[0].error_code), ErrorCode::NonEmptyGroup);
+    for _ in 0..3 {
+        rig.rig.pass(ASSIGNMENT_INTERVAL_MS);
+        c.beat(&rig);
+    }
+    assert_eq!((c.partitions("t"), rig.known().len()), (vec![0, 1], 2));
 }
