@@ -42,6 +42,13 @@ impl GroupShard {
         }
         if group.members().len() > self.config.group_max_size {
             prepare(&mut group, &self.config, turn, "the loaded group is over its size");
+        } else if stored.leader.is_none() {
+            prepare(
+                &mut group,
+                &self.config,
+                turn,
+                "the group became a classic one, and has not rebalanced since",
+            );
         }
         self.live.insert(Arc::clone(group_id), group);
     }

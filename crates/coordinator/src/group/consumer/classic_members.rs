@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::draft::Draft;
 use super::embedded;
-use super::group::ConsumerGroup;
+use super::group::{ConsumerGroup, ConsumerGroupState};
 use super::heartbeat::{known_member, known_static_member, replace_static_member};
 use super::leave::existing_draft;
 use super::member::{ConsumerMember, MemberState};
@@ -96,7 +96,9 @@ impl GroupShard {
         let group_id = Arc::clone(&draft.group_id);
         turn.cancel(ConsumerTimer::Join.of(&group_id, &member_id));
         if downgrades {
-            self.downgrade_all(turn, draft, update.needs_new_epoch);
+            // What others are still to be given, they are given by a rebalance alone from now on.
+            let must_rebalance = draft.group().state() != ConsumerGroupState::Stable;
+            self.downgrade_all(turn, draft, must_rebalance);
         } else {
             let session = ConsumerTimer::Session.of(&group_id, &member_id);
             turn.schedule(session, i64::from(request.session_timeout_ms));

@@ -165,7 +165,10 @@ impl GroupShard {
         leaving: &[Arc<ConsumerMember>],
     ) -> bool {
         let left = group.len().saturating_sub(leaving.len());
-        left > 0 && left == group.classic_members() && self.may_be_classic(left, leaving)
+        let classic_leaving = leaving.iter().filter(|member| member.uses_classic_protocol()).count();
+        left > 0
+            && left == group.classic_members().saturating_sub(classic_leaving)
+            && self.may_be_classic(left, leaving)
     }
 
     /// The same where a classic member takes the place of its earlier self.
@@ -181,7 +184,7 @@ impl GroupShard {
     fn may_be_classic(&self, size: usize, leaving: &[Arc<ConsumerMember>]) -> bool {
         self.config.consumer.migration_policy.allows_downgrade()
             && size <= self.config.group_max_size
-            && leaving.iter().all(|member| !member.uses_classic_protocol())
+            && leaving.iter().any(|member| !member.uses_classic_protocol())
     }
 
     /// Makes a classic group of those who are left, which rebalances.
@@ -253,7 +256,12 @@ impl GroupShard {
         info!(group = %group_id, "a consumer group becomes a classic one");
         let assignments: BTreeMap<String, Bytes> =
             group.members().map(|member| (member.member_id.clone(), member.assignment.clone())).collect();
-        let value = Some(group.to_stored(&assignments));
+        let mut stored = group.to_stored(&assignments);
+        if rebalance.is_some() {
+            // Whoever takes over before the rebalance is at its end begins it anew.
+            stored.leader = None;
+        }
+        let value = Some(stored);
         draft.record(GroupRecord::GroupMetadata { group_id: group_id.to_string(), value });
         draft.finish(turn);
         for member in group.members() {

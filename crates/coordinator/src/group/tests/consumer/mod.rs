@@ -3,6 +3,7 @@
 mod assigning;
 mod heartbeat;
 mod migration;
+mod mixed;
 mod offsets;
 mod regexes;
 mod simulation;

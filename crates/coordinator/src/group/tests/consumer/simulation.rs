@@ -326,7 +326,7 @@ impl World {
 }
 
 /// No partition is with two members, and the group knows of all that are with one.
-fn check_owners(group: &ConsumerGroup) {
+pub(super) fn check_owners(group: &ConsumerGroup) {
     let mut owners = BTreeSet::new();
     for member in group.members() {
         for (topic_id, partition) in member.current.partitions() {
