@@ -155,7 +155,7 @@ impl TransactionCoordinator {
                 shard.abort_exhausted(turn, &transactional_id, id, asker)
             });
             // Where it fails, it is found again.
-            self.submit_with_id(partition, now, None, operation, asker(|_| {}));
+            self.submit_with_id(Ok(partition), now, None, operation, asker(|_| {}));
         }
     }
 
@@ -172,11 +172,7 @@ impl TransactionCoordinator {
         now: Now,
         reply: impl FnOnce(InitProducerIdResponse) + Send + 'static,
     ) {
-        let reply = move |result: Result<Producer, ErrorCode>| reply(initialized(result));
-        let partition = match self.check_initialization(&request) {
-            Ok(partition) => partition,
-            Err(code) => return reply(Err(code)),
-        };
+        let partition = self.check_initialization(&request);
         let expected =
             Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
         let initialization = Initialization {
@@ -186,7 +182,8 @@ impl TransactionCoordinator {
         };
         let operation: Arc<WithId<Producer>> =
             Arc::new(move |shard, turn, id, asker| shard.initialize(turn, &initialization, id, asker));
-        self.submit_with_id(partition, now, None, operation, asker(reply));
+        let asker = asker(move |result| reply(initialized(result)));
+        self.submit_with_id(partition, now, None, operation, asker);
     }
 
     fn check_initialization(&self, request: &InitProducerIdRequest) -> Result<i32, ErrorCode> {
@@ -217,12 +214,8 @@ impl TransactionCoordinator {
         now: Now,
         reply: impl FnOnce(Result<(), ErrorCode>) + Send + 'static,
     ) {
-        let of = match self.partition_of_named(transactional_id) {
-            Ok(partition) => partition,
-            Err(code) => return reply(Err(code)),
-        };
         let id: Arc<str> = Arc::from(transactional_id);
-        self.runtime.submit(of, now, asker(reply), move |shard, turn, asker| {
+        self.submit(transactional_id, now, asker(reply), move |shard, turn, asker| {
             shard.add_partitions(turn, &id, producer, client_version, partitions, asker);
         });
     }
@@ -236,12 +229,8 @@ impl TransactionCoordinator {
         now: Now,
         reply: impl FnOnce(Result<Vec<ErrorCode>, ErrorCode>) + Send + 'static,
     ) {
-        let of = match self.partition_of_named(transactional_id) {
-            Ok(partition) => partition,
-            Err(code) => return reply(Err(code)),
-        };
         let id: Arc<str> = Arc::from(transactional_id);
-        self.runtime.submit(of, now, asker(reply), move |_, turn, asker| {
+        self.submit(transactional_id, now, asker(reply), move |_, turn, asker| {
             TransactionShard::verify_partitions(turn, &id, producer, &partitions, asker);
         });
     }
@@ -254,11 +243,7 @@ impl TransactionCoordinator {
         now: Now,
         reply: impl FnOnce(EndTxnResponse) + Send + 'static,
     ) {
-        let reply = move |result: Result<Producer, ErrorCode>| reply(ended(result));
-        let of = match self.partition_of_named(&request.transactional_id) {
-            Ok(partition) => partition,
-            Err(code) => return reply(Err(code)),
-        };
+        let partition = self.partition_of_named(&request.transactional_id);
         let end = EndRequest {
             transactional_id: Arc::from(request.transactional_id),
             producer: Producer {
@@ -270,7 +255,7 @@ impl TransactionCoordinator {
         };
         let operation: Arc<WithId<Producer>> =
             Arc::new(move |shard, turn, id, asker| shard.end_transaction(turn, &end, id, asker));
-        self.submit_with_id(of, now, None, operation, asker(reply));
+        self.submit_with_id(partition, now, None, operation, asker(move |result| reply(ended(result))));
     }
 
     /// What became of markers that a [`MarkerSender`] was given.
@@ -328,36 +313,51 @@ impl TransactionCoordinator {
     }
 
     fn describe(&self, transactional_id: String, now: Now, reply: impl FnOnce(Described) + Send + 'static) {
-        let of = match self.partition_of_named(&transactional_id) {
-            Ok(partition) => partition,
-            Err(code) => return reply(described_error(transactional_id, code)),
-        };
-        let id = transactional_id.clone();
+        let (id, of_refused) = (transactional_id.clone(), transactional_id.clone());
         let responder = Responder::new(move |described: Result<Described, ErrorCode>| {
-            reply(described.unwrap_or_else(|code| described_error(id, code)));
+            reply(described.unwrap_or_else(|code| described_error(of_refused, code)));
         });
-        self.runtime.submit(of, now, responder, move |shard, turn, responder| {
-            let described = shard.describe(turn, transactional_id);
+        self.submit(&transactional_id, now, responder, move |shard, turn, responder| {
+            let described = shard.describe(turn, id);
             turn.reply_at_once(responder, Ok(described));
         });
     }
 
-    /// Runs `operation`, and once more with a fresh producer id if it can't do without.
+    /// Has the shard of a transactional id do what is asked; where there is none for it, the answer is why.
+    fn submit<R: Send + 'static>(
+        &self,
+        transactional_id: &str,
+        now: Now,
+        responder: Responder<R>,
+        operation: impl FnOnce(&mut TransactionShard, &mut TransactionTurn<'_>, Responder<R>) + Send + 'static,
+    ) {
+        match self.partition_of_named(transactional_id) {
+            Ok(partition) => self.runtime.submit(partition, now, responder, operation),
+            Err(code) => responder.answer(Err(code)),
+        }
+    }
+
+    /// Runs `operation`, and once more with a fresh producer id if it can't do without. Where there is no partition for
+    /// it, the answer is why.
     fn submit_with_id<T: Send + 'static>(
         self: &Arc<Self>,
-        partition: i32,
+        partition: Result<i32, ErrorCode>,
         now: Now,
         fresh_id: Option<ProducerId>,
         operation: Arc<WithId<T>>,
         asker: Asker<T>,
     ) {
+        let partition = match partition {
+            Ok(partition) => partition,
+            Err(code) => return asker.answer(Err(code)),
+        };
         let coordinator = Arc::clone(self);
         self.runtime.submit(partition, now, asker, move |shard, turn, asker| {
             let Err((NeedsProducerId, asker)) = operation(shard, turn, fresh_id, asker) else { return };
             turn.afterwards(move || {
                 let ids = Arc::clone(&coordinator.ids);
                 ids.next(Box::new(move |id| match id {
-                    Ok(id) => coordinator.submit_with_id(partition, now, Some(id), operation, asker),
+                    Ok(id) => coordinator.submit_with_id(Ok(partition), now, Some(id), operation, asker),
                     Err(code) => asker.answer(Err(code)),
                 }));
             });
