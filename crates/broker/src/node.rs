@@ -176,6 +176,13 @@ impl Node {
         self.tell_directories(now);
     }
 
+    /// Does something with the next tick, which comes at once: for answers of other brokers, of which it is not known when
+    /// they have come.
+    pub(crate) fn at_next_tick(&self, act: impl FnOnce(Now) + Send + 'static) {
+        self.deadlines.add(MonoMs(0), act);
+        (self.hooks.wake_at)(MonoMs(0));
+    }
+
     /// When to [`Node::tick`] next.
     pub fn next_deadline(&self) -> MonoMs {
         let coordinators = self.coordinators_next_deadline();

@@ -9,7 +9,7 @@ use ottla_coordinator::share_state::{
 use ottla_replica::share::{
     Persisted, PersistedBatch, PersistedState, Persister, RecordState, SharePartitionId, StateWrite,
 };
-use ottla_types::{NodeId, Now, Offset, Timestamp};
+use ottla_types::{NodeId, Now, Offset};
 use ottla_wire::ErrorCode;
 
 use super::NodeLink;
@@ -47,7 +47,8 @@ impl<O: StateOperation> RetriedCall<O> {
             let outcome =
                 response.and_then(|response| O::answer(response).ok_or(ErrorCode::UnknownServerError));
             let outcome = outcome.unwrap_or_else(|code| Err(ShareStateError::of(code)));
-            self.finish(&node_after, outcome, now, attempt);
+            let node = Arc::clone(&node_after);
+            node_after.at_next_tick(move |now| self.finish(&node, outcome, now, attempt));
         });
         node.hooks.brokers.share_state(leader, operation.request(&key), answered);
     }
@@ -55,14 +56,10 @@ impl<O: StateOperation> RetriedCall<O> {
     fn finish(self, node: &Arc<Node>, outcome: Outcome<O::Answer>, now: Now, attempt: u32) {
         match outcome {
             Err(error) if attempt < ATTEMPTS && is_passing(error.code) => {
-                let backoff_ms = FIRST_BACKOFF_MS << (attempt - 1);
-                let then = Now {
-                    wall: Timestamp(now.wall.value() + backoff_ms),
-                    mono: now.mono.plus_ms(backoff_ms),
-                };
+                let due = now.mono.plus_ms(FIRST_BACKOFF_MS << (attempt - 1));
                 let again = Arc::clone(node);
-                node.deadlines.add(then.mono, move |_| self.run(&again, then, attempt + 1));
-                (node.hooks.wake_at)(then.mono);
+                node.deadlines.add(due, move |now| self.run(&again, now, attempt + 1));
+                (node.hooks.wake_at)(due);
             }
             outcome => (self.done)(outcome, now),
         }

@@ -3,21 +3,28 @@
 use std::sync::Arc;
 
 use ottla_coordinator::share_state::{Outcome, SharePartitionKey, ShareStateError, StateSummary};
-use ottla_types::NodeId;
+use ottla_types::{NodeId, Now};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{
-    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ReadShareGroupStateSummaryResponse,
-    WriteTxnMarkersRequest, WriteTxnMarkersResponse, read_share_group_state_summary_response as summary,
+    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ReadShareGroupStateSummaryResponse, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
+    list_offsets_response as list, read_share_group_state_summary_response as summary,
 };
 use parking_lot::Mutex;
 
-use super::harness::{Harness, OTHER, TOPIC_ID, at};
+use super::harness::{ELSEWHERE_ID, Harness, OTHER, TOPIC_ID, UNKNOWN_ID, at};
 use crate::node::Hooks;
 use crate::transactions::{Answered, OtherBrokers, ShareStateRequest, ShareStateResponse};
 
+/// An outcome, and when it came.
+type Told = (Outcome<StateSummary>, Now);
+
 /// Requests to other brokers, until the test answers them.
 #[derive(Default)]
-struct Brokers(Mutex<Vec<(NodeId, ShareStateRequest, Answered<ShareStateResponse>)>>);
+struct Brokers {
+    states: Mutex<Vec<(NodeId, ShareStateRequest, Answered<ShareStateResponse>)>>,
+    ends: Mutex<Vec<(NodeId, ListOffsetsRequest, Answered<ListOffsetsResponse>)>>,
+}
 
 impl OtherBrokers for Brokers {
     fn write_txn_markers(&self, _: NodeId, _: WriteTxnMarkersRequest, _: Answered<WriteTxnMarkersResponse>) {
@@ -34,14 +41,18 @@ impl OtherBrokers for Brokers {
     }
 
     fn share_state(&self, broker: NodeId, request: ShareStateRequest, done: Answered<ShareStateResponse>) {
-        self.0.lock().push((broker, request, done));
+        self.states.lock().push((broker, request, done));
+    }
+
+    fn list_offsets(&self, broker: NodeId, request: ListOffsetsRequest, done: Answered<ListOffsetsResponse>) {
+        self.ends.lock().push((broker, request, done));
     }
 }
 
 impl Brokers {
     /// Answers the one request that waits, which asks where a group stands.
     fn answer(&self, answer: Result<(ErrorCode, i64), ErrorCode>) {
-        let (broker, request, done) = self.0.lock().remove(0);
+        let (broker, request, done) = self.states.lock().remove(0);
         assert_eq!(broker, NodeId(OTHER));
         let ShareStateRequest::Summarize(request) = request else { panic!("{request:?}") };
         assert_eq!((request.group_id.as_str(), request.topics[0].partitions[0].partition), ("g", 0));
@@ -60,33 +71,71 @@ fn what_another_broker_keeps_is_asked_of_it_until_it_can_answer() {
     let brokers = Arc::new(Brokers::default());
     let hooks = Hooks { brokers: Arc::clone(&brokers) as _, ..Hooks::default() };
     let harness = Harness::with_share_states(OTHER, hooks);
-    let outcomes: Arc<Mutex<Vec<Outcome<StateSummary>>>> = Arc::default();
+    let outcomes: Arc<Mutex<Vec<Told>>> = Arc::default();
     let ask = || {
         let into = Arc::clone(&outcomes);
         let key = SharePartitionKey::new("g", TOPIC_ID, 0);
-        let done = Box::new(move |outcome, _| into.lock().push(outcome));
+        let done = Box::new(move |outcome, now| into.lock().push((outcome, now)));
         harness.node.share_groups().states.summarize(key, at(0), done);
     };
     ask();
     brokers.answer(Err(ErrorCode::NetworkException));
-    assert!(brokers.0.lock().is_empty(), "not before a while");
-    harness.node.tick(at(1_000));
+    harness.node.tick(at(30_000));
+    assert!(brokers.states.lock().is_empty(), "not before a while after the answer, which took long");
+    harness.node.tick(at(31_000));
     brokers.answer(Ok((ErrorCode::NotCoordinator, -1)));
-    harness.node.tick(at(2_000));
+    harness.node.tick(at(31_000));
+    harness.node.tick(at(32_000));
     brokers.answer(Ok((ErrorCode::None, 7)));
-    assert_eq!(outcomes.lock().remove(0).map(|summary| summary.start_offset), Ok(7));
+    assert!(outcomes.lock().is_empty(), "not before it is known what time it is");
+    harness.node.tick(at(40_000));
+    let (summary, told_at) = outcomes.lock().remove(0);
+    assert_eq!((summary.map(|summary| summary.start_offset), told_at), (Ok(7), at(40_000)));
     ask();
     brokers.answer(Ok((ErrorCode::UnknownTopicOrPartition, -1)));
+    harness.node.tick(at(40_000));
     let refused = ShareStateError::of(ErrorCode::UnknownTopicOrPartition);
-    assert_eq!(outcomes.lock().remove(0), Err(refused), "that is final");
+    assert_eq!(outcomes.lock().remove(0).0, Err(refused), "that is final");
     ask();
     for tick in 3..20 {
         if !outcomes.lock().is_empty() {
             break;
         }
         brokers.answer(Err(ErrorCode::NetworkException));
-        harness.node.tick(at(tick * 20_000));
+        harness.node.tick(at(tick * 40_000));
+        harness.node.tick(at(tick * 40_000 + 20_000));
     }
     let lost = ShareStateError::of(ErrorCode::NetworkException);
-    assert_eq!(outcomes.lock().remove(0), Err(lost), "nobody waits for ever");
+    assert_eq!(outcomes.lock().remove(0).0, Err(lost), "nobody waits for ever");
+}
+
+#[test]
+fn the_end_of_a_partition_is_asked_of_its_leader() {
+    let brokers = Arc::new(Brokers::default());
+    let hooks = Hooks { brokers: Arc::clone(&brokers) as _, ..Hooks::default() };
+    let harness = Harness::with_share_states(OTHER, hooks);
+    let ends: Arc<Mutex<Vec<Option<i64>>>> = Arc::default();
+    let ask = |topic_id| {
+        let into = Arc::clone(&ends);
+        let done = Box::new(move |end| into.lock().push(end));
+        harness.node.share_groups().states.latest_offset(topic_id, 0, done);
+    };
+    let answer = |answer: Result<(ErrorCode, i64), ErrorCode>| {
+        let (broker, request, done) = brokers.ends.lock().remove(0);
+        assert_eq!((broker, request.topics[0].name.as_str()), (NodeId(OTHER), "elsewhere"));
+        done(answer.map(|(code, offset)| {
+            let partition = list::Partition { error_code: code.code(), offset, ..list::Partition::default() };
+            let topic = list::Topic { partitions: vec![partition], ..list::Topic::default() };
+            ListOffsetsResponse { topics: vec![topic], ..ListOffsetsResponse::default() }
+        }));
+    };
+    ask(ELSEWHERE_ID);
+    answer(Ok((ErrorCode::None, 12)));
+    ask(ELSEWHERE_ID);
+    answer(Ok((ErrorCode::NotLeaderOrFollower, -1)));
+    ask(ELSEWHERE_ID);
+    answer(Err(ErrorCode::NetworkException));
+    ask(UNKNOWN_ID);
+    assert_eq!(*ends.lock(), [Some(12), None, None, None]);
+    assert!(brokers.ends.lock().is_empty());
 }

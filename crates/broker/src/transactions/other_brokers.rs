@@ -5,9 +5,10 @@ use ottla_types::{NodeId, Now};
 use ottla_wire::messages::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, DeleteShareGroupStateRequest,
     DeleteShareGroupStateResponse, InitializeShareGroupStateRequest, InitializeShareGroupStateResponse,
-    ProduceRequest, ProduceResponse, ReadShareGroupStateRequest, ReadShareGroupStateResponse,
-    ReadShareGroupStateSummaryRequest, ReadShareGroupStateSummaryResponse, WriteShareGroupStateRequest,
-    WriteShareGroupStateResponse, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
+    ListOffsetsRequest, ListOffsetsResponse, ProduceRequest, ProduceResponse, ReadShareGroupStateRequest,
+    ReadShareGroupStateResponse, ReadShareGroupStateSummaryRequest, ReadShareGroupStateSummaryResponse,
+    WriteShareGroupStateRequest, WriteShareGroupStateResponse, WriteTxnMarkersRequest,
+    WriteTxnMarkersResponse,
 };
 use ottla_wire::{ApiKey, ErrorCode, Request, VersionRange};
 
@@ -59,6 +60,11 @@ pub trait OtherBrokers: Send + Sync {
 
     /// To the leader of a partition, for all in-sync replicas.
     fn produce(&self, _: NodeId, _: ProduceRequest, done: Answered<ProduceResponse>) {
+        done(Err(ErrorCode::NetworkException));
+    }
+
+    /// To the leader of a partition.
+    fn list_offsets(&self, _: NodeId, _: ListOffsetsRequest, done: Answered<ListOffsetsResponse>) {
         done(Err(ErrorCode::NetworkException));
     }
 
@@ -121,6 +127,10 @@ impl OtherBrokers for BrokersOfCluster {
 
     fn produce(&self, broker: NodeId, request: ProduceRequest, done: Answered<ProduceResponse>) {
         self.ask(broker, sent_versions(ApiKey::Produce), request, done);
+    }
+
+    fn list_offsets(&self, broker: NodeId, request: ListOffsetsRequest, done: Answered<ListOffsetsResponse>) {
+        self.ask(broker, sent_versions(ApiKey::ListOffsets), request, done);
     }
 
     fn share_state(&self, broker: NodeId, request: ShareStateRequest, done: Answered<ShareStateResponse>) {

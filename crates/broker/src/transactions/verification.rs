@@ -75,7 +75,7 @@ struct Verification {
     guards: Guards,
     /// What the coordinator is asked about, and its places among the guards.
     asked: Vec<(usize, TopicPartition)>,
-    /// When it was asked first, and until when it is asked again while the last transaction is still being ended.
+    /// When it was asked last, and until when it is asked again while the last transaction is still being ended.
     now: Now,
     give_up: Now,
     done: Done,
@@ -158,9 +158,8 @@ impl Node {
         let is_being_ended = codes.contains(&ErrorCode::ConcurrentTransactions);
         if is_being_ended && append.support == Support::Add && now.mono < give_up.mono {
             let backoff_ms = self.config.get(keys::ADD_PARTITIONS_TO_TXN_RETRY_BACKOFF_MS);
-            verification.now = later(*now, i64::from(backoff_ms));
-            let (due, node) = (verification.now.mono, Arc::clone(self));
-            self.deadlines.add(due, move |_| node.ask(verification));
+            let (due, node) = (now.mono.plus_ms(i64::from(backoff_ms)), Arc::clone(self));
+            self.deadlines.add(due, move |now| node.ask(Verification { now, ..verification }));
             (self.hooks.wake_at)(due);
             return;
         }

@@ -56,4 +56,14 @@ impl StateSummary {
     /// Of a share partition that nobody has initialized.
     pub const NONE: StateSummary =
         StateSummary { state_epoch: 0, leader_epoch: 0, start_offset: -1, delivery_complete_count: -1 };
+
+    /// Whether it is known how far the group has come.
+    pub fn has_lag(&self) -> bool {
+        self.start_offset != -1 && self.delivery_complete_count != -1
+    }
+
+    /// Records of a partition that ends at `end` that the group has yet to deal with (KIP-1226).
+    pub fn lag(&self, end: i64) -> i64 {
+        end.saturating_sub(self.start_offset).saturating_sub(i64::from(self.delivery_complete_count))
+    }
 }

@@ -205,7 +205,10 @@ impl Posting {
         let timeout_ms = node.config.get(keys::REQUEST_TIMEOUT_MS);
         if to.leader != node.identity.node_id {
             let request = request(&to, batch, timeout_ms);
-            let done = Box::new(move |answer| self.sent(outcome(answer), count));
+            let of_answer = Arc::clone(&node);
+            let done = Box::new(move |answer| {
+                of_answer.at_next_tick(move |now| Posting { now, ..self }.sent(outcome(answer), count));
+            });
             return node.hooks.brokers.produce(to.leader, request, done);
         }
         let partition = node.replicas.partition(&to.topic, to.partition);

@@ -51,8 +51,8 @@ pub trait ShareStates: Send + Sync {
 
     fn summarize(&self, key: SharePartitionKey, now: Now, done: StateAnswer<StateSummary>);
 
-    /// The end of a partition as consumers see it, if it can be had.
-    fn latest_offset(&self, topic_id: Uuid, partition: i32) -> Option<i64>;
+    /// The end of a partition as consumers see it; none if it can't be had.
+    fn latest_offset(&self, topic_id: Uuid, partition: i32, done: Box<dyn FnOnce(Option<i64>) + Send>);
 }
 
 /// Share groups: their coordinator, and the way to the share coordinator.
@@ -258,15 +258,16 @@ impl ShareGroups {
             };
             let key = SharePartitionKey::new(of_group.as_str(), topic_id, partition);
             let states = Arc::clone(&self.states);
-            let done = Box::new(move |outcome: Outcome<StateSummary>, _| {
-                let described = match outcome {
-                    Ok(summary) => {
-                        let lag = (api_version >= 1).then(|| lag(&*states, topic_id, partition, &summary));
-                        described_offsets(partition, &summary, lag.flatten())
-                    }
-                    Err(error) => offsets_error(partition, error.code),
-                };
-                gather.put(slot, (index, described));
+            let done = Box::new(move |outcome: Outcome<StateSummary>, _| match outcome {
+                Ok(summary) if api_version >= 1 && summary.has_lag() => {
+                    let told = Box::new(move |end: Option<i64>| {
+                        let lag = end.map(|end| summary.lag(end));
+                        gather.put(slot, (index, described_offsets(partition, &summary, lag)));
+                    });
+                    states.latest_offset(topic_id, partition, told);
+                }
+                Ok(summary) => gather.put(slot, (index, described_offsets(partition, &summary, None))),
+                Err(error) => gather.put(slot, (index, offsets_error(partition, error.code))),
             });
             self.states.summarize(key, now, done);
         }
@@ -466,15 +467,6 @@ impl ShareGroups {
             });
         }
     }
-}
-
-/// Records that the group has yet to deal with (KIP-1226).
-fn lag(states: &dyn ShareStates, topic_id: Uuid, partition: i32, summary: &StateSummary) -> Option<i64> {
-    if summary.start_offset == -1 || summary.delivery_complete_count == -1 {
-        return None;
-    }
-    let end = states.latest_offset(topic_id, partition)?;
-    Some(end - summary.start_offset - i64::from(summary.delivery_complete_count))
 }
 
 fn described_offsets(partition: i32, summary: &StateSummary, lag: Option<i64>) -> OffsetsOfPartition {

@@ -108,8 +108,9 @@ impl ShareStates for States {
         self.answer(outcome, now, done);
     }
 
-    fn latest_offset(&self, topic_id: Uuid, partition: i32) -> Option<i64> {
-        self.ends.lock().get(&(topic_id, partition)).copied()
+    fn latest_offset(&self, topic_id: Uuid, partition: i32, done: Box<dyn FnOnce(Option<i64>) + Send>) {
+        let end = self.ends.lock().get(&(topic_id, partition)).copied();
+        done(end);
     }
 }
 
