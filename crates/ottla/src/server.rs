@@ -4,6 +4,7 @@ use clap::Args;
 use ottla_config::{Supported, check_report};
 
 use ottla_server::process::Ready;
+use ottla_server::startup::remedy_of_shortage;
 
 use crate::logging;
 use crate::output::{print, tell, tell_line};
@@ -31,7 +32,12 @@ pub fn run(args: &ServerArgs) -> Result<bool, String> {
         return Ok(true);
     }
     let loggers = logging::start();
-    ottla_server::process::run(config, loggers, tell_ready).map(|()| true).map_err(|error| error.to_string())
+    ottla_server::process::run(config, loggers, tell_ready).map(|()| true).map_err(|error| {
+        match remedy_of_shortage(&error) {
+            Some(remedy) => format!("{error}. {remedy}"),
+            None => error.to_string(),
+        }
+    })
 }
 
 /// The one block on standard output; nobody may be left to read it.

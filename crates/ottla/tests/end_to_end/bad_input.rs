@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla_record::{BatchBuilder, BatchOptions, Codec, Compression, NewRecord};
@@ -264,7 +264,22 @@ fn with_open_files(dir: &Path, limit: usize) -> Launch {
 }
 
 #[test]
+fn a_start_with_too_few_files_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    for limit in [12, 20] {
+        let ended = with_open_files(dir.path(), limit).run();
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(
+            ended.stderr.contains("Raise the limit of open files (ulimit -n)"),
+            "{limit}: {}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
 fn connections_that_use_up_all_files_leave_some_to_logs() {
+    let begun = Instant::now();
     let dir = tempfile::tempdir().unwrap();
     let ottla = with_open_files(dir.path(), 200).start();
     let admin = connect(&ottla);
@@ -283,7 +298,9 @@ fn connections_that_use_up_all_files_leave_some_to_logs() {
     assert_eq!(hear(&last, PATIENCE), Heard::Answer, "places are free again");
     let log = ottla.log();
     let told = log.lines().filter(|line| line.contains("new connections wait")).count();
-    assert!((1..=2).contains(&told), "{told} lines: {log}");
+    // Each of two listeners tells it once in a minute.
+    let most = 2 + 2 * usize::try_from(begun.elapsed().as_secs() / 60).unwrap();
+    assert!((1..=most).contains(&told), "{told} lines: {log}");
     assert!(!log.contains("log directory failed"), "{log}");
     assert!(ottla.stop().success());
 }

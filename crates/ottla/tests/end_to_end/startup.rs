@@ -501,6 +501,13 @@ fn directories_that_cannot_be_used_are_told() {
         error: the log directory ./file/below can't be used: Not a directory (os error 20). Make it one that this user may read and write, or name another in log.dirs
     "#]],
     );
+    std::fs::create_dir_all(dir.path().join("locked/.lock")).unwrap();
+    refuses(
+        &launch(dir.path()).set("log.dirs", "./locked"),
+        expect![[r#"
+            error: the log directory ./locked can't be used: Is a directory (os error 21). Make it one that this user may read and write, or name another in log.dirs
+        "#]],
+    );
     // A second directory that can't be used is left out, as long as there is another.
     let ottla = launch(dir.path()).set("log.dirs", "./good,./file/below").start();
     let said = |line: &str| {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ottla_broker::quorum::PARTITION_DIR;
 use ottla_config::{Config, keys};
-use ottla_log::dir_lock::DirLock;
+use ottla_log::dir_lock::{DirLock, DirLockError};
 use ottla_log::disk::Disk;
 use ottla_log::meta_properties::MetaProperties;
 use ottla_types::{NodeId, Now, Uuid};
@@ -45,7 +45,7 @@ pub fn open(
         }
         match prepare(dir) {
             Ok(()) => {
-                locks.push(DirLock::acquire(Path::new(dir))?);
+                locks.push(lock(dir)?);
                 usable.insert(dir.to_owned());
             }
             Err(error) if dir == metadata_dir => return Err(error),
@@ -84,6 +84,13 @@ fn prepare(dir: &str) -> Result<(), StartError> {
         Err(error) => return Err(failed(error)),
     }
     std::fs::read_dir(path).map(drop).map_err(failed)
+}
+
+fn lock(dir: &str) -> Result<DirLock, StartError> {
+    DirLock::acquire(Path::new(dir)).map_err(|error| match error {
+        DirLockError::Io { dir, source } => StartError::Directory { dir, source },
+        other => other.into(),
+    })
 }
 
 fn check(

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ottla_config::ConfigError;
 use ottla_log::dir_lock::DirLockError;
+use ottla_log::disk::is_out_of_files;
 use ottla_log::meta_properties::MetaPropertiesError;
 use ottla_metadata::MetadataVersion;
 use ottla_raft::{LogError, RaftDriverError};
@@ -23,7 +24,7 @@ pub enum StartError {
          listener another port (listeners=...)"
     )]
     PortTaken { listener: String, address: SocketAddr },
-    #[error("listener {listener}: can't listen on {address}: {source}")]
+    #[error("listener {listener}: can't listen on {address}: {source}{}", remedy_of_bind(source))]
     Bind { listener: String, address: SocketAddr, source: io::Error },
     #[error(
         "listener {listener}: the host {host} has no address here ({reason}): write one of this machine's in listeners, or \
@@ -40,11 +41,7 @@ pub enum StartError {
         dir.display()
     )]
     NotADirectory { dir: PathBuf },
-    #[error(
-        "the log directory {} can't be used: {source}. Make it one that this user may read and write, or name another in \
-         log.dirs",
-        dir.display()
-    )]
+    #[error("the log directory {} can't be used: {source}{}", dir.display(), remedy_of_directory(source))]
     Directory { dir: PathBuf, source: io::Error },
     #[error(transparent)]
     Lock(#[from] DirLockError),
@@ -111,6 +108,40 @@ pub enum StartError {
     Thread(#[source] io::Error),
     #[error(transparent)]
     Random(#[from] RandomError),
+}
+
+/// What can be done about an error that the system gives wherever something is used up.
+pub fn remedy_of_shortage(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<io::Error>() {
+            Some(error) if is_out_of_files(error) => {
+                return Some("Raise the limit of open files (ulimit -n)");
+            }
+            Some(error) if error.kind() == io::ErrorKind::StorageFull => {
+                return Some("Make room on that disk");
+            }
+            _ => cause = error.source(),
+        }
+    }
+    None
+}
+
+fn remedy_of_directory(error: &io::Error) -> &'static str {
+    match remedy_of_shortage(error) {
+        Some(_) => "",
+        None => ". Make it one that this user may read and write, or name another in log.dirs",
+    }
+}
+
+fn remedy_of_bind(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            ". Write an address of this machine in listeners, or none for all of them"
+        }
+        io::ErrorKind::PermissionDenied => ". Take a port from 1024 on, which need no privileges",
+        _ => "",
+    }
 }
 
 /// What can be done about a metadata log that can't be read, unless its error says so itself.

@@ -5,7 +5,7 @@ mod error;
 pub mod listeners;
 pub mod quorum;
 
-pub use error::StartError;
+pub use error::{StartError, remedy_of_shortage};
 
 #[cfg(test)]
 mod tests;

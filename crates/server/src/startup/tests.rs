@@ -1,3 +1,4 @@
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use ottla_types::{NodeId, Now, Uuid};
 use ottla_wire::records::{FeatureLevelRecord, MetadataRecord};
 
 use super::quorum::{bootstrap, check_voters};
+use super::{StartError, remedy_of_shortage};
 
 fn written(records: &[MetadataRecord]) -> Arc<dyn Disk> {
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
@@ -75,5 +77,26 @@ fn a_quorum_that_this_node_can_not_lead_is_refused() {
     check(vec![voter(1, id(2))], "but this node is 1-");
     for directory in [id(1), Uuid::ZERO] {
         assert!(check_voters(&VoterSet::new([voter(1, directory)]), &local, Path::new("/d")).is_ok());
+    }
+}
+
+#[test]
+fn what_the_system_refuses_is_told_with_what_to_do() {
+    let address = "127.0.0.1:80".parse().unwrap();
+    let bind = |source| StartError::Bind { listener: "L".into(), address, source };
+    let dir = |source| StartError::Directory { dir: "/d".into(), source };
+    let (emfile, enospc) = (|| io::Error::from_raw_os_error(24), || io::Error::from_raw_os_error(28));
+    let cases = [
+        (bind(io::ErrorKind::AddrNotAvailable.into()), "Write an address of this machine"),
+        (bind(io::ErrorKind::PermissionDenied.into()), "Take a port from 1024 on"),
+        (dir(io::ErrorKind::PermissionDenied.into()), "Make it one that this user may read and write"),
+        (dir(emfile()), "Raise the limit of open files (ulimit -n)"),
+        (StartError::Thread(emfile()), "Raise the limit of open files (ulimit -n)"),
+        (dir(enospc()), "Make room on that disk"),
+    ];
+    for (error, expected) in cases {
+        let text = format!("{error}. {}", remedy_of_shortage(&error).unwrap_or_default());
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(text.contains("this user"), expected.contains("this user"), "{text}");
     }
 }
