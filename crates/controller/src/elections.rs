@@ -12,6 +12,7 @@ use ottla_wire::messages::elect_leaders_response::{
 };
 use ottla_wire::records::MetadataRecord;
 
+use crate::change_log::{LINES_AN_EVENT, tell_many};
 use crate::controller::Controller;
 use crate::error::{ApiError, error_fields};
 use crate::outcome::{Outcome, Records};
@@ -125,9 +126,11 @@ impl Controller {
             if current.leader != NodeId::NONE {
                 change.isr.retain(|id| self.is_active(*id));
             }
+            change.is_quiet = records.len() >= LINES_AN_EVENT;
             records.extend(change.build("new controller", |id| self.is_active(id)));
             ControlFlow::Continue(())
         });
+        tell_many("new controller", records.len());
         records
     }
 

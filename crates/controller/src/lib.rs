@@ -4,6 +4,7 @@
 //! the leader does at once and every other node when they are committed, is all that changes the state. The response
 //! is released when the records are committed.
 
+mod change_log;
 mod cluster;
 mod configs;
 mod controller;

@@ -11,6 +11,7 @@ use ottla_metadata::image::{LeaderRecoveryState, PartitionRegistration, TopicIma
 use ottla_types::{NodeId, Uuid};
 use ottla_wire::records::{MetadataRecord, PartitionChangeRecord};
 
+use crate::change_log::{ChangeLine, LINES_AN_EVENT, tell_many};
 use crate::controller::Controller;
 use crate::partition_index::PartitionKey;
 use crate::topic_rules::TopicRules;
@@ -48,6 +49,8 @@ pub(crate) struct PartitionChange<'a> {
     pub directory: Option<(NodeId, Uuid)>,
     /// Who lost what it had not yet on disk: not eligible any more.
     pub unclean_shutdown: Option<NodeId>,
+    /// One of many that have one reason: enough of them were told.
+    pub is_quiet: bool,
     elr: Vec<NodeId>,
 }
 
@@ -77,6 +80,7 @@ impl<'a> PartitionChange<'a> {
             recovery: current.leader_recovery_state,
             directory: None,
             unclean_shutdown: None,
+            is_quiet: false,
             elr: current.elr.clone(),
         }
     }
@@ -112,7 +116,7 @@ impl<'a> PartitionChange<'a> {
         if is_no_op(&record) {
             return None;
         }
-        self.log(&record, is_unclean, reason);
+        self.tell(&record, is_unclean, reason);
         Some(MetadataRecord::PartitionChange(record))
     }
 
@@ -263,18 +267,18 @@ impl<'a> PartitionChange<'a> {
         }
     }
 
-    fn log(&self, record: &PartitionChangeRecord, is_unclean: bool, reason: &str) {
-        let current = self.current;
-        let leader = if record.leader == NO_CHANGE { current.leader.0 } else { record.leader };
-        if is_unclean {
-            tracing::warn!(topic = %self.topic.name, partition = self.partition, leader,
-                "electing a leader that may lack records (unclean.leader.election.enable)");
-        }
-        // One line a partition would flood the log whenever a broker comes or goes.
-        tracing::debug!(topic = %self.topic.name, partition = self.partition, reason, is_unclean,
-            leader_from = current.leader.0, leader_to = leader, leader_epoch = current.leader_epoch.0,
-            isr_from = ?ids(&current.isr), isr_to = ?record.isr, elr_to = ?record.eligible_leader_replicas,
-            replicas_to = ?record.replicas, "changing a partition");
+    fn tell(&self, record: &PartitionChangeRecord, is_unclean: bool, reason: &str) {
+        let mut after = self.current.clone();
+        after.apply(record);
+        let line = ChangeLine {
+            topic: self.topic,
+            partition: self.partition,
+            before: self.current,
+            after: &after,
+            is_unclean,
+            reason,
+        };
+        line.tell(self.is_quiet);
     }
 }
 
@@ -329,6 +333,7 @@ impl Controller {
         self.for_each_partition(keys, |topic, rules, partition, current| {
             if concerned(current) {
                 let mut change = PartitionChange::new(self, topic, partition, current, rules);
+                change.is_quiet = records.len() >= LINES_AN_EVENT;
                 change.isr.retain(|id| removed != Some(*id));
                 if rules.is_unclean_election_enabled {
                     change.election = Election::Unclean;
@@ -340,6 +345,7 @@ impl Controller {
             }
             ControlFlow::Continue(())
         });
+        tell_many(reason, records.len());
         records
     }
 
