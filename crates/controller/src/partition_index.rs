@@ -27,11 +27,19 @@ pub(crate) struct PartitionIndex {
 impl PartitionIndex {
     pub fn of(image: &MetadataImage) -> PartitionIndex {
         let mut index = PartitionIndex::default();
+        // Made of whole lists, which takes a fraction of the time: a new controller waits for it.
+        let mut hosted: BTreeMap<NodeId, Vec<PartitionKey>> = BTreeMap::new();
         for topic in image.topics.iter() {
             for (partition, registration) in &topic.partitions {
-                index.replace((topic.id, *partition), None, Some(registration));
+                let key = (topic.id, *partition);
+                for broker in members(Some(registration)) {
+                    hosted.entry(broker).or_default().push(key);
+                }
+                index.replace_leader(key, None, Some(registration));
             }
         }
+        index.hosted =
+            hosted.into_iter().map(|(broker, keys)| (broker, keys.into_iter().collect())).collect();
         index
     }
 
@@ -70,6 +78,15 @@ impl PartitionIndex {
                 self.hosted.entry(broker).or_default().insert(key);
             }
         }
+        self.replace_leader(key, old, new);
+    }
+
+    fn replace_leader(
+        &mut self,
+        key: PartitionKey,
+        old: Option<&PartitionRegistration>,
+        new: Option<&PartitionRegistration>,
+    ) {
         let (old_leader, new_leader) = (old.map(|old| old.leader), new.map(|new| new.leader));
         if old_leader != new_leader {
             if let Some(leader) = old_leader.filter(|leader| *leader != NodeId::NONE) {
