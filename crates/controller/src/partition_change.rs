@@ -127,7 +127,8 @@ impl<'a> PartitionChange<'a> {
             .is_none_or(|directory| broker.has_online_directory(directory))
     }
 
-    /// A reassignment ends when all that are to be the replicas are in sync.
+    /// A reassignment ends when those that come are in sync: they stand for those that go. Where fewer come than go, all that
+    /// stay must be in sync, as records are to be kept by fewer.
     fn complete_reassignment(&mut self) {
         if self.removing.is_empty() && self.adding.is_empty() {
             return;
@@ -135,7 +136,8 @@ impl<'a> PartitionChange<'a> {
         let stays = |id: &NodeId| !self.removing.contains(id);
         let isr: Vec<_> = self.isr.iter().copied().filter(stays).collect();
         let replicas: Vec<_> = self.replicas.iter().copied().filter(stays).collect();
-        if isr.is_empty() || replicas.is_empty() || !replicas.iter().all(|id| isr.contains(id)) {
+        let must_be_in_sync = if self.adding.len() < self.removing.len() { &replicas } else { &self.adding };
+        if isr.is_empty() || replicas.is_empty() || !must_be_in_sync.iter().all(|id| isr.contains(id)) {
             return;
         }
         (self.isr, self.replicas) = (isr, replicas);

@@ -6,6 +6,7 @@ mod consistency;
 mod elections;
 mod features;
 mod history;
+mod kafka;
 mod promises;
 mod replicas;
 mod topics;

@@ -57,7 +57,10 @@ pub(super) fn check_change(
     let dropped: Vec<NodeId> =
         before.replicas.iter().copied().filter(|id| !after.replicas.contains(id)).collect();
     if !dropped.is_empty() {
-        let all_in_sync = is_subset(&after.replicas, &after.isr);
+        let is_new = |id: &NodeId| before.adding_replicas.contains(id) || !before.replicas.contains(id);
+        let come: Vec<NodeId> = after.replicas.iter().copied().filter(is_new).collect();
+        let must_be_in_sync = if come.len() < dropped.len() { &after.replicas } else { &come };
+        let all_in_sync = is_subset(must_be_in_sync, &after.isr);
         let only_added = asked.moves && is_subset(&dropped, &before.adding_replicas);
         assert!(all_in_sync || only_added, "a replica is lost before the others are in sync{what}");
         assert!(after.leader_epoch > before.leader_epoch, "who is dropped must hear of it{what}");

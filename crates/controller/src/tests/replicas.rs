@@ -279,3 +279,21 @@ fn a_broker_that_tells_of_a_lost_directory_leads_nothing_in_it() {
     assert_eq!(cluster.heartbeat(1, lost), (false, false));
     assert!(cluster.partitions("t").starts_with("0: -1@"), "{}", cluster.partitions("t"));
 }
+
+#[test]
+fn a_move_ends_when_those_that_come_are_in_sync_and_one_to_fewer_when_all_that_stay_are() {
+    let mut cluster = cluster();
+    cluster.heartbeat(3, |request| request.want_fence = true);
+    assert_eq!(cluster.reassign("t", 0, Some(&[4, 2, 3])).0, 0);
+    assert_eq!(cluster.alter_isr(&[1, 2, 4], |_| {}), 108);
+    assert_eq!(cluster.partitions("t"), "0: 4@1 isr 2,4\n");
+
+    let mut cluster = self::cluster();
+    cluster.heartbeat(3, |request| request.want_fence = true);
+    assert_eq!(cluster.reassign_to("t", 0, &[4, 3]).0, 0);
+    assert_eq!(cluster.alter_isr(&[1, 2, 4], |_| {}), 0);
+    assert_eq!(cluster.partitions("t"), "0: 1@0 isr 1,2,4 adding 4 removing 1,2\n");
+    cluster.heartbeat(3, |_| {});
+    assert_eq!(cluster.alter_isr(&[1, 2, 3, 4], |_| {}), 108);
+    assert_eq!(cluster.partitions("t"), "0: 4@1 isr 3,4\n");
+}
