@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ottla_broker::api::table::Api;
-use ottla_types::{MonoMs, TopicPartition};
+use ottla_types::TopicPartition;
 use ottla_wire::messages::{
     CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse,
     DeleteTopicsRequest, DeleteTopicsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
@@ -17,9 +17,10 @@ use ottla_wire::messages::{
 };
 use ottla_wire::{ApiKey, ErrorCode};
 
+use super::asking::{Asking, Said};
 use super::{Client, Topics, World, is_retriable};
 use crate::event::Event;
-use crate::network::{Heard, Link, Ticket, decode};
+use crate::network::{Link, decode};
 
 const CREATE_VERSION: i16 = 7;
 const DELETE_VERSION: i16 = 6;
@@ -52,8 +53,7 @@ pub struct Admin {
     /// Topics that come and go.
     passing: Vec<String>,
     next_passing: u32,
-    asked: Option<(Ticket, Asked)>,
-    wait_until: MonoMs,
+    asking: Asking<Asked>,
     is_finishing: bool,
 }
 
@@ -64,8 +64,7 @@ impl Admin {
             created: 0,
             passing: Vec::new(),
             next_passing: 0,
-            asked: None,
-            wait_until: MonoMs(0),
+            asking: Asking::default(),
             is_finishing: false,
         }
     }
@@ -140,7 +139,7 @@ impl Admin {
             }
         };
         if is_retriable(code) {
-            self.wait_until = world.mono().plus_ms(RETRY_MS);
+            self.asking.wait_ms(RETRY_MS, world);
         } else if code != 0 {
             world.unexpected("administrator", what, code);
         }
@@ -273,22 +272,19 @@ impl Admin {
                 link.send(&request, DESCRIBE_CONFIGS_VERSION, now, world.rng)
             }
         };
-        self.asked = Some((ticket, asked));
+        self.asking.ask(ticket, asked);
     }
 }
 
 impl Client for Admin {
     fn step(&mut self, link: &mut Link, world: &mut World<'_>) {
-        while let Some(heard) = link.hear(world.mono()) {
-            match (heard, self.asked.take()) {
-                (Heard::Answer { ticket, body }, Some((expected, asked))) if ticket == expected => {
-                    self.answered(asked, &body, world);
-                }
-                (Heard::Answer { .. }, asked) => self.asked = asked,
-                (Heard::Closed, _) => self.wait_until = world.mono().plus_ms(RETRY_MS),
+        while let Some(said) = self.asking.hear(link, world) {
+            match said {
+                Said::Answer(asked, body) => self.answered(asked, &body, world),
+                Said::Lost(_) => self.asking.wait_ms(RETRY_MS, world),
             }
         }
-        if self.asked.is_some() || world.mono() < self.wait_until || !world.connect(link) {
+        if !self.asking.may_ask(world) || !world.connect(link) {
             return;
         }
         if let Some(asked) = self.next(world) {
@@ -301,6 +297,6 @@ impl Client for Admin {
     }
 
     fn is_finished(&self, topics: &Topics) -> bool {
-        self.asked.is_none() && !topics.lasting.is_empty()
+        !self.asking.is_under_way() && !topics.lasting.is_empty()
     }
 }

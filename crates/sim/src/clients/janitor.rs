@@ -12,9 +12,10 @@ use ottla_wire::messages::{
     describe_producers_request, describe_producers_response, write_txn_markers_request,
 };
 
+use super::asking::{Asking, Said};
 use super::{Client, Topics, World, is_retriable};
 use crate::event::{Event, TransactionEvent};
-use crate::network::{Heard, Link, Ticket, decode};
+use crate::network::{Link, decode};
 
 const DESCRIBE_VERSION: i16 = 0;
 const MARKERS_VERSION: i16 = 1;
@@ -38,8 +39,7 @@ enum Asked {
 pub struct Janitor {
     /// Since when each open transaction is known.
     open: BTreeMap<Open, MonoMs>,
-    asked: Option<(Ticket, Asked)>,
-    wait_until: MonoMs,
+    asking: Asking<Asked>,
     is_at_work: bool,
     has_looked: bool,
 }
@@ -81,13 +81,13 @@ impl Janitor {
     }
 
     fn answered(&mut self, asked: Asked, body: &Bytes, link: &mut Link, world: &mut World<'_>) {
-        self.wait_until = world.mono().plus_ms(PAUSE_MS);
+        self.asking.wait_ms(PAUSE_MS, world);
         match asked {
             Asked::Describe => {
                 let response: DescribeProducersResponse = decode(body, DESCRIBE_VERSION);
                 if let Some(request) = self.described(&response, world) {
                     let ticket = link.send(&request, MARKERS_VERSION, world.now.mono, world.rng);
-                    self.asked = Some((ticket, Asked::Abort));
+                    self.asking.ask(ticket, Asked::Abort);
                 }
             }
             Asked::Abort => {
@@ -134,20 +134,17 @@ fn describe(topics: &Topics) -> DescribeProducersRequest {
 
 impl Client for Janitor {
     fn step(&mut self, link: &mut Link, world: &mut World<'_>) {
-        while let Some(heard) = link.hear(world.mono()) {
-            match (heard, self.asked.take()) {
-                (Heard::Answer { ticket, body }, Some((expected, asked))) if ticket == expected => {
-                    self.answered(asked, &body, link, world);
-                }
-                (Heard::Answer { .. }, asked) => self.asked = asked,
-                (Heard::Closed, _) => self.wait_until = world.mono().plus_ms(PAUSE_MS),
+        while let Some(said) = self.asking.hear(link, world) {
+            match said {
+                Said::Answer(asked, body) => self.answered(asked, &body, link, world),
+                Said::Lost(_) => self.asking.wait_ms(PAUSE_MS, world),
             }
         }
-        let is_ready = self.is_at_work && self.asked.is_none() && world.mono() >= self.wait_until;
+        let is_ready = self.is_at_work && self.asking.may_ask(world);
         if is_ready && world.connect(link) {
             let request = describe(world.topics);
             let ticket = link.send(&request, DESCRIBE_VERSION, world.now.mono, world.rng);
-            self.asked = Some((ticket, Asked::Describe));
+            self.asking.ask(ticket, Asked::Describe);
         }
     }
 

@@ -3,22 +3,21 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ottla_types::MonoMs;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{
-    FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
-    JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+    SyncGroupRequest, SyncGroupResponse,
 };
 use ottla_wire::messages::{
     join_group_request, leave_group_request, offset_commit_request, offset_fetch_request, sync_group_request,
 };
 
+use super::asking::{Asking, FIND_VERSION, OF_GROUPS, Said, find, find_error};
 use super::{Client, Topics, World, is_retriable};
 use crate::event::Event;
-use crate::network::{Heard, Link, Ticket, decode};
+use crate::network::{Link, decode};
 
-const FIND_VERSION: i16 = 6;
 const JOIN_VERSION: i16 = 9;
 const SYNC_VERSION: i16 = 5;
 const HEARTBEAT_VERSION: i16 = 4;
@@ -69,8 +68,7 @@ pub struct Member {
     name: String,
     member_id: String,
     state: State,
-    asked: Option<(Ticket, Asked)>,
-    wait_until: MonoMs,
+    asking: Asking<Asked>,
     is_finishing: bool,
 }
 
@@ -81,8 +79,7 @@ impl Member {
             name: name.to_owned(),
             member_id: String::new(),
             state: State::NoCoordinator,
-            asked: None,
-            wait_until: MonoMs(0),
+            asking: Asking::default(),
             is_finishing: false,
         }
     }
@@ -99,7 +96,7 @@ impl Member {
             }
             _ if is_retriable(code) => {
                 self.state = State::NoCoordinator;
-                self.wait_until = world.mono().plus_ms(RETRY_MS);
+                self.asking.wait_ms(RETRY_MS, world);
             }
             _ => world.unexpected(&self.name, what, code),
         }
@@ -109,8 +106,7 @@ impl Member {
     fn answered(&mut self, asked: Asked, body: &Bytes, world: &mut World<'_>) {
         match asked {
             Asked::Find => {
-                let response: FindCoordinatorResponse = decode(body, FIND_VERSION);
-                if self.check("FindCoordinator", response.coordinators[0].error_code, world) {
+                if self.check("FindCoordinator", find_error(body), world) {
                     self.state = State::Out;
                 }
             }
@@ -141,7 +137,8 @@ impl Member {
                 self.check("LeaveGroup", response.error_code, world);
                 self.member_id.clear();
                 self.state = State::Out;
-                self.wait_until = world.mono().plus_ms(world.rng.between(100, 2_000) as i64);
+                let pause_ms = world.rng.between(100, 2_000) as i64;
+                self.asking.wait_ms(pause_ms, world);
             }
         }
     }
@@ -193,7 +190,7 @@ impl Member {
                     return Some(Asked::Leave);
                 }
                 if offsets.is_empty() || world.rng.one_in(3) {
-                    self.wait_until = world.mono().plus_ms(300);
+                    self.asking.wait_ms(300, world);
                     return Some(Asked::Heartbeat);
                 }
                 for offset in offsets.values_mut() {
@@ -209,13 +206,7 @@ impl Member {
         let now = world.now.mono;
         let (group_id, member_id) = (self.group.clone(), self.member_id.clone());
         let ticket = match &asked {
-            Asked::Find => {
-                let request = FindCoordinatorRequest {
-                    coordinator_keys: vec![group_id],
-                    ..FindCoordinatorRequest::default()
-                };
-                link.send(&request, FIND_VERSION, now, world.rng)
-            }
+            Asked::Find => link.send(&find(OF_GROUPS, &group_id), FIND_VERSION, now, world.rng),
             Asked::Join => {
                 let protocol = join_group_request::Protocol {
                     name: "shared".to_owned(),
@@ -295,7 +286,7 @@ impl Member {
                 link.send(&request, LEAVE_VERSION, now, world.rng)
             }
         };
-        self.asked = Some((ticket, asked));
+        self.asking.ask(ticket, asked);
     }
 
     fn generation(&self) -> i32 {
@@ -322,15 +313,12 @@ impl Member {
 
 impl Client for Member {
     fn step(&mut self, link: &mut Link, world: &mut World<'_>) {
-        while let Some(heard) = link.hear(world.mono()) {
-            match (heard, self.asked.take()) {
-                (Heard::Answer { ticket, body }, Some((expected, asked))) if ticket == expected => {
-                    self.answered(asked, &body, world);
-                }
-                (Heard::Answer { .. }, asked) => self.asked = asked,
+        while let Some(said) = self.asking.hear(link, world) {
+            match said {
+                Said::Answer(asked, body) => self.answered(asked, &body, world),
                 // What was committed without an answer is not known: it asks anew where the group stands.
-                (Heard::Closed, asked) => {
-                    let is_commit = matches!(asked, Some((_, Asked::Commit { .. })));
+                Said::Lost(asked) => {
+                    let is_commit = matches!(asked, Some(Asked::Commit { .. }));
                     match &self.state {
                         State::Working { generation, offsets } if is_commit => {
                             let partitions = offsets.keys().copied().collect();
@@ -338,12 +326,11 @@ impl Client for Member {
                         }
                         _ => {}
                     }
-                    self.wait_until = world.mono().plus_ms(RETRY_MS);
+                    self.asking.wait_ms(RETRY_MS, world);
                 }
             }
         }
-        let is_ready = self.asked.is_none() && world.mono() >= self.wait_until;
-        if !is_ready || world.topics.lasting.is_empty() || !world.connect(link) {
+        if !self.asking.may_ask(world) || world.topics.lasting.is_empty() || !world.connect(link) {
             return;
         }
         if let Some(asked) = self.next(world) {

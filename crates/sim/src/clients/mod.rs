@@ -4,10 +4,12 @@
 //! asks again, as real clients do.
 
 mod admin;
+mod asking;
 mod consumer;
 mod consumer_member;
 mod janitor;
 mod member;
+mod membership;
 mod offset_reader;
 mod producer;
 mod share_member;

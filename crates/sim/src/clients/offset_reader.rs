@@ -1,19 +1,16 @@
 //! Reads the offsets that transactions commit for groups, now and then only such as are stable.
 
 use bytes::Bytes;
-use ottla_types::MonoMs;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::offset_fetch_request::{Group, GroupTopic};
-use ottla_wire::messages::{
-    FindCoordinatorRequest, FindCoordinatorResponse, OffsetFetchRequest, OffsetFetchResponse,
-};
+use ottla_wire::messages::{OffsetFetchRequest, OffsetFetchResponse};
 
+use super::asking::{Asking, FIND_VERSION, OF_GROUPS, Said, find, find_error};
 use super::transactional::{OFFSET_PARTITIONS, TOPIC};
 use super::{Client, Topics, World, is_retriable};
 use crate::event::{Event, TransactionEvent};
-use crate::network::{Heard, Link, Ticket, decode};
+use crate::network::{Link, decode};
 
-const FIND_VERSION: i16 = 6;
 const FETCH_VERSION: i16 = 9;
 const RETRY_MS: i64 = 60;
 /// Stable answers that end its work.
@@ -31,8 +28,7 @@ pub struct OffsetReader {
     name: String,
     group: String,
     found: bool,
-    asked: Option<(Ticket, Asked)>,
-    wait_until: MonoMs,
+    asking: Asking<Asked>,
     /// Stable answers since nobody commits any more.
     answers_since: Option<usize>,
 }
@@ -43,19 +39,18 @@ impl OffsetReader {
             name: name.to_owned(),
             group: group.to_owned(),
             found: false,
-            asked: None,
-            wait_until: MonoMs(0),
+            asking: Asking::default(),
             answers_since: None,
         }
     }
 
     fn answered(&mut self, asked: &Asked, body: &Bytes, world: &mut World<'_>) {
-        self.wait_until = world.mono().plus_ms(RETRY_MS);
+        self.asking.wait_ms(RETRY_MS, world);
         let code = match asked {
             Asked::Find => {
-                let response: FindCoordinatorResponse = decode(body, FIND_VERSION);
-                self.found = response.coordinators[0].error_code == 0;
-                response.coordinators[0].error_code
+                let code = find_error(body);
+                self.found = code == 0;
+                code
             }
             Asked::Fetch { is_stable } => {
                 let response: OffsetFetchResponse = decode(body, FETCH_VERSION);
@@ -118,33 +113,25 @@ impl OffsetReader {
 
 impl Client for OffsetReader {
     fn step(&mut self, link: &mut Link, world: &mut World<'_>) {
-        while let Some(heard) = link.hear(world.mono()) {
-            match (heard, self.asked.take()) {
-                (Heard::Answer { ticket, body }, Some((expected, asked))) if ticket == expected => {
-                    self.answered(&asked, &body, world);
-                }
-                (Heard::Answer { .. }, asked) => self.asked = asked,
-                (Heard::Closed, _) => self.wait_until = world.mono().plus_ms(RETRY_MS),
+        while let Some(said) = self.asking.hear(link, world) {
+            match said {
+                Said::Answer(asked, body) => self.answered(&asked, &body, world),
+                Said::Lost(_) => self.asking.wait_ms(RETRY_MS, world),
             }
         }
-        if self.asked.is_some() || world.mono() < self.wait_until || !world.connect(link) {
+        if !self.asking.may_ask(world) || !world.connect(link) {
             return;
         }
         let now = world.now.mono;
-        self.asked = Some(if self.found {
-            let is_stable = self.answers_since.is_some() || world.rng.one_in(2);
-            let event =
-                TransactionEvent::OffsetsAsked { reader: self.name.clone(), group: self.group.clone() };
-            world.events.push(Event::Transaction(event));
-            let ticket = link.send(&self.fetch(is_stable), FETCH_VERSION, now, world.rng);
-            (ticket, Asked::Fetch { is_stable })
-        } else {
-            let request = FindCoordinatorRequest {
-                coordinator_keys: vec![self.group.clone()],
-                ..FindCoordinatorRequest::default()
-            };
-            (link.send(&request, FIND_VERSION, now, world.rng), Asked::Find)
-        });
+        if !self.found {
+            let ticket = link.send(&find(OF_GROUPS, &self.group), FIND_VERSION, now, world.rng);
+            return self.asking.ask(ticket, Asked::Find);
+        }
+        let is_stable = self.answers_since.is_some() || world.rng.one_in(2);
+        let event = TransactionEvent::OffsetsAsked { reader: self.name.clone(), group: self.group.clone() };
+        world.events.push(Event::Transaction(event));
+        let ticket = link.send(&self.fetch(is_stable), FETCH_VERSION, now, world.rng);
+        self.asking.ask(ticket, Asked::Fetch { is_stable });
     }
 
     fn conclude(&mut self) {

@@ -8,15 +8,17 @@ use bytes::Bytes;
 use ottla_types::{MonoMs, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{
-    FindCoordinatorResponse, IncrementalAlterConfigsResponse, ShareAcknowledgeResponse, ShareFetchResponse,
+    IncrementalAlterConfigsResponse, ShareAcknowledgeResponse, ShareFetchResponse,
     ShareGroupHeartbeatResponse,
 };
 use ottla_wire::messages::{share_fetch_response, share_group_heartbeat_response};
 
-use super::{Client, Topics, World, is_retriable};
-use crate::event::{Event, GroupEvent, Protocol, Word};
+use super::asking::{Asking, Said, find_error};
+use super::membership::Membership;
+use super::{Client, Topics, World};
+use crate::event::{GroupEvent, Protocol, Word};
 use crate::log_files::read_batches;
-use crate::network::{Heard, Link, Ticket, decode};
+use crate::network::{Link, decode};
 
 const RETRY_MS: i64 = 100;
 const HEARTBEAT_MS: i64 = 250;
@@ -39,25 +41,17 @@ enum Asked {
 /// See the module.
 #[derive(Debug)]
 pub struct ShareMember {
-    group: String,
-    name: String,
+    membership: Membership,
     /// `read_committed` or `read_uncommitted`.
     isolation_level: &'static str,
-    lives: u32,
-    member_id: String,
     configured: bool,
-    found: bool,
-    /// 0 while it is no member.
-    epoch: i32,
     assigned: BTreeSet<(Uuid, i32)>,
     /// Of its session: 0 begins one.
     session_epoch: i32,
     in_session: BTreeSet<(Uuid, i32)>,
     /// Offsets that it has, with whether there is no record there.
     held: BTreeMap<(Uuid, i32), BTreeMap<i64, bool>>,
-    asked: Option<(Ticket, Asked)>,
-    next_beat: MonoMs,
-    wait_until: MonoMs,
+    asking: Asking<Asked>,
     is_finishing: bool,
     /// Nobody writes any more.
     is_concluding: bool,
@@ -68,38 +62,20 @@ pub struct ShareMember {
 
 impl ShareMember {
     pub fn new(group: &str, name: &str, isolation_level: &'static str) -> ShareMember {
-        let mut member = ShareMember {
-            group: group.to_owned(),
-            name: name.to_owned(),
+        ShareMember {
+            membership: Membership::new(Protocol::Share, group, name),
             isolation_level,
-            lives: 0,
-            member_id: String::new(),
             configured: false,
-            found: false,
-            epoch: 0,
             assigned: BTreeSet::new(),
             session_epoch: 0,
             in_session: BTreeSet::new(),
             held: BTreeMap::new(),
-            asked: None,
-            next_beat: MonoMs(0),
-            wait_until: MonoMs(0),
+            asking: Asking::default(),
             is_finishing: false,
             is_concluding: false,
             quiet_since: None,
             is_done: false,
-        };
-        member.live_again();
-        member
-    }
-
-    fn live_again(&mut self) {
-        self.lives += 1;
-        self.member_id = format!("{}-{}", self.name, self.lives);
-    }
-
-    fn tell(&self, event: GroupEvent, world: &mut World<'_>) {
-        world.events.push(Event::Group(event));
+        }
     }
 
     /// Its session is over, and with it what it has.
@@ -107,15 +83,19 @@ impl ShareMember {
         self.session_epoch = 0;
         self.in_session.clear();
         self.held.clear();
-        self.tell(GroupEvent::Forgot { client: self.name.clone() }, world);
+        let client = self.membership.name.clone();
+        self.membership.tell(GroupEvent::Forgot { client }, world);
     }
 
     fn be_out(&mut self, world: &mut World<'_>) {
-        self.epoch = 0;
         self.assigned.clear();
         self.held.clear();
-        self.next_beat = MonoMs(0);
-        self.tell(GroupEvent::Out { group: self.group.clone(), client: self.name.clone() }, world);
+        self.membership.be_out(world);
+    }
+
+    fn tell_too_late(&self, world: &mut World<'_>) {
+        let client = self.membership.name.clone();
+        self.membership.tell(GroupEvent::TooLate { client }, world);
     }
 
     /// Takes an error; whether there was none.
@@ -123,28 +103,17 @@ impl ShareMember {
         match ErrorCode::from_code(code) {
             Some(ErrorCode::None) => return true,
             Some(ErrorCode::FencedMemberEpoch | ErrorCode::UnknownMemberId | ErrorCode::GroupIdNotFound) => {
-                let (group, client) = (self.group.clone(), self.name.clone());
-                self.tell(GroupEvent::Fenced { group, client, code }, world);
+                self.membership.tell_fenced(code, world);
                 self.be_out(world);
             }
             Some(ErrorCode::ShareSessionNotFound | ErrorCode::InvalidShareSessionEpoch) => {
                 self.forget_session(world);
             }
-            Some(ErrorCode::InvalidRecordState) => {
-                self.tell(GroupEvent::TooLate { client: self.name.clone() }, world);
-            }
-            Some(ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable) => {
-                self.found = false;
-                self.wait(world);
-            }
-            _ if is_retriable(code) => self.wait(world),
-            _ => world.unexpected(&self.name, what, code),
+            Some(ErrorCode::InvalidRecordState) => self.tell_too_late(world),
+            _ if self.membership.may_ask_again(code) => self.asking.wait_ms(RETRY_MS, world),
+            _ => world.unexpected(&self.membership.name, what, code),
         }
         false
-    }
-
-    fn wait(&mut self, world: &World<'_>) {
-        self.wait_until = world.mono().plus_ms(RETRY_MS);
     }
 
     fn answered(&mut self, asked: Asked, body: &Bytes, world: &mut World<'_>) {
@@ -155,31 +124,24 @@ impl ShareMember {
                 self.configured = self.check("IncrementalAlterConfigs", code, world);
             }
             Asked::Find => {
-                let response: FindCoordinatorResponse = decode(body, requests::FIND_VERSION);
-                self.found = self.check("FindCoordinator", response.coordinators[0].error_code, world);
+                self.membership.found = self.check("FindCoordinator", find_error(body), world);
             }
             Asked::Beat => {
                 let response: ShareGroupHeartbeatResponse = decode(body, requests::HEARTBEAT_VERSION);
                 if self.check("ShareGroupHeartbeat", response.error_code, world) {
-                    self.next_beat = world.mono().plus_ms(HEARTBEAT_MS);
+                    self.membership.beat_in_ms(HEARTBEAT_MS, world);
                     self.take_assignment(&response, world);
                 }
             }
-            Asked::Leave => {
-                self.be_out(world);
-                self.live_again();
-                // The member that comes has another session.
-                self.forget_session(world);
-                self.wait_until = world.mono().plus_ms(world.rng.between(100, 2_000) as i64);
-            }
+            Asked::Leave => self.come_back(world),
             Asked::Fetch { sent, words } => self.fetched(sent, &words, body, world),
             Asked::Acknowledge { words } => self.acknowledged(&words, body, world),
         }
     }
 
     fn take_assignment(&mut self, response: &ShareGroupHeartbeatResponse, world: &mut World<'_>) {
-        let is_new = self.epoch != response.member_epoch;
-        self.epoch = response.member_epoch;
+        let is_new = self.membership.epoch != response.member_epoch;
+        self.membership.epoch = response.member_epoch;
         if let Some(assignment) = &response.assignment {
             let partitions = |topic: &share_group_heartbeat_response::TopicPartition| {
                 let topic_id = topic.topic_id;
@@ -190,16 +152,7 @@ impl ShareMember {
             self.held.retain(|partition, _| self.assigned.contains(partition));
         }
         if is_new || response.assignment.is_some() {
-            let partitions = self.assigned.iter();
-            let partitions = partitions.filter_map(|(id, number)| world.topics.partition(*id, *number));
-            let event = GroupEvent::Assigned {
-                group: self.group.clone(),
-                client: self.name.clone(),
-                member: self.member_id.clone(),
-                epoch: self.epoch,
-                partitions: partitions.collect(),
-            };
-            self.tell(event, world);
+            self.membership.tell_assigned(self.assigned.iter().copied(), world);
         }
     }
 
@@ -247,15 +200,16 @@ impl ShareMember {
             for offset in range.first_offset..=range.last_offset {
                 held.insert(offset, !records.contains(&offset));
             }
-            world.events.push(Event::Group(GroupEvent::Acquired {
-                client: self.name.clone(),
+            let event = GroupEvent::Acquired {
+                client: self.membership.name.clone(),
                 partition: partition.clone(),
                 first: range.first_offset,
                 last: range.last_offset,
                 delivery_count: range.delivery_count,
                 sent,
                 heard: world.now.mono,
-            }));
+            };
+            self.membership.tell(event, world);
         }
         if held.is_empty() {
             self.held.remove(&named);
@@ -283,13 +237,13 @@ impl ShareMember {
         let heard = world.mono();
         // The leader may have begun anew, and given nobody what lies there.
         if code == ErrorCode::InvalidRequest.code() {
-            return self.tell(GroupEvent::TooLate { client: self.name.clone() }, world);
+            return self.tell_too_late(world);
         }
         if !self.check("an acknowledgement", code, world) {
             return;
         }
         if let Some(partition) = world.topics.partition(named.0, named.1) {
-            self.tell(GroupEvent::Said { partition, words: words.clone(), heard }, world);
+            self.membership.tell(GroupEvent::Said { partition, words: words.clone(), heard }, world);
         }
     }
 
@@ -320,8 +274,8 @@ impl ShareMember {
         words.retain(|_, words| !words.is_empty());
         for ((topic_id, number), words) in &words {
             if let Some(partition) = world.topics.partition(*topic_id, *number) {
-                let (client, words) = (self.name.clone(), words.clone());
-                world.events.push(Event::Group(GroupEvent::Saying { client, partition, words }));
+                let (client, words) = (self.membership.name.clone(), words.clone());
+                self.membership.tell(GroupEvent::Saying { client, partition, words }, world);
             }
         }
         words
@@ -331,10 +285,10 @@ impl ShareMember {
         if !self.configured {
             return Some(Asked::Configure);
         }
-        if !self.found {
+        if !self.membership.found {
             return Some(Asked::Find);
         }
-        if world.mono() >= self.next_beat || self.epoch == 0 {
+        if self.membership.is_beat_due(world) {
             return Some(Asked::Beat);
         }
         if !self.is_finishing && world.rng.one_in(300) {
@@ -359,47 +313,40 @@ impl ShareMember {
     /// Comes back as somebody else, while the group still counts on it.
     fn vanish(&mut self, link: &mut Link, world: &mut World<'_>) {
         link.abandon();
-        self.asked = None;
+        self.asking.give_up();
+        self.come_back(world);
+    }
+
+    /// The member that comes has another session.
+    fn come_back(&mut self, world: &mut World<'_>) {
         self.be_out(world);
         self.forget_session(world);
-        self.live_again();
-        self.wait_until = world.mono().plus_ms(world.rng.between(100, 2_000) as i64);
+        self.membership.live_again();
+        let pause_ms = world.rng.between(100, 2_000) as i64;
+        self.asking.wait_ms(pause_ms, world);
     }
 }
 
 impl Client for ShareMember {
     fn step(&mut self, link: &mut Link, world: &mut World<'_>) {
-        while let Some(heard) = link.hear(world.mono()) {
-            match (heard, self.asked.take()) {
-                (Heard::Answer { ticket, body }, Some((expected, asked))) if ticket == expected => {
-                    self.answered(asked, &body, world);
-                }
-                (Heard::Answer { .. }, asked) => self.asked = asked,
-                (Heard::Closed, _) => {
+        while let Some(said) = self.asking.hear(link, world) {
+            match said {
+                Said::Answer(asked, body) => self.answered(asked, &body, world),
+                Said::Lost(_) => {
                     self.forget_session(world);
-                    self.wait(world);
+                    self.asking.wait_ms(RETRY_MS, world);
                 }
             }
         }
-        if !self.is_finishing && self.epoch > 0 && world.rng.per_myriad(15) {
+        if !self.is_finishing && self.membership.is_member() && world.rng.per_myriad(15) {
             return self.vanish(link, world);
         }
-        let is_ready = self.asked.is_none() && world.mono() >= self.wait_until;
-        if !is_ready || world.topics.lasting.len() < 2 || !world.connect(link) {
+        if !self.asking.may_ask(world) || world.topics.lasting.len() < 2 || !world.connect(link) {
             return;
         }
         if let Some(asked) = self.next(world) {
-            if matches!(asked, Asked::Beat) && self.epoch == 0 {
-                let event = GroupEvent::Joining {
-                    protocol: Protocol::Share,
-                    group: self.group.clone(),
-                    client: self.name.clone(),
-                    wanted: world.topics.partitions(),
-                };
-                self.tell(event, world);
-            }
             let ticket = self.send(&asked, link, world);
-            self.asked = Some((ticket, asked));
+            self.asking.ask(ticket, asked);
         }
     }
 

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use ottla_types::Uuid;
 use ottla_wire::messages::{
-    FindCoordinatorRequest, IncrementalAlterConfigsRequest, ShareAcknowledgeRequest, ShareFetchRequest,
-    ShareGroupHeartbeatRequest,
+    IncrementalAlterConfigsRequest, ShareAcknowledgeRequest, ShareFetchRequest, ShareGroupHeartbeatRequest,
 };
 use ottla_wire::messages::{
     incremental_alter_configs_request, share_acknowledge_request as acknowledge, share_fetch_request as fetch,
@@ -13,10 +12,10 @@ use ottla_wire::messages::{
 
 use super::{Asked, ShareMember, Words};
 use crate::clients::World;
+use crate::clients::asking::{FIND_VERSION, OF_GROUPS, find};
 use crate::event::Word;
 use crate::network::{Link, Ticket};
 
-pub(super) const FIND_VERSION: i16 = 6;
 pub(super) const CONFIGURE_VERSION: i16 = 1;
 pub(super) const HEARTBEAT_VERSION: i16 = 1;
 pub(super) const FETCH_VERSION: i16 = 2;
@@ -30,15 +29,15 @@ impl ShareMember {
         match asked {
             Asked::Configure => link.send(&self.configure(), CONFIGURE_VERSION, now, world.rng),
             Asked::Find => {
-                let request = FindCoordinatorRequest {
-                    coordinator_keys: vec![self.group.clone()],
-                    ..FindCoordinatorRequest::default()
-                };
+                let request = find(OF_GROUPS, &self.membership.group);
                 link.send(&request, FIND_VERSION, now, world.rng)
             }
             Asked::Beat => {
-                let topics = (self.epoch == 0).then(|| world.topics.lasting.keys().cloned().collect());
-                link.send(&self.heartbeat(self.epoch, topics), HEARTBEAT_VERSION, now, world.rng)
+                self.membership.tell_if_joining(world);
+                let is_joining = !self.membership.is_member();
+                let topics = is_joining.then(|| world.topics.lasting.keys().cloned().collect());
+                let request = self.heartbeat(self.membership.epoch, topics);
+                link.send(&request, HEARTBEAT_VERSION, now, world.rng)
             }
             Asked::Leave => link.send(&self.heartbeat(LEAVE, None), HEARTBEAT_VERSION, now, world.rng),
             Asked::Fetch { words, .. } => {
@@ -62,7 +61,7 @@ impl ShareMember {
             [("share.auto.offset.reset", "earliest"), ("share.isolation.level", self.isolation_level)];
         let resource = incremental_alter_configs_request::Resource {
             resource_type: GROUP_RESOURCE,
-            resource_name: self.group.clone(),
+            resource_name: self.membership.group.clone(),
             configs: configs.map(config).to_vec(),
             ..Default::default()
         };
@@ -74,8 +73,8 @@ impl ShareMember {
 
     fn heartbeat(&self, epoch: i32, topics: Option<Vec<String>>) -> ShareGroupHeartbeatRequest {
         ShareGroupHeartbeatRequest {
-            group_id: self.group.clone(),
-            member_id: self.member_id.clone(),
+            group_id: self.membership.group.clone(),
+            member_id: self.membership.member_id.clone(),
             member_epoch: epoch,
             rack_id: None,
             subscribed_topic_names: topics,
@@ -117,8 +116,8 @@ impl ShareMember {
             ..Default::default()
         });
         let request = ShareFetchRequest {
-            group_id: Some(self.group.clone()),
-            member_id: Some(self.member_id.clone()),
+            group_id: Some(self.membership.group.clone()),
+            member_id: Some(self.membership.member_id.clone()),
             share_session_epoch: self.session_epoch,
             max_wait_ms: world.rng.pick(&[0, 50, 200]),
             min_bytes: 1,
@@ -154,8 +153,8 @@ impl ShareMember {
         });
         let renews = words.values().flatten().any(|(_, word)| *word == Word::Renew);
         ShareAcknowledgeRequest {
-            group_id: Some(self.group.clone()),
-            member_id: Some(self.member_id.clone()),
+            group_id: Some(self.membership.group.clone()),
+            member_id: Some(self.membership.member_id.clone()),
             share_session_epoch: self.session_epoch,
             is_renew_ack: renews,
             topics: topics.collect(),

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use ottla_types::{MonoMs, TopicPartition};
 use ottla_wire::ErrorCode;
 
+use super::asking::{Asking, Said};
 use super::{Client, Topics, World, is_retriable};
 use crate::event::{Event, RecordId, TransactionEvent, TransactionId};
-use crate::network::{Heard, Link, Ticket};
+use crate::network::Link;
 use requests::Outcome;
 
 const RETRY_MS: i64 = 50;
@@ -97,8 +98,7 @@ pub struct Transactional {
     transactions: u32,
     numbers: BTreeMap<TopicPartition, u64>,
     sequences: BTreeMap<TopicPartition, i32>,
-    asked: Option<(Ticket, Asked)>,
-    wait_until: MonoMs,
+    asking: Asking<Asked>,
     is_finishing: bool,
 }
 
@@ -115,8 +115,7 @@ impl Transactional {
             transactions: 0,
             numbers: BTreeMap::new(),
             sequences: BTreeMap::new(),
-            asked: None,
-            wait_until: MonoMs(0),
+            asking: Asking::default(),
             is_finishing: false,
         }
     }
@@ -155,7 +154,7 @@ impl Transactional {
     }
 
     fn wait(&mut self, world: &World<'_>) {
-        self.wait_until = world.mono().plus_ms(RETRY_MS);
+        self.asking.wait_ms(RETRY_MS, world);
     }
 
     /// What is left to do is to abort it.
@@ -180,14 +179,15 @@ impl Transactional {
         };
         world.events.push(Event::Transaction(event));
         self.become_another(world);
-        self.wait_until = world.mono().plus_ms(world.rng.between(50, 1_500) as i64);
+        let pause_ms = world.rng.between(50, 1_500) as i64;
+        self.asking.wait_ms(pause_ms, world);
     }
 
     fn become_another(&mut self, world: &World<'_>) {
         self.identity = None;
         self.expected = None;
         self.open = None;
-        self.asked = None;
+        self.asking.give_up();
         self.wait(world);
     }
 
@@ -196,7 +196,8 @@ impl Transactional {
         world.events.push(Event::Transaction(TransactionEvent::Vanished { producer: self.producer }));
         self.become_another(world);
         self.found = false;
-        self.wait_until = world.mono().plus_ms(world.rng.below(3_000) as i64);
+        let pause_ms = world.rng.below(3_000) as i64;
+        self.asking.wait_ms(pause_ms, world);
     }
 
     fn initialized(&mut self, producer: u32, identity: Identity, world: &mut World<'_>) {
@@ -286,7 +287,7 @@ impl Transactional {
         };
         if world.rng.one_in(60) && !self.is_finishing {
             // It thinks so long that its time is over.
-            self.wait_until = world.mono().plus_ms(i64::from(self.settings.timeout_ms) + 2_000);
+            self.asking.wait_ms(i64::from(self.settings.timeout_ms) + 2_000, world);
             return None;
         }
         let is_version_2 = self.settings.is_version_2;
@@ -310,14 +311,11 @@ impl Transactional {
 
 impl Client for Transactional {
     fn step(&mut self, link: &mut Link, world: &mut World<'_>) {
-        while let Some(heard) = link.hear(world.mono()) {
-            match (heard, self.asked.take()) {
-                (Heard::Answer { ticket, body }, Some((expected, asked))) if ticket == expected => {
-                    self.answered(asked, &body, world);
-                }
-                (Heard::Answer { .. }, asked) => self.asked = asked,
+        while let Some(said) = self.asking.hear(link, world) {
+            match said {
+                Said::Answer(asked, body) => self.answered(asked, &body, world),
                 // The same is asked again.
-                (Heard::Closed, _) => self.wait(world),
+                Said::Lost(_) => self.wait(world),
             }
         }
         if world.topics.lasting.is_empty() {
@@ -326,12 +324,12 @@ impl Client for Transactional {
         if !self.is_finishing && self.identity.is_some() && world.rng.per_myriad(60) {
             return self.vanish(link, world);
         }
-        if self.asked.is_some() || world.mono() < self.wait_until || !world.connect(link) {
+        if !self.asking.may_ask(world) || !world.connect(link) {
             return;
         }
         if let Some(asked) = self.next(world) {
             let ticket = self.send(&asked, link, world);
-            self.asked = Some((ticket, asked));
+            self.asking.ask(ticket, asked);
         }
     }
 
@@ -340,6 +338,6 @@ impl Client for Transactional {
     }
 
     fn is_finished(&self, _: &Topics) -> bool {
-        self.asked.is_none() && self.open.is_none()
+        !self.asking.is_under_way() && self.open.is_none()
     }
 }

@@ -5,23 +5,21 @@ use ottla_record::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_types::{ProducerEpoch, ProducerId, Timestamp, Uuid};
 use ottla_wire::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
-    EndTxnRequest, EndTxnResponse, FindCoordinatorRequest, FindCoordinatorResponse, InitProducerIdRequest,
-    InitProducerIdResponse, ProduceRequest, ProduceResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, ProduceRequest,
+    ProduceResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use ottla_wire::messages::{add_partitions_to_txn_request, produce_request, txn_offset_commit_request};
 
 use super::{Asked, Batch, Identity, OFFSET_PARTITIONS, TOPIC, Transactional};
 use crate::clients::World;
+use crate::clients::asking::{FIND_VERSION, OF_GROUPS, OF_TRANSACTIONS, find, find_error};
 use crate::event::{Event, RecordId, TransactionEvent};
 use crate::log_files::value;
 use crate::network::{Link, Ticket, decode};
 
-const FIND_VERSION: i16 = 6;
 const INIT_VERSION: i16 = 5;
 const ADD_VERSION: i16 = 3;
 const ADD_OFFSETS_VERSION: i16 = 3;
-const OF_TRANSACTIONS: i8 = 1;
-const OF_GROUPS: i8 = 0;
 
 /// What an answer says.
 pub(super) enum Outcome {
@@ -60,7 +58,10 @@ impl Transactional {
         let now = world.now.mono;
         match asked {
             Asked::Find { of_group } => {
-                let request = self.find(*of_group);
+                let request = match of_group {
+                    true => find(OF_GROUPS, &self.settings.group),
+                    false => find(OF_TRANSACTIONS, &self.settings.transactional_id),
+                };
                 link.send(&request, FIND_VERSION, now, world.rng)
             }
             Asked::Initialize { producer } => {
@@ -112,18 +113,6 @@ impl Transactional {
     /// Whose requests these are; nobody's before it was told.
     fn who(&self) -> Identity {
         self.identity.unwrap_or(Identity { id: -1, epoch: -1 })
-    }
-
-    fn find(&self, of_group: bool) -> FindCoordinatorRequest {
-        let (key_type, key) = match of_group {
-            true => (OF_GROUPS, &self.settings.group),
-            false => (OF_TRANSACTIONS, &self.settings.transactional_id),
-        };
-        FindCoordinatorRequest {
-            key_type,
-            coordinator_keys: vec![key.clone()],
-            ..FindCoordinatorRequest::default()
-        }
     }
 
     fn initialize(&self, producer: u32, world: &mut World<'_>) -> InitProducerIdRequest {
@@ -260,10 +249,7 @@ impl Transactional {
     /// Takes what an answer brings.
     pub(super) fn read(&mut self, asked: &Asked, body: &Bytes, world: &mut World<'_>) -> Outcome {
         let code = match asked {
-            Asked::Find { .. } => {
-                let response: FindCoordinatorResponse = decode(body, FIND_VERSION);
-                response.coordinators[0].error_code
-            }
+            Asked::Find { .. } => find_error(body),
             Asked::Initialize { producer } => {
                 let response: InitProducerIdResponse = decode(body, INIT_VERSION);
                 if response.error_code == 0 {
