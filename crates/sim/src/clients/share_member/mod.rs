@@ -45,6 +45,8 @@ pub struct ShareMember {
     /// `read_committed` or `read_uncommitted`.
     isolation_level: &'static str,
     configured: bool,
+    /// Its next heartbeat says everything, since an answer may be lost: so it is told all that it has.
+    says_all: bool,
     assigned: BTreeSet<(Uuid, i32)>,
     /// Of its session: 0 begins one.
     session_epoch: i32,
@@ -66,6 +68,7 @@ impl ShareMember {
             membership: Membership::new(Protocol::Share, group, name),
             isolation_level,
             configured: false,
+            says_all: true,
             assigned: BTreeSet::new(),
             session_epoch: 0,
             in_session: BTreeSet::new(),
@@ -88,6 +91,7 @@ impl ShareMember {
     }
 
     fn be_out(&mut self, world: &mut World<'_>) {
+        self.says_all = true;
         self.assigned.clear();
         self.held.clear();
         self.membership.be_out(world);
@@ -110,7 +114,10 @@ impl ShareMember {
                 self.forget_session(world);
             }
             Some(ErrorCode::InvalidRecordState) => self.tell_too_late(world),
-            _ if self.membership.may_ask_again(code) => self.asking.wait_ms(RETRY_MS, world),
+            _ if self.membership.may_ask_again(code) => {
+                self.says_all = true;
+                self.asking.wait_ms(RETRY_MS, world);
+            }
             _ => world.unexpected(&self.membership.name, what, code),
         }
         false
@@ -129,6 +136,7 @@ impl ShareMember {
             Asked::Beat => {
                 let response: ShareGroupHeartbeatResponse = decode(body, requests::HEARTBEAT_VERSION);
                 if self.check("ShareGroupHeartbeat", response.error_code, world) {
+                    self.says_all = false;
                     self.membership.beat_in_ms(HEARTBEAT_MS, world);
                     self.take_assignment(&response, world);
                 }
@@ -333,6 +341,7 @@ impl Client for ShareMember {
             match said {
                 Said::Answer(asked, body) => self.answered(asked, &body, world),
                 Said::Lost(_) => {
+                    self.says_all = true;
                     self.forget_session(world);
                     self.asking.wait_ms(RETRY_MS, world);
                 }

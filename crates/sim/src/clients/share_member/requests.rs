@@ -34,8 +34,7 @@ impl ShareMember {
             }
             Asked::Beat => {
                 self.membership.tell_if_joining(world);
-                let is_joining = !self.membership.is_member();
-                let topics = is_joining.then(|| world.topics.lasting.keys().cloned().collect());
+                let topics = self.says_all.then(|| world.topics.lasting.keys().cloned().collect());
                 let request = self.heartbeat(self.membership.epoch, topics);
                 link.send(&request, HEARTBEAT_VERSION, now, world.rng)
             }
