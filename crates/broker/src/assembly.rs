@@ -18,6 +18,7 @@ use ottla_types::{MonoMs, Now};
 use parking_lot::{Mutex, RwLock};
 
 use crate::auto_topic_creation::TopicsInFlight;
+use crate::broker_probes::BrokerProbes;
 use crate::controller_channel::ControllerChannel;
 use crate::coordinator_storage::{CoordinatorStorage, TopicListener};
 use crate::deadlines::Deadlines;
@@ -34,6 +35,7 @@ use crate::quorum::Quorum;
 use crate::quorum_channel::QuorumChannel;
 use crate::quorum_link::QuorumLink;
 use crate::registration::{AdvertisedListener, Registration, controller_registration};
+use crate::replication::IsrAnswer;
 use crate::share::ShareGroupParts;
 use crate::transactions::{MarkerDispatch, NodeProducerIds};
 
@@ -183,6 +185,8 @@ pub(crate) fn node(
             directory_assignments: DirectoryAssignments::default(),
             registration,
             lifecycle: Mutex::new(lifecycle),
+            isr_answer: IsrAnswer::default(),
+            probes: BrokerProbes::default(),
             ids,
             producer_ids: ProducerIds::default(),
             config,

@@ -7,6 +7,7 @@
 pub mod api;
 mod assembly;
 mod auto_topic_creation;
+mod broker_probes;
 mod controller_channel;
 mod controller_requests;
 mod coordinator_storage;
@@ -29,6 +30,7 @@ pub mod quorum;
 mod quorum_channel;
 mod quorum_link;
 mod registration;
+mod replication;
 mod share;
 pub mod transactions;
 

@@ -257,6 +257,7 @@ impl MetadataDriver {
         self.active =
             Some(Active { epoch: leader.epoch, controller, last_written, waiting: VecDeque::new() });
         self.write_unasked(activation.records, now)?;
+        self.publisher.controller_is_active();
         self.register_controller(now)
     }
 

@@ -15,11 +15,12 @@ use ottla_metadata::loader::Publication;
 use ottla_metadata::{Feature, MetadataImage};
 use ottla_replica::fetch_session::FetchSessions;
 use ottla_replica::{PurgatorySizes, ReadLater, ReplicaManager};
-use ottla_types::{BrokerEpoch, LeaderEpoch, MonoMs, NodeId, Now};
+use ottla_types::{BrokerEpoch, LeaderEpoch, MonoMs, NodeId, Now, Offset};
 use parking_lot::{Mutex, RwLock};
 
 use crate::api::dispatch::dispatch;
 use crate::auto_topic_creation::TopicsInFlight;
+use crate::broker_probes::BrokerProbes;
 use crate::controller_channel::ControllerChannel;
 use crate::coordinator_storage::TopicListener;
 use crate::deadlines::Deadlines;
@@ -34,6 +35,7 @@ use crate::producer_ids::ProducerIds;
 use crate::publisher::overrides;
 use crate::quorum_channel::{QuorumChannel, QuorumEvent};
 use crate::registration::Registration;
+use crate::replication::IsrAnswer;
 use crate::share::ShareGroupParts;
 use crate::transactions::{BrokersOfCluster, OtherBrokers};
 
@@ -73,6 +75,8 @@ pub struct Node {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) registration: Registration,
     pub(crate) lifecycle: Mutex<Lifecycle>,
+    pub(crate) isr_answer: IsrAnswer,
+    pub(crate) probes: BrokerProbes,
     pub(crate) hooks: Hooks,
 }
 
@@ -130,6 +134,15 @@ impl Node {
         &self.identity
     }
 
+    pub fn replicas(&self) -> &Arc<ReplicaManager> {
+        &self.replicas
+    }
+
+    /// The last record of the metadata that this node acts on.
+    pub fn metadata_offset(&self) -> Offset {
+        self.metadata.image().provenance.last_offset
+    }
+
     pub fn logs(&self) -> &Arc<LogManager> {
         &self.logs
     }
@@ -173,6 +186,7 @@ impl Node {
         self.share.tick(now);
         self.deadlines.expire(now);
         self.poll_lifecycle(now);
+        self.replicate(now);
         self.tell_directories(now);
     }
 
@@ -188,7 +202,12 @@ impl Node {
         let coordinators = self.coordinators_next_deadline();
         let coordinators_and_replicas =
             self.replicas.next_deadline().min(coordinators).min(self.share.next_deadline());
-        coordinators_and_replicas.min(self.deadlines.next()).min(self.lifecycle.lock().next_deadline())
+        // Looks at the lifecycle too.
+        let replication = self.replication_deadline();
+        coordinators_and_replicas
+            .min(replication)
+            .min(self.deadlines.next())
+            .min(self.lifecycle.lock().next_deadline())
     }
 
     fn coordinators_next_deadline(&self) -> MonoMs {
@@ -233,6 +252,7 @@ impl Node {
         &self,
         all_brokers: BTreeMap<String, String>,
         this_broker: BTreeMap<String, String>,
+        now: Now,
     ) {
         let mut layers = self.dynamic_config.write();
         let known = layers.not_acted_on();
@@ -250,14 +270,16 @@ impl Node {
         self.groups.set_consumer_assignment_interval_ms(interval_ms);
         let interval_ms = effective.get(keys::GROUP_SHARE_ASSIGNMENT_INTERVAL_MS);
         self.groups.set_share_assignment_interval_ms(interval_ms);
+        self.replicas.set_fetchers(crate::node_settings::replicas(&effective).fetchers.fetchers, now);
         (self.hooks.config_changed)(&effective);
     }
 
     /// Brings the coordinators up to a newly published image.
-    pub(crate) fn published(&self, publication: &Publication, now: Now) {
+    pub(crate) fn published(self: &Arc<Self>, publication: &Publication, now: Now) {
         self.publish_to_groups(publication, now);
         self.publish_to_transactions(publication);
         self.share.publish(self, publication, now);
+        self.meet_brokers(now);
         self.lifecycle.lock().metadata_is_ready(now);
         (self.hooks.wake_at)(now.mono);
     }
@@ -296,6 +318,13 @@ impl Node {
         });
     }
 
+    /// Whether an image knows this process. As long as it knows one before it, that is the one whose leaderships it tells:
+    /// the controller takes them away when it registers this one.
+    pub(crate) fn is_registered_in(&self, image: &MetadataImage) -> bool {
+        let registered = image.brokers.get(&self.identity.node_id);
+        registered.is_some_and(|broker| broker.record.incarnation_id == self.registration.incarnation_id)
+    }
+
     /// Tells a coordinator of the partitions of its topic that this node has come to lead, or has ceased to.
     pub(crate) fn publish_leaderships(
         &self,
@@ -304,6 +333,9 @@ impl Node {
         tell: impl Fn(i32, Leadership),
     ) {
         let Some(topic) = publication.image.topics.by_name(topic) else { return };
+        if !self.is_registered_in(&publication.image) {
+            return;
+        }
         let local = self.identity.node_id;
         let mut leads_more = false;
         for (number, registration) in &topic.partitions {
@@ -348,5 +380,6 @@ impl Handler for NodeHandler {
         if self.0.share.connection_closed(connection.id) {
             (self.0.hooks.wake_at)(MonoMs(0));
         }
+        self.0.broker_connection_closed(connection.id);
     }
 }

@@ -29,6 +29,8 @@ pub enum Channel {
     Forwarding,
     /// A follower's fetches; their number spreads partitions.
     Fetcher(u32),
+    /// Whether a broker's process lives.
+    Probe,
     /// What coordinators and leaders of partitions have to tell one another.
     Coordinator,
 }

@@ -28,6 +28,12 @@ impl ReplicaManager {
         }
     }
 
+    /// `num.replica.fetchers` has changed.
+    pub fn set_fetchers(&self, count: u32, now: Now) {
+        self.fetchers.set_count(count, now);
+        self.will_be_due(now.mono);
+    }
+
     /// The requests to leaders that are due. `broker_epoch` is this broker's own.
     pub fn poll_fetchers(&self, broker_epoch: Option<BrokerEpoch>, now: MonoMs) -> Vec<ToFetch> {
         self.fetchers.poll(broker_epoch, now)

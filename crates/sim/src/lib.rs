@@ -5,6 +5,7 @@
 
 pub mod cast;
 pub mod clients;
+pub mod cluster;
 pub mod event;
 pub mod log_files;
 pub mod network;

@@ -12,6 +12,7 @@ use ottla_broker::exchange::{Connection, Handler, Held, Part, Reply, ReplySink, 
 use ottla_broker::lifecycle::LifecycleState;
 use ottla_broker::metadata_driver::MetadataDriver;
 use ottla_broker::node::{Hooks, Identity, Node, NodeHandler};
+use ottla_broker::peers::{NoPeers, Peers};
 use ottla_broker::quorum::open_quorum;
 use ottla_broker::{AdvertisedListener, NodeParts, WakeDriver, assemble, node_settings};
 use ottla_config::Config;
@@ -30,7 +31,7 @@ use parking_lot::Mutex;
 pub const NODE: NodeId = NodeId(1);
 /// Its first log directory, which holds the metadata; `log.dirs` may add others.
 pub const DIR: &str = "/data";
-const CLUSTER: &str = "cluster";
+pub const CLUSTER: &str = "cluster";
 const DIR_ID: Uuid = Uuid([5; 16]);
 
 /// Why a node's process ended: as it would with Kafka, a failing disk under the metadata is one reason.
@@ -68,28 +69,38 @@ impl SteppedNode {
         let at = Now { wall: Timestamp(1_700_000_000_000), mono: MonoMs(1000) };
         let mut stepped =
             SteppedNode::try_start(Arc::new(SimDisk::new(7)), settings, at).expect("the node starts");
-        for _ in 0..4 {
-            stepped.driver.as_mut().expect("it runs").poll(at).expect("the metadata can be read");
-        }
+        stepped.poll_metadata();
         stepped
+    }
+
+    /// Has it take up its metadata, and do nothing else: it does not register with the controller.
+    pub fn poll_metadata(&mut self) {
+        for _ in 0..4 {
+            self.driver.as_mut().expect("it runs").poll(self.now).expect("the metadata can be read");
+        }
     }
 
     /// A node on what the disk holds, that has not been stepped yet.
     pub fn try_start(disk: Arc<SimDisk>, settings: &[(&str, &str)], now: Now) -> Result<SteppedNode, Died> {
-        let config = config(settings);
+        SteppedNode::try_start_as(NodeSetup::alone(settings), disk, now)
+    }
+
+    /// [`SteppedNode::try_start`] of one node of several.
+    pub fn try_start_as(setup: NodeSetup<'_>, disk: Arc<SimDisk>, now: Now) -> Result<SteppedNode, Died> {
+        let config = config(&setup);
         disk.set_now(now.wall);
         let on: Arc<dyn Disk> = Arc::clone(&disk) as _;
         for (number, dir) in (0..).zip(config.log_dirs()) {
-            let id = Uuid([DIR_ID.0[0] + number; 16]);
+            let id = setup.dir_id(number);
             // One that can't be formatted is offline.
-            let formatted = format_if_empty(&*on, Path::new(dir), id);
+            let formatted = format_if_empty(&*on, Path::new(dir), setup.id, id);
             formatted
                 .or_else(|error| if number == 0 { Err(error) } else { Ok(()) })
                 .map_err(|error| Died(format!("formatting: {error}")))?;
         }
         let logs = Arc::new(LogManager::new(node_settings::log_manager(&config), on, now));
         let quorum = open_quorum(
-            quorum_settings(&config),
+            quorum_settings(&config, &setup),
             Arc::clone(logs.context()),
             Path::new(DIR),
             node_settings::metadata_log(&config),
@@ -97,21 +108,20 @@ impl SteppedNode {
         )
         .map_err(|error| Died(format!("opening the quorum: {error}")))?;
         let parts = NodeParts {
-            identity: Identity { node_id: NODE, cluster_id: CLUSTER.into() },
+            identity: Identity { node_id: setup.id, cluster_id: CLUSTER.into() },
             config,
             logs,
             quorum,
             bootstrap: bootstrap(),
             listeners: vec![AdvertisedListener {
                 name: "PLAINTEXT".into(),
-                host: "localhost".into(),
+                host: setup.host(setup.id),
                 port: 9092,
                 security_protocol: 0,
             }],
             controller_listeners: Vec::new(),
-            // Later processes have other random numbers.
-            seed: [now.mono.0.to_le_bytes(); 4].concat().try_into().expect("32 bytes"),
-            hooks: Hooks::default(),
+            seed: setup.seed(now),
+            hooks: Hooks { peers: Arc::clone(&setup.peers), ..Hooks::default() },
             wake_driver: WakeDriver(Box::new(|| {})),
         };
         let (node, driver) = assemble(parts, now);
@@ -147,6 +157,13 @@ impl SteppedNode {
         let quorum = self.driver.as_mut().expect("it runs").quorum();
         let epoch = quorum.core().epoch();
         quorum.resign(epoch, now).expect("the node goes on");
+    }
+
+    /// The quorum's epoch, and whether this node leads in it.
+    pub fn quorum_view(&mut self) -> (i32, bool) {
+        let core = self.driver.as_mut().expect("it runs").quorum().core();
+        let leader = core.leader_and_epoch();
+        (leader.epoch.value(), leader.leader_id == Some(self.node.identity().node_id))
     }
 
     /// The work on logs that a thread of its own does: retention, checkpoints, what was left for later. A node whose
@@ -208,11 +225,17 @@ impl SteppedNode {
 
     /// Sends a request and steps once.
     pub fn send<R: Request>(&mut self, request: &R, version: i16) -> Answer {
+        let connection = Arc::clone(&self.connection);
+        self.send_on(&connection, request, version)
+    }
+
+    /// Sends a request on a connection of the caller's, and steps once.
+    pub fn send_on<R: Request>(&mut self, connection: &Arc<Connection>, request: &R, version: i16) -> Answer {
         self.correlation_id += 1;
         let frame = encode_request(self.correlation_id, Some("test"), request, version).expect("it encodes");
         let sink = Arc::new(Sink::default());
         let slot = ReplySlot::new(Arc::clone(&sink) as Arc<dyn ReplySink>, 0);
-        self.handler.handle(&self.connection, frame.bytes.slice(FRAME_LENGTH_BYTES..), self.now, slot);
+        self.handler.handle(connection, frame.bytes.slice(FRAME_LENGTH_BYTES..), self.now, slot);
         self.step();
         Answer(sink)
     }
@@ -267,26 +290,74 @@ fn later(now: Now) -> Now {
     Now { wall: Timestamp(now.wall.0 + 1000), mono: MonoMs(now.mono.0 + 1000) }
 }
 
+/// Which node of which cluster is to be started.
+#[derive(Debug)]
+pub struct NodeSetup<'a> {
+    pub id: NodeId,
+    /// All nodes, each of them broker and controller.
+    pub members: Vec<NodeId>,
+    /// Over those that every node needs.
+    pub settings: Vec<(&'a str, &'a str)>,
+    pub peers: Arc<dyn Peers>,
+}
+
+impl<'a> NodeSetup<'a> {
+    pub fn alone(settings: &[(&'a str, &'a str)]) -> NodeSetup<'a> {
+        NodeSetup { id: NODE, members: vec![NODE], settings: settings.to_vec(), peers: Arc::new(NoPeers) }
+    }
+
+    /// Each node of several has a machine of its own.
+    fn host(&self, id: NodeId) -> String {
+        if self.members.len() == 1 { "localhost".to_owned() } else { format!("n{id}") }
+    }
+
+    /// Of the log directory with this number.
+    fn dir_id(&self, number: u8) -> Uuid {
+        let of_node = (self.id.value() - NODE.value()) as u8 * 16;
+        Uuid([DIR_ID.0[0] + of_node + number; 16])
+    }
+
+    /// Each process has random numbers of its own.
+    fn seed(&self, now: Now) -> [u8; 32] {
+        let mut seed = [now.mono.0.to_le_bytes(); 4];
+        seed[3] = (now.mono.0 ^ (self.id.value() - NODE.value()) as u64).to_le_bytes();
+        seed.concat().try_into().expect("32 bytes")
+    }
+
+    fn voters(&self) -> impl Iterator<Item = (NodeId, HostPort)> + '_ {
+        self.members.iter().map(|id| (*id, HostPort::new(self.host(*id), 9093)))
+    }
+}
+
 /// A client's connection to the node.
 pub fn connection(id: u64) -> Arc<Connection> {
+    connection_on(id, false)
+}
+
+/// A connection on either listener.
+pub fn connection_on(id: u64, is_controller_listener: bool) -> Arc<Connection> {
     Arc::new(Connection {
         id,
-        listener: "PLAINTEXT".into(),
-        is_controller_listener: false,
+        listener: if is_controller_listener { "CONTROLLER" } else { "PLAINTEXT" }.into(),
+        is_controller_listener,
         peer: std::net::Ipv4Addr::LOCALHOST.into(),
         software: Default::default(),
         held: Held::default(),
     })
 }
 
-fn config(settings: &[(&str, &str)]) -> Arc<Config> {
+fn config(setup: &NodeSetup<'_>) -> Arc<Config> {
+    let (id, host) = (setup.id.to_string(), setup.host(setup.id));
+    let listeners = format!("PLAINTEXT://{host}:9092,CONTROLLER://{host}:9093");
+    let voters = setup.voters().map(|(id, address)| format!("{id}@{}:{}", address.host, address.port));
+    let voters = voters.collect::<Vec<_>>().join(",");
     let mut all = BTreeMap::from([
         ("process.roles", "broker,controller"),
-        ("node.id", "1"),
-        ("listeners", "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093"),
+        ("node.id", id.as_str()),
+        ("listeners", listeners.as_str()),
         ("controller.listener.names", "CONTROLLER"),
         ("log.dirs", DIR),
-        ("controller.quorum.voters", "1@localhost:9093"),
+        ("controller.quorum.voters", voters.as_str()),
         ("offsets.topic.replication.factor", "1"),
         ("offsets.topic.num.partitions", "3"),
         ("transaction.state.log.replication.factor", "1"),
@@ -299,33 +370,33 @@ fn config(settings: &[(&str, &str)]) -> Arc<Config> {
         // Several threads would come to the disk in an order that no seed decides.
         ("num.recovery.threads.per.data.dir", "1"),
     ]);
-    all.extend(settings.iter().copied());
+    all.extend(setup.settings.iter().copied());
     Arc::new(Config::of_pairs(all).expect("the settings are valid"))
 }
 
 /// As `ottla storage format` does.
-fn format_if_empty(disk: &dyn Disk, dir: &Path, id: Uuid) -> std::io::Result<()> {
+fn format_if_empty(disk: &dyn Disk, dir: &Path, node: NodeId, id: Uuid) -> std::io::Result<()> {
     if MetaProperties::read(disk, dir).map_err(std::io::Error::other)?.is_some() {
         return Ok(());
     }
     disk.create_dir_all(dir)?;
-    let properties = MetaProperties::new(CLUSTER, NODE, id);
+    let properties = MetaProperties::new(CLUSTER, node, id);
     properties.write(disk, dir).map_err(std::io::Error::other)?;
     disk.sync_dir(Path::new("/"))
 }
 
-fn quorum_settings(config: &Config) -> QuorumSettings {
-    let address = HostPort::new("localhost", 9093);
+fn quorum_settings(config: &Config, setup: &NodeSetup<'_>) -> QuorumSettings {
+    let address = HostPort::new(setup.host(setup.id), 9093);
     QuorumSettings {
         config: node_settings::raft(config, CLUSTER),
         local: LocalReplica {
-            key: ReplicaKey::new(NODE, DIR_ID),
-            listeners: Endpoints::one("CONTROLLER", address.clone()),
+            key: ReplicaKey::new(setup.id, setup.dir_id(0)),
+            listeners: Endpoints::one("CONTROLLER", address),
             supported_kraft_version: (0, 1),
         },
-        static_voters: VoterSet::from_addresses("CONTROLLER", [(NODE, address)]),
+        static_voters: VoterSet::from_addresses("CONTROLLER", setup.voters()),
         bootstrap_servers: Vec::new(),
-        seed: 11,
+        seed: 10 + setup.id.value() as u64,
     }
 }
 

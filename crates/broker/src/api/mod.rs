@@ -14,6 +14,7 @@ mod alter_partition_reassignments;
 mod alter_share_group_offsets;
 mod api_versions;
 mod authorized_operations;
+mod broker_heartbeat;
 mod compatibility;
 mod config_changes;
 mod consumer_group_describe;

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use ottla_wire::messages::{
     AllocateProducerIdsRequest, AlterPartitionRequest, AssignReplicasToDirsRequest, BeginQuorumEpochRequest,
-    BrokerHeartbeatRequest, BrokerRegistrationRequest, ControllerRegistrationRequest, EndQuorumEpochRequest,
-    FetchSnapshotRequest, VoteRequest,
+    BrokerRegistrationRequest, ControllerRegistrationRequest, EndQuorumEpochRequest, FetchSnapshotRequest,
+    VoteRequest,
 };
 use ottla_wire::{ApiFacts, ApiKey, VersionRange};
 
 use super::dispatch::{RawCall, call};
 use super::{
     add_offsets_to_txn, add_partitions_to_txn, alter_configs, alter_partition_reassignments,
-    alter_share_group_offsets, api_versions, consumer_group_describe, consumer_group_heartbeat,
-    create_partitions, create_topics, delete_groups, delete_records, delete_share_group_offsets,
-    delete_share_group_state, delete_topics, describe_cluster, describe_configs, describe_groups,
-    describe_log_dirs, describe_producers, describe_quorum, describe_share_group_offsets,
+    alter_share_group_offsets, api_versions, broker_heartbeat, consumer_group_describe,
+    consumer_group_heartbeat, create_partitions, create_topics, delete_groups, delete_records,
+    delete_share_group_offsets, delete_share_group_state, delete_topics, describe_cluster, describe_configs,
+    describe_groups, describe_log_dirs, describe_producers, describe_quorum, describe_share_group_offsets,
     describe_topic_partitions, describe_transactions, elect_leaders, end_txn, envelope, fetch,
     find_coordinator, for_controllers, heartbeat, incremental_alter_configs, init_producer_id,
     initialize_share_group_state, join_group, leave_group, list_config_resources, list_groups, list_offsets,
@@ -95,7 +95,7 @@ apis! {
     DescribeCluster => describe_cluster::handle,
     DescribeProducers => describe_producers::handle,
     BrokerRegistration => for_controllers::handle::<BrokerRegistrationRequest>,
-    BrokerHeartbeat => for_controllers::handle::<BrokerHeartbeatRequest>,
+    BrokerHeartbeat => broker_heartbeat::handle,
     UnregisterBroker => unregister_broker::handle,
     DescribeTransactions => describe_transactions::handle,
     ListTransactions => list_transactions::handle,

@@ -56,7 +56,7 @@ impl Publisher {
     pub(crate) fn publish(&mut self, publication: &Publication, now: Now) -> Result<(), String> {
         let node = Arc::clone(&self.node);
         node.metadata.publish(Arc::clone(&publication.image));
-        settings::apply(&node, publication);
+        settings::apply(&node, publication, now);
         self.tell_of_quotas(&publication.image);
         if !self.has_loaded_logs {
             self.load_logs(publication, now)?;
@@ -69,6 +69,11 @@ impl Publisher {
         }
         node.published(publication, now);
         Ok(())
+    }
+
+    /// The controller of this node has become the active one.
+    pub(crate) fn controller_is_active(&self) {
+        self.node.doubt_all_brokers();
     }
 
     /// Tries again what could not be had, when it is time.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use ottla_metadata::MetadataImage;
 use ottla_metadata::image::{ConfigResource, ResourceType};
 use ottla_metadata::loader::Publication;
+use ottla_types::Now;
 
 use super::log_config;
 use crate::node::Node;
 
 /// Takes up changed settings. A change of the broker's own changes the defaults of every topic.
-pub(super) fn apply(node: &Node, publication: &Publication) {
+pub(super) fn apply(node: &Node, publication: &Publication, now: Now) {
     let image = &publication.image;
     let own_name = node.identity.node_id.to_string();
     let concerns_broker = |resource: &ConfigResource| {
@@ -19,7 +20,7 @@ pub(super) fn apply(node: &Node, publication: &Publication) {
     };
     if publication.changes.configs.iter().any(concerns_broker) {
         let of = |name: &str| overrides(image, ResourceType::Broker, name);
-        node.set_dynamic_config(of(""), of(&own_name));
+        node.set_dynamic_config(of(""), of(&own_name), now);
         let topics: BTreeSet<_> =
             node.replicas.partitions().iter().map(|p| Arc::clone(&p.topic_partition().topic)).collect();
         topics.iter().for_each(|topic| apply_topic(node, image, topic));

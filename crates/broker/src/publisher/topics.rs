@@ -11,7 +11,7 @@ use ottla_metadata::MetadataImage;
 use ottla_metadata::image::{PartitionRegistration, TopicImage, directory};
 use ottla_metadata::loader::Publication;
 use ottla_replica::Assignment;
-use ottla_types::{Now, Offset, TopicIdPartition, TopicPartition, Uuid};
+use ottla_types::{NodeId, Now, Offset, TopicIdPartition, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 
 use super::log_config;
@@ -155,6 +155,8 @@ struct TopicSettings {
     id: Uuid,
     log: Arc<LogConfig>,
     min_insync_replicas: usize,
+    /// This process, not one before it.
+    is_registered: bool,
 }
 
 impl TopicSettings {
@@ -164,6 +166,7 @@ impl TopicSettings {
             id: topic.id,
             log: Arc::new(log_config(&config)),
             min_insync_replicas: usize::try_from(config.min_insync_replicas).unwrap_or(1),
+            is_registered: node.is_registered_in(image),
         }
     }
 }
@@ -178,9 +181,14 @@ fn assign(
     now: Now,
 ) -> Result<(), OpenError> {
     let local = node.identity.node_id;
+    // What a process before this one led, this one may have lost part of: it leads nothing before the metadata know it.
+    let leader = match registration.leader {
+        leader if leader == local && !settings.is_registered => NodeId::NONE,
+        leader => leader,
+    };
     let assignment = Assignment {
         partition: TopicIdPartition { topic_id: settings.id, topic_partition: id.clone() },
-        leader: registration.leader,
+        leader,
         leader_epoch: registration.leader_epoch,
         partition_epoch: registration.partition_epoch,
         replicas: registration.replicas.clone(),

@@ -27,6 +27,7 @@ use crate::controller_channel::{ControllerChannel, NO_CONTROLLER_IN_TIME, Quorum
 use crate::exchange::{Connection, Handler, Held, Part, Reply, ReplySink, ReplySlot, ResponseFrame};
 use crate::ids::Ids;
 use crate::node::{Hooks, Identity, Node, NodeHandler};
+use crate::peers::Peers;
 use crate::quorum_channel::QuorumChannel;
 use crate::{assembly, node_settings};
 
@@ -85,6 +86,13 @@ impl Harness {
     /// Of a node that knows of no topics and brokers yet.
     pub fn without_metadata(settings: &[(&str, &str)]) -> Harness {
         Harness::with_hooks(settings, Hooks::default())
+    }
+
+    /// Of a node with a way to others.
+    pub fn with_peers(peers: Arc<dyn Peers>) -> Harness {
+        let harness = Harness::with_hooks(&[], Hooks { peers, ..Hooks::default() });
+        harness.node.metadata.publish(Arc::new(image()));
+        harness
     }
 
     /// Of a node whose transactions' topic has one partition, which `leader` leads; `hooks` has the way to other brokers.
@@ -262,6 +270,11 @@ impl Harness {
             }
             other => panic!("{} of version {} was not answered but {other:?}", R::NAME, sent.version),
         }
+    }
+
+    /// The connection breaks.
+    pub fn close_connection(&self) {
+        NodeHandler(Arc::clone(&self.node)).closed(&self.connection);
     }
 
     /// Sends a request that is answered at once.

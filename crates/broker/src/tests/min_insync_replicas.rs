@@ -6,7 +6,7 @@ use ottla_metadata::loader::MetadataLoader;
 use ottla_types::{LeaderEpoch, Offset};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{ProduceRequest, produce_request};
-use ottla_wire::records::{ConfigRecord, MetadataRecord, PartitionRecord};
+use ottla_wire::records::{ConfigRecord, MetadataRecord, PartitionRecord, RegisterBrokerRecord};
 
 use super::harness::{Harness, LOCAL, OTHER, at, batch, topic};
 use crate::publisher::Publisher;
@@ -26,6 +26,12 @@ fn refused(settings: &[(&str, &str)], dynamic: &[(i8, &str)]) -> i16 {
         leader: LOCAL,
         ..PartitionRecord::default()
     });
+    let registered = MetadataRecord::RegisterBroker(RegisterBrokerRecord {
+        broker_id: LOCAL,
+        incarnation_id: harness.node.registration.incarnation_id,
+        broker_epoch: 1,
+        ..RegisterBrokerRecord::default()
+    });
     let config = |(resource_type, resource_name): &(i8, &str)| {
         MetadataRecord::Config(ConfigRecord {
             resource_type: *resource_type,
@@ -38,7 +44,7 @@ fn refused(settings: &[(&str, &str)], dynamic: &[(i8, &str)]) -> i16 {
     let mut loader = MetadataLoader::default();
     let mut publisher = Publisher::new(Arc::clone(&harness.node));
     let configs: Vec<_> = dynamic.iter().map(config).collect();
-    for (offset, records) in [(1, vec![topic("new", ID), partition]), (2, configs)] {
+    for (offset, records) in [(1, vec![registered, topic("new", ID), partition]), (2, configs)] {
         loader
             .apply(Offset(offset), LeaderEpoch(1), at(0).wall, &records)
             .expect("the records fit each other");

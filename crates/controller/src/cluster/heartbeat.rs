@@ -56,6 +56,9 @@ impl Controller {
         let broker = self.registered(id, BrokerEpoch(request.broker_epoch))?.clone();
         let metadata_offset = Offset(request.current_metadata_offset);
         self.sessions.touch(id, metadata_offset, now.mono);
+        if self.sessions.is_back(id) {
+            tracing::warn!(broker = %id, epoch = request.broker_epoch, "a broker that was taken for gone lives");
+        }
         let registered_at = self.sessions.registered_at(id).unwrap_or(Offset(broker.record.broker_epoch));
         let is_caught_up = metadata_offset >= registered_at;
         let next = self.next_state(&broker, request, is_caught_up);
@@ -204,10 +207,14 @@ impl Controller {
             !broker.is_fenced() && !self.sessions.is_alive(broker.id(), now.mono)
         };
         let stale = self.image.brokers.values().find(|broker| is_stale(broker))?.clone();
-        self.sessions.end_shutdown(stale.id());
         let mut records = self.records();
-        self.enter_state(&stale, BrokerState::Fenced, "not heard of for its session timeout", &mut records);
+        self.fence(&stale, "not heard of for its session timeout", &mut records);
         Some(records.with(()))
+    }
+
+    pub(super) fn fence(&mut self, broker: &BrokerRegistration, reason: &str, records: &mut Records) {
+        self.sessions.end_shutdown(broker.id());
+        self.enter_state(broker, BrokerState::Fenced, reason, records);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Brokers: registration, heartbeats, fencing, controlled shutdown (KIP-631).
 
+mod gone;
 mod heartbeat;
 mod registration;
 mod sessions;

@@ -17,6 +17,16 @@ struct Session {
     metadata_offset: Offset,
     /// The end of the log when its controlled shutdown began: it may go when all others have seen that.
     shutdown_offset: Option<Offset>,
+    end: End,
+}
+
+/// What is thought of the end of a broker's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    NotKnown,
+    TakenForGone,
+    /// It was taken for gone once, and lived.
+    Disproved,
 }
 
 impl BrokerSessions {
@@ -29,6 +39,7 @@ impl BrokerSessions {
             last_heard: now,
             metadata_offset,
             shutdown_offset: None,
+            end: End::NotKnown,
         });
         session.last_heard = now;
         session.metadata_offset = metadata_offset;
@@ -38,6 +49,29 @@ impl BrokerSessions {
     pub fn extend(&mut self, ms: i64) {
         for session in self.brokers.values_mut() {
             session.last_heard = session.last_heard.plus_ms(ms);
+        }
+    }
+
+    /// False if that was wrong once already.
+    pub fn take_for_gone(&mut self, broker: NodeId) -> bool {
+        match self.brokers.get_mut(&broker) {
+            Some(session) if session.end == End::Disproved => false,
+            Some(session) => {
+                session.end = End::TakenForGone;
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// Whether a broker that is heard of was taken for gone.
+    pub fn is_back(&mut self, broker: NodeId) -> bool {
+        match self.brokers.get_mut(&broker) {
+            Some(session) if session.end == End::TakenForGone => {
+                session.end = End::Disproved;
+                true
+            }
+            _ => false,
         }
     }
 

@@ -1,5 +1,5 @@
 use ottla_metadata::image::directory as reserved;
-use ottla_types::NodeId;
+use ottla_types::{BrokerEpoch, NodeId};
 use ottla_wire::messages::unregister_broker_request::UnregisterBrokerRequest;
 
 use super::topics::{assigned, topic};
@@ -81,6 +81,45 @@ fn a_broker_that_was_killed_comes_back_to_its_own_controller_at_once() {
     assert_eq!(cluster.register(1, 77).0, 0);
     cluster.heartbeat(1, |_| {});
     assert_eq!(cluster.register(1, 78).0, 101);
+}
+
+#[test]
+fn a_process_that_has_ended_is_fenced_at_once_and_its_next_one_comes_in() {
+    let mut cluster = Cluster::with_brokers(&[], &[1, 2, 3]);
+    cluster.create(&[assigned("t", &[(0, &[2, 3])])]);
+    let epoch_of = |cluster: &Cluster| cluster.controller.image().brokers[&NodeId(2)].epoch();
+    let epoch = epoch_of(&cluster);
+    let gone = |cluster: &mut Cluster, id, epoch| {
+        let outcome = cluster.controller.broker_is_gone(NodeId(id), epoch);
+        cluster.commit(outcome);
+        cluster.brokers()
+    };
+    assert_eq!(gone(&mut cluster, 2, BrokerEpoch(epoch.value() - 1)), "1 2 3 ", "a process before it");
+    assert_eq!(gone(&mut cluster, 4, epoch), "1 2 3 ", "nobody");
+    let own = cluster.controller.image().brokers[&NodeId(1)].epoch();
+    assert_eq!(gone(&mut cluster, 1, own), "1 2 3 ", "the controller's own");
+    assert_eq!(gone(&mut cluster, 2, epoch), "1 2F 3 ");
+    assert_eq!(cluster.partitions("t"), "0: 3@1 isr 3\n");
+    assert_eq!(gone(&mut cluster, 2, epoch), "1 2F 3 ");
+    let (code, next) = cluster.register(2, 77);
+    assert_eq!(code, 0, "though the session of the process before is not over");
+    cluster.heartbeat(2, |_| {});
+    assert_eq!(gone(&mut cluster, 2, BrokerEpoch(next)), "1 2F 3 ", "it may end as well");
+}
+
+#[test]
+fn a_broker_that_was_taken_for_gone_and_lives_is_believed() {
+    let mut cluster = Cluster::with_brokers(&[], &[1, 2]);
+    let epoch = cluster.controller.image().brokers[&NodeId(2)].epoch();
+    for (after_word, after_heartbeat) in [("1 2F ", "1 2 "), ("1 2 ", "1 2 ")] {
+        let outcome = cluster.controller.broker_is_gone(NodeId(2), epoch);
+        cluster.commit(outcome);
+        assert_eq!(cluster.brokers(), after_word);
+        cluster.heartbeat(2, |_| {});
+        assert_eq!(cluster.brokers(), after_heartbeat);
+    }
+    cluster.advance(10_000);
+    assert_eq!(cluster.brokers(), "1F 2F ", "its session decides");
 }
 
 #[test]

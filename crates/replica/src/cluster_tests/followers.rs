@@ -166,9 +166,59 @@ fn a_follower_that_knows_the_new_leader_sooner_than_that_leader_itself_asks_agai
     let waits = cluster.produce(Y, -1, &["b"]);
     cluster.replicate();
     assert_eq!(told(&waits), None);
-    cluster.pass_ms(1_000);
+    cluster.pass_ms(10);
     cluster.replicate();
-    assert_eq!(told(&waits), Some(Ok(1)));
+    assert_eq!(told(&waits), Some(Ok(1)), "at once, whatever replica.fetch.backoff.ms is");
+}
+
+#[test]
+fn a_leader_that_does_not_know_that_it_leads_is_asked_less_and_less_often() {
+    let mut cluster = Cluster::new();
+    cluster.produce(X, -1, &["a"]);
+    cluster.replicate();
+    cluster.decide(Y, &ALL);
+    cluster.tell(Z);
+    let mut waits = Vec::new();
+    while waits.len() < 9 {
+        let asks = cluster.due(Z);
+        let before = cluster.now.mono.0;
+        for asked in asks {
+            let (fetcher, ticket) = (asked.fetcher, asked.ticket);
+            let answer = cluster.answer(Z, asked);
+            cluster.hand_in(Z, fetcher, ticket, answer);
+        }
+        while cluster.manager(Z).next_request_deadline() > cluster.now.mono {
+            cluster.pass_ms(1);
+        }
+        waits.push(cluster.now.mono.0 - before);
+    }
+    assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
+}
+
+/// It might wait for half a second, and with it who writes to the partition.
+#[test]
+fn a_request_that_waits_for_records_does_not_hold_up_a_partition_whose_leader_has_changed() {
+    let mut cluster = Cluster::new();
+    cluster.produce(X, -1, &["a"]);
+    cluster.replicate();
+    let waits = cluster.due(Y).remove(0);
+    assert!(cluster.due(Y).is_empty());
+    cluster.elect(X, &ALL);
+    cluster.pass_ms(19);
+    assert!(cluster.due(Y).is_empty(), "where there is much to fetch its answer comes soon");
+    cluster.pass_ms(1);
+    let instead = cluster.due(Y).remove(0);
+    assert_eq!((waits.connection, instead.connection), (0, 1));
+    let request = fetch_request(&instead.request);
+    assert_eq!((request.session_epoch, request.topics[0].partitions[0].current_leader_epoch), (0, 1));
+    cluster.produce(X, 1, &["b"]);
+    for (asked, end) in [(waits, 1), (instead, 2)] {
+        let (fetcher, ticket) = (asked.fetcher, asked.ticket);
+        let answer = cluster.answer(Y, asked);
+        cluster.hand_in(Y, fetcher, ticket, answer);
+        assert_eq!(cluster.end(Y), end, "an answer that nobody waits for is passed over");
+    }
+    assert!(cluster.due(Y).iter().all(|next| next.connection == 1));
 }
 
 /// An append can't be larger than a segment, whatever size those of the leader have.

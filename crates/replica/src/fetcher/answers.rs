@@ -34,6 +34,7 @@ impl Fetcher {
         let Some((_, under_way)) = self.under_way.take_if(|(awaited, _)| *awaited == ticket) else {
             return Vec::new();
         };
+        self.give_up_at = None;
         match (under_way, answer) {
             (UnderWay::Fetch, FetcherAnswer::Fetch(response)) => self.fetched(response, logs, now),
             (UnderWay::ListOffsets(asked), FetcherAnswer::ListOffsets(response)) => {
@@ -106,6 +107,9 @@ impl Fetcher {
                 return None;
             }
         }
+        if let Some(followed) = self.partitions.get_mut(&key) {
+            followed.unknown_there = 0;
+        }
         let taken = take(&partition, &asked, answered, logs, now);
         self.changed.insert(key);
         match taken {
@@ -132,6 +136,14 @@ impl Fetcher {
             ErrorCode::FencedLeaderEpoch => {
                 tracing::debug!(partition = %id, "the leader is in a newer epoch");
                 self.set_next(key, Some(Next::NewLeader));
+            }
+            // The metadata have not told the leader yet that it leads.
+            ErrorCode::UnknownLeaderEpoch
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::UnknownTopicId
+            | ErrorCode::UnknownTopicOrPartition => {
+                tracing::debug!(partition = %id, code = code.name(), "the leader does not know that it leads");
+                self.delay_unknown(key, now.mono);
             }
             _ => {
                 tracing::debug!(partition = %id, code = code.name(), "is not fetched for a while");

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use ottla_log::log_manager::LogManager;
 use ottla_types::{BrokerEpoch, LeaderEpoch, MonoMs, NodeId, Now};
@@ -13,6 +13,8 @@ use crate::partition::Partition;
 pub struct Fetchers {
     local: NodeId,
     settings: FetcherSettings,
+    /// For each other broker.
+    count: AtomicU32,
     logs: Arc<LogManager>,
     by_id: RwLock<BTreeMap<FetcherId, Arc<Entry>>>,
     /// Who follows which partition.
@@ -41,7 +43,22 @@ impl Entry {
 
 impl Fetchers {
     pub(crate) fn new(local: NodeId, settings: FetcherSettings, logs: Arc<LogManager>) -> Fetchers {
-        Fetchers { local, settings, logs, by_id: RwLock::default(), followed: Mutex::default() }
+        let count = AtomicU32::new(settings.fetchers);
+        Fetchers { local, settings, count, logs, by_id: RwLock::default(), followed: Mutex::default() }
+    }
+
+    /// Spreads all partitions over so many fetchers of each leader.
+    pub(crate) fn set_count(&self, count: u32, now: Now) {
+        if self.count.swap(count, Ordering::Relaxed) == count {
+            return;
+        }
+        let all: Vec<_> =
+            self.by_id.read().iter().map(|(id, entry)| (id.leader, Arc::clone(entry))).collect();
+        for (leader, entry) in all {
+            for (partition, leader_epoch) in entry.with(|fetcher| fetcher.followed()) {
+                self.follow(&partition, leader, leader_epoch, now);
+            }
+        }
     }
 
     /// Follows `leader` from now on, in this epoch.
@@ -85,7 +102,7 @@ impl Fetchers {
     /// Spreads the partitions over the fetchers of their leader; always the same way.
     fn index(&self, (topic_id, partition): &Key) -> u32 {
         let of_topic = topic_id.0.iter().fold(0u32, |hash, byte| hash.wrapping_mul(31) + u32::from(*byte));
-        of_topic.wrapping_add(partition.cast_unsigned()) % self.settings.fetchers.max(1)
+        of_topic.wrapping_add(partition.cast_unsigned()) % self.count.load(Ordering::Relaxed).max(1)
     }
 
     /// What is to be sent now. `broker_epoch` is this broker's own.

@@ -5,6 +5,9 @@
 //! with each fetch, and the leader answers where their logs part (KIP-595): the follower truncates and asks on. Where its
 //! offset is out of the leader's range it asks for the leader's end and start first.
 //!
+//! Nobody waits long for a follower to find its new leader: a leader that does not know its epoch yet is asked again at once,
+//! less and less often, and a request that still waits there for records is given up for one that names the partition.
+//!
 //! Nothing here sends or waits: whoever drives it sends what `Fetchers::poll` gives, and hands in the answers.
 
 mod answers;
@@ -28,7 +31,7 @@ pub use self::fetchers::Fetchers;
 /// The `replica.fetch.*` settings, and `num.replica.fetchers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetcherSettings {
-    /// For each other broker.
+    /// For each other broker, at first.
     pub fetchers: u32,
     pub min_bytes: i32,
     pub wait_max_ms: i32,
@@ -53,6 +56,8 @@ pub struct ToFetch {
     pub fetcher: FetcherId,
     /// To be handed back with the answer: one to an older request is passed over.
     pub ticket: u64,
+    /// Which of this broker's connections to the leader: another one than that of a request that was given up.
+    pub connection: u32,
     pub request: FetcherRequest,
 }
 
@@ -70,6 +75,12 @@ pub enum FetcherAnswer {
     Failed,
 }
 
+/// Before a leader that does not know its epoch yet is asked again: doubling, up to `replica.fetch.backoff.ms`.
+const UNKNOWN_BACKOFF_FIRST_MS: i64 = 10;
+/// So long a request that waits for records may hold up a partition whose leader has changed. Where records come all the time
+/// it is answered before.
+const HOLD_UP_MAX_MS: i64 = 20;
+
 /// By id: a topic that was made again under its name is another one.
 type Key = (Uuid, i32);
 
@@ -81,6 +92,8 @@ struct Followed {
     next: Next,
     /// It is not asked for before.
     delayed_until: Option<MonoMs>,
+    /// How often in a row the leader did not know that it leads.
+    unknown_there: u32,
 }
 
 /// What a partition is in want of.
@@ -126,6 +139,10 @@ pub(crate) struct Fetcher {
     out_of_range: BTreeSet<Key>,
     delayed: BTreeSet<(MonoMs, Key)>,
     under_way: Option<(u64, UnderWay)>,
+    /// When the request under way is no longer waited for; none while it holds up nothing.
+    give_up_at: Option<MonoMs>,
+    /// Requests were given up, one on each connection in turn.
+    is_on_other_connection: bool,
     next_ticket: u64,
     /// After a failure nothing is sent before.
     retry_at: MonoMs,
@@ -143,6 +160,8 @@ impl Fetcher {
             out_of_range: BTreeSet::new(),
             delayed: BTreeSet::new(),
             under_way: None,
+            give_up_at: None,
+            is_on_other_connection: false,
             next_ticket: 0,
             retry_at: MonoMs(0),
         }
@@ -175,9 +194,20 @@ impl Fetcher {
             leader_epoch,
             next: Next::Records,
             delayed_until: None,
+            unknown_there: 0,
         };
         self.partitions.insert(key, followed);
         self.changed.insert(key);
+        // In its first epoch nobody has been served before.
+        if leader_epoch > LeaderEpoch(0) && matches!(self.under_way, Some((_, UnderWay::Fetch))) {
+            self.give_up_at.get_or_insert(now.mono.plus_ms(HOLD_UP_MAX_MS));
+        }
+    }
+
+    /// All that is followed, with the epochs of its leaders.
+    pub fn followed(&self) -> Vec<(Arc<Partition>, LeaderEpoch)> {
+        let followed = self.partitions.values();
+        followed.map(|followed| (Arc::clone(&followed.partition), followed.leader_epoch)).collect()
     }
 
     pub fn unfollow(&mut self, key: Key) {
@@ -192,7 +222,7 @@ impl Fetcher {
     /// When there is something to send at the earliest.
     pub fn next_deadline(&self) -> MonoMs {
         if self.under_way.is_some() {
-            return MonoMs::NEVER;
+            return self.give_up_at.unwrap_or(MonoMs::NEVER);
         }
         let has_work = !self.out_of_range.is_empty()
             || self.partitions.values().any(|followed| followed.is_ready(Next::Records));
@@ -206,14 +236,34 @@ impl Fetcher {
 
     /// Leaves a partition alone for a while.
     fn delay(&mut self, key: Key, now: MonoMs) {
+        self.delay_by(key, self.settings.backoff_ms, now);
+    }
+
+    /// Leaves a partition alone until its leader may have heard that it leads.
+    fn delay_unknown(&mut self, key: Key, now: MonoMs) {
         let Some(followed) = self.partitions.get_mut(&key) else { return };
-        let until = now.plus_ms(self.settings.backoff_ms);
+        let doubled = UNKNOWN_BACKOFF_FIRST_MS << followed.unknown_there.min(16);
+        followed.unknown_there += 1;
+        self.delay_by(key, doubled.min(self.settings.backoff_ms), now);
+    }
+
+    fn delay_by(&mut self, key: Key, ms: i64, now: MonoMs) {
+        let Some(followed) = self.partitions.get_mut(&key) else { return };
+        let until = now.plus_ms(ms);
         if let Some(before) = followed.delayed_until.replace(until) {
             self.delayed.remove(&(before, key));
         }
         self.delayed.insert((until, key));
         self.out_of_range.remove(&key);
         self.changed.insert(key);
+    }
+
+    /// Ceases to wait for the request under way, whose answer will be passed over: the next one begins a session of its own.
+    fn give_up(&mut self) {
+        self.under_way = None;
+        self.give_up_at = None;
+        self.is_on_other_connection = !self.is_on_other_connection;
+        self.session.reset();
     }
 
     fn end_delays(&mut self, now: MonoMs) {

@@ -12,6 +12,9 @@ use super::{Asked, Fetcher, FetcherRequest, Followed, Key, Next, ToFetch, UnderW
 impl Fetcher {
     /// The next request, unless one is under way, there is nothing to ask, or it is too early after a failure.
     pub fn poll(&mut self, broker_epoch: Option<BrokerEpoch>, now: MonoMs) -> Option<ToFetch> {
+        if self.give_up_at.is_some_and(|at| at <= now) {
+            self.give_up();
+        }
         if self.under_way.is_some() || self.retry_at > now {
             return None;
         }
@@ -22,7 +25,8 @@ impl Fetcher {
         };
         self.next_ticket += 1;
         self.under_way = Some((self.next_ticket, under_way));
-        Some(ToFetch { fetcher: self.id, ticket: self.next_ticket, request })
+        let connection = 2 * self.id.index + u32::from(self.is_on_other_connection);
+        Some(ToFetch { fetcher: self.id, ticket: self.next_ticket, connection, request })
     }
 
     fn fetch(&mut self, broker_epoch: Option<BrokerEpoch>) -> Option<FetchRequest> {

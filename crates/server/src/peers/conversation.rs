@@ -123,6 +123,7 @@ fn client_id(node: i32, channel: Channel) -> String {
         Channel::Heartbeat => format!("{node}:heartbeat"),
         Channel::Controller => format!("{node}:to-controller"),
         Channel::Forwarding => format!("{node}:forwarding"),
+        Channel::Probe => format!("{node}:probe"),
         Channel::Fetcher(number) => format!("broker-{node}-fetcher-{number}"),
         Channel::Coordinator => format!("broker-{node}-coordinator"),
     }

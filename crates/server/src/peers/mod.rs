@@ -70,6 +70,7 @@ pub struct PeerNetwork {
     conversations: Mutex<HashMap<(PeerAddress, Channel), mpsc::Sender<Sending>>>,
     /// Fetches, which bring much, hold up nothing else.
     fetchers: NetworkThreads,
+    fetcher_threads: Mutex<usize>,
     others: NetworkThreads,
 }
 
@@ -88,10 +89,24 @@ pub(crate) struct Sending {
 
 impl PeerNetwork {
     pub fn start(settings: PeerSettings, clock: Clock) -> io::Result<PeerNetwork> {
+        let fetcher_threads = Mutex::new(settings.fetcher_threads);
         let fetchers = NetworkThreads::named("fetcher", settings.fetcher_threads)?;
         let others = NetworkThreads::named("peers", 1)?;
         let shared = Arc::new(Shared { settings, clock, lost: OnceLock::new() });
-        Ok(PeerNetwork { shared, conversations: Mutex::default(), fetchers, others })
+        Ok(PeerNetwork { shared, conversations: Mutex::default(), fetchers, fetcher_threads, others })
+    }
+
+    /// Takes up settings that have changed. Threads that are no longer wanted stay, for conversations run on them.
+    pub fn update(&self, config: &Config) {
+        let wanted = usize::try_from(config.get(keys::NUM_REPLICA_FETCHERS)).unwrap_or(1);
+        let mut most = self.fetcher_threads.lock();
+        if wanted <= *most {
+            return;
+        }
+        match self.fetchers.resize(wanted) {
+            Ok(()) => *most = wanted,
+            Err(error) => tracing::error!(%error, "threads for fetchers could not be started"),
+        }
     }
 
     /// Tells of connections that are lost from now on; only the first call counts.

@@ -89,7 +89,6 @@ pub fn run(config: Config, loggers: Arc<dyn Loggers>, tell: impl FnOnce(&Ready))
             }
         }
         tracing::info!("stopping");
-        running.stop_accepting();
         let stopped = tokio::task::spawn_blocking(move || running.stop());
         tokio::select! {
             done = stopped => {

@@ -65,6 +65,7 @@ struct Reactions {
     cleaners: OnceLock<Arc<Cleaners>>,
     network: OnceLock<Arc<Network>>,
     readers: OnceLock<Arc<Readers>>,
+    peers: OnceLock<Arc<PeerNetwork>>,
 }
 
 impl Reactions {
@@ -79,6 +80,9 @@ impl Reactions {
         }
         if let Some(readers) = self.readers.get() {
             readers.update(config);
+        }
+        if let Some(peers) = self.peers.get() {
+            peers.update(config);
         }
     }
 }
@@ -116,6 +120,7 @@ pub fn start(
     let _ = reactions.readers.set(Arc::clone(&readers));
     let peers =
         Arc::new(PeerNetwork::start(PeerSettings::from_config(&config), clock).map_err(StartError::Thread)?);
+    let _ = reactions.peers.set(Arc::clone(&peers));
     let parts = NodeParts {
         identity: Identity {
             node_id: NodeId(config.get(keys::NODE_ID)),
@@ -135,6 +140,12 @@ pub fn start(
         wake_driver: WakeDriver(ringing(&driver_alarm)),
     };
     let (node, driver) = assemble(parts, now);
+    let of_network = Arc::downgrade(&node);
+    peers.on_lost(Box::new(move |to, _, _| {
+        if let Some(node) = of_network.upgrade().filter(|_| !to.is_controller_listener) {
+            node.doubt_broker(to.node);
+        }
+    }));
 
     let cleaners = Arc::new(Cleaners::new(Arc::clone(&node), clock));
     let _ = reactions.cleaners.set(Arc::clone(&cleaners));
@@ -256,13 +267,7 @@ impl Running {
         }
     }
 
-    pub fn stop_accepting(&self) {
-        if let Some(serving) = &self.serving {
-            serving.stop_accepting();
-        }
-    }
-
-    /// Leaves in good order: hands over leaderships, closes connections, flushes and closes every log, leaves the mark
+    /// Leaves in good order: hands over leaderships, closes connections and listeners, flushes and closes every log, leaves the mark
     /// of a clean stop, closes the metadata log. To be called where blocking is allowed.
     pub fn stop(self) -> Result<(), String> {
         if self.config.get(keys::CONTROLLED_SHUTDOWN_ENABLE) {

@@ -121,14 +121,10 @@ impl Serving {
         Ok(())
     }
 
-    /// New connections are refused from now on.
-    pub fn stop_accepting(&self) {
-        self.acceptors.iter().for_each(JoinHandle::abort);
-    }
-
-    /// Closes all connections: no request is handled any more when this returns.
+    /// Refuses new connections and closes all others: no request is handled any more when this returns. Not before brokers and
+    /// controllers need this node no more: they may not have connected yet.
     pub fn stop(self) {
-        self.stop_accepting();
+        self.acceptors.iter().for_each(JoinHandle::abort);
         let threads: Vec<_> = self.network.threads.read().values().cloned().collect();
         threads.iter().for_each(|threads| threads.stop());
     }

@@ -44,6 +44,8 @@ pub struct Consumer {
     to_reset: BTreeSet<TopicPartition>,
     waiting: Option<Waiting>,
     wait_until: MonoMs,
+    /// The node is not the one to ask.
+    is_elsewhere: bool,
     /// As the last answer to each partition said.
     high_watermarks: BTreeMap<TopicPartition, i64>,
     /// Answers since it is to finish.
@@ -62,6 +64,7 @@ impl Consumer {
             to_reset: BTreeSet::new(),
             waiting: None,
             wait_until: MonoMs(0),
+            is_elsewhere: false,
             high_watermarks: BTreeMap::new(),
             answers_since: None,
         }
@@ -125,7 +128,14 @@ impl Consumer {
                 self.to_reset.insert(partition);
                 return;
             }
-            _ if is_retriable(data.error_code) => {
+            Some(code) if is_retriable(data.error_code) => {
+                self.is_elsewhere |= matches!(
+                    code,
+                    ErrorCode::NotLeaderOrFollower
+                        | ErrorCode::UnknownTopicId
+                        | ErrorCode::FencedLeaderEpoch
+                        | ErrorCode::UnknownLeaderEpoch
+                );
                 self.wait_until = world.mono().plus_ms(RETRY_MS);
                 return self.forget_session();
             }
@@ -201,7 +211,7 @@ impl Consumer {
             }
             let asked = Partition {
                 partition: partition.partition,
-                current_leader_epoch: -1,
+                current_leader_epoch: world.topics.leader_epochs.get(partition).copied().unwrap_or(-1),
                 fetch_offset: *offset,
                 last_fetched_epoch: -1,
                 log_start_offset: -1,
@@ -269,6 +279,9 @@ impl Client for Consumer {
                     self.wait_until = world.mono().plus_ms(RETRY_MS);
                 }
             }
+        }
+        if std::mem::take(&mut self.is_elsewhere) {
+            link.abandon();
         }
         if self.waiting.is_some() || world.mono() < self.wait_until || !world.connect(link) {
             return;

@@ -71,6 +71,8 @@ impl World<'_> {
 #[derive(Debug, Default)]
 pub struct Topics {
     pub lasting: BTreeMap<String, (Uuid, i32)>,
+    /// As the metadata tell; clients that know none do not tell it.
+    pub leader_epochs: BTreeMap<TopicPartition, i32>,
 }
 
 impl Topics {
@@ -132,6 +134,8 @@ pub(crate) fn is_retriable(code: i16) -> bool {
                 | NotCoordinator
                 | NotController
                 | OffsetNotAvailable
+                | FencedLeaderEpoch
+                | UnknownLeaderEpoch
         )
     })
 }

@@ -1,0 +1,214 @@
+//! Whether the processes of brokers live, as far as a controller can tell before their sessions are over.
+//!
+//! A process that ends closes its connections, and nobody listens any more where it did. So a broken connection is a reason to
+//! look, and a refused one is the proof, from where the same process was reached before: whoever keeps this node from
+//! connecting at all proves nothing. Silence proves nothing either: that is what the session's time is for. A broker that was
+//! taken for gone and lives heartbeats on, and is believed ever after (`ottla_controller`).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use ottla_controller::{Controller, Outcome};
+use ottla_types::{BrokerEpoch, MonoMs, NodeId, Now};
+use ottla_wire::messages::ApiVersionsRequest;
+use ottla_wire::{ErrorCode, VersionRange};
+use parking_lot::Mutex;
+
+use crate::controller_channel::{ControllerLink, Job, Written};
+use crate::node::Node;
+use crate::peers::{Channel, PeerError, PeerRequest};
+
+/// So long an answer is waited for. What does not come says nothing.
+const TIMEOUT_MS: i64 = 5_000;
+/// Between attempts: the kernel closes what a process had open one after the other, its listener perhaps last.
+const RETRY_MS: i64 = 20;
+const ATTEMPTS: u32 = 25;
+/// Before a broker that could not be reached is tried again without a reason.
+const MEET_AGAIN_MS: i64 = 30_000;
+
+/// What is known of brokers' processes.
+#[derive(Debug, Default)]
+pub(crate) struct BrokerProbes(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Brokers that have answered as the process of this epoch.
+    reached: BTreeMap<NodeId, BrokerEpoch>,
+    under_way: BTreeSet<NodeId>,
+    /// There was a reason to look while one was being looked for already.
+    again: BTreeSet<NodeId>,
+    /// Which process was tried to be reached, and is not again without a reason before then.
+    tried: BTreeMap<NodeId, (BrokerEpoch, MonoMs)>,
+    /// On which brokers' heartbeats come.
+    connections: HashMap<u64, NodeId>,
+}
+
+/// One look at a broker.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    broker: NodeId,
+    epoch: BrokerEpoch,
+    attempts: u32,
+}
+
+impl BrokerProbes {
+    /// A broker's heartbeats come on this connection.
+    pub fn heartbeat_on(&self, connection: u64, broker: NodeId) {
+        self.0.lock().connections.insert(connection, broker);
+    }
+
+    /// Returns whose heartbeats came on it.
+    fn closed(&self, connection: u64) -> Option<NodeId> {
+        self.0.lock().connections.remove(&connection)
+    }
+
+    /// False if one is being looked for already; then it is once more.
+    fn begin(&self, broker: NodeId) -> bool {
+        let mut state = self.0.lock();
+        let is_first = state.under_way.insert(broker);
+        if !is_first {
+            state.again.insert(broker);
+        }
+        is_first
+    }
+
+    /// Whether it is to be looked for once more.
+    fn end(&self, broker: NodeId) -> bool {
+        let mut state = self.0.lock();
+        state.under_way.remove(&broker);
+        state.again.remove(&broker)
+    }
+
+    /// Whether to try to reach a broker that there is no reason to doubt.
+    fn is_to_meet(&self, broker: NodeId, epoch: BrokerEpoch, now: MonoMs) -> bool {
+        let mut state = self.0.lock();
+        let is_known = state.reached.get(&broker) == Some(&epoch) || state.under_way.contains(&broker);
+        let is_too_early =
+            state.tried.get(&broker).is_some_and(|(tried, until)| *tried == epoch && *until > now);
+        if is_known || is_too_early {
+            return false;
+        }
+        state.tried.insert(broker, (epoch, now.plus_ms(MEET_AGAIN_MS)));
+        true
+    }
+
+    fn reached(&self, broker: NodeId, epoch: BrokerEpoch) {
+        self.0.lock().reached.insert(broker, epoch);
+    }
+
+    fn was_reached(&self, broker: NodeId, epoch: BrokerEpoch) -> bool {
+        self.0.lock().reached.get(&broker) == Some(&epoch)
+    }
+
+    /// Forgets brokers that there are no more.
+    fn retain(&self, is_registered: impl Fn(&NodeId) -> bool) {
+        let mut state = self.0.lock();
+        state.reached.retain(|broker, _| is_registered(broker));
+        state.tried.retain(|broker, _| is_registered(broker));
+    }
+}
+
+impl Node {
+    /// Reaches brokers that have come, so that it counts when they can't be reached any more.
+    pub(crate) fn meet_brokers(self: &Arc<Self>, now: Now) {
+        if !self.roles.controller {
+            return;
+        }
+        let image = self.metadata.image();
+        self.probes.retain(|broker| image.brokers.contains_key(broker));
+        for broker in image.brokers.values().filter(|broker| !broker.is_fenced()) {
+            let (id, epoch) = (broker.id(), broker.epoch());
+            if id != self.identity.node_id && self.probes.is_to_meet(id, epoch, now.mono) {
+                self.look_for(id, 1);
+            }
+        }
+    }
+
+    /// There is a reason to doubt that the broker's process lives: a connection to it or from it is gone.
+    pub fn doubt_broker(self: &Arc<Self>, broker: NodeId) {
+        if self.roles.controller && broker != self.identity.node_id {
+            self.look_for(broker, ATTEMPTS);
+        }
+    }
+
+    /// Of brokers that were lost while another controller was the active one, this one has not heard.
+    pub(crate) fn doubt_all_brokers(self: &Arc<Self>) {
+        let brokers: Vec<NodeId> = self.metadata.image().brokers.keys().copied().collect();
+        brokers.into_iter().for_each(|broker| self.doubt_broker(broker));
+    }
+
+    pub(crate) fn broker_connection_closed(self: &Arc<Self>, connection: u64) {
+        if let Some(broker) = self.probes.closed(connection) {
+            self.doubt_broker(broker);
+        }
+    }
+
+    fn look_for(self: &Arc<Self>, broker: NodeId, attempts: u32) {
+        let image = self.metadata.image();
+        let Some(registered) = image.brokers.get(&broker).filter(|broker| !broker.is_fenced()) else {
+            return;
+        };
+        if self.probes.begin(broker) {
+            self.probe_at(MonoMs(0), Probe { broker, epoch: registered.epoch(), attempts });
+        }
+    }
+
+    fn probe_at(self: &Arc<Self>, at: MonoMs, probe: Probe) {
+        let node = Arc::clone(self);
+        self.deadlines.add(at, move |_| node.probe(probe));
+        (self.hooks.wake_at)(at);
+    }
+
+    fn probe(self: &Arc<Self>, probe: Probe) {
+        let node = Arc::clone(self);
+        let done = move |answer: Result<_, PeerError>, now| node.probed(probe, answer.map(drop), now);
+        // Every node knows this version.
+        let versions = VersionRange::new(0, 0);
+        let request = PeerRequest::by_version(versions, |_| ApiVersionsRequest::default(), TIMEOUT_MS, done);
+        self.send_to_broker(probe.broker, Channel::Probe, request);
+    }
+
+    fn probed(self: &Arc<Self>, probe: Probe, answer: Result<(), PeerError>, now: Now) {
+        let Probe { broker, epoch, attempts } = probe;
+        match answer {
+            Err(PeerError::Disconnected(_) | PeerError::Overloaded) if attempts > 1 => {
+                let again = Probe { attempts: attempts - 1, ..probe };
+                return self.probe_at(now.mono.plus_ms(RETRY_MS), again);
+            }
+            Err(PeerError::Refused(_)) if self.probes.was_reached(broker, epoch) => {
+                tracing::info!(%broker, %epoch, "nobody listens any more where a broker did: its process has ended");
+                self.controller.submit(Box::new(BrokerGone { broker, epoch }));
+            }
+            Ok(()) => self.probes.reached(broker, epoch),
+            Err(error) => tracing::debug!(%broker, %error, "whether a broker's process lives is not known"),
+        }
+        if self.probes.end(broker) {
+            self.look_for(broker, ATTEMPTS);
+        }
+    }
+}
+
+/// For the controller of this node, if that is the active one.
+struct BrokerGone {
+    broker: NodeId,
+    epoch: BrokerEpoch,
+}
+
+impl Job for BrokerGone {
+    fn run(self: Box<Self>, controller: &mut Controller, _: Now) -> Written {
+        let Outcome { records, response: () } = controller.broker_is_gone(self.broker, self.epoch);
+        Written { records, release: Box::new(|_| None) }
+    }
+
+    fn send(self: Box<Self>, _: &ControllerLink<'_>) {}
+
+    fn refuse(self: Box<Self>, _: ErrorCode) {}
+
+    fn is_for_this_node(&self) -> bool {
+        true
+    }
+
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,144 @@
+//! A controller looks for brokers whose connections have broken.
+
+use std::sync::Arc;
+
+use ottla_types::{MonoMs, NodeId, Now};
+use ottla_wire::messages::{ApiVersionsRequest, ApiVersionsResponse, BrokerHeartbeatRequest};
+
+use super::harness::{Harness, OTHER, at};
+use super::played_peers::{Asked, PlayedPeers};
+use crate::peers::{Channel, PeerError};
+
+/// A controller beside another broker, which it has met or not.
+struct Watch {
+    harness: Harness,
+    peers: Arc<PlayedPeers>,
+    now: Now,
+}
+
+impl Watch {
+    fn new(has_met: bool) -> Watch {
+        let peers = Arc::new(PlayedPeers::default());
+        let harness = Harness::with_peers(Arc::clone(&peers) as _);
+        let watch = Watch { harness, peers, now: at(1_000) };
+        watch.harness.node.meet_brokers(watch.now);
+        let first = watch.looks().expect("it is met");
+        if has_met {
+            first.answer(&ApiVersionsResponse::default(), watch.now);
+        } else {
+            first.fail(PeerError::Refused("a firewall".to_owned()), watch.now);
+        }
+        watch
+    }
+
+    /// How it looks for the other broker now, if it does.
+    fn looks(&self) -> Option<Asked<ApiVersionsRequest>> {
+        self.harness.node.tick(self.now);
+        let asked = self.peers.take::<ApiVersionsRequest>()?;
+        assert_eq!(asked.to, (NodeId(OTHER), Channel::Probe));
+        Some(asked)
+    }
+
+    fn doubt(&self) {
+        self.harness.node.doubt_broker(NodeId(OTHER));
+    }
+
+    fn pass_ms(&mut self, ms: u64) {
+        self.now.mono = MonoMs(self.now.mono.0 + ms);
+    }
+
+    fn is_taken_for_gone(&self) -> bool {
+        self.harness.controller_requests() == 1
+    }
+}
+
+fn refused() -> PeerError {
+    PeerError::Refused("connection refused".to_owned())
+}
+
+fn broken() -> PeerError {
+    PeerError::Disconnected("connection reset".to_owned())
+}
+
+#[test]
+fn a_process_is_gone_where_nobody_listens_any_more() {
+    let watch = Watch::new(true);
+    watch.doubt();
+    let look = watch.looks().expect("it is doubted");
+    look.fail(refused(), watch.now);
+    assert!(watch.is_taken_for_gone());
+}
+
+#[test]
+fn what_never_could_be_reached_proves_nothing() {
+    let watch = Watch::new(false);
+    watch.doubt();
+    watch.looks().expect("it is doubted").fail(refused(), watch.now);
+    assert!(!watch.is_taken_for_gone());
+}
+
+#[test]
+fn silence_proves_nothing_and_neither_does_an_answer() {
+    let watch = Watch::new(true);
+    watch.doubt();
+    watch.looks().expect("it is doubted").fail(PeerError::TimedOut, watch.now);
+    watch.doubt();
+    watch.looks().expect("it is doubted").answer(&ApiVersionsResponse::default(), watch.now);
+    assert!(!watch.is_taken_for_gone() && watch.looks().is_none());
+}
+
+#[test]
+fn a_connection_that_breaks_is_made_anew_until_it_is_refused_and_not_for_ever() {
+    let mut watch = Watch::new(true);
+    watch.doubt();
+    watch.looks().expect("it is doubted").fail(broken(), watch.now);
+    assert!(watch.looks().is_none(), "not at once");
+    watch.pass_ms(20);
+    watch.looks().expect("once more").fail(refused(), watch.now);
+    assert!(watch.is_taken_for_gone());
+
+    watch.doubt();
+    let mut looks = 0;
+    while let Some(look) = watch.looks() {
+        looks += 1;
+        look.fail(broken(), watch.now);
+        watch.pass_ms(20);
+    }
+    assert_eq!((looks, watch.is_taken_for_gone()), (25, false));
+}
+
+#[test]
+fn a_reason_that_comes_while_it_is_looked_for_is_not_forgotten() {
+    let watch = Watch::new(true);
+    watch.doubt();
+    let first = watch.looks().expect("it is doubted");
+    watch.doubt();
+    assert!(watch.looks().is_none(), "one at a time");
+    first.answer(&ApiVersionsResponse::default(), watch.now);
+    watch.looks().expect("it ended after that answer, perhaps").fail(refused(), watch.now);
+    assert!(watch.is_taken_for_gone());
+}
+
+#[test]
+fn a_broker_is_doubted_when_the_connection_of_its_heartbeats_breaks() {
+    let watch = Watch::new(true);
+    let watch = Watch { harness: watch.harness.of_controllers(), ..watch };
+    let heartbeat = BrokerHeartbeatRequest { broker_id: OTHER, ..BrokerHeartbeatRequest::default() };
+    let sent = watch.harness.send(1, &heartbeat, watch.now);
+    watch.harness.refuse_controller_requests();
+    watch.harness.response(&sent).expect("it is answered");
+    assert!(watch.looks().is_none());
+    watch.harness.close_connection();
+    watch.looks().expect("it is doubted").fail(refused(), watch.now);
+    assert!(watch.is_taken_for_gone());
+}
+
+#[test]
+fn who_could_not_be_reached_is_not_tried_all_the_time() {
+    let mut watch = Watch::new(false);
+    for (ms, is_tried) in [(29_999, false), (1, true)] {
+        watch.pass_ms(ms);
+        watch.harness.node.meet_brokers(watch.now);
+        assert_eq!(watch.looks().is_some(), is_tried, "after {ms} ms more");
+    }
+}

@@ -1,0 +1,150 @@
+//! Clients, each with a partition of its own choice, and the way to its leader: it asks some node for the metadata, and asks
+//! anew whenever its connection is gone.
+
+use ottla_types::{MonoMs, NodeId, TopicPartition, Uuid};
+use ottla_wire::messages::metadata_request::Topic;
+use ottla_wire::messages::{MetadataRequest, MetadataResponse};
+
+use crate::clients::{Client, Topics, World};
+use crate::event::Event;
+use crate::network::{Heard, Link, Ticket, decode};
+use crate::rng::Rng;
+
+const METADATA_VERSION: i16 = 12;
+const RETRY_MS: i64 = 100;
+/// As long as a client waits for an answer.
+const REQUEST_TIMEOUT_MS: u64 = 6_000;
+
+/// What one may see of the cluster from outside.
+pub(super) struct Outside<'a> {
+    pub rng: &'a mut Rng,
+    pub now: ottla_types::Now,
+    pub events: &'a mut Vec<Event>,
+    pub next_connection_id: &'a mut u64,
+    /// Nodes that take connections.
+    pub listening: &'a [NodeId],
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Actor {
+    pub topic: String,
+    pub link: Link,
+    pub client: Box<dyn Client>,
+    /// The node at the other end of the link.
+    pub target: Option<NodeId>,
+    /// The way to the node that is asked for the leader.
+    pub finder: Link,
+    pub asked: Option<NodeId>,
+    ticket: Option<Ticket>,
+    wait_until: MonoMs,
+    topics: Topics,
+    silent_since: Option<MonoMs>,
+}
+
+impl Actor {
+    pub fn new(name: String, topic: &str, client: Box<dyn Client>, latency_ms: u64) -> Actor {
+        Actor {
+            topic: topic.to_owned(),
+            finder: Link::new(format!("{name}'s search"), latency_ms),
+            link: Link::new(name, latency_ms),
+            client,
+            target: None,
+            asked: None,
+            ticket: None,
+            wait_until: MonoMs(0),
+            topics: Topics::default(),
+            silent_since: None,
+        }
+    }
+
+    pub fn is_finished(&self) -> bool {
+        !self.topics.lasting.is_empty() && self.client.is_finished(&self.topics)
+    }
+
+    pub fn step(&mut self, outside: &mut Outside<'_>) {
+        self.give_up_if_silent(outside.now.mono);
+        if !self.link.is_open() {
+            self.find(outside);
+        }
+        let is_up = self.target.is_some_and(|target| outside.listening.contains(&target));
+        let mut world = World {
+            rng: outside.rng,
+            now: outside.now,
+            events: outside.events,
+            topics: &mut self.topics,
+            is_up,
+            next_connection_id: outside.next_connection_id,
+        };
+        self.client.step(&mut self.link, &mut world);
+        if !self.link.is_open() && !self.link.has_unanswered() {
+            self.target = None;
+        }
+    }
+
+    /// An answer that does not come for long will not come.
+    fn give_up_if_silent(&mut self, now: MonoMs) {
+        if !self.link.has_unanswered() {
+            self.silent_since = None;
+            return;
+        }
+        let since = *self.silent_since.get_or_insert(now);
+        if now.since_ms(since) > REQUEST_TIMEOUT_MS {
+            self.silent_since = None;
+            self.link.cut(None, now);
+        }
+    }
+
+    /// Asks for the leader, and goes there.
+    fn find(&mut self, outside: &mut Outside<'_>) {
+        let now = outside.now.mono;
+        while let Some(heard) = self.finder.hear(now) {
+            match heard {
+                Heard::Closed => self.ticket = None,
+                Heard::Answer { ticket, body } if self.ticket == Some(ticket) => {
+                    self.ticket = None;
+                    self.found(&decode(&body, METADATA_VERSION), now);
+                    self.finder.abandon();
+                }
+                Heard::Answer { .. } => {}
+            }
+        }
+        if self.target.is_some() || now < self.wait_until || self.ticket.is_some() {
+            return;
+        }
+        if outside.listening.is_empty() {
+            return;
+        }
+        let node = outside.listening[outside.rng.below(outside.listening.len() as u64) as usize];
+        *outside.next_connection_id += 1;
+        self.finder.connect(*outside.next_connection_id);
+        self.asked = Some(node);
+        self.wait_until = now.plus_ms(RETRY_MS);
+        let topic = Topic { name: Some(self.topic.clone()), topic_id: Uuid::ZERO, ..Topic::default() };
+        let request = MetadataRequest {
+            topics: Some(vec![topic]),
+            allow_auto_topic_creation: false,
+            ..MetadataRequest::default()
+        };
+        self.ticket = Some(self.finder.send(&request, METADATA_VERSION, now, outside.rng));
+    }
+
+    fn found(&mut self, response: &MetadataResponse, now: MonoMs) {
+        self.wait_until = now.plus_ms(RETRY_MS);
+        let Some(topic) = response.topics.first().filter(|topic| topic.error_code == 0) else { return };
+        let Some(partition) = topic.partitions.first() else { return };
+        self.topics.lasting.insert(self.topic.clone(), (topic.topic_id, 1));
+        // A node that has not heard of a newer leader yet tells of an older one (KIP-320).
+        let known =
+            self.topics.leader_epochs.entry(TopicPartition::new(self.topic.as_str(), 0)).or_insert(-1);
+        if partition.leader_epoch < *known {
+            return;
+        }
+        *known = partition.leader_epoch;
+        if partition.leader_id >= 0
+            && response.brokers.iter().any(|broker| broker.node_id == partition.leader_id)
+        {
+            self.target = Some(NodeId(partition.leader_id));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Idempotent producers' records are there once and in their order, and no producer hears of a gap, whoever leads.
+
+use std::collections::BTreeMap;
+
+use ottla_types::NodeId;
+
+use super::ClusterProperty;
+use crate::cluster::observation::NodeSeen;
+use crate::event::Event;
+use crate::log_files::LogFiles;
+
+#[derive(Debug)]
+pub(super) struct Sequences;
+
+impl ClusterProperty for Sequences {
+    fn name(&self) -> &'static str {
+        "idempotent producers' records are there once and in order"
+    }
+
+    fn heard(&mut self, event: &Event) -> Result<(), String> {
+        match event {
+            Event::SequenceBroken { producer, partition, code } => {
+                Err(format!("producer {producer} was told of a gap in {partition}: code {code}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn looked_through(
+        &mut self,
+        _: &[NodeSeen],
+        files: &BTreeMap<NodeId, Vec<LogFiles>>,
+    ) -> Result<(), String> {
+        for (node, logs) in files {
+            for log in logs {
+                let mut last = BTreeMap::new();
+                for record in log.records.iter().filter(|record| record.is_idempotent()) {
+                    let Some(id) = record.id else { continue };
+                    let before = last.insert(id.producer, id.number);
+                    if let Some(before) = before.filter(|before| *before >= id.number) {
+                        return Err(format!("{} of {node}: {id:?} comes after {before}", log.partition));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, nodes: &[NodeSeen], files: &BTreeMap<NodeId, Vec<LogFiles>>) -> Result<(), String> {
+        self.looked_through(nodes, files)
+    }
+}

@@ -1,0 +1,318 @@
+//! The network between nodes. Bytes of a connection arrive in order, late, or, while the way is cut, not before it is mended:
+//! who waits too long gives the connection up. Where no process listens a connection fails at once.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_broker::api::table::Api;
+use ottla_broker::exchange::{Connection, Reply, ReplySink, ReplySlot, may_take_while_unanswered};
+use ottla_broker::peers::{Channel, PeerAddress, PeerError, PeerRequest, Peers};
+use ottla_types::{MonoMs, NodeId, Now};
+use ottla_wire::FRAME_LENGTH_BYTES;
+use parking_lot::Mutex;
+
+use crate::node::{SteppedNode, collect};
+use crate::rng::Rng;
+
+/// A node's way to the others.
+#[derive(Debug)]
+pub struct NodeWires {
+    from: NodeId,
+    sent: Arc<Mutex<Vec<Sent>>>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    from: NodeId,
+    to: PeerAddress,
+    channel: Channel,
+    request: PeerRequest,
+}
+
+impl Peers for NodeWires {
+    fn send(&self, to: &PeerAddress, channel: Channel, request: PeerRequest) {
+        let sent = Sent { from: self.from, to: to.clone(), channel, request };
+        self.sent.lock().push(sent);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Sink(Mutex<BTreeMap<u64, Reply>>);
+
+impl ReplySink for Sink {
+    fn reply(&self, sequence: u64, reply: Reply) {
+        assert!(self.0.lock().insert(sequence, reply).is_none(), "a request is answered once");
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Way {
+    from: NodeId,
+    to: NodeId,
+    is_controller_listener: bool,
+    channel: Channel,
+}
+
+/// A request on a connection.
+#[derive(Debug)]
+struct Carried {
+    request: PeerRequest,
+    sequence: u64,
+    /// The asker waits until then.
+    deadline: MonoMs,
+    api_key: i16,
+    /// On its way there, or, with the answer, back.
+    due: MonoMs,
+    frame: Bytes,
+}
+
+#[derive(Debug)]
+struct Conversation {
+    connection: Arc<Connection>,
+    /// At the other side.
+    is_known: bool,
+    sink: Arc<Sink>,
+    next_sequence: u64,
+    to_take: VecDeque<Carried>,
+    unanswered: VecDeque<Carried>,
+    answered: VecDeque<Carried>,
+}
+
+/// What there is at a node's address. Nothing where its process has ended and its machine says so.
+#[derive(Clone, Copy, Debug)]
+pub enum Listener<'a> {
+    Node(&'a SteppedNode),
+    /// The process stands still, or the machine is without power.
+    Silent,
+}
+
+/// By node.
+pub type Listening<'a> = BTreeMap<NodeId, Listener<'a>>;
+
+fn node_at<'a>(nodes: &Listening<'a>, id: NodeId) -> Option<&'a SteppedNode> {
+    match nodes.get(&id) {
+        Some(Listener::Node(node)) => Some(node),
+        Some(Listener::Silent) | None => None,
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Wires {
+    sent: Arc<Mutex<Vec<Sent>>>,
+    conversations: BTreeMap<Way, Conversation>,
+    /// Nothing gets from the first to the second.
+    cut: BTreeSet<(NodeId, NodeId)>,
+    /// Connections whose near end is gone with its machine, which nobody has heard of.
+    half_open: Vec<(Way, Arc<Connection>)>,
+    /// Connections that their near end has ended, until the far one hears of it.
+    to_close: Vec<(Way, Arc<Connection>)>,
+    next_connection_id: u64,
+    latency_ms: u64,
+    /// Requests that were answered.
+    pub answers: u64,
+}
+
+impl Wires {
+    pub fn new(latency_ms: u64) -> Wires {
+        Wires { latency_ms, next_connection_id: 1 << 32, ..Wires::default() }
+    }
+
+    pub fn of(&self, from: NodeId) -> Arc<dyn Peers> {
+        Arc::new(NodeWires { from, sent: Arc::clone(&self.sent) })
+    }
+
+    /// Cuts the way from one node to another; the way back stays.
+    pub fn cut(&mut self, from: NodeId, to: NodeId) {
+        self.cut.insert((from, to));
+    }
+
+    pub fn mend(&mut self) {
+        self.cut.clear();
+    }
+
+    pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
+        self.cut.contains(&(from, to))
+    }
+
+    pub fn has_cuts(&self) -> bool {
+        !self.cut.is_empty()
+    }
+
+    /// A process has ended: its connections are gone. Whoever is at their other ends hears so, unless the machine is gone too:
+    /// then when its next process starts.
+    pub fn process_ended(&mut self, id: NodeId, is_heard: bool, now: Now) {
+        self.sent.lock().retain(|sent| sent.from != id);
+        let ways: Vec<Way> =
+            self.conversations.keys().copied().filter(|way| way.from == id || way.to == id).collect();
+        for way in ways {
+            if way.from == id {
+                let ended = self.conversations.remove(&way).filter(|conversation| conversation.is_known);
+                self.half_open.extend(ended.map(|ended| (way, ended.connection)));
+            } else if is_heard {
+                self.end(way, None, now);
+            }
+        }
+        self.half_open.retain(|(way, _)| way.to != id);
+        self.to_close.retain(|(way, _)| way.to != id);
+        if is_heard {
+            let of_others = self.half_open.extract_if(.., |(way, _)| way.from == id);
+            self.to_close.extend(of_others);
+        }
+    }
+
+    /// Tells nodes of connections whose other end is gone, those that the network lets hear of it.
+    fn close_those_that_are_gone(&mut self, nodes: &Listening<'_>) {
+        let cut = &self.cut;
+        let is_heard = |way: &Way| {
+            !cut.contains(&(way.from, way.to)) && !matches!(nodes.get(&way.to), Some(Listener::Silent))
+        };
+        for (way, connection) in self.to_close.extract_if(.., |(way, _)| is_heard(way)) {
+            if let Some(node) = node_at(nodes, way.to) {
+                node.closed(&connection);
+            }
+        }
+    }
+
+    /// Ends a connection: who waits on it hears of it.
+    fn end(&mut self, way: Way, node: Option<&SteppedNode>, now: Now) {
+        let Some(conversation) = self.conversations.remove(&way) else { return };
+        if let Some(node) = node.filter(|_| conversation.is_known) {
+            node.closed(&conversation.connection);
+        }
+        let Conversation { answered, unanswered, to_take, .. } = conversation;
+        for carried in answered.into_iter().chain(unanswered).chain(to_take) {
+            let why = if carried.deadline <= now.mono {
+                PeerError::TimedOut
+            } else {
+                PeerError::Disconnected("the connection was closed".to_owned())
+            };
+            carried.request.failed(why, now);
+        }
+    }
+
+    /// Lets everything go on its way that is due.
+    pub fn step(&mut self, nodes: &Listening<'_>, now: Now, rng: &mut Rng) {
+        self.close_those_that_are_gone(nodes);
+        self.take_sent(nodes, now, rng);
+        let ways: Vec<Way> = self.conversations.keys().copied().collect();
+        for way in ways {
+            self.step_one(way, nodes, now, rng);
+        }
+    }
+
+    fn take_sent(&mut self, nodes: &Listening<'_>, now: Now, rng: &mut Rng) {
+        let sent = std::mem::take(&mut *self.sent.lock());
+        for Sent { from, to, channel, mut request } in sent {
+            let at = now.mono;
+            let way =
+                Way { from, to: node_of(&to), is_controller_listener: to.is_controller_listener, channel };
+            let served = Api::find(request.api_key()).and_then(|api| api.served(to.is_controller_listener));
+            let Some(version) = request.choose_version(served) else {
+                request.failed(PeerError::UnsupportedVersion, now);
+                continue;
+            };
+            let is_heard = !self.is_cut(from, way.to) && !self.is_cut(way.to, from);
+            if !nodes.contains_key(&way.to) && is_heard {
+                request.failed(PeerError::Refused("nobody listens there".to_owned()), now);
+                continue;
+            }
+            let id = self.next_connection_id;
+            self.next_connection_id += 1;
+            let conversation = self.conversations.entry(way).or_insert_with(|| Conversation::new(&way, id));
+            let sequence = conversation.next_sequence;
+            let api_key = request.api_key().code();
+            let encoded = request.encode(sequence as i32, &format!("node-{from}"), version);
+            let frame = encoded.expect("a node's requests can be encoded").slice(FRAME_LENGTH_BYTES..);
+            conversation.next_sequence += 1;
+            let before = conversation.to_take.back().map_or(at, |last| last.due.max(at));
+            let due = before.plus_ms(rng.between(0, self.latency_ms) as i64);
+            let deadline = at.plus_ms(request.timeout_ms);
+            conversation.to_take.push_back(Carried { request, sequence, deadline, api_key, due, frame });
+        }
+    }
+
+    fn step_one(&mut self, way: Way, nodes: &Listening<'_>, now: Now, rng: &mut Rng) {
+        let (there, back) = (self.is_cut(way.from, way.to), self.is_cut(way.to, way.from));
+        let Some(conversation) = self.conversations.get_mut(&way) else { return };
+        let node = node_at(nodes, way.to);
+        if conversation.first_deadline() <= now.mono {
+            return self.end(way, node, now);
+        }
+        let Some(node) = node else { return };
+        if !there {
+            conversation.deliver(node, now.mono);
+        }
+        if !conversation.collect(now.mono, self.latency_ms, rng) {
+            return self.end(way, Some(node), now);
+        }
+        let mut heard = Vec::new();
+        while !back
+            && let Some(carried) = conversation.answered.pop_front_if(|carried| carried.due <= now.mono)
+        {
+            heard.push(carried);
+        }
+        for carried in heard {
+            self.answers += 1;
+            carried.request.answered(carried.frame, now);
+        }
+    }
+}
+
+/// Node 2 is reached as n2.
+fn node_of(address: &PeerAddress) -> NodeId {
+    let number = address.host.strip_prefix('n').and_then(|number| number.parse().ok());
+    NodeId(number.expect("nodes are named after their ids"))
+}
+
+impl Conversation {
+    fn new(way: &Way, id: u64) -> Conversation {
+        let connection = crate::node::connection_on(id, way.is_controller_listener);
+        Conversation {
+            connection,
+            is_known: false,
+            sink: Arc::default(),
+            next_sequence: 0,
+            to_take: VecDeque::new(),
+            unanswered: VecDeque::new(),
+            answered: VecDeque::new(),
+        }
+    }
+
+    fn first_deadline(&self) -> MonoMs {
+        let carried = self.answered.iter().chain(&self.unanswered).chain(&self.to_take);
+        carried.map(|carried| carried.deadline).min().unwrap_or(MonoMs::NEVER)
+    }
+
+    fn deliver(&mut self, node: &SteppedNode, now: MonoMs) {
+        while let Some(next) = self.to_take.front() {
+            let may_follow =
+                self.unanswered.iter().all(|before| may_take_while_unanswered(before.api_key, next.api_key));
+            if next.due > now || !may_follow {
+                return;
+            }
+            let Some(next) = self.to_take.pop_front() else { return };
+            let slot = ReplySlot::new(Arc::clone(&self.sink) as Arc<dyn ReplySink>, next.sequence);
+            let frame = next.frame.clone();
+            self.unanswered.push_back(next);
+            self.is_known = true;
+            node.deliver(&self.connection, frame, slot);
+        }
+    }
+
+    /// False: the other side hangs up.
+    fn collect(&mut self, now: MonoMs, latency_ms: u64, rng: &mut Rng) -> bool {
+        while let Some(first) = self.unanswered.front() {
+            let Some(reply) = self.sink.0.lock().remove(&first.sequence) else { return true };
+            let Some(mut carried) = self.unanswered.pop_front() else { return true };
+            let Reply::Send(frame) = reply else { return false };
+            let Ok(bytes) = collect(&frame) else { return false };
+            let before = self.answered.back().map_or(now, |last| last.due.max(now));
+            carried.due = before.plus_ms(rng.between(0, latency_ms) as i64);
+            carried.frame = bytes.slice(FRAME_LENGTH_BYTES..);
+            self.answered.push_back(carried);
+        }
+        true
+    }
+}
