@@ -12,15 +12,13 @@ use crate::validate;
 /// What the program that asks can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Supported {
-    /// Several nodes may make a cluster: replicas on other brokers, several voters, nodes of a single role.
-    pub cluster: bool,
     pub protocols: Vec<SecurityProtocol>,
 }
 
 impl Supported {
-    /// One combined node without encryption or authentication.
-    pub fn single_plaintext_node() -> Supported {
-        Supported { cluster: false, protocols: vec![SecurityProtocol::Plaintext] }
+    /// A node without encryption or authentication.
+    pub fn plaintext_node() -> Supported {
+        Supported { protocols: vec![SecurityProtocol::Plaintext] }
     }
 }
 
@@ -47,33 +45,38 @@ pub fn refusals(config: &Config, supported: &Supported) -> Vec<Refusal> {
     let mut refusals: Vec<Refusal> =
         BROKER.iter().filter(|row| neglected(config, row)).map(|row| of_row(config, row.name, row)).collect();
     refusals.extend(of_listeners(config));
-    if !supports_clusters(config, supported) {
-        refusals.extend(of_clusters(config));
-    }
     refusals.extend(of_protocols(config, &supported.protocols));
     refusals
 }
 
-/// What to tell about a configuration that isn't refused: on a single node, internal topics whose replicas nobody has
-/// numbered can't be created.
-pub fn cautions(config: &Config, supported: &Supported) -> Vec<Warning> {
+/// What to tell about a configuration that isn't refused: internal topics whose replicas nobody has numbered can't be created
+/// by a node that stays alone.
+pub fn cautions(config: &Config) -> Vec<Warning> {
     let too_many = |row: &&Row| {
-        row.name.ends_with(".replication.factor")
-            && row.neglect == Neglect::Cluster
+        row.acted_on
+            && row.name.ends_with(".replication.factor")
             && !config.is_set(row.name)
             && config.value(row).and_then(|value| value.as_i64()).is_some_and(|number| number > 1)
     };
-    if supports_clusters(config, supported) {
+    if !may_be_alone(config) {
         return Vec::new();
     }
     let caution = |row: &Row| Warning::Doubtful {
         text: format!(
-            "{} isn't set and is {} by default: a single node can't create that topic. Set it to 1",
+            "{} isn't set and is {number} by default: that topic can't be created before there are {number} brokers. Set it to 1 \
+             if this is to be the only one",
             row.name,
-            config.shown(row.name)
+            number = config.shown(row.name)
         ),
     };
     BROKER.iter().filter(too_many).map(caution).collect()
+}
+
+/// No other node is named.
+fn may_be_alone(config: &Config) -> bool {
+    let roles = config.roles();
+    let is_combined = roles.broker && roles.controller;
+    is_combined && config.quorum_voters().len() <= 1 && config.quorum_bootstrap_servers().len() <= 1
 }
 
 fn neglected(config: &Config, row: &Row) -> bool {
@@ -139,43 +142,6 @@ pub(crate) fn what_neglect_would_mean(row: &Row) -> &'static str {
         }
         _ => "nothing acts on it yet, and to neglect it would weaken security or lose data",
     }
-}
-
-/// What is not finished is there for those who ask for it.
-fn supports_clusters(config: &Config, supported: &Supported) -> bool {
-    supported.cluster || config.get(keys::UNSTABLE_FEATURE_VERSIONS_ENABLE)
-}
-
-fn of_clusters(config: &Config) -> Vec<Refusal> {
-    const WHY: &str = "this program runs as a single node so far, so nothing could be replicated to others";
-    let mut refusals = Vec::new();
-    for row in BROKER.iter().filter(|row| row.neglect == Neglect::Cluster && config.is_set(row.name)) {
-        let number = config.value(row).and_then(|value| value.as_i64());
-        if number.is_some_and(|number| number > 1) {
-            refusals.push(refusal(config, row.name, WHY, "Set it to 1"));
-        }
-    }
-    if config.quorum_voters().len() > 1 {
-        refusals.push(refusal(config, keys::CONTROLLER_QUORUM_VOTERS.name(), WHY, "Name this node alone"));
-    }
-    if config.quorum_bootstrap_servers().len() > 1 {
-        refusals.push(refusal(
-            config,
-            keys::CONTROLLER_QUORUM_BOOTSTRAP_SERVERS.name(),
-            WHY,
-            "Name this node alone",
-        ));
-    }
-    let roles = config.roles();
-    if !(roles.broker && roles.controller) {
-        refusals.push(refusal(
-            config,
-            keys::PROCESS_ROLES.name(),
-            "this program runs as a single node so far, and that has both roles",
-            "Set it to broker,controller",
-        ));
-    }
-    refusals
 }
 
 fn of_protocols(config: &Config, supported: &[SecurityProtocol]) -> Vec<Refusal> {

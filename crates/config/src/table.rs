@@ -144,8 +144,6 @@ pub enum Neglect {
     Harmless,
     /// Refuse any value but the default: neglecting it would weaken security or durability.
     Refuse,
-    /// Refuse what asks for more than one node, until there can be more than one.
-    Cluster,
     /// Refuse listeners whose security protocol isn't served.
     Protocol,
 }

@@ -4,7 +4,7 @@ use crate::table::Row;
 
 /// Starts of names, and what is missing where they are not acted on: the first that fits counts.
 const REASONS: &[(&str, &str)] = &[
-    ("unstable.", "there is no API here that is not finished"),
+    ("unstable.", "there is no API and no feature level here that is not finished"),
     ("allow.everyone.", ACCESS),
     ("authorizer.", ACCESS),
     ("early.start.listeners", "there is no authorizer whose loading a listener could wait for"),
@@ -32,14 +32,14 @@ const REASONS: &[(&str, &str)] = &[
         "controller.quorum.append.linger.",
         "the controller's records are written together as they come: none waits for others",
     ),
-    ("controller.quorum.auto.join.", CLUSTER),
+    ("controller.quorum.auto.join.", "controllers don't add themselves to the voters yet"),
     ("controller.performance.", METRICS),
     ("kafka.metrics.", METRICS),
     ("metric", METRICS),
     ("telemetry.", METRICS),
     ("interval.ms", METRICS),
     ("match", METRICS),
-    ("controller.socket.", CLUSTER),
+    ("controller.socket.", "requests to the controller go by request.timeout.ms"),
     ("follower.fetch.last.tiered.", REMOTE),
     ("local.retention.", REMOTE),
     ("log.local.retention.", REMOTE),
@@ -49,12 +49,11 @@ const REASONS: &[(&str, &str)] = &[
     ("alter.log.dirs.", MOVES),
     ("num.replica.alter.log.dirs.threads", MOVES),
     ("replica.alter.log.dirs.", MOVES),
-    ("follower.replication.", CLUSTER),
-    ("leader.replication.", CLUSTER),
-    ("num.replica.fetchers", CLUSTER),
-    ("replica.selector.class", CLUSTER),
-    ("replica.", CLUSTER),
-    ("replication.quota.", CLUSTER),
+    ("follower.replication.", THROTTLES),
+    ("leader.replication.", THROTTLES),
+    ("replica.selector.class", "consumers fetch from leaders alone"),
+    ("replica.socket.receive.buffer.", "the system chooses the receive buffers of followers' connections"),
+    ("replication.quota.", THROTTLES),
     (
         "background.threads",
         "work in the background has one thread a kind, which waits for the disk and not for a processor",
@@ -70,7 +69,7 @@ const REASONS: &[(&str, &str)] = &[
         "share.coordinator.threads",
         "states of share groups are worked on by the threads that bring their requests",
     ),
-    ("share.coordinator.write.timeout.ms", "a state that is written has no other replica to wait for yet"),
+    ("share.coordinator.write.timeout.ms", "it acts, and no test shows it yet"),
     ("group.share.assignors", "there is one assignor"),
     ("group.share.persister.", "persisters are Java classes"),
     ("group.streams.", STREAMS),
@@ -82,12 +81,12 @@ const REASONS: &[(&str, &str)] = &[
 const ACCESS: &str = "there are no access rules yet";
 const AUTHENTICATION: &str = "clients are not authenticated yet";
 const BUFFERS: &str = "buffers for writing are not kept";
-const CLUSTER: &str = "a node runs alone so far";
 const METRICS: &str = "metrics are not collected yet";
 const MOVES: &str = "replicas don't move between log directories yet";
 const QUOTAS: &str = "there are no quotas yet";
 const REMOTE: &str = "there is no remote storage";
 const STREAMS: &str = "there are no streams groups yet";
+const THROTTLES: &str = "replication is not throttled yet";
 
 /// What is missing for a row that is not acted on.
 pub(crate) fn why_not_acted_on(row: &Row) -> Option<&'static str> {
@@ -115,7 +114,7 @@ mod tests {
     /// do with other things.
     #[test]
     fn what_is_there_is_acted_on() {
-        const MAY_WAIT: [&str; 4] = [REMOTE, CLUSTER, AUTHENTICATION, MOVES];
+        const MAY_WAIT: [&str; 4] = [REMOTE, THROTTLES, AUTHENTICATION, MOVES];
         let of_what_is_there = |row: &&Row| {
             let starts = ["log.", "offset", "socket.", "connections.", "max.connection", "queued.max."];
             let is_classic = row.name.starts_with("group.")

@@ -21,7 +21,7 @@ pub struct ServerArgs {
 }
 
 pub fn run(args: &ServerArgs) -> Result<bool, String> {
-    let supported = Supported::single_plaintext_node();
+    let supported = Supported::plaintext_node();
     let (config, warnings) =
         args.settings.load(&settings::environment(), &supported).map_err(|error| error.to_string())?;
     for warning in warnings {

@@ -44,7 +44,7 @@ impl SettingsArgs {
         if !refused.is_empty() {
             return Err(SettingsError::Refused(refused));
         }
-        warnings.extend(cautions(&config, supported));
+        warnings.extend(cautions(&config));
         Ok((config, warnings))
     }
 
@@ -89,7 +89,7 @@ mod tests {
     fn load(config: Option<&Path>, overrides: &[&str]) -> Result<(Config, Vec<Warning>), SettingsError> {
         let overrides = overrides.iter().map(|text| (*text).to_owned()).collect();
         let args = SettingsArgs { config: config.map(Path::to_owned), overrides };
-        args.load(&[], &Supported::single_plaintext_node())
+        args.load(&[], &Supported::plaintext_node())
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn the_built_in_node_starts_without_a_word() {
     let built_in = BuiltIn::default().settings();
     let (config, warnings) = Config::load(&Inputs { built_in: &built_in, ..Inputs::default() }).unwrap();
     assert_eq!(warnings, []);
-    assert_eq!(crate::refusals(&config, &crate::Supported::single_plaintext_node()), []);
+    assert_eq!(crate::refusals(&config, &crate::Supported::plaintext_node()), []);
     assert_eq!(config.log_dirs(), ["./ottla-data"]);
     assert_eq!(config.metadata_log_dir(), "./ottla-data");
     let show = |endpoints: Result<Vec<crate::Endpoint>, _>| endpoints.unwrap()[0].to_string();

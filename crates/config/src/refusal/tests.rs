@@ -11,8 +11,8 @@ fn check(pairs: &[(&str, &str)], supported: &Supported, expected: &[&str]) {
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
 #[test]
-fn what_a_single_plaintext_node_refuses() {
-    let single = Supported::single_plaintext_node();
+fn what_a_plaintext_node_refuses() {
+    let plaintext = Supported::plaintext_node();
     let cases: [(Pairs<'_>, &[&str]); 10] = [
         (&[], &[]),
         (&[("authorizer.class.name", "")], &[]),
@@ -24,12 +24,9 @@ fn what_a_single_plaintext_node_refuses() {
             &[("super.users", "User:admin"), ("allow.everyone.if.no.acl.found", "true")],
             &["allow.everyone.if.no.acl.found", "super.users"],
         ),
-        (
-            &[("offsets.topic.replication.factor", "3"), ("transaction.state.log.min.isr", "1")],
-            &["offsets.topic.replication.factor"],
-        ),
-        (&[("controller.quorum.voters", "1@a:1,2@b:1")], &["controller.quorum.voters"]),
-        (&[("process.roles", "broker")], &["process.roles"]),
+        (&[("offsets.topic.replication.factor", "3")], &[]),
+        (&[("controller.quorum.voters", "1@a:1,2@b:1")], &[]),
+        (&[("process.roles", "broker")], &[]),
         (
             &[
                 ("listeners", "SSL://:9092,C://:9093"),
@@ -41,54 +38,26 @@ fn what_a_single_plaintext_node_refuses() {
         (&[("log.cleaner.enable", "false")], &[]),
     ];
     for (pairs, expected) in cases {
-        check(pairs, &single, expected);
+        check(pairs, &plaintext, expected);
     }
 }
 
 #[test]
 fn what_is_supported_is_not_refused() {
-    let all =
-        Supported { cluster: true, protocols: vec![SecurityProtocol::Plaintext, SecurityProtocol::Ssl] };
-    check(
-        &[
-            ("process.roles", "broker"),
-            ("offsets.topic.replication.factor", "3"),
-            ("listeners", "SSL://:9092,SASL_SSL://:9094"),
-        ],
-        &all,
-        &["listeners"],
-    );
-}
-
-#[test]
-fn what_is_not_finished_is_there_for_those_who_ask_for_it() {
-    let cluster = [("process.roles", "broker"), ("offsets.topic.replication.factor", "3")];
-    let single = Supported::single_plaintext_node();
-    check(&cluster, &single, &["offsets.topic.replication.factor", "process.roles"]);
-    for (value, expected) in
-        [("false", &["offsets.topic.replication.factor", "process.roles"][..]), ("true", &[])]
-    {
-        let asked = [&cluster[..], &[("unstable.feature.versions.enable", value)]].concat();
-        check(&asked, &single, expected);
-    }
+    let both = Supported { protocols: vec![SecurityProtocol::Plaintext, SecurityProtocol::Ssl] };
+    check(&[("listeners", "SSL://:9092,SASL_SSL://:9094")], &both, &["listeners"]);
 }
 
 #[test]
 fn a_refusal_names_key_value_reason_and_remedy() {
-    let config = Config::of_pairs([
-        ("delegation.token.secret.key", "s3cret"),
-        ("offsets.topic.replication.factor", "3"),
-    ])
-    .unwrap();
+    let config = Config::of_pairs([("delegation.token.secret.key", "s3cret")]).unwrap();
     let texts: Vec<String> =
-        refusals(&config, &Supported::single_plaintext_node()).iter().map(ToString::to_string).collect();
+        refusals(&config, &Supported::plaintext_node()).iter().map(ToString::to_string).collect();
     assert_eq!(
         texts,
         [
             "delegation.token.secret.key=[hidden] (--override) is refused: nobody is authenticated yet, so everybody could \
-             pass for everybody. Remove it, or set it to its default (unset).",
-            "offsets.topic.replication.factor=3 (--override) is refused: this program runs as a single node so far, so \
-             nothing could be replicated to others. Set it to 1.",
+             pass for everybody. Remove it, or set it to its default (unset)."
         ]
     );
 }
@@ -96,14 +65,17 @@ fn a_refusal_names_key_value_reason_and_remedy() {
 #[test]
 fn internal_topics_that_cannot_be_created_are_pointed_out() {
     let config = Config::of_pairs([("offsets.topic.replication.factor", "1")]).unwrap();
-    let texts: Vec<String> =
-        cautions(&config, &Supported::single_plaintext_node()).iter().map(ToString::to_string).collect();
+    let texts: Vec<String> = cautions(&config).iter().map(ToString::to_string).collect();
     assert_eq!(
         texts,
         ["share.coordinator.state.topic", "transaction.state.log"].map(|topic| format!(
-            "{topic}.replication.factor isn't set and is 3 by default: a single node can't create that topic. Set it to 1"
+            "{topic}.replication.factor isn't set and is 3 by default: that topic can't be created before there are 3 brokers. \
+             Set it to 1 if this is to be the only one"
         ))
     );
+    for (key, value) in [("controller.quorum.voters", "1@a:1,2@b:1"), ("process.roles", "broker")] {
+        assert_eq!(cautions(&Config::of_pairs([(key, value)]).unwrap()), [], "{key}={value}");
+    }
 }
 
 /// A value that is not the row's default.
@@ -124,17 +96,12 @@ fn each_key_that_must_not_be_neglected_is_refused_in_words_of_its_own() {
     let mut refused = String::new();
     for row in BROKER.iter().filter(|row| must_be_acted_on(row)) {
         let config = Config::of_pairs([(row.name, another_value(row))]).unwrap();
-        let found = refusals(&config, &Supported::single_plaintext_node());
+        let found = refusals(&config, &Supported::plaintext_node());
         let own: Vec<_> = found.iter().filter(|refusal| refusal.name == row.name).collect();
         assert_eq!(own.len(), 1, "{}", row.name);
         refused += &format!("{}\n", own[0]);
         let default = Config::of_pairs(row.default_text().map(|text| (row.name, text))).unwrap();
-        assert_eq!(
-            refusals(&default, &Supported::single_plaintext_node()),
-            [],
-            "{} with its default",
-            row.name
-        );
+        assert_eq!(refusals(&default, &Supported::plaintext_node()), [], "{} with its default", row.name);
     }
     assert!(!refused.contains("nothing acts on it"), "each says what neglect would mean:\n{refused}");
     expect_test::expect_file!["../../testdata/refused.txt"].assert_eq(&refused);
@@ -145,7 +112,7 @@ fn what_is_set_for_one_listener_is_refused_as_for_all() {
     let listeners = ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093");
     let names = |name: &str| {
         let config = Config::of_pairs([listeners, (name, "x.Y")]).unwrap();
-        let refused = refusals(&config, &Supported::single_plaintext_node());
+        let refused = refusals(&config, &Supported::plaintext_node());
         refused.into_iter().map(|refusal| refusal.name).collect::<Vec<_>>()
     };
     assert_eq!(

@@ -28,9 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
 
 /// Nodes by their ids; one that is down has no process.
-struct Cluster {
+pub(super) struct Cluster {
     nodes: BTreeMap<i32, Node>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 struct Node {
@@ -42,7 +42,12 @@ struct Node {
 
 impl Cluster {
     /// Formats and starts nodes with these roles; ids count from 1.
-    fn start(roles: &[&str]) -> Cluster {
+    pub(super) fn start(roles: &[&str]) -> Cluster {
+        Cluster::start_with(roles, 1)
+    }
+
+    /// As [`Cluster::start`], with so many replicas of internal topics.
+    pub(super) fn start_with(roles: &[&str], internal_replicas: usize) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
         let ports: Vec<(u16, u16)> = roles.iter().map(|_| (free_port(), free_port())).collect();
         let voters = (1..).zip(roles.iter().zip(&ports)).filter(|(_, (role, _))| role.contains("controller"));
@@ -51,33 +56,43 @@ impl Cluster {
         let node = |(id, (role, ports)): (i32, (&&str, &(u16, u16)))| {
             let home = dir.path().join(id.to_string());
             std::fs::create_dir(&home).unwrap();
-            (id, Node::format(home, id, role, *ports, &voters.join(",")))
+            (id, Node::format(home, id, role, *ports, &voters.join(","), internal_replicas))
         };
         let nodes = (1..).zip(roles.iter().zip(&ports)).map(node).collect();
-        let mut cluster = Cluster { nodes, _dir: dir };
+        let mut cluster = Cluster { nodes, dir };
         let all: Vec<i32> = cluster.nodes.keys().copied().collect();
         cluster.begin(&all);
         cluster
     }
 
     /// Starts nodes that are down, and waits until they serve.
-    fn begin(&mut self, ids: &[i32]) {
+    pub(super) fn begin(&mut self, ids: &[i32]) {
         let starting: Vec<_> = ids.iter().map(|id| (*id, self.nodes[id].launch.begin())).collect();
         for (id, starting) in starting {
             self.nodes.get_mut(&id).unwrap().process = Some(starting.wait());
         }
     }
 
-    fn kill(&mut self, id: i32) {
+    pub(super) fn kill(&mut self, id: i32) {
         self.nodes.get_mut(&id).unwrap().process.take().expect("it runs").kill();
     }
 
-    fn ottla(&self, id: i32) -> &Ottla {
+    pub(super) fn stop(&mut self, id: i32) {
+        let status = self.nodes.get_mut(&id).unwrap().process.take().expect("it runs").stop();
+        assert!(status.success(), "node {id}: {status}");
+    }
+
+    pub(super) fn ottla(&self, id: i32) -> &Ottla {
         self.nodes[&id].process.as_ref().expect("it runs")
     }
 
+    /// Where a node has its files.
+    pub(super) fn home(&self, id: i32) -> PathBuf {
+        self.dir.path().join(id.to_string())
+    }
+
     /// Brokers that run.
-    fn brokers(&self) -> Vec<i32> {
+    pub(super) fn brokers(&self) -> Vec<i32> {
         let is_broker = |node: &Node| node.process.is_some() && node.is_broker;
         self.nodes.iter().filter(|(_, node)| is_broker(node)).map(|(id, _)| *id).collect()
     }
@@ -93,7 +108,7 @@ impl Cluster {
     }
 
     /// Who leads the quorum, as this broker finds out.
-    fn leader(&self, broker: i32) -> i32 {
+    pub(super) fn leader(&self, broker: i32) -> i32 {
         self.until(|| {
             let described = quorum(self.ottla(broker).bootstrap());
             let partition = &described.topics.first()?.partitions[0];
@@ -102,7 +117,7 @@ impl Cluster {
     }
 
     /// Asks again and again until there is something.
-    fn until<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
+    pub(super) fn until<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = attempt() {
@@ -179,7 +194,14 @@ impl Cluster {
 }
 
 impl Node {
-    fn format(home: PathBuf, id: i32, role: &str, (port, controller): (u16, u16), voters: &str) -> Node {
+    fn format(
+        home: PathBuf,
+        id: i32,
+        role: &str,
+        (port, controller): (u16, u16),
+        voters: &str,
+        internal_replicas: usize,
+    ) -> Node {
         let mut listeners = Vec::new();
         if role.contains("broker") {
             listeners.push(format!("PLAINTEXT://127.0.0.1:{port}"));
@@ -189,6 +211,7 @@ impl Node {
         }
         let id = id.to_string();
         let listeners = listeners.join(",");
+        let (replicas, min_isr) = (internal_replicas.to_string(), internal_replicas.div_ceil(2).to_string());
         let settings = [
             ("process.roles", role),
             ("node.id", &id),
@@ -199,12 +222,13 @@ impl Node {
             // A broker that was killed can come back only when its session is over.
             ("broker.session.timeout.ms", "6000"),
             ("unstable.feature.versions.enable", "true"),
-            ("offsets.topic.replication.factor", "1"),
+            ("offsets.topic.replication.factor", replicas.as_str()),
             ("offsets.topic.num.partitions", "3"),
-            ("transaction.state.log.replication.factor", "1"),
-            ("transaction.state.log.min.isr", "1"),
-            ("share.coordinator.state.topic.replication.factor", "1"),
-            ("share.coordinator.state.topic.min.isr", "1"),
+            ("transaction.state.log.num.partitions", "3"),
+            ("transaction.state.log.replication.factor", &replicas),
+            ("transaction.state.log.min.isr", &min_isr),
+            ("share.coordinator.state.topic.replication.factor", &replicas),
+            ("share.coordinator.state.topic.min.isr", &min_isr),
             ("group.initial.rebalance.delay.ms", "0"),
         ];
         let lines = settings.map(|(key, value)| format!("{key}={value}\n"));
@@ -220,7 +244,7 @@ impl Node {
 }
 
 /// Asks on a connection of its own; none if it can't be had or is closed.
-fn ask<R: Request>(address: &str, request: &R, version: i16) -> Option<R::Response> {
+pub(super) fn ask<R: Request>(address: &str, request: &R, version: i16) -> Option<R::Response> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(&encode_request(1, Some("test"), request, version).unwrap().bytes).ok()?;
@@ -241,7 +265,7 @@ fn quorum(address: &str) -> DescribeQuorumResponse {
     ask(address, &request, 2).unwrap_or_default()
 }
 
-fn metadata(address: &str, topic: &str) -> Option<MetadataResponse> {
+pub(super) fn metadata(address: &str, topic: &str) -> Option<MetadataResponse> {
     let topic = metadata_request::Topic { name: Some(topic.to_owned()), ..Default::default() };
     ask(address, &MetadataRequest { topics: Some(vec![topic]), ..Default::default() }, 12)
 }

@@ -1,6 +1,7 @@
 //! What a producer was told of each record.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::DeliveryResult;
@@ -11,12 +12,13 @@ use rdkafka::{ClientContext, Message};
 #[derive(Clone, Default)]
 pub struct Deliveries(Arc<Mutex<Vec<Delivery>>>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Delivery {
     pub partition: i32,
     pub value: Vec<u8>,
     /// The offset that the broker acknowledged.
     pub result: Result<i64, RDKafkaErrorCode>,
+    pub at: Instant,
 }
 
 impl Deliveries {
@@ -44,6 +46,11 @@ impl ProducerContext for Deliveries {
             }
         };
         let value = message.payload().unwrap_or_default().to_vec();
-        self.0.lock().unwrap().push(Delivery { partition: message.partition(), value, result });
+        self.0.lock().unwrap().push(Delivery {
+            partition: message.partition(),
+            value,
+            result,
+            at: Instant::now(),
+        });
     }
 }

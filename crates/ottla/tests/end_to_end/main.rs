@@ -21,6 +21,7 @@ mod life;
 mod loggers;
 mod network;
 mod producing;
+mod replication;
 mod settings;
 mod startup;
 mod storage;
