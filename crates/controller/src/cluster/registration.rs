@@ -60,6 +60,11 @@ impl Controller {
             record.broker_epoch = same.record.broker_epoch;
             record.fenced = same.record.fenced;
             record.in_controlled_shutdown = same.record.in_controlled_shutdown;
+            records.extend(self.changes_for(BrokerEvent::Removed(id), "directory not registered", |p| {
+                let directory = p.directory(id);
+                directory
+                    .is_some_and(|id| same.record.log_dirs.contains(&id) && !record.log_dirs.contains(&id))
+            }));
         } else {
             self.sessions.forget(id);
             record.broker_epoch = self.image.provenance.last_offset.next().value();

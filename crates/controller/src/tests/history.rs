@@ -174,6 +174,17 @@ impl World {
             Step::Register { broker, incarnation, clean, directories: mask } => {
                 let mut request = self.cluster.registration(*broker, *incarnation);
                 request.log_dirs = directories(*broker, *mask);
+                // A process gets no directory that it did not have at its start.
+                let registered = self.cluster.controller.image().brokers.get(&NodeId(*broker));
+                if let Some(same) =
+                    registered.filter(|same| same.record.incarnation_id == request.incarnation_id)
+                {
+                    let had = same.record.log_dirs.clone();
+                    request.log_dirs.retain(|directory| had.contains(directory));
+                    if request.log_dirs.is_empty() {
+                        request.log_dirs = had;
+                    }
+                }
                 request.rack = (broker % 2 == 0).then(|| "even".to_owned());
                 request.previous_broker_epoch = if *clean { self.epoch(*broker) } else { -1 };
                 let outcome = self.cluster.controller.register_broker(&request, now);
