@@ -65,6 +65,17 @@ pub(crate) struct TransactionalAppend {
     pub support: Support,
 }
 
+impl TransactionalAppend {
+    fn start(&self, partition: &Partition, sequence: i32, now: Now) -> Result<VerificationGuard, ErrorCode> {
+        let Producer { id, epoch } = self.producer;
+        partition.start_verification(id, epoch, sequence, self.support == Support::Add, now)
+    }
+}
+
+fn must_ask(guard: &Result<VerificationGuard, ErrorCode>) -> bool {
+    matches!(guard, Ok(VerificationGuard::Asked(_)))
+}
+
 /// What an append brings, by partition: the guard for it, or why there is none.
 pub(crate) type Guards = Vec<Result<VerificationGuard, ErrorCode>>;
 type Done = Box<dyn FnOnce(Guards) + Send>;
@@ -73,8 +84,8 @@ type Done = Box<dyn FnOnce(Guards) + Send>;
 struct Verification {
     append: TransactionalAppend,
     guards: Guards,
-    /// What the coordinator is asked about, and its places among the guards.
-    asked: Vec<(usize, TopicPartition)>,
+    /// What the coordinator is asked about, with its place among the guards and the first sequence number.
+    asked: Vec<(usize, Arc<Partition>, i32)>,
     /// When it was asked last, and until when it is asked again while the last transaction is still being ended.
     now: Now,
     give_up: Now,
@@ -97,14 +108,11 @@ impl Node {
         if !adds && !config.get(keys::TRANSACTION_PARTITION_VERIFICATION_ENABLE) {
             return done(partitions.iter().map(|_| Ok(VerificationGuard::NotNeeded)).collect());
         }
-        let Producer { id, epoch } = append.producer;
-        let start = |(partition, sequence): &(Arc<Partition>, i32)| {
-            partition.start_verification(id, epoch, *sequence, adds, now)
-        };
+        let start = |(partition, sequence): &(Arc<Partition>, i32)| append.start(partition, *sequence, now);
         let guards: Guards = partitions.iter().map(start).collect();
-        let must_ask = |guard: &Result<_, _>| matches!(guard, Ok(VerificationGuard::Asked(_)));
         let asked = guards.iter().enumerate().zip(partitions).filter(|((_, guard), _)| must_ask(guard));
-        let asked = asked.map(|((index, _), (partition, _))| (index, partition.topic_partition().clone()));
+        let asked =
+            asked.map(|((index, _), (partition, sequence))| (index, Arc::clone(partition), *sequence));
         let asked: Vec<_> = asked.collect();
         if asked.is_empty() {
             return done(guards);
@@ -121,7 +129,8 @@ impl Node {
     fn ask(self: &Arc<Self>, verification: Verification) {
         let append = verification.append.clone();
         let (now, id) = (verification.now, Arc::clone(&append.transactional_id));
-        let partitions: Vec<_> = verification.asked.iter().map(|(_, partition)| partition.clone()).collect();
+        let asked = verification.asked.iter();
+        let partitions: Vec<_> = asked.map(|(_, partition, _)| partition.topic_partition().clone()).collect();
         let leader = match self.transaction_coordinator(&id) {
             Ok(leader) => leader,
             Err(code) => return self.answered(verification, &[code]),
@@ -159,12 +168,12 @@ impl Node {
         if is_being_ended && append.support == Support::Add && now.mono < give_up.mono {
             let backoff_ms = self.config.get(keys::ADD_PARTITIONS_TO_TXN_RETRY_BACKOFF_MS);
             let (due, node) = (now.mono.plus_ms(i64::from(backoff_ms)), Arc::clone(self));
-            self.deadlines.add(due, move |now| node.ask(Verification { now, ..verification }));
+            self.deadlines.add(due, move |now| node.ask_again(Verification { now, ..verification }));
             (self.hooks.wake_at)(due);
             return;
         }
         let support = append.support;
-        for (nth, (index, _)) in verification.asked.iter().enumerate() {
+        for (nth, (index, ..)) in verification.asked.iter().enumerate() {
             let code = codes.get(nth).or(codes.first()).copied().unwrap_or(ErrorCode::NetworkException);
             if let Some(guard) = verification.guards.get_mut(*index)
                 && code != ErrorCode::None
@@ -173,6 +182,23 @@ impl Node {
             }
         }
         (verification.done)(verification.guards);
+    }
+
+    /// Markers of the transaction before have come meanwhile, and made what was asked for before them worthless.
+    fn ask_again(self: &Arc<Self>, mut verification: Verification) {
+        let Verification { append, guards, asked, now, .. } = &mut verification;
+        asked.retain(|(index, partition, sequence)| {
+            let started = append.start(partition, *sequence, *now);
+            let is_open = must_ask(&started);
+            if let Some(guard) = guards.get_mut(*index) {
+                *guard = started;
+            }
+            is_open
+        });
+        match asked.is_empty() {
+            true => (verification.done)(verification.guards),
+            false => self.ask(verification),
+        }
     }
 
     /// The leader of the id's partition of `__transaction_state`.

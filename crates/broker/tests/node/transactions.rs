@@ -386,6 +386,17 @@ fn without_verification_old_clients_are_trusted() {
 }
 
 #[test]
+fn a_leader_adds_itself_though_a_transaction_of_before_is_open_there() {
+    // As when the marker of what a client has ended is to come, and the client does not add partitions any more.
+    let mut world = World::at_level(2, &[("transaction.partition.verification.enable", "false")]);
+    let who = world.init();
+    assert_eq!(world.produce(11, Some(who), 0, "before"), ErrorCode::None);
+    assert_eq!(world.status(), "Empty");
+    world.write(who, 0, "x");
+    assert_eq!(world.status(), "Ongoing");
+}
+
+#[test]
 fn a_fenced_producer_appends_nothing_and_its_transaction_is_aborted() {
     let mut world = World::new();
     let first = world.init();

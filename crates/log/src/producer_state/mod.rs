@@ -56,6 +56,8 @@ struct Txn {
     producer_id: ProducerId,
     /// Of the marker, once there is one.
     last_offset: Option<Offset>,
+    /// It is known to be the one that the coordinator added this partition to by its leader's word.
+    is_added: bool,
 }
 
 /// The producers of one partition.
@@ -176,7 +178,7 @@ impl ProducerStateManager {
             }
         }
         for &first_offset in append.started_txns() {
-            self.ongoing_txns.insert(first_offset, Txn { producer_id, last_offset: None });
+            self.ongoing_txns.insert(first_offset, Txn { producer_id, last_offset: None, is_added: false });
         }
     }
 
@@ -217,7 +219,11 @@ impl ProducerStateManager {
 
     pub(crate) fn complete_txn(&mut self, completed: &CompletedTxn) {
         self.ongoing_txns.remove(&completed.first_offset);
-        let txn = Txn { producer_id: completed.producer_id, last_offset: Some(completed.last_offset) };
+        let txn = Txn {
+            producer_id: completed.producer_id,
+            last_offset: Some(completed.last_offset),
+            is_added: false,
+        };
         self.unreplicated_txns.insert(completed.first_offset, txn);
     }
 
@@ -275,8 +281,24 @@ impl ProducerStateManager {
             && (guard == VerificationGuard::NotNeeded || asked != Some(guard))
     }
 
-    pub(crate) fn clear_verification(&mut self, producer_id: ProducerId) {
-        self.verifications.remove(&producer_id);
+    /// Whether the producer's open transaction is one that its leader has had added. Only that is surely the present one of
+    /// a client that bumps its epoch with each: what it began before it did so may be decided, with its marker to come.
+    pub(crate) fn has_added(&self, entry: &ProducerStateEntry) -> bool {
+        let ongoing =
+            entry.current_txn_first_offset.and_then(|first_offset| self.ongoing_txns.get(&first_offset));
+        ongoing.is_some_and(|txn| txn.is_added)
+    }
+
+    /// Something of the producer's transaction was appended, with this guard: a batch that was waited for, or a marker.
+    pub(crate) fn end_verification(&mut self, producer_id: ProducerId, guard: VerificationGuard) {
+        let Some(verification) = self.verifications.remove(&producer_id) else { return };
+        if verification.guard != guard || !verification.supports_epoch_bump {
+            return;
+        }
+        let first_offset = self.entry(producer_id).and_then(|entry| entry.current_txn_first_offset);
+        if let Some(txn) = first_offset.and_then(|first_offset| self.ongoing_txns.get_mut(&first_offset)) {
+            txn.is_added = true;
+        }
     }
 
     fn clear(&mut self) {
@@ -287,7 +309,7 @@ impl ProducerStateManager {
 
     fn load_entry(&mut self, entry: ProducerStateEntry) {
         if let Some(first_offset) = entry.current_txn_first_offset {
-            let txn = Txn { producer_id: entry.producer_id, last_offset: None };
+            let txn = Txn { producer_id: entry.producer_id, last_offset: None, is_added: false };
             self.ongoing_txns.insert(first_offset, txn);
         }
         self.producers.insert(entry.producer_id, entry);

@@ -111,7 +111,7 @@ impl ProducerChanges {
             producers.complete_txn(completed);
         }
         for &producer_id in &self.transactional {
-            producers.clear_verification(producer_id);
+            producers.end_verification(producer_id, self.verification_guard);
         }
     }
 }
@@ -167,7 +167,8 @@ impl UnifiedLog {
         let mut producers = self.writer.lock();
         let entry = producers.entry(producer_id);
         refuse_older_epoch(entry, producer_id, epoch)?;
-        if entry.is_some_and(|entry| entry.has_ongoing_txn(epoch)) {
+        let is_known = |entry: &ProducerStateEntry| !supports_epoch_bump || producers.has_added(entry);
+        if entry.is_some_and(|entry| entry.has_ongoing_txn(epoch) && is_known(entry)) {
             return Ok(VerificationGuard::NotNeeded);
         }
         Ok(producers.start_verification(producer_id, epoch, sequence, supports_epoch_bump, now.wall))

@@ -254,6 +254,27 @@ fn transactions_start_verified() {
 }
 
 #[test]
+fn a_leader_takes_part_in_a_transaction_that_it_did_not_begin_only_when_it_was_added() {
+    let log = TestLog::new(LogConfig::default());
+    log.context.producer_state.store(ProducerStateConfig::default().into());
+    let verify =
+        |adds| log.log.start_verification(ProducerId(2), ProducerEpoch(0), 1, adds, at_ms(0)).unwrap();
+    assert!(log.append_guarded(&txn_batch(&["a"], 2, 0, 0), verify(false)).is_ok());
+    // The producer's client adds partitions no more, and its transaction may have been decided, without a marker here.
+    let guard = verify(true);
+    assert_ne!(guard, VerificationGuard::NotNeeded);
+    assert!(outcome(&log, &marker(2, 0, true, 0), AppendOrigin::Coordinator).is_ok());
+    assert!(
+        log.append_guarded(&txn_batch(&["b"], 2, 0, 1), guard).is_err(),
+        "it was asked for before the marker"
+    );
+    assert!(log.append_guarded(&txn_batch(&["b"], 2, 0, 1), verify(true)).is_ok());
+    for adds in [true, false] {
+        assert_eq!(verify(adds), VerificationGuard::NotNeeded, "added by the leader: {adds}");
+    }
+}
+
+#[test]
 fn late_transactions_are_noticed() {
     let log = TestLog::new(LogConfig::default());
     assert!(outcome(&log, &txn_batch(&["a"], 2, 0, 0), AppendOrigin::Client).is_ok());
