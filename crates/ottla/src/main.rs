@@ -3,6 +3,7 @@
 //! Exit codes: 0 after a clean stop or a command that did its work, 1 where something was refused or failed, flags
 //! included, with the reason on standard error.
 
+mod dev;
 mod logging;
 mod output;
 mod server;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use dev::DevArgs;
 use output::tell;
 use server::ServerArgs;
 use storage::StorageCommand;
@@ -31,6 +33,8 @@ struct Cli {
 enum Command {
     /// Run a node; the same as no command
     Server(ServerArgs),
+    /// Run a cluster of several nodes on this machine
+    Dev(DevArgs),
     /// Format log directories, and look at them
     #[command(subcommand)]
     Storage(StorageCommand),
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Some(Command::Server(args)) => server::run(&args),
+        Some(Command::Dev(args)) => dev::run(&args),
         Some(Command::Storage(command)) => storage::run(&command),
         None => server::run(&cli.server),
     };
