@@ -1,17 +1,20 @@
-"""What bench/run and bench/coordinators share: brokers side by side, in turn within each round, and tables of medians with ratios."""
+"""What bench/run, bench/coordinators and bench/cluster share: loads, brokers side by side, in turn within each round, and tables of medians with ratios."""
 
 import contextlib
 import datetime
+import mmap
 import os
 import pathlib
 import platform
 import re
 import statistics
+import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "interop" / "lib"))
 import harness
+from harness import KAFKA
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -49,6 +52,33 @@ def rounds(brokers, count, measure):
 
 def medians(runs):
     return {kind: {key: statistics.median(run[key] for run in of) for key in of[0]} for kind, of in runs.items()}
+
+
+def tool(bootstrap, name, *arguments):
+    command = [KAFKA, name, "--bootstrap-server", bootstrap, *map(str, arguments)]
+    # The generators get the JVM that a user gets, not the short-lived settings of interop.
+    environment = os.environ | {"KAFKA_JAVA_OPTS": "-Xmx512m"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def produce(bootstrap, topic, records, size, settings):
+    load = ["--topic", topic, "--num-records", records, "--record-size", size, "--throughput", -1]
+    out = tool(bootstrap, "kafka-producer-perf-test", *load, "--command-property", *settings)
+    last = [line for line in out.splitlines() if "99th" in line][-1]
+    number = lambda pattern: float(re.search(pattern, last)[1])
+    # The tool's MB are 2^20 bytes.
+    return {"MB/s": number(r"\(([\d.]+) MB/sec\)") * 1.048576, "p50 ms": number(r"([\d.]+) ms 50th"), "p99 ms": number(r"([\d.]+) ms 99th")}
+
+
+def warm_memory(data_bytes):
+    """Touches as much memory as one run takes, page cache and tools, and frees it at once. A virtual machine hands free memory back to
+    its host, and whoever touches it first pays for getting it again: up to 2 s/GB here, far more than any broker costs."""
+    available = int(re.search(r"MemAvailable:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text())[1]) * 1024
+    size = min(data_bytes + 4 * 2**30, available // 2)
+    mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
 
 
 def cpu_s(pid):
