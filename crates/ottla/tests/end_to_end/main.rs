@@ -15,6 +15,7 @@ mod cluster;
 mod crash;
 mod damage;
 mod deliveries;
+mod dev;
 mod disks;
 mod groups;
 mod life;
