@@ -126,7 +126,7 @@ final class Extras {
     /** One committed, one aborted, and one that stays open. */
     private void transactions() throws Exception {
         for (String end : List.of("committed", "aborted", "open")) {
-            Producer<byte[], byte[]> producer = clients.producer("transactional.id", "tx-" + end, "transaction.timeout.ms", 600_000);
+            Producer<byte[], byte[]> producer = clients.producer("transactional.id", "tx-" + end, "transaction.timeout.ms", 900_000);
             producer.initTransactions();
             producer.beginTransaction();
             for (int i = 0; i < 5; i++) {
@@ -200,22 +200,30 @@ final class Extras {
         seen.put("scram", new TreeMap<>(clients.admin.describeUserScramCredentials().all().get()).toString());
         seen.put("quotas", texts(clients.admin.describeClientQuotas(ClientQuotaFilter.all()).entities().get().entrySet()));
         seen.put("subscription", configs(ConfigResource.Type.CLIENT_METRICS, "subscription"));
-        for (String group : List.of("shared", "modern")) {
-            seen.put("configs of " + group, configs(ConfigResource.Type.GROUP, group));
-        }
-        seen.put("transactions", clients.admin.listTransactions().all().get().stream().map(t -> t.transactionalId() + " " + t.state()).sorted().toList());
         seen.put("internal topics", clients.admin.listTopics(new ListTopicsOptions().listInternal(true)).names().get().stream().filter(name -> name.startsWith("__")).sorted().toList());
         if (authenticated != null) {
             // A token's text leaves out its secret part.
             seen.put("tokens", authenticated.describeDelegationToken().delegationTokens().get().stream().map(token -> token + " " + token.hmacAsBase64String()).sorted().toList());
         }
+        seen.putAll(coordinated());
+        seen.put("offsets of streaming", clients.admin.listGroups().all().get().stream().noneMatch(group -> group.groupId().equals("streaming")) ? "none"
+                : texts(clients.admin.listStreamsGroupOffsets(Map.of("streaming", new ListStreamsGroupOffsetsSpec())).partitionsToOffsetAndMetadata("streaming").get().entrySet()));
+        return seen;
+    }
+
+    /** What either broker tells about groups and transactions. */
+    Map<String, Object> coordinated() throws Exception {
+        Map<String, Object> seen = new TreeMap<>();
+        for (String group : List.of("shared", "modern")) {
+            seen.put("configs of " + group, configs(ConfigResource.Type.GROUP, group));
+        }
+        seen.put("transactions", clients.admin.listTransactions().all().get().stream().map(t -> t.transactionalId() + " " + t.state()).sorted().toList());
         Map<String, String> groups = new TreeMap<>();
         clients.admin.listGroups().all().get().forEach(group -> groups.put(group.groupId(), group.type().get().toString()));
         seen.put("groups", groups);
         for (String group : groups.keySet()) {
             seen.put("offsets of " + group, switch (groups.get(group)) {
                 case "Share" -> texts(clients.admin.listShareGroupOffsets(Map.of(group, new ListShareGroupOffsetsSpec())).partitionsToOffsetInfo(group).get().entrySet());
-                case "Streams" -> texts(clients.admin.listStreamsGroupOffsets(Map.of(group, new ListStreamsGroupOffsetsSpec())).partitionsToOffsetAndMetadata(group).get().entrySet());
                 case "Consumer" -> texts(clients.admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().entrySet());
                 default -> "seen elsewhere";
             });

@@ -4,7 +4,7 @@ import java.util.Map;
  * Fills brokers with everything that a data directory can hold, and tells what clients see of it.
  *
  * Takes the {@link Commands} open ADDRESS, close; fill, more, extras [SASL-ADDRESS], seen,
- * seen-extras, abort-open; begin-transaction, end-transaction commit|abort; share, share-settings. What is open lives longer than a single broker: its idempotent
+ * seen-extras, seen-coordinated, abort-open; begin-transaction, end-transaction commit|abort; share, share-settings. What is open lives longer than a single broker: its idempotent
  * producers go on where they were while the broker at the same address is exchanged.
  */
 public final class Main {
@@ -57,6 +57,7 @@ public final class Main {
             case "extras" -> session.extras.fill(command.length > 1 ? command[1] : null);
             case "seen" -> session.seen.everything();
             case "seen-extras" -> session.extras.seen();
+            case "seen-coordinated" -> session.extras.coordinated();
             case "abort-open" -> session.extras.abortOpen();
             case "begin-transaction" -> session.transacting.begin();
             case "end-transaction" -> session.transacting.end(command[1].equals("commit"));
