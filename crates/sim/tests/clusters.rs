@@ -9,7 +9,7 @@ use ottla_sim::cluster::{Victim, fail_over, run, run_printing};
 
 const FIXED: std::ops::Range<u64> = 0..3;
 /// Seeds for each kind of process that is killed.
-const FAILOVERS: u64 = 4;
+const FAILOVERS: u64 = 3;
 /// A run ends with so many failures.
 const FAILURES_MAX: usize = 10;
 
@@ -77,16 +77,15 @@ fn a_seed_replays_exactly() {
     assert_eq!(run(2), run(2));
 }
 
-/// On the simulator's time: its clients and its network take their share of it. Voters of the quorum that notice the end of its
-/// leader together may split their votes once.
+/// On the simulator's time: its clients and its network take their share of it.
 #[test]
 fn a_killed_process_costs_its_partitions_less_than_half_a_second() {
-    for (victim, limit_ms) in [(Victim::Leader, 500), (Victim::Follower, 500), (Victim::Controller, 4_000)] {
+    for victim in [Victim::Leader, Victim::Follower, Victim::Controller] {
         let gaps: Vec<u64> = (0..FAILOVERS)
             .filter_map(|seed| fail_over(seed, victim).unwrap_or_else(|failure| panic!("{failure}")))
             .collect();
         println!("{victim:?}: {gaps:?} ms");
         assert!(!gaps.is_empty(), "{victim:?}");
-        assert!(gaps.iter().all(|gap| *gap < limit_ms), "{victim:?}: {gaps:?}");
+        assert!(gaps.iter().all(|gap| *gap < 500), "{victim:?}: {gaps:?}");
     }
 }

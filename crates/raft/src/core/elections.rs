@@ -7,8 +7,10 @@ use crate::messages::{RaftError, Request, VoteRequest, VoteResponse};
 use crate::quorum_state::Role;
 use crate::replica::ReplicaKey;
 
-/// The voters that notice the end of a leader do not all stand at once.
-const GONE_LEADER_WAIT_MAX_MS: i64 = 50;
+/// The voters that notice the end of a leader do not all stand at once, which would split the votes and cost an election
+/// timeout: each waits so long for each voter before it, and a little by chance.
+const GONE_LEADER_TURN_MS: i64 = 150;
+const GONE_LEADER_JITTER_MS: i64 = 20;
 
 impl RaftCore {
     pub(super) fn handle_vote(&mut self, request: VoteRequest, now: Now) -> VoteResponse {
@@ -89,7 +91,10 @@ impl RaftCore {
     /// those refuse who still hear of the leader.
     pub(super) fn process_is_gone(&mut self, node: NodeId, now: Now) {
         let is_voter = self.is_voter();
-        let wait_ms = self.jitter.below(GONE_LEADER_WAIT_MAX_MS);
+        let before = self.voters.latest().iter().map(|voter| voter.key.id);
+        let before = before.filter(|id| *id != node && *id < self.local.id()).count();
+        let turn_ms = GONE_LEADER_TURN_MS * i64::try_from(before).unwrap_or(0);
+        let wait_ms = turn_ms + self.jitter.below(GONE_LEADER_JITTER_MS);
         if let Role::Follower(follower) = &mut self.quorum.role
             && follower.leader_id == node
             && is_voter
