@@ -51,7 +51,8 @@ final class Clients {
 
     /** Of what is committed. */
     Consumer<String, String> consumer(Object... settings) {
-        Properties all = settings("isolation.level", "read_committed", "auto.offset.reset", "earliest", "enable.auto.commit", "false", "allow.auto.create.topics", "false");
+        Properties all = settings("isolation.level", "read_committed", "auto.offset.reset", "earliest", "enable.auto.commit", "false", "allow.auto.create.topics", "false",
+                "default.api.timeout.ms", PATIENCE.toMillis());
         for (int i = 0; i < settings.length; i += 2) {
             all.put(settings[i], String.valueOf(settings[i + 1]));
         }

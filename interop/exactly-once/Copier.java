@@ -21,9 +21,10 @@ final class Copier extends Work {
     Copier(Clients clients, String process, long seed, int index, String protocol) {
         super(clients, process, seed);
         this.index = index;
+        // Who waits for a coordinator that is away does not hold up the other for long.
         membership = protocol.equals("consumer")
-                ? new Object[] {"group.id", GROUP, "group.protocol", protocol}
-                : new Object[] {"group.id", GROUP, "group.protocol", protocol, "session.timeout.ms", 2000, "heartbeat.interval.ms", 300};
+                ? new Object[] {"group.id", GROUP, "group.protocol", protocol, "max.poll.interval.ms", 10_000}
+                : new Object[] {"group.id", GROUP, "group.protocol", protocol, "max.poll.interval.ms", 10_000, "session.timeout.ms", 3000, "heartbeat.interval.ms", 300};
     }
 
     @Override

@@ -21,6 +21,8 @@ import org.apache.kafka.common.TopicPartition;
 
 /** Feeds the work, watches what becomes of it, and judges it in the end. */
 final class Observer implements AutoCloseable {
+    /** The group of Kafka Streams' own word count. */
+    private static final String STREAMS = "streams-wordcount";
     private static final String[] WORDS = {"all", "streams", "lead", "to", "kafka", "hello", "join", "summit"};
     private final Clients clients;
     private final Path journals;
@@ -94,9 +96,20 @@ final class Observer implements AutoCloseable {
         }
         int records = clients.read(Topics.IN.partitions()).size();
         long words = clients.read(Topics.LINES.partitions()).stream().mapToLong(line -> line.value().split(" ").length).sum();
-        Suite.eventually(() -> Suite.holds(tail.count(Topics.OUT) >= records, tail.count(Topics.OUT) + " of " + records + " copied"), Clients.PATIENCE);
-        Suite.eventually(() -> Suite.holds(tail.count(Topics.COUNTS) >= words, tail.count(Topics.COUNTS) + " of " + words + " counted"), Clients.PATIENCE);
+        settle(Topics.OUT, records, Copier.GROUP);
+        settle(Topics.COUNTS, words, STREAMS);
         return progress();
+    }
+
+    /** Returns when there are so many records, which this group makes; else complains, and says where it stands. */
+    private void settle(Topics topic, long wanted, String group) throws Exception {
+        try {
+            Suite.eventually(() -> Suite.holds(tail.count(topic) >= wanted, tail.count(topic) + " of " + wanted + " in " + topic), Clients.PATIENCE);
+        } catch (AssertionError e) {
+            var described = admin.describeConsumerGroups(List.of(group)).all().get().get(group);
+            var positions = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
+            throw new AssertionError(e.getMessage() + "; " + described + "; " + positions + "; " + admin.listTransactions().all().get(), e);
+        }
     }
 
     /** Returns when no transaction is open any more, in no partition: those of whoever was killed have timed out. */
