@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_controller::{Controller, ControllerSettings, Outcome};
+use ottla_controller::{Controller, ControllerSettings, Outcome, QuorumVersion};
 use ottla_metadata::image::{Provenance, VersionedRecord};
 use ottla_metadata::loader::MetadataLoader;
-use ottla_metadata::{MetadataImage, ReplayError};
+use ottla_metadata::{Feature, MetadataImage, ReplayError};
 use ottla_raft::{
     AppendError, Delivery, LeaderAndEpoch, ListenerId, LogError, OffsetAndEpoch, RaftDriverError,
     SnapshotPolicy,
@@ -183,7 +183,7 @@ impl MetadataDriver {
 
     /// Leaves the quorum and closes its log. Who waits for the controller waits no longer.
     pub fn close(mut self, now: Now) -> Result<(), MetadataDriverError> {
-        self.deactivate();
+        self.deactivate("the node ends");
         for job in self.parts.channel.take_all() {
             job.refuse(NO_CONTROLLER_IN_TIME);
         }
@@ -242,9 +242,8 @@ impl MetadataDriver {
     }
 
     fn leader_changed(&mut self, leader: LeaderAndEpoch, now: Now) -> Result<(), MetadataDriverError> {
-        self.deactivate();
+        self.deactivate("it no longer leads the quorum");
         if leader.leader_id != Some(self.parts.local) {
-            tracing::info!(leader = ?leader.leader_id.map(NodeId::value), epoch = %leader.epoch, "the quorum's leader");
             return Ok(());
         }
         let ids = Arc::clone(&self.parts.ids);
@@ -252,7 +251,9 @@ impl MetadataDriver {
         let image = self.loader.decided();
         let last_written = image.provenance.last_offset;
         let controller = Controller::new(self.parts.controller.clone(), image, Box::new(next_id), now);
-        tracing::info!(epoch = %leader.epoch, at = %last_written, "this node is the active controller");
+        let node = self.parts.local.value();
+        tracing::info!(node, epoch = %leader.epoch, at = %last_written, from = "standby", to = "active",
+            why = "it leads the quorum and has replayed all before", "controller changed state");
         let activation = controller.activate(&self.parts.bootstrap, self.loader.has_open_transaction());
         self.active =
             Some(Active { epoch: leader.epoch, controller, last_written, waiting: VecDeque::new() });
@@ -272,9 +273,11 @@ impl MetadataDriver {
     }
 
     /// The controller is gone, and with it what it has written and the quorum has not committed.
-    fn deactivate(&mut self) {
+    fn deactivate(&mut self, why: &'static str) {
         let Some(active) = self.active.take() else { return };
-        tracing::info!(epoch = %active.epoch, "this node is no longer the active controller");
+        let (node, waiting) = (self.parts.local.value(), active.waiting.len());
+        tracing::info!(node, epoch = %active.epoch, at = %active.last_written, waiting, from = "active", to = "standby", why,
+            "controller changed state");
         let lost: Vec<_> =
             active.waiting.into_iter().filter_map(|waiting| (waiting.release)(Fate::Lost)).collect();
         self.parts.channel.put_back(lost.into_iter());
@@ -308,8 +311,10 @@ impl MetadataDriver {
             return Ok(false);
         }
         let mut wrote = false;
+        let quorum = self.quorum_version();
         for job in self.parts.channel.take(now.mono) {
             let Some(active) = &mut self.active else { break };
+            active.controller.set_quorum_version(quorum);
             let written = job.run(&mut active.controller, now);
             wrote |= self.write(written, now)?;
         }
@@ -320,6 +325,12 @@ impl MetadataDriver {
             wrote = true;
         }
         Ok(wrote)
+    }
+
+    fn quorum_version(&self) -> QuorumVersion {
+        let core = self.parts.quorum.core();
+        let level = core.voters().latest_kraft_version();
+        QuorumVersion { level, cannot_rise: core.check_kraft_version(level.saturating_add(1)).err() }
     }
 
     /// Where another node leads the quorum.
@@ -409,10 +420,30 @@ impl MetadataDriver {
         self.write(Written { records, release: Box::new(|_| None) }, now)
     }
 
+    fn raise_kraft_version(&mut self, level: i16, now: Now) -> Result<(), Fate> {
+        let Some(active) = &mut self.active else { return Err(Fate::Lost) };
+        match self.parts.quorum.raise_kraft_version(active.epoch, level, now) {
+            Ok(last) => {
+                active.last_written = last;
+                Ok(())
+            }
+            Err(why) => {
+                tracing::warn!(level, why, "kraft.version is not raised");
+                Err(Fate::Refused(ErrorCode::InvalidUpdateVersion))
+            }
+        }
+    }
+
     /// Writes an operation's records, has the controller replay them, and keeps the answer until they are committed. False
     /// if not all of them were written.
     fn write(&mut self, written: Written, now: Now) -> Result<bool, MetadataDriverError> {
-        let Written { records, release } = written;
+        let Written { mut records, release } = written;
+        for level in take_quorum_levels(&mut records) {
+            if let Err(fate) = self.raise_kraft_version(level, now) {
+                self.end(release, fate);
+                return Ok(false);
+            }
+        }
         for together in records.chunks(MAX_RECORDS_TOGETHER) {
             if let Err(fate) = self.write_batch(together, now)? {
                 self.end(release, fate);
@@ -504,6 +535,20 @@ impl MetadataDriver {
         }
         Ok(Some(writer.finish(now)?))
     }
+}
+
+/// Levels of `kraft.version` are no records of the metadata: the quorum writes them into records of its own.
+fn take_quorum_levels(records: &mut Vec<VersionedRecord>) -> Vec<i16> {
+    let is_of_quorum = |(record, _): &mut VersionedRecord| match record {
+        MetadataRecord::FeatureLevel(level) => level.name == Feature::KRaftVersion.name(),
+        _ => false,
+    };
+    let taken = records.extract_if(.., is_of_quorum);
+    let level = |(record, _)| match record {
+        MetadataRecord::FeatureLevel(level) => Some(level.feature_level),
+        _ => None,
+    };
+    taken.filter_map(level).collect()
 }
 
 /// Whether the image does not know a controller as it is now.

@@ -91,6 +91,7 @@ pub fn raft(config: &Config, cluster_id: &str) -> RaftConfig {
         request_timeout_ms: i64::from(config.get(keys::CONTROLLER_QUORUM_REQUEST_TIMEOUT_MS)),
         retry_backoff_ms: i64::from(config.get(keys::CONTROLLER_QUORUM_RETRY_BACKOFF_MS)),
         append_linger_ms: 0,
+        auto_join: config.get(keys::CONTROLLER_QUORUM_AUTO_JOIN_ENABLE),
         fetch_max_bytes: config.get(keys::CONTROLLER_QUORUM_FETCH_MAX_BYTES),
         fetch_snapshot_max_bytes: config.get(keys::CONTROLLER_QUORUM_FETCH_SNAPSHOT_MAX_BYTES),
         ..RaftConfig::default()

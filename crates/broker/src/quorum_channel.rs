@@ -88,12 +88,12 @@ pub(crate) fn outgoing(
     channel: &Arc<QuorumChannel>,
 ) -> PeerRequest {
     let (channel, listener) = (Arc::clone(channel), listener.to_owned());
-    let minimum = request.min_version();
+    let is_pre_vote = matches!(&request, Request::Vote(vote) if vote.pre_vote);
     let done = move |answer: Result<WireResponse, PeerError>| {
         let response = match answer {
             Ok(response) => response_from_wire(response, &listener),
             Err(PeerError::Refused(_)) => return channel.push(QuorumEvent::Refused { correlation_id }),
-            Err(PeerError::UnsupportedVersion) => unsupported(minimum),
+            Err(PeerError::UnsupportedVersion) if is_pre_vote => Some(unsupported_pre_vote()),
             Err(error) => {
                 tracing::debug!(%error, "no answer of a replica of the quorum");
                 None
@@ -107,19 +107,18 @@ pub(crate) fn outgoing(
         Request::EndQuorumEpoch(_) => typed::<wire::EndQuorumEpochRequest>(request, timeout_ms, done),
         Request::Fetch(_) => typed::<wire::FetchRequest>(request, timeout_ms, done),
         Request::FetchSnapshot(_) => typed::<wire::FetchSnapshotRequest>(request, timeout_ms, done),
+        Request::AddRaftVoter(_) => typed::<wire::AddRaftVoterRequest>(request, timeout_ms, done),
+        Request::RemoveRaftVoter(_) => typed::<wire::RemoveRaftVoterRequest>(request, timeout_ms, done),
+        Request::UpdateRaftVoter(_) => typed::<wire::UpdateRaftVoterRequest>(request, timeout_ms, done),
+        Request::ApiVersions => typed::<wire::ApiVersionsRequest>(request, timeout_ms, done),
     }
 }
 
 /// A pre-vote that a voter does not know is answered as such: it can't object.
-fn unsupported(minimum: i16) -> Option<Response> {
-    const PRE_VOTES_SINCE: i16 = 2;
+fn unsupported_pre_vote() -> Response {
     let leader =
         LeaderInfo { leader_id: None, epoch: LeaderEpoch(0), endpoints: ottla_raft::Endpoints::new() };
-    (minimum == PRE_VOTES_SINCE).then_some(Response::Vote(VoteResponse {
-        error: Some(RaftError::UnsupportedVersion),
-        leader,
-        vote_granted: false,
-    }))
+    Response::Vote(VoteResponse { error: Some(RaftError::UnsupportedVersion), leader, vote_granted: false })
 }
 
 fn typed<R: QuorumMessage>(
@@ -182,5 +181,9 @@ quorum_messages! {
     BeginQuorumEpoch(BeginQuorumEpochRequest),
     EndQuorumEpoch(EndQuorumEpochRequest),
     Fetch(FetchRequest),
-    FetchSnapshot(FetchSnapshotRequest)
+    FetchSnapshot(FetchSnapshotRequest),
+    AddRaftVoter(AddRaftVoterRequest),
+    RemoveRaftVoter(RemoveRaftVoterRequest),
+    UpdateRaftVoter(UpdateRaftVoterRequest),
+    ApiVersions(ApiVersionsRequest)
 }

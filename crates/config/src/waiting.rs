@@ -32,7 +32,6 @@ const REASONS: &[(&str, &str)] = &[
         "controller.quorum.append.linger.",
         "the controller's records are written together as they come: none waits for others",
     ),
-    ("controller.quorum.auto.join.", "controllers don't add themselves to the voters yet"),
     ("controller.performance.", METRICS),
     ("kafka.metrics.", METRICS),
     ("metric", METRICS),

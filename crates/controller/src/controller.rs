@@ -33,10 +33,19 @@ pub struct Controller {
     pub(crate) index: PartitionIndex,
     pub(crate) config: EffectiveConfig,
     pub(crate) sessions: BrokerSessions,
+    pub(crate) quorum: QuorumVersion,
     periodic: Periodic,
     /// Whether it was looked at once what the controller before has left undone.
     has_taken_over: bool,
     ids: Box<dyn IdSource>,
+}
+
+/// What the controller knows of `kraft.version`, which is no part of the metadata: the quorum keeps it in records of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QuorumVersion {
+    pub level: i16,
+    /// Why the quorum can't have the next level, if there is a reason.
+    pub cannot_rise: Option<&'static str>,
 }
 
 impl Controller {
@@ -54,7 +63,13 @@ impl Controller {
         let periodic = Periodic::new(&settings, now.mono);
         let config = EffectiveConfig::new(&settings.config, settings.node_id, &image);
         let index = PartitionIndex::of(&image);
-        Controller { settings, image, index, config, sessions, periodic, has_taken_over: false, ids }
+        let quorum = QuorumVersion::default();
+        Controller { settings, image, index, config, sessions, quorum, periodic, has_taken_over: false, ids }
+    }
+
+    /// Hears of the quorum's version, before each operation that may ask for another.
+    pub fn set_quorum_version(&mut self, quorum: QuorumVersion) {
+        self.quorum = quorum;
     }
 
     /// The metadata with everything that was written.

@@ -27,7 +27,7 @@ mod tests;
 mod topic_rules;
 mod topics;
 
-pub use controller::{Controller, IdSource};
+pub use controller::{Controller, IdSource, QuorumVersion};
 pub use error::ApiError;
 pub use features::bootstrap_records;
 pub use outcome::Outcome;

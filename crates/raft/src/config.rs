@@ -25,6 +25,8 @@ pub struct RaftConfig {
     pub fetch_snapshot_max_bytes: i32,
     /// Longest time that a leader holds a fetch without new data.
     pub fetch_max_wait_ms: i32,
+    /// `controller.quorum.auto.join.enable`: a controller that is no voter adds itself to them.
+    pub auto_join: bool,
     /// Upper bound of one batch of appended records, in bytes of their values.
     pub max_batch_size_bytes: usize,
     /// Upper bound of what waits for being appended, in bytes; further appends are refused.
@@ -45,6 +47,7 @@ impl Default for RaftConfig {
             fetch_max_bytes: 8 * 1024 * 1024,
             fetch_snapshot_max_bytes: 8 * 1024 * 1024,
             fetch_max_wait_ms: 500,
+            auto_join: false,
             max_batch_size_bytes: 8 * 1024 * 1024,
             max_pending_bytes: 80 * 1024 * 1024,
         }

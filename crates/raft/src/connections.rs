@@ -59,14 +59,22 @@ impl Connections {
         timed_out
     }
 
-    /// A bootstrap server that can be asked, beginning with a random one; none while any request is in flight.
-    pub(crate) fn ready_bootstrap(&self, jitter: &mut Jitter, now: MonoMs) -> Option<Node> {
-        if self.any_in_flight(now) || self.bootstrap.is_empty() {
+    /// A bootstrap server or another node that can be asked, beginning with a random one; none while any request is in
+    /// flight.
+    pub(crate) fn ready_bootstrap(
+        &self,
+        others: Vec<Node>,
+        jitter: &mut Jitter,
+        now: MonoMs,
+    ) -> Option<Node> {
+        if self.any_in_flight(now) {
             return None;
         }
-        let first = jitter.below(self.bootstrap.len() as i64) as usize;
-        let candidates = self.bootstrap.iter().cycle().skip(first).take(self.bootstrap.len());
-        candidates.into_iter().find(|node| self.is_ready(node.id, now)).cloned()
+        let mut candidates = self.bootstrap.clone();
+        candidates.extend(others);
+        let first = jitter.below(candidates.len() as i64) as usize;
+        candidates.rotate_left(first);
+        candidates.into_iter().find(|node| self.is_ready(node.id, now))
     }
 
     /// When a bootstrap server may become askable.

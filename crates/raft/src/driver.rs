@@ -148,6 +148,16 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
         self.core.append(epoch, records, now)
     }
 
+    /// See [`RaftCore::raise_kraft_version`].
+    pub fn raise_kraft_version(
+        &mut self,
+        epoch: LeaderEpoch,
+        level: i16,
+        now: Now,
+    ) -> Result<Offset, &'static str> {
+        self.core.raise_kraft_version(epoch, level, now)
+    }
+
     /// Flushes what is due to be flushed and does what is due at `now`.
     pub fn poll(&mut self, now: Now) -> Result<(), RaftDriverError> {
         self.retry(now)?;
@@ -235,6 +245,8 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
         size: u64,
         now: Now,
     ) -> Result<(), RaftDriverError> {
+        // What it covers may have become too much to keep.
+        self.clean_at = now.mono;
         self.step(Event::SnapshotCreated { id, size }, now)
     }
 

@@ -23,6 +23,7 @@ pub mod record_batches;
 mod replica;
 mod replication;
 mod snapshot;
+mod voter_change;
 mod voter_set;
 pub mod wire;
 

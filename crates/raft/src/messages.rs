@@ -8,6 +8,7 @@ use ottla_types::{LeaderEpoch, NodeId, Offset};
 
 use crate::control::ControlRecord;
 use crate::replica::{Endpoints, OffsetAndEpoch, ReplicaKey};
+use crate::voter_set::VoterNode;
 
 /// Why a request was refused; the numbers are Kafka's error codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub enum RaftError {
     InconsistentClusterId = 104,
     InconsistentTopicId = 103,
     InvalidVoterKey = 125,
+    DuplicateVoter = 126,
+    VoterNotFound = 127,
 }
 
 impl RaftError {
@@ -57,6 +60,8 @@ impl RaftError {
             103 => RaftError::InconsistentTopicId,
             104 => RaftError::InconsistentClusterId,
             125 => RaftError::InvalidVoterKey,
+            126 => RaftError::DuplicateVoter,
+            127 => RaftError::VoterNotFound,
             _ => RaftError::UnknownServerError,
         })
     }
@@ -69,6 +74,11 @@ pub enum Request {
     EndQuorumEpoch(EndQuorumEpochRequest),
     Fetch(FetchRequest),
     FetchSnapshot(FetchSnapshotRequest),
+    AddRaftVoter(AddRaftVoterRequest),
+    RemoveRaftVoter(RemoveRaftVoterRequest),
+    UpdateRaftVoter(UpdateRaftVoterRequest),
+    /// Asks a replica which `kraft.version`s it supports.
+    ApiVersions,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +88,10 @@ pub enum Response {
     EndQuorumEpoch(EpochResponse),
     Fetch(FetchResponse),
     FetchSnapshot(FetchSnapshotResponse),
+    AddRaftVoter(VoterChangeResponse),
+    RemoveRaftVoter(VoterChangeResponse),
+    UpdateRaftVoter(EpochResponse),
+    ApiVersions(ApiVersionsResponse),
 }
 
 /// What a response says about the leader.
@@ -130,7 +144,7 @@ pub struct EndQuorumEpochRequest {
     pub leader_endpoints: Endpoints,
 }
 
-/// The answer to both of the above.
+/// The answer to both of the above, and to [`UpdateRaftVoterRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct EpochResponse {
     pub error: Option<RaftError>,
@@ -223,4 +237,48 @@ pub enum SnapshotBytes {
         max_bytes: i32,
     },
     Bytes(Bytes),
+}
+
+/// Makes a replica a voter (KIP-853). It must have fetched up to the end of the log before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AddRaftVoterRequest {
+    pub cluster_id: Option<String>,
+    pub voter: ReplicaKey,
+    pub listeners: Endpoints,
+    /// Answer when the change is committed; otherwise when it is in the leader's log, as a replica needs that adds itself:
+    /// its own fetch may be what the commit waits for.
+    pub ack_when_committed: bool,
+    /// Milliseconds.
+    pub timeout_ms: i32,
+}
+
+/// Makes a voter an observer (KIP-853).
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemoveRaftVoterRequest {
+    pub cluster_id: Option<String>,
+    pub voter: ReplicaKey,
+}
+
+/// A voter tells the leader of itself, where the leader does not know it as it is (KIP-853).
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpdateRaftVoterRequest {
+    pub cluster_id: Option<String>,
+    pub current_leader_epoch: LeaderEpoch,
+    pub voter: VoterNode,
+}
+
+/// The answer to those who add and remove voters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VoterChangeResponse {
+    pub error: Option<RaftError>,
+    /// For people.
+    pub message: Option<String>,
+}
+
+/// What of an answer to ApiVersions matters to the quorum.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ApiVersionsResponse {
+    pub error: Option<RaftError>,
+    /// Lowest and highest `kraft.version`; none of a replica that knows no such feature.
+    pub kraft_version: Option<(i16, i16)>,
 }

@@ -81,6 +81,10 @@ pub(crate) struct Follower {
     /// From then on it no longer helps others to unseat the leader.
     pub(crate) has_fetched_from_leader: bool,
     pub(crate) fetching_snapshot: Option<FetchingSnapshot>,
+    /// When to look next whether the leader should be told of this replica.
+    pub(crate) update_voter_at: MonoMs,
+    /// The leader knows this voter as it is, although there is no record of it (`kraft.version` 0).
+    pub(crate) is_known_to_leader: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

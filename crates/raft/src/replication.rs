@@ -11,7 +11,11 @@ use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset, Timestamp};
 use crate::accumulator::Accumulator;
 use crate::log::LogView;
 use crate::replica::ReplicaKey;
+use crate::voter_change::VoterChange;
 use crate::voter_set::VoterSet;
+
+/// An observer that has not fetched for so long can't be made a voter. Kafka's bound is the same.
+const CAUGHT_UP_WITHIN_MS: i64 = 3_600_000;
 
 /// Observers that have not fetched for so long are forgotten.
 const OBSERVER_SESSION_TIMEOUT_MS: i64 = 300_000;
@@ -68,7 +72,10 @@ pub(crate) struct LeaderState {
     check_quorum_deadline: MonoMs,
     begin_epoch_ms: i64,
     pub(crate) begin_epoch_at: MonoMs,
-    pub(crate) resign_requested: bool,
+    pub(crate) resign_requested: Option<&'static str>,
+    pub(crate) voter_change: Option<VoterChange>,
+    /// What voters have told of themselves under `kraft.version` 0, where no record holds it.
+    pub(crate) told_voters: VoterSet,
 }
 
 impl LeaderState {
@@ -96,16 +103,17 @@ impl LeaderState {
             check_quorum_deadline: now.plus_ms(check_quorum_ms),
             begin_epoch_ms: fetch_timeout_ms / 2,
             begin_epoch_at: now,
-            resign_requested: false,
+            resign_requested: None,
+            voter_change: None,
+            told_voters: voters.clone(),
         };
-        state.set_voters(voters);
+        state.set_voters(voters, now);
         state
     }
 
     /// The leader's log is durable up to `end_offset`. Returns whether the high watermark moved.
-    pub(crate) fn local_flushed(&mut self, end_offset: Offset, voters: &VoterSet) -> bool {
+    pub(crate) fn local_flushed(&mut self, end_offset: Offset) -> bool {
         self.local_end_offset = self.local_end_offset.max(end_offset);
-        self.set_voters(voters);
         self.maybe_advance_high_watermark()
     }
 
@@ -141,8 +149,19 @@ impl LeaderState {
 
     /// When the leader must give up because no majority fetches from it; a single voter needs nobody.
     pub(crate) fn check_quorum_deadline(&self) -> MonoMs {
-        let alone = self.voters.len() == 1 && self.voters.contains_key(&self.local.id);
-        if alone { MonoMs::NEVER } else { self.check_quorum_deadline }
+        if self.is_alone() { MonoMs::NEVER } else { self.check_quorum_deadline }
+    }
+
+    fn is_alone(&self) -> bool {
+        self.voters.len() == 1 && self.voters.contains_key(&self.local.id)
+    }
+
+    /// Whether an observer has come to the end of the log and still fetches, so that as a voter it would hold up nothing.
+    pub(crate) fn is_caught_up(&self, key: &ReplicaKey, now: MonoMs) -> bool {
+        self.observers.get(key).is_some_and(|progress| {
+            progress.last_caught_up_timestamp.is_some()
+                && progress.last_fetch.is_some_and(|fetch| fetch.mono.plus_ms(CAUGHT_UP_WITHIN_MS) > now)
+        })
     }
 
     /// Voters that haven't fetched for a while and may not know their leader.
@@ -198,8 +217,9 @@ impl LeaderState {
         }
     }
 
-    /// Moves replicas between voters and observers as the latest voter set says.
-    fn set_voters(&mut self, voters: &VoterSet) {
+    /// Moves replicas between voters and observers as the latest voter set says. From now on their majority decides.
+    pub(crate) fn set_voters(&mut self, voters: &VoterSet, now: MonoMs) {
+        let was_alone = self.is_alone();
         let mut old = std::mem::take(&mut self.voters);
         for voter in voters.iter() {
             let known = old.remove(&voter.key.id);
@@ -217,6 +237,12 @@ impl LeaderState {
         }
         for (_, progress) in old {
             self.observers.entry(progress.key).or_insert(progress);
+        }
+        let voters = &self.voters;
+        self.fetched_voters.retain(|id| voters.contains_key(id));
+        if was_alone && !self.is_alone() {
+            // Nobody had to fetch so far.
+            self.check_quorum_deadline = now.plus_ms(self.check_quorum_ms);
         }
     }
 

@@ -4,6 +4,7 @@
 //! A voter set counts from the moment that its record is appended, committed or not; truncating the log takes it back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use ottla_types::{NodeId, Offset};
 
@@ -16,6 +17,13 @@ pub struct VoterNode {
     pub listeners: Endpoints,
     /// Lowest and highest `kraft.version` that it supports.
     pub supported_kraft_version: (i16, i16),
+}
+
+impl VoterNode {
+    pub fn supports(&self, kraft_version: i16) -> bool {
+        let (lowest, highest) = self.supported_kraft_version;
+        (lowest..=highest).contains(&kraft_version)
+    }
 }
 
 /// The voters at one offset. Node ids are unique in it.
@@ -116,6 +124,19 @@ impl VoterSet {
         Some(VoterSet { voters })
     }
 
+    /// The same, where the set does not know directories: the node's id is enough.
+    pub fn with_updated_node(&self, voter: VoterNode) -> Option<VoterSet> {
+        let id = voter.key.id;
+        let mut voters = self.voters.clone();
+        *voters.get_mut(&id)? = voter;
+        Some(VoterSet { voters })
+    }
+
+    /// Whether all voters support a `kraft.version`.
+    pub fn supports(&self, kraft_version: i16) -> bool {
+        self.iter().all(|voter| voter.supports(kraft_version))
+    }
+
     /// Whether any majority of one set meets any majority of the other: at most one voter differs in each direction.
     pub fn has_overlapping_majority(&self, other: &VoterSet) -> bool {
         let differing = |a: &VoterSet, b: &VoterSet| {
@@ -146,6 +167,20 @@ impl VoterHistory {
     /// Where the latest set was recorded; `None` for the static one.
     pub fn latest_offset(&self) -> Option<Offset> {
         self.sets.last_key_value().map(|(offset, _)| *offset)
+    }
+
+    /// Whether a replica may stand for election: it votes by the latest set, or did by the one before, and the latest is not
+    /// known to be committed. It may be the only one to have that record, and then nobody else can lead before it has.
+    pub fn may_stand(&self, replica: &ReplicaKey, committed: Option<Offset>) -> bool {
+        let Some((latest_offset, latest)) = self.sets.last_key_value() else {
+            return self.static_voters.is_voter(replica);
+        };
+        if latest.is_voter(replica) {
+            return true;
+        }
+        let is_committed = committed.is_some_and(|committed| *latest_offset < committed);
+        let before = self.sets.range(..latest_offset).next_back();
+        !is_committed && before.map_or(&self.static_voters, |(_, set)| set).is_voter(replica)
     }
 
     pub fn latest_kraft_version(&self) -> i16 {
@@ -188,5 +223,16 @@ impl VoterHistory {
     pub fn clear(&mut self) {
         self.sets.clear();
         self.kraft_versions.clear();
+    }
+}
+
+impl fmt::Display for VoterSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (i, voter) in self.voters.values().enumerate() {
+            let comma = if i > 0 { ", " } else { "" };
+            write!(f, "{comma}{}", voter.key)?;
+        }
+        f.write_str("]")
     }
 }

@@ -62,6 +62,7 @@ mod offset_for_leader_epoch;
 mod partitions;
 mod produce;
 mod quorum;
+mod raft_voters;
 mod read_share_group_state;
 mod read_share_group_state_summary;
 mod share_acknowledge;

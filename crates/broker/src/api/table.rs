@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use ottla_wire::messages::{
-    AllocateProducerIdsRequest, AlterPartitionRequest, AssignReplicasToDirsRequest, BeginQuorumEpochRequest,
-    BrokerRegistrationRequest, ControllerRegistrationRequest, EndQuorumEpochRequest, FetchSnapshotRequest,
-    VoteRequest,
+    AddRaftVoterRequest, AllocateProducerIdsRequest, AlterPartitionRequest, AssignReplicasToDirsRequest,
+    BeginQuorumEpochRequest, BrokerRegistrationRequest, ControllerRegistrationRequest, EndQuorumEpochRequest,
+    FetchSnapshotRequest, RemoveRaftVoterRequest, UpdateRaftVoterRequest, VoteRequest,
 };
 use ottla_wire::{ApiFacts, ApiKey, VersionRange};
 
@@ -21,9 +21,10 @@ use super::{
     find_coordinator, for_controllers, heartbeat, incremental_alter_configs, init_producer_id,
     initialize_share_group_state, join_group, leave_group, list_config_resources, list_groups, list_offsets,
     list_partition_reassignments, list_transactions, metadata, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, produce, quorum, read_share_group_state, read_share_group_state_summary,
-    share_acknowledge, share_fetch, share_group_describe, share_group_heartbeat, sync_group,
-    txn_offset_commit, unregister_broker, update_features, write_share_group_state, write_txn_markers,
+    offset_for_leader_epoch, produce, quorum, raft_voters, read_share_group_state,
+    read_share_group_state_summary, share_acknowledge, share_fetch, share_group_describe,
+    share_group_heartbeat, sync_group, txn_offset_commit, unregister_broker, update_features,
+    write_share_group_state, write_txn_markers,
 };
 use crate::node::Node;
 
@@ -110,6 +111,9 @@ apis! {
     ShareGroupDescribe => share_group_describe::handle,
     ShareFetch => share_fetch::handle,
     ShareAcknowledge => share_acknowledge::handle,
+    AddRaftVoter => raft_voters::handle::<AddRaftVoterRequest>,
+    RemoveRaftVoter => raft_voters::handle::<RemoveRaftVoterRequest>,
+    UpdateRaftVoter => quorum::handle::<UpdateRaftVoterRequest>,
     InitializeShareGroupState => initialize_share_group_state::handle,
     ReadShareGroupState => read_share_group_state::handle,
     WriteShareGroupState => write_share_group_state::handle,

@@ -20,7 +20,7 @@ fn an_empty_request_of_every_version_is_answered() {
             let frame = [&(api.empty_request)(version)[..], &[0; 3]].concat();
             let sent = harness.send_frame::<()>(Bytes::from(frame), version, at(0));
             harness.refuse_controller_requests();
-            drop(harness.node.quorum.take());
+            harness.refuse_quorum_requests();
             harness.node.replicas.tick(at(1_000_000));
             harness.node.groups.tick(at(1_000_000));
             let reply = harness.reply(&sent);

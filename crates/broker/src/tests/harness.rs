@@ -12,6 +12,9 @@ use ottla_log::log_manager::{CreateLog, LogManager};
 use ottla_log::{LogConfig, OpenError, UnifiedLog};
 use ottla_metadata::image::{PartitionRegistration, TopicImage};
 use ottla_metadata::{Changes, Feature, MetadataImage};
+use ottla_raft::{
+    Endpoints, EpochResponse, LeaderInfo, RaftError, Request as QuorumRequest, Response, VoterChangeResponse,
+};
 use ottla_record::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_replica::Assignment;
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Timestamp, TopicIdPartition, TopicPartition, Uuid};
@@ -28,7 +31,7 @@ use crate::exchange::{Connection, Handler, Held, Part, Reply, ReplySink, ReplySl
 use crate::ids::Ids;
 use crate::node::{Hooks, Identity, Node, NodeHandler};
 use crate::peers::Peers;
-use crate::quorum_channel::QuorumChannel;
+use crate::quorum_channel::{QuorumChannel, QuorumEvent};
 use crate::{assembly, node_settings};
 
 pub(super) const LOCAL: i32 = 1;
@@ -196,6 +199,24 @@ impl Harness {
         };
         let open = || -> Result<_, OpenError> { unreachable!("the log is open") };
         self.node.replicas.assign(assignment, open, at(0)).expect("it is led here");
+    }
+
+    /// As a replica that does not lead answers what asks for other voters.
+    pub fn refuse_quorum_requests(&self) {
+        let refused = || VoterChangeResponse { error: Some(RaftError::NotLeaderOrFollower), message: None };
+        let leader = LeaderInfo { leader_id: None, epoch: LeaderEpoch(0), endpoints: Endpoints::new() };
+        for event in self.node.quorum.take() {
+            let QuorumEvent::Request(request, reply) = event else { continue };
+            match request {
+                QuorumRequest::AddRaftVoter(_) => reply(Response::AddRaftVoter(refused())),
+                QuorumRequest::RemoveRaftVoter(_) => reply(Response::RemoveRaftVoter(refused())),
+                QuorumRequest::UpdateRaftVoter(_) => reply(Response::UpdateRaftVoter(EpochResponse {
+                    error: Some(RaftError::NotLeaderOrFollower),
+                    leader: leader.clone(),
+                })),
+                other => panic!("{other:?} has nothing in it"),
+            }
+        }
     }
 
     /// Answers what the node has asked of the controller: that there was none in time.

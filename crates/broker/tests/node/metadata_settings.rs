@@ -6,9 +6,9 @@ use ottla_broker::node_settings;
 use ottla_config::Config;
 use ottla_log::disk::Disk;
 use ottla_raft::{
-    Action, BeginQuorumEpochRequest, EndQuorumEpochRequest, Endpoints, Event, FetchResponse, FetchedRecords,
-    HostPort, LeaderInfo, LocalReplica, LogStart, OffsetAndEpoch, QuorumSettings, RaftCore, RaftStart,
-    ReplicaKey, Request, Response, VoterSet,
+    Action, BeginQuorumEpochRequest, ControlRecord, EndQuorumEpochRequest, Endpoints, Event, FetchResponse,
+    FetchedRecords, HostPort, LeaderInfo, LocalReplica, LogStart, OffsetAndEpoch, QuorumSettings, RaftCore,
+    RaftStart, ReplicaKey, Request, Response, VoterNode, VoterSet,
 };
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset, Timestamp, Uuid};
 
@@ -134,6 +134,8 @@ enum Others {
     LedFromSnapshot,
     /// 2 leads and leaves, with 3 as the first to stand for election after it.
     Resigning,
+    /// 2 leads, and this replica is none of the voters in the log.
+    LedWithoutIt,
     /// No connection can be made.
     Gone,
 }
@@ -162,11 +164,29 @@ fn sent(settings: Settings<'_>, others: Others) -> Vec<String> {
         bootstrap_servers: Vec::new(),
         seed: 1,
     };
-    let mut core = RaftCore::new(RaftStart { quorum, election: None, log: LogStart::default() }, at(0));
+    let in_the_log = |id: i32| VoterNode {
+        key: ReplicaKey::new(NodeId(id), Uuid([id as u8; 16])),
+        listeners: Endpoints::one("CONTROLLER", address(id)),
+        supported_kraft_version: (0, 1),
+    };
+    let control = match others {
+        Others::LedWithoutIt => vec![
+            (Offset(-1), ControlRecord::KRaftVersion(1)),
+            (Offset(-1), ControlRecord::Voters(VoterSet::new([2, 3].map(in_the_log)))),
+        ],
+        _ => Vec::new(),
+    };
+    let log = LogStart { control, ..LogStart::default() };
+    let mut core = RaftCore::new(RaftStart { quorum, election: None, log }, at(0));
     let mut told = Vec::new();
+    let mut next = Vec::new();
     for ms in (0..8000).step_by(5) {
         let mut actions = core.tick(at(ms));
-        if ms == 0 && matches!(others, Others::Led | Others::LedFromSnapshot | Others::Resigning) {
+        for event in std::mem::take(&mut next) {
+            actions.extend(core.step(event, at(ms)));
+        }
+        let is_led = !matches!(others, Others::Silent | Others::Gone);
+        if ms == 0 && is_led {
             actions.extend(core.step(Event::Request { id: 1, request: begin_epoch() }, at(0)));
         }
         if ms == 100 && matches!(others, Others::Resigning) {
@@ -180,7 +200,7 @@ fn sent(settings: Settings<'_>, others: Others) -> Vec<String> {
                 None if matches!(others, Others::Gone) => Event::RequestFailed { correlation_id },
                 None => continue,
             };
-            actions.extend(core.step(event, at(ms)));
+            next.push(event);
         }
     }
     told
@@ -209,15 +229,18 @@ fn end_epoch() -> Request {
 fn answer(others: Others, request: &Request) -> Option<Response> {
     let leader = |leader_id, epoch| LeaderInfo { leader_id, epoch, endpoints: Endpoints::new() };
     match (others, request) {
-        (Others::LedFromSnapshot, Request::Fetch(_)) => Some(Response::Fetch(FetchResponse {
-            error: None,
-            leader: leader(Some(NodeId(2)), LeaderEpoch(5)),
-            high_watermark: None,
-            log_start_offset: Offset(10),
-            diverging: None,
-            snapshot_id: Some(OffsetAndEpoch::new(10, 4)),
-            records: FetchedRecords::None,
-        })),
+        (Others::LedFromSnapshot | Others::LedWithoutIt, Request::Fetch(_)) => {
+            let has_snapshot = matches!(others, Others::LedFromSnapshot);
+            Some(Response::Fetch(FetchResponse {
+                error: None,
+                leader: leader(Some(NodeId(2)), LeaderEpoch(5)),
+                high_watermark: None,
+                log_start_offset: Offset(10),
+                diverging: None,
+                snapshot_id: has_snapshot.then_some(OffsetAndEpoch::new(10, 4)),
+                records: FetchedRecords::None,
+            }))
+        }
         _ => None,
     }
 }
@@ -241,6 +264,7 @@ fn each_setting_of_the_quorum_changes_what_a_voter_sends_or_when() {
         ("controller.quorum.retry.backoff.ms", "700", Others::Gone),
         ("controller.quorum.fetch.max.bytes", "1000", Others::Led),
         ("controller.quorum.fetch.snapshot.max.bytes", "1000", Others::LedFromSnapshot),
+        ("controller.quorum.auto.join.enable", "true", Others::LedWithoutIt),
     ];
     for (key, value, others) in cases {
         let without = sent(&[], others);

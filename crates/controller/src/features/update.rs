@@ -73,7 +73,9 @@ impl Controller {
     }
 
     fn finalized_levels(&self) -> Levels {
-        self.image.features.finalized().map(|(name, level)| (name.to_owned(), level)).collect()
+        let quorum = (Feature::KRaftVersion.name(), self.quorum.level);
+        let finalized = self.image.features.finalized().chain([quorum]);
+        finalized.map(|(name, level)| (name.to_owned(), level)).collect()
     }
 
     fn feature_changes(&self, updates: &[FeatureUpdate]) -> Result<Vec<MetadataRecord>, ApiError> {
@@ -85,7 +87,7 @@ impl Controller {
             updates.iter().map(|update| (update.feature.as_str(), update)).collect();
         let mut changes = Vec::new();
         for update in wanted.values() {
-            changes.push(self.feature_change(update, &finalized, &proposed)?);
+            changes.extend(self.feature_change(update, &finalized, &proposed)?);
         }
         let elr = Feature::EligibleLeaderReplicasVersion.name();
         if wanted.get(elr).is_some_and(|update| update.max_version_level > 0) {
@@ -101,7 +103,7 @@ impl Controller {
         update: &FeatureUpdate,
         finalized: &Levels,
         proposed: &Levels,
-    ) -> Result<MetadataRecord, ApiError> {
+    ) -> Result<Option<MetadataRecord>, ApiError> {
         let (name, level) = (update.feature.as_str(), update.max_version_level);
         let refuse = |why: &str| Err(invalid_update(name, level, why));
         let Some(upgrade_type) = UpgradeType::from_code(update.upgrade_type) else {
@@ -124,15 +126,19 @@ impl Controller {
         }
         match Feature::from_name(name) {
             Some(Feature::MetadataVersion) => self.check_metadata_version(level, upgrade_type)?,
-            // The quorum keeps it in its own log.
-            Some(Feature::KRaftVersion) => return refuse("The version of the quorum can't be changed here."),
+            Some(Feature::KRaftVersion) => match self.quorum.cannot_rise {
+                _ if level == current => return Ok(None),
+                _ if level < current => return refuse("Can't downgrade the version of this feature."),
+                Some(why) => return refuse(why),
+                None => {}
+            },
             Some(feature) => {
                 check_dependencies(feature, level, proposed)
                     .map_err(|why| invalid_update(name, level, &why))?;
             }
             None => return refuse(&format!("Feature {name} not found.")),
         }
-        Ok(level_record(name, level))
+        Ok(Some(level_record(name, level)))
     }
 
     fn check_metadata_version(&self, level: i16, upgrade_type: UpgradeType) -> Result<(), ApiError> {

@@ -175,6 +175,29 @@ fn updates_are_refused_in_kafkas_words() {
     }
 }
 
+/// The record is for the quorum, which writes what it says in its own way.
+#[test]
+fn the_version_of_the_quorum_rises_where_the_quorum_can() {
+    let mut cluster = Cluster::new(&[]);
+    let mut ask = |level, kind, quorum| {
+        cluster.controller.set_quorum_version(quorum);
+        let feature_updates = vec![update("kraft.version", level, kind)];
+        let request = UpdateFeaturesRequest { feature_updates, ..Default::default() };
+        let outcome = cluster.controller.update_features(&request, 2);
+        (outcome.response.error_code, levels(&outcome.records))
+    };
+    let why = Some("one of them is too old");
+    let raised = QuorumVersion { level: 1, cannot_rise: why };
+    assert_eq!(
+        ask(1, UPGRADE, QuorumVersion { level: 0, cannot_rise: None }),
+        (0, "kraft.version=1 ".into())
+    );
+    assert_eq!(ask(1, UPGRADE, QuorumVersion { level: 0, cannot_rise: why }), (95, String::new()));
+    assert_eq!(ask(1, UPGRADE, raised), (0, String::new()));
+    assert_eq!(ask(0, SAFE, raised), (95, String::new()));
+    assert_eq!(ask(2, UPGRADE, raised), (95, String::new()));
+}
+
 #[test]
 fn every_controller_must_have_registered() {
     let voters = [("controller.quorum.voters", "1@a:1,2@b:2")];

@@ -21,7 +21,7 @@ use ottla_wire::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_wire::messages::broker_registration_request::{BrokerRegistrationRequest, Feature as Range};
 use ottla_wire::records::MetadataRecord;
 
-use crate::controller::Controller;
+use crate::controller::{Controller, QuorumVersion};
 use crate::outcome::Outcome;
 use crate::settings::ControllerSettings;
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla_testkit::{Launch, Ottla, free_port};
+use ottla_types::Uuid;
 use ottla_wire::messages::{
     BrokerHeartbeatRequest, CreateTopicsRequest, DescribeClusterRequest, DescribeQuorumRequest,
     DescribeQuorumResponse, MetadataRequest, MetadataResponse, create_topics_request,
@@ -56,13 +57,45 @@ impl Cluster {
         let node = |(id, (role, ports)): (i32, (&&str, &(u16, u16)))| {
             let home = dir.path().join(id.to_string());
             std::fs::create_dir(&home).unwrap();
-            (id, Node::format(home, id, role, *ports, &voters.join(","), internal_replicas))
+            let voters = [("controller.quorum.voters", voters.join(","))];
+            (id, Node::format(home, id, role, *ports, &voters, &[], internal_replicas))
         };
         let nodes = (1..).zip(roles.iter().zip(&ports)).map(node).collect();
         let mut cluster = Cluster { nodes, dir };
         let all: Vec<i32> = cluster.nodes.keys().copied().collect();
         cluster.begin(&all);
         cluster
+    }
+
+    /// Formats nodes of which the first is the only voter, and starts that one.
+    pub(super) fn dynamic(roles: &[&str], settings: &[(&str, &str)]) -> Cluster {
+        let dir = tempfile::tempdir().unwrap();
+        let ports: Vec<(u16, u16)> = roles.iter().map(|_| (free_port(), free_port())).collect();
+        let first = ("controller.quorum.bootstrap.servers", format!("127.0.0.1:{}", ports[0].1));
+        let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned()));
+        let settings: Vec<_> = settings.chain([first]).collect();
+        let node = |(id, (role, ports)): (i32, (&&str, &(u16, u16)))| {
+            let home = dir.path().join(id.to_string());
+            std::fs::create_dir(&home).unwrap();
+            let voters = if id == 1 { "--standalone" } else { "--no-initial-controllers" };
+            (id, Node::format(home, id, role, *ports, &settings, &[voters], 1))
+        };
+        let nodes = (1..).zip(roles.iter().zip(&ports)).map(node).collect();
+        let mut cluster = Cluster { nodes, dir };
+        cluster.begin(&[1]);
+        cluster
+    }
+
+    /// Where a node keeps the metadata log.
+    pub(super) fn metadata_dir(&self, id: i32) -> PathBuf {
+        self.home(id).join("data/__cluster_metadata-0")
+    }
+
+    /// The id of a node's directory.
+    pub(super) fn directory_id(&self, id: i32) -> Uuid {
+        let properties = std::fs::read_to_string(self.home(id).join("data/meta.properties")).unwrap();
+        let line = properties.lines().find_map(|line| line.strip_prefix("directory.id="));
+        line.unwrap().parse().unwrap()
     }
 
     /// Starts nodes that are down, and waits until they serve.
@@ -103,8 +136,12 @@ impl Cluster {
         self.nodes.iter().filter(|(_, node)| is_one(node)).map(|(id, _)| *id).collect()
     }
 
+    pub(super) fn controller_port(&self, id: i32) -> u16 {
+        self.nodes[&id].controller_port.expect("it is a controller")
+    }
+
     fn controller_address(&self, id: i32) -> String {
-        format!("127.0.0.1:{}", self.nodes[&id].controller_port.expect("it is a controller"))
+        format!("127.0.0.1:{}", self.controller_port(id))
     }
 
     /// Who leads the quorum, as this broker finds out.
@@ -129,7 +166,7 @@ impl Cluster {
     }
 
     /// Creates a topic with a partition on each broker that runs, through one of them.
-    fn create(&self, through: i32, name: &str) {
+    pub(super) fn create(&self, through: i32, name: &str) {
         let brokers = self.brokers();
         let assignments =
             (0..).zip(&brokers).map(|(partition_index, broker)| create_topics_request::Assignment {
@@ -159,7 +196,7 @@ impl Cluster {
     }
 
     /// Writes to each partition and reads it back, each through another broker.
-    fn use_topic(&self, name: &str) {
+    pub(super) fn use_topic(&self, name: &str) {
         let brokers = self.brokers();
         let through = self.ottla(brokers[0]);
         let producer: BaseProducer = client(through, &[("acks", "all")]).create().unwrap();
@@ -199,7 +236,8 @@ impl Node {
         id: i32,
         role: &str,
         (port, controller): (u16, u16),
-        voters: &str,
+        settings_of_all: &[(&str, String)],
+        format_options: &[&str],
         internal_replicas: usize,
     ) -> Node {
         let mut listeners = Vec::new();
@@ -217,7 +255,6 @@ impl Node {
             ("node.id", &id),
             ("listeners", &listeners),
             ("controller.listener.names", "CONTROLLER"),
-            ("controller.quorum.voters", voters),
             ("log.dirs", "data"),
             // A broker that was killed can come back only when its session is over.
             ("broker.session.timeout.ms", "6000"),
@@ -231,15 +268,18 @@ impl Node {
             ("share.coordinator.state.topic.min.isr", &min_isr),
             ("group.initial.rebalance.delay.ms", "0"),
         ];
-        let lines = settings.map(|(key, value)| format!("{key}={value}\n"));
-        std::fs::write(home.join("server.properties"), lines.concat()).unwrap();
+        let settings =
+            settings.into_iter().chain(settings_of_all.iter().map(|(key, value)| (*key, &**value)));
+        let lines: String = settings.map(|(key, value)| format!("{key}={value}\n")).collect();
+        std::fs::write(home.join("server.properties"), lines).unwrap();
         let with_file = ["-c", "server.properties"];
         let format = ["storage", "format", "-t", CLUSTER_ID];
-        let format = command(&home, &[&format[..], &with_file].concat()).run();
+        let format = command(&home, &[&format[..], &with_file, format_options].concat()).run();
         assert!(format.status.success(), "{}{}", format.stdout, format.stderr);
         let controller_port = role.contains("controller").then_some(controller);
         let is_broker = role.contains("broker");
-        Node { launch: command(&home, &with_file), is_broker, controller_port, process: None }
+        let launch = command(&home, &with_file);
+        Node { launch, is_broker, controller_port, process: None }
     }
 }
 
@@ -255,7 +295,7 @@ pub(super) fn ask<R: Request>(address: &str, request: &R, version: i16) -> Optio
     Some(decode_response::<R::Response>(Bytes::from(frame), version).unwrap().1)
 }
 
-fn quorum(address: &str) -> DescribeQuorumResponse {
+pub(super) fn quorum(address: &str) -> DescribeQuorumResponse {
     let topic = describe_quorum_request::Topic {
         topic_name: "__cluster_metadata".to_owned(),
         partitions: vec![Default::default()],

@@ -22,6 +22,7 @@ mod life;
 mod loggers;
 mod network;
 mod producing;
+mod quorum;
 mod replication;
 mod settings;
 mod startup;

@@ -28,7 +28,7 @@ impl RaftCore {
             return self.vote_response(Some(error), false);
         }
         if replica_epoch > self.quorum.epoch {
-            self.become_unattached(replica_epoch, None, now);
+            self.become_unattached(replica_epoch, None, "another begins an epoch", now);
         }
         if !self.is_meant(request.voter.as_ref()) {
             return self.vote_response(Some(RaftError::InvalidVoterKey), false);
@@ -81,7 +81,7 @@ impl RaftCore {
             tracing::info!(rejecting = ?election.rejecting(), "the election can't be won");
             // A candidate waits for its timeout; a pre-vote cost nothing and ends here.
             if matches!(self.quorum.role, Role::Prospective(_)) {
-                self.prospective_lost(now);
+                self.prospective_lost("no majority would vote for it", now);
             }
         }
         true
@@ -90,14 +90,14 @@ impl RaftCore {
     /// The leader's process has ended: there is no need to wait for its silence. This only lets a pre-vote come sooner, which
     /// those refuse who still hear of the leader.
     pub(super) fn process_is_gone(&mut self, node: NodeId, now: Now) {
-        let is_voter = self.is_voter();
+        let may_stand = self.may_stand();
         let before = self.voters.latest().iter().map(|voter| voter.key.id);
         let before = before.filter(|id| *id != node && *id < self.local.id()).count();
         let turn_ms = GONE_LEADER_TURN_MS * i64::try_from(before).unwrap_or(0);
         let wait_ms = turn_ms + self.jitter.below(GONE_LEADER_JITTER_MS);
         if let Role::Follower(follower) = &mut self.quorum.role
             && follower.leader_id == node
-            && is_voter
+            && may_stand
         {
             follower.fetch_deadline = follower.fetch_deadline.min(now.mono.plus_ms(wait_ms));
             follower.has_fetched_from_leader = false;
@@ -105,7 +105,7 @@ impl RaftCore {
     }
 
     /// Back to the leader that was known before, or to waiting.
-    pub(super) fn prospective_lost(&mut self, now: Now) {
+    pub(super) fn prospective_lost(&mut self, why: &'static str, now: Now) {
         let Role::Prospective(state) = &self.quorum.role else {
             return;
         };
@@ -115,9 +115,9 @@ impl RaftCore {
             Some(id)
                 if id != self.local.id() && endpoints.get(&self.config.controller_listener).is_some() =>
             {
-                self.become_follower(epoch, id, endpoints, now);
+                self.become_follower(epoch, id, endpoints, why, now);
             }
-            leader_id => self.become_unattached(epoch, leader_id, now),
+            leader_id => self.become_unattached(epoch, leader_id, why, now),
         }
     }
 

@@ -112,13 +112,14 @@ impl RaftCore {
         if let Some(high_watermark) = self.quorum.leader_high_watermark() {
             self.advance_high_watermark(high_watermark);
         }
+        self.complete_voter_change();
     }
 
     pub(super) fn flushed(&mut self, end_offset: Offset, _now: Now) {
         self.log.flushed(end_offset);
         let end_offset = self.log.flushed_end_offset();
         if let Role::Leader(leader) = &mut self.quorum.role
-            && leader.local_flushed(end_offset, self.voters.latest())
+            && leader.local_flushed(end_offset)
         {
             self.leader_high_watermark_moved();
         }
@@ -219,13 +220,9 @@ impl RaftCore {
     /// Asks the leader for what comes next, in the log or in the snapshot that is being fetched. What was appended is
     /// flushed first: the fetch offset tells the leader that everything before it is durable here.
     pub(super) fn send_fetch_to_leader(&mut self, now: Now) {
-        let Role::Follower(follower) = &self.quorum.role else {
+        let (Role::Follower(follower), Some(node)) = (&self.quorum.role, self.leader_node()) else {
             return;
         };
-        let Some(address) = follower.leader_endpoints.get(&self.config.controller_listener) else {
-            return;
-        };
-        let node = Node { id: follower.leader_id, address: address.clone() };
         if !self.connections.is_ready(node.id, now.mono) || !self.is_flushed() {
             return;
         }
@@ -236,15 +233,37 @@ impl RaftCore {
         self.send(node, request, now);
     }
 
-    /// Asks any bootstrap server, to learn who leads.
+    /// Where the leader is asked that this replica follows.
+    pub(super) fn leader_node(&self) -> Option<Node> {
+        let Role::Follower(follower) = &self.quorum.role else { return None };
+        let address = follower.leader_endpoints.get(&self.config.controller_listener)?;
+        Some(Node { id: follower.leader_id, address: address.clone() })
+    }
+
+    /// Asks any node, to learn who leads. Those that the settings name are not enough: all of them may have left the quorum
+    /// since.
     pub(super) fn send_fetch_to_any_bootstrap(&mut self, now: Now) {
-        if !self.is_flushed() {
+        if !self.is_flushed() || self.connections.any_in_flight(now.mono) {
             return;
         }
-        if let Some(node) = self.connections.ready_bootstrap(&mut self.jitter, now.mono) {
+        let others = self.nodes_known();
+        if let Some(node) = self.connections.ready_bootstrap(others, &mut self.jitter, now.mono) {
             let request = Request::Fetch(self.fetch_request());
             self.send(node, request, now);
         }
+    }
+
+    /// The voters in the log, and the leader that was heard of last.
+    fn nodes_known(&self) -> Vec<Node> {
+        let voters = self.voters.latest();
+        let leader = self.leader_node();
+        let is_other =
+            |id: &NodeId| *id != self.local.id() && leader.as_ref().is_none_or(|node| node.id != *id);
+        let in_log = self.voters.latest_offset().map(|_| voters.ids()).unwrap_or_default();
+        let in_log = in_log.into_iter().filter(is_other);
+        let in_log = in_log.filter_map(|id| voters.node(id, &self.config.controller_listener));
+        let others: Vec<Node> = in_log.collect();
+        others.into_iter().chain(leader).collect()
     }
 
     pub(super) fn is_flushed(&self) -> bool {

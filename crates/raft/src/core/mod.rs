@@ -10,9 +10,11 @@ mod describe;
 mod elections;
 mod epochs;
 mod fetch;
+mod membership;
 mod poll;
 mod snapshots;
 mod transitions;
+mod voter_changes;
 
 use bytes::Bytes;
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset};
@@ -226,7 +228,7 @@ impl RaftCore {
     ) -> Result<Offset, AppendError> {
         let current = self.quorum.epoch;
         match &mut self.quorum.role {
-            Role::Leader(leader) if leader.epoch == epoch && !leader.resign_requested => {
+            Role::Leader(leader) if leader.epoch == epoch && leader.resign_requested.is_none() => {
                 leader.accumulator.append(records, now)
             }
             _ => Err(AppendError::NotLeader(current)),
@@ -269,6 +271,10 @@ impl RaftCore {
         self.voters.latest().is_voter(&self.local.key)
     }
 
+    fn may_stand(&self) -> bool {
+        self.voters.may_stand(&self.local.key, self.high_watermark)
+    }
+
     fn handle(&mut self, event: Event, now: Now) {
         match event {
             Event::Request { id, request } => self.handle_request(id, request, now),
@@ -291,7 +297,7 @@ impl RaftCore {
                 if let Role::Leader(leader) = &mut self.quorum.role
                     && leader.epoch == epoch
                 {
-                    leader.resign_requested = true;
+                    leader.resign_requested = Some("its controller asks for it");
                 }
             }
             Event::Shutdown { timeout_ms } => {
@@ -314,6 +320,12 @@ impl RaftCore {
             Request::FetchSnapshot(request) => {
                 Response::FetchSnapshot(self.handle_fetch_snapshot(request, now))
             }
+            Request::AddRaftVoter(request) => return self.handle_add_raft_voter(id, request, now),
+            Request::RemoveRaftVoter(request) => return self.handle_remove_raft_voter(id, &request, now),
+            Request::UpdateRaftVoter(request) => {
+                Response::UpdateRaftVoter(self.handle_update_raft_voter(request, now))
+            }
+            Request::ApiVersions => self.api_versions(),
         };
         self.actions.push(Action::Reply { id, response });
     }
@@ -324,7 +336,10 @@ impl RaftCore {
             return;
         };
         let handled = match response {
-            None => false,
+            None => {
+                self.handle_api_versions_response(correlation_id, None, now);
+                false
+            }
             Some(Response::Vote(response)) => self.handle_vote_response(from, response, now),
             Some(Response::BeginQuorumEpoch(response)) => {
                 self.handle_begin_quorum_epoch_response(from, response, now)
@@ -335,6 +350,16 @@ impl RaftCore {
             Some(Response::Fetch(response)) => self.handle_fetch_response(from, response, now),
             Some(Response::FetchSnapshot(response)) => {
                 self.handle_fetch_snapshot_response(from, response, now)
+            }
+            Some(Response::AddRaftVoter(response) | Response::RemoveRaftVoter(response)) => {
+                self.handle_voter_change_response(from, response)
+            }
+            Some(Response::UpdateRaftVoter(response)) => {
+                self.handle_update_raft_voter_response(from, response, now)
+            }
+            Some(Response::ApiVersions(response)) => {
+                self.handle_api_versions_response(correlation_id, Some(response), now);
+                response.error.is_none()
             }
         };
         self.connections.answered(from, correlation_id, handled, now.mono);
@@ -418,7 +443,15 @@ impl RaftCore {
         match record {
             ControlRecord::KRaftVersion(version) => self.voters.add_kraft_version(offset, version),
             ControlRecord::Voters(voters) => {
-                tracing::info!(offset = offset.value(), voters = ?voters.ids(), "voter set changed");
+                tracing::info!(
+                    node = self.local.id().value(),
+                    epoch = self.quorum.epoch.value(),
+                    offset = offset.value(),
+                    from = %self.voters.latest(),
+                    to = %voters,
+                    why = "the log says so",
+                    "voters changed"
+                );
                 self.voters.add_voters(offset, voters);
             }
             ControlRecord::LeaderChange(_)
@@ -427,9 +460,10 @@ impl RaftCore {
         }
     }
 
-    fn send(&mut self, to: Node, request: Request, now: Now) {
+    fn send(&mut self, to: Node, request: Request, now: Now) -> u64 {
         let correlation_id = self.connections.sent(to.id, now.mono);
         self.actions.push(Action::Send { correlation_id, to, request });
+        correlation_id
     }
 
     /// Raises what this replica knows to be committed; it never goes back.

@@ -40,22 +40,22 @@ impl RaftCore {
         let running = self.shutdown.is_none();
         match &self.quorum.role {
             Role::Unattached(state) => {
-                if running && self.is_voter() && state.election_deadline <= now.mono {
-                    self.become_prospective(now);
+                if running && self.may_stand() && state.election_deadline <= now.mono {
+                    self.become_prospective("no leader was heard of in time", now);
                 } else if running {
                     self.send_fetch_to_any_bootstrap(now);
                 }
             }
             Role::Prospective(state) => {
                 if running && state.election_deadline <= now.mono {
-                    self.prospective_lost(now);
+                    self.prospective_lost("no majority would vote for it in time", now);
                 } else {
                     self.send_vote_requests(now);
                 }
             }
             Role::Candidate(state) => {
                 if running && state.election_deadline <= now.mono {
-                    self.become_prospective(now);
+                    self.become_prospective("no majority voted in time", now);
                 } else {
                     self.send_vote_requests(now);
                 }
@@ -66,7 +66,8 @@ impl RaftCore {
                 if running && state.election_deadline <= now.mono {
                     // In the next epoch, so that nobody still takes this replica for the leader.
                     let epoch = self.quorum.epoch.value().saturating_add(1);
-                    self.become_unattached(ottla_types::LeaderEpoch(epoch), None, now);
+                    let epoch = ottla_types::LeaderEpoch(epoch);
+                    self.become_unattached(epoch, None, "nobody else has come to lead", now);
                 } else {
                     self.send_end_quorum_epoch(now);
                 }
@@ -79,12 +80,15 @@ impl RaftCore {
             return;
         };
         let lost = leader.check_quorum_deadline() <= now.mono;
-        if self.shutdown.is_some() || leader.resign_requested || lost {
-            if lost {
-                tracing::warn!(epoch = leader.epoch.value(), "no majority of the voters fetches; resigning");
-            }
-            return self.become_resigned(now);
+        let why = if self.shutdown.is_some() {
+            Some("it shuts down")
+        } else {
+            leader.resign_requested.or(lost.then_some("no majority of the voters fetches"))
+        };
+        if let Some(why) = why {
+            return self.become_resigned(why, now);
         }
+        self.expire_voter_change(now);
         self.drain_accumulator(now);
         self.send_begin_quorum_epoch(now);
     }
@@ -98,6 +102,7 @@ impl RaftCore {
             return;
         }
         let batches = leader.accumulator.drain();
+        let voters_before = self.voters.latest_offset();
         for batch in &batches {
             self.log.appended(batch.base_offset, batch.last_offset(), batch.leader_epoch);
             if let BatchRecords::Control(records) = &batch.records {
@@ -105,6 +110,12 @@ impl RaftCore {
                     self.apply_control(batch.base_offset + i as i64, record.clone());
                 }
             }
+        }
+        if let Role::Leader(leader) = &mut self.quorum.role
+            && self.voters.latest_offset() != voters_before
+        {
+            // Voters count from the moment that their record is in the log.
+            leader.set_voters(self.voters.latest(), now.mono);
         }
         if !batches.is_empty() {
             self.actions.push(Action::AppendAsLeader(batches));
@@ -119,11 +130,10 @@ impl RaftCore {
             return;
         };
         let (leader_id, timed_out) = (follower.leader_id, follower.fetch_deadline <= now.mono);
-        if self.is_voter() {
+        if self.may_stand() {
             if timed_out && self.shutdown.is_none() {
-                tracing::info!(leader = leader_id.value(), "no answer from the leader in time");
-                self.become_prospective(now);
-            } else {
+                self.become_prospective("the leader is silent", now);
+            } else if !self.maybe_tell_leader_of_itself(now) {
                 self.send_fetch_to_leader(now);
             }
         } else if timed_out
@@ -131,7 +141,7 @@ impl RaftCore {
             || self.connections.is_backing_off(leader_id, now.mono)
         {
             self.send_fetch_to_any_bootstrap(now);
-        } else if !self.connections.any_in_flight(now.mono) {
+        } else if !self.connections.any_in_flight(now.mono) && !self.maybe_tell_leader_of_itself(now) {
             self.send_fetch_to_leader(now);
         }
     }
@@ -142,15 +152,17 @@ impl RaftCore {
                 let asks_at = self.connections.bootstrap_ready_at(now.mono);
                 // While a request can be sent now, a poll has just sent it: there is nobody to ask.
                 let asks_at = if asks_at > now.mono { asks_at } else { MonoMs::NEVER };
-                asks_at.min(state.election_deadline)
+                if self.may_stand() { asks_at.min(state.election_deadline) } else { asks_at }
             }
             Role::Prospective(state) => self.voters_ready_at(now).min(state.election_deadline),
             Role::Candidate(state) => self.voters_ready_at(now).min(state.election_deadline),
             Role::Leader(leader) => {
-                leader.accumulator.drain_at().min(leader.check_quorum_deadline()).min(
-                    // Nobody is to be told anything when there is one voter only.
-                    if self.voters.latest().len() > 1 { leader.begin_epoch_at } else { MonoMs::NEVER },
-                )
+                // Nobody is to be told anything when there is one voter only.
+                let begin_epoch_at =
+                    if self.voters.latest().len() > 1 { leader.begin_epoch_at } else { MonoMs::NEVER };
+                let change = leader.voter_change.as_ref().map_or(MonoMs::NEVER, |change| change.deadline);
+                let drain_at = leader.accumulator.drain_at();
+                drain_at.min(leader.check_quorum_deadline()).min(begin_epoch_at).min(change)
             }
             Role::Follower(state) => {
                 let busy = self.connections.bootstrap_ready_at(now.mono);

@@ -21,7 +21,7 @@ impl RaftCore {
         let election =
             election.unwrap_or_else(|| ElectionState::unknown_leader(LeaderEpoch(0), voters.ids()));
         let local = self.local.key;
-        let deadline = match voters.is_voter(&local) {
+        let deadline = match self.may_stand() {
             true => self.random_election_deadline(now),
             false => MonoMs::NEVER,
         };
@@ -40,9 +40,10 @@ impl RaftCore {
             Role::Resigned(Resigned {
                 unacknowledged: voters.ids().into_iter().filter(|id| *id != local.id).collect(),
                 preferred_successors: Vec::new(),
-                election_deadline: deadline,
+                // Also of one that was removed while it led: it waits for nobody to take it back.
+                election_deadline: self.random_election_deadline(now),
             })
-        } else if election.leader_id.is_none() && election.has_voted_for(&local) {
+        } else if election.leader_id.is_none() && election.has_voted_for(&local) && self.may_stand() {
             let election = own_vote(EpochElection::new(&voters), local.id);
             Role::Candidate(Candidate { election, election_deadline: deadline })
         } else if let Some(leader_id) = election.leader_id {
@@ -61,14 +62,20 @@ impl RaftCore {
         }
         if voters.is_only_voter(&local) && !matches!(self.quorum.role, Role::Leader(_)) {
             // Nobody else can lead or object: no need to wait for a timeout.
-            self.become_prospective(now);
+            self.become_prospective("it is the only voter", now);
         }
     }
 
-    pub(super) fn become_unattached(&mut self, epoch: LeaderEpoch, leader_id: Option<NodeId>, now: Now) {
+    pub(super) fn become_unattached(
+        &mut self,
+        epoch: LeaderEpoch,
+        leader_id: Option<NodeId>,
+        why: &'static str,
+        now: Now,
+    ) {
         let same_epoch = epoch == self.quorum.epoch;
         let voted = if same_epoch { self.quorum.voted(&self.local.key) } else { None };
-        let election_deadline = if !self.is_voter() {
+        let election_deadline = if !self.may_stand() {
             MonoMs::NEVER
         } else {
             match self.quorum.remaining_election_deadline() {
@@ -77,7 +84,7 @@ impl RaftCore {
             }
         };
         let role = Role::Unattached(Unattached { leader_id, voted, election_deadline });
-        self.change_role(epoch, role, "unattached");
+        self.change_role(epoch, role, why);
     }
 
     /// Notes a vote for another replica, in the current epoch.
@@ -98,7 +105,7 @@ impl RaftCore {
         self.persist();
     }
 
-    pub(super) fn become_prospective(&mut self, now: Now) {
+    pub(super) fn become_prospective(&mut self, why: &'static str, now: Now) {
         let local = self.local.key;
         let election = own_vote(EpochElection::new(self.voters.latest()), local.id);
         let role = Role::Prospective(Prospective {
@@ -108,7 +115,7 @@ impl RaftCore {
             election,
             election_deadline: self.random_election_deadline(now),
         });
-        self.change_role(self.quorum.epoch, role, "prospective");
+        self.change_role(self.quorum.epoch, role, why);
         self.maybe_win(now);
     }
 
@@ -119,7 +126,7 @@ impl RaftCore {
         let election = own_vote(EpochElection::new(self.voters.latest()), self.local.id());
         let election_deadline = self.random_election_deadline(now);
         let role = Role::Candidate(Candidate { election, election_deadline });
-        self.change_role(LeaderEpoch(epoch), role, "candidate");
+        self.change_role(LeaderEpoch(epoch), role, "a majority would vote for it");
         self.maybe_win(now);
     }
 
@@ -152,9 +159,12 @@ impl RaftCore {
             self.config.fetch_timeout_ms,
             now.mono,
         );
+        if let Some(told) = leader.told_voters.with_updated_node(self.local_voter()) {
+            leader.told_voters = told;
+        }
         // Nothing commits before a record of this epoch does, so the first one is written at once.
         leader.accumulator.append_control(self.start_of_epoch_records(election), now);
-        self.change_role(epoch, Role::Leader(Box::new(leader)), "leader");
+        self.change_role(epoch, Role::Leader(Box::new(leader)), "a majority voted for it");
     }
 
     /// The records that begin an epoch; under `kraft.version` 1 also the voters, if they were never written to the log or
@@ -183,7 +193,7 @@ impl RaftCore {
         records
     }
 
-    fn local_voter(&self) -> VoterNode {
+    pub(super) fn local_voter(&self) -> VoterNode {
         VoterNode {
             key: self.local.key,
             listeners: self.local.listeners.clone(),
@@ -191,7 +201,7 @@ impl RaftCore {
         }
     }
 
-    pub(super) fn become_resigned(&mut self, now: Now) {
+    pub(super) fn become_resigned(&mut self, why: &'static str, now: Now) {
         let Role::Leader(leader) = &self.quorum.role else {
             return;
         };
@@ -202,7 +212,7 @@ impl RaftCore {
             preferred_successors,
             election_deadline: self.random_election_deadline(now),
         });
-        self.change_role(self.quorum.epoch, role, "resigned");
+        self.change_role(self.quorum.epoch, role, why);
     }
 
     pub(super) fn become_follower(
@@ -210,11 +220,12 @@ impl RaftCore {
         epoch: LeaderEpoch,
         leader_id: NodeId,
         endpoints: Endpoints,
+        why: &'static str,
         now: Now,
     ) {
         let voted = if epoch == self.quorum.epoch { self.quorum.voted(&self.local.key) } else { None };
         let follower = self.new_follower(leader_id, endpoints, voted, now);
-        self.change_role(epoch, Role::Follower(follower), "follower");
+        self.change_role(epoch, Role::Follower(follower), why);
     }
 
     fn new_follower(
@@ -231,6 +242,8 @@ impl RaftCore {
             fetch_deadline: now.mono.plus_ms(self.config.fetch_timeout_ms),
             has_fetched_from_leader: false,
             fetching_snapshot: None,
+            update_voter_at: now.mono.plus_ms(self.config.fetch_timeout_ms),
+            is_known_to_leader: false,
         }
     }
 
@@ -254,8 +267,10 @@ impl RaftCore {
         let reachable = endpoints.get(&self.config.controller_listener).is_some();
         if epoch > self.quorum.epoch {
             match leader_id {
-                Some(leader_id) if reachable => self.become_follower(epoch, leader_id, endpoints, now),
-                leader_id => self.become_unattached(epoch, leader_id, now),
+                Some(leader_id) if reachable => {
+                    self.become_follower(epoch, leader_id, endpoints, "another leads a later epoch", now);
+                }
+                leader_id => self.become_unattached(epoch, leader_id, "a later epoch has begun", now),
             }
         } else if epoch == self.quorum.epoch
             && let Some(leader_id) = leader_id
@@ -265,7 +280,9 @@ impl RaftCore {
             let known = self.quorum.leader_id(self.local.id()).is_some();
             let more = endpoints.len() > self.leader_endpoints().len();
             if !known || more {
-                self.become_follower(epoch, leader_id, endpoints, now);
+                let why =
+                    if known { "the leader tells more of its endpoints" } else { "the leader is known now" };
+                self.become_follower(epoch, leader_id, endpoints, why, now);
             }
         }
         true
@@ -283,18 +300,30 @@ impl RaftCore {
         epoch != self.quorum.epoch || self.quorum.leader_id(local).is_none_or(|known| known == leader_id)
     }
 
-    fn change_role(&mut self, epoch: LeaderEpoch, role: Role, name: &str) {
-        let from = self.quorum.role_name();
-        tracing::info!(
-            node = self.local.id().value(),
-            from = ?from,
-            to = name,
-            from_epoch = self.quorum.epoch.value(),
-            epoch = epoch.value(),
-            "quorum role changed"
-        );
+    fn change_role(&mut self, epoch: LeaderEpoch, role: Role, why: &'static str) {
+        let (from, from_epoch, from_leader) =
+            (self.role(), self.quorum.epoch, self.quorum.leader_id(self.local.id()));
+        if let Role::Leader(leader) = &mut self.quorum.role
+            && let Some(change) = leader.voter_change.take()
+        {
+            // Its record may still be committed, by the next leader.
+            self.end_voter_change(change, Some((RaftError::NotLeaderOrFollower, None)));
+        }
         self.quorum.epoch = epoch;
         self.quorum.role = role;
+        tracing::info!(
+            node = self.local.id().value(),
+            ?from,
+            to = ?self.role(),
+            from_epoch = from_epoch.value(),
+            epoch = epoch.value(),
+            from_leader = from_leader.map(NodeId::value),
+            leader = self.quorum.leader_id(self.local.id()).map(NodeId::value),
+            voters = %self.voters.latest(),
+            log_end = %self.log.end(),
+            why,
+            "quorum role changed"
+        );
         self.persist();
         self.connections.reset_all();
         self.refuse_parked_fetches();

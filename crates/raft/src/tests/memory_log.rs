@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use ottla_types::{LeaderEpoch, Now, Offset};
+use ottla_types::{LeaderEpoch, Now, Offset, Timestamp};
 
 use crate::*;
 
@@ -17,7 +17,9 @@ pub struct MemoryLog {
     pub high_watermark: Offset,
     /// So many batches fit yet.
     pub room: Option<usize>,
-    /// What formatting wrote for a dynamic quorum; every snapshot has it too.
+    /// There is room for what snapshots cover.
+    pub keeps_all: bool,
+    /// What formatting wrote for a dynamic quorum.
     pub first_voters: Vec<ControlRecord>,
 }
 
@@ -42,6 +44,23 @@ impl MemoryLog {
         Ok(())
     }
 
+    /// A snapshot that says something of the state, and who votes.
+    pub fn snapshot(state: &str, control: &[ControlRecord]) -> Bytes {
+        let mut bytes = format!("{state}\n").into_bytes();
+        if !control.is_empty() {
+            let batch = record_batches::encode_control(Offset::ZERO, LeaderEpoch(0), Timestamp(0), control);
+            bytes.extend(batch.unwrap());
+        }
+        bytes.into()
+    }
+
+    /// What such a snapshot says of voters.
+    fn control_of(snapshot: &Bytes) -> Vec<ControlRecord> {
+        let state = snapshot.iter().position(|byte| *byte == b'\n').map_or(snapshot.len(), |at| at + 1);
+        let batches = record_batches::parse(snapshot.slice(state..));
+        batches.into_iter().flat_map(|batch| batch.control).map(|(_, record)| record).collect()
+    }
+
     /// Drops what a snapshot covers.
     pub fn drop_prefix(&mut self, id: OffsetAndEpoch) {
         self.batches.retain(|batch| batch.last_offset >= id.offset);
@@ -58,8 +77,11 @@ impl ReplicatedLog for MemoryLog {
                 epochs.push((batch.leader_epoch, batch.base_offset));
             }
         }
-        let before = |record: &ControlRecord| (self.start_offset - 1, record.clone());
-        let mut control: Vec<(Offset, ControlRecord)> = self.first_voters.iter().map(before).collect();
+        let (before, first) = match self.snapshots.last_key_value() {
+            Some((id, bytes)) => (id.offset - 1, MemoryLog::control_of(bytes)),
+            None => (Offset::UNKNOWN, self.first_voters.clone()),
+        };
+        let mut control: Vec<_> = first.into_iter().map(|record| (before, record)).collect();
         control.extend(self.batches.iter().flat_map(|batch| batch.control.clone()));
         Ok(LogStart {
             log_start_offset: self.start_offset,
@@ -150,15 +172,16 @@ impl ReplicatedLog for MemoryLog {
         self.batches.clear();
         self.start_offset = id.offset;
         self.flushed_end_offset = id.offset;
+        let control = MemoryLog::control_of(&bytes);
         self.snapshots = BTreeMap::from([(id, bytes)]);
-        Ok((size, self.first_voters.clone()))
+        Ok((size, control))
     }
 
     fn clean(&mut self, _now: Now) -> Result<Option<(Offset, Vec<OffsetAndEpoch>)>, LogError> {
         let Some(id) = self.snapshots.keys().last().copied() else {
             return Ok(None);
         };
-        if self.start_offset == id.offset {
+        if self.start_offset == id.offset || self.keeps_all {
             return Ok(None);
         }
         self.drop_prefix(id);

@@ -3,6 +3,7 @@ mod memory_log;
 mod rules;
 mod simulation;
 mod single_voter;
+mod voter_rules;
 mod wire_round_trip;
 
 use ottla_types::{MonoMs, NodeId, Now, Timestamp, Uuid};

@@ -2,8 +2,11 @@
 //! wasn't flushed. A seed replays a run exactly.
 //!
 //! Checked all along: an epoch has one leader; what any replica took for committed is the same on all of them and in
-//! every later leader's log; a listener sees every committed offset once, in order. And at the end, when faults have
-//! stopped: the quorum commits again and all logs agree.
+//! every later leader's log; a listener sees every committed offset once, in order; voters are changed one at a time, and who
+//! is told that they are finds them changed. And at the end, when faults have stopped: the quorum commits again, all logs agree,
+//! and the log has the voters as they are.
+
+mod voters;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -29,11 +32,27 @@ struct Faults {
     cut: i64,
     snapshot: i64,
     resign: i64,
+    /// Somebody asks for another voter, or for one less.
+    voters: i64,
+    /// Voters of the settings become voters of the log.
+    raise: i64,
+    /// A replica that starts is reached elsewhere than before.
+    moved: i64,
 }
 
 const FAULT_INTERVAL_MS: u64 = 50;
-const WILD: Faults =
-    Faults { loss: 30, duplication: 20, crash: 6, crash_unflushed: 30, cut: 20, snapshot: 20, resign: 6 };
+const WILD: Faults = Faults {
+    loss: 30,
+    duplication: 20,
+    crash: 6,
+    crash_unflushed: 30,
+    cut: 20,
+    snapshot: 20,
+    resign: 6,
+    voters: 40,
+    raise: 10,
+    moved: 200,
+};
 
 struct Replica {
     id: i32,
@@ -46,6 +65,9 @@ struct Replica {
     poll_at: u64,
     incarnation: u64,
     was_leader_in: Option<LeaderEpoch>,
+    /// How often its disk was replaced, and how often it has moved.
+    disks: u8,
+    moves: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -61,12 +83,16 @@ struct World {
     voters: Vec<i32>,
     /// The voters are in the log (`kraft.version` 1).
     is_dynamic: bool,
+    auto_join: bool,
+    first_voters: Vec<ControlRecord>,
     replicas: BTreeMap<i32, Replica>,
     queue: BinaryHeap<Reverse<(u64, u64, i32)>>,
     in_flight: BTreeMap<u64, Wire>,
     next_message: u64,
     /// Inbound requests that wait for their reply: id -> (asker, its incarnation, its correlation id).
     waiting: BTreeMap<u64, (i32, u64, u64)>,
+    /// What the administrator has asked, by its correlation id.
+    asked: BTreeMap<u64, Request>,
     cut: BTreeSet<(i32, i32)>,
     leaders: BTreeMap<LeaderEpoch, i32>,
     committed: BTreeMap<Offset, (LeaderEpoch, Bytes)>,
@@ -86,6 +112,7 @@ impl World {
             in_flight: BTreeMap::new(),
             next_message: 0,
             waiting: BTreeMap::new(),
+            asked: BTreeMap::new(),
             cut: BTreeSet::new(),
             leaders: BTreeMap::new(),
             committed: BTreeMap::new(),
@@ -93,6 +120,8 @@ impl World {
             counts: BTreeMap::new(),
             voters: voters.clone(),
             is_dynamic,
+            auto_join: false,
+            first_voters: Vec::new(),
         };
         let voter = |id: &i32| VoterNode {
             key: local(*id).key,
@@ -104,6 +133,7 @@ impl World {
             true => vec![ControlRecord::KRaftVersion(1), ControlRecord::Voters(set)],
             false => Vec::new(),
         };
+        world.first_voters.clone_from(&first_voters);
         for id in voters.into_iter().chain(101..=100 + observers) {
             let replica = Replica {
                 id,
@@ -115,6 +145,8 @@ impl World {
                 poll_at: 0,
                 incarnation: 0,
                 was_leader_in: None,
+                disks: 0,
+                moves: 0,
             };
             world.replicas.insert(id, replica);
             world.start(id);
@@ -139,9 +171,13 @@ impl World {
             settings.static_voters = VoterSet::default();
         }
         settings.seed = self.rng.below(i64::MAX) as u64;
-        settings.config.fetch_snapshot_max_bytes = 16;
+        settings.config.fetch_snapshot_max_bytes = 40;
         settings.config.fetch_max_bytes = 300;
+        settings.config.auto_join = self.auto_join;
+        let has_moved = self.chance(self.faults.moved);
         let replica = self.replicas.get_mut(&id).unwrap();
+        replica.moves += u32::from(has_moved);
+        settings.local = voters::local_of(replica);
         let (log, store) = (replica.log.clone(), replica.store.clone());
         let mut driver = Driver::open(settings, log, store, at(self.now)).unwrap();
         replica.listener = Some(driver.register());
@@ -193,6 +229,9 @@ impl World {
     }
 
     fn receive(&mut self, to: i32, wire: Wire) {
+        if to == voters::ADMINISTRATOR {
+            return;
+        }
         let now = at(self.now);
         let request_id = self.next_request_id(to);
         let replica = self.replicas.get_mut(&to).unwrap();
@@ -241,6 +280,9 @@ impl World {
                 }
                 Outgoing::Reply { id: request, response } => {
                     if let Some((asker, incarnation, correlation_id)) = self.waiting.remove(&request) {
+                        if asker == voters::ADMINISTRATOR {
+                            self.check_voter_change(id, correlation_id, &response);
+                        }
                         let response = Some(wire::response(response));
                         self.send(id, asker, Wire::Response { incarnation, correlation_id, response });
                     }
@@ -273,11 +315,13 @@ impl World {
             *self.counts.entry("election").or_default() += 1;
         }
         let committed_end = core.high_watermark().unwrap_or_default();
+        let mut committed_voters = false;
         let from = self.committed.last_key_value().map_or(Offset::UNKNOWN, |(offset, _)| *offset);
         for batch in log.batches.iter().filter(|batch| batch.last_offset < committed_end) {
             let content = (batch.leader_epoch, batch.bytes.clone());
             if batch.base_offset > from {
                 self.committed.insert(batch.base_offset, content);
+                committed_voters |= batch.control.iter().any(|(_, record)| voters::is_voters(record));
             } else {
                 assert_eq!(self.committed.get(&batch.base_offset), Some(&content), "replica {id}");
             }
@@ -287,7 +331,7 @@ impl World {
             match delivery {
                 Delivery::Snapshot(snapshot) => {
                     let bytes = &driver.log().snapshots[&snapshot];
-                    assert_eq!(*bytes, snapshot_of(&self.committed, snapshot.offset));
+                    assert_eq!(*bytes, snapshot_of(&self.committed, &self.first_voters, snapshot.offset));
                     assert!(snapshot.offset >= replica.replayed);
                     replica.replayed = snapshot.offset;
                 }
@@ -303,6 +347,9 @@ impl World {
                     }
                 }
             }
+        }
+        if committed_voters {
+            self.check_committed_voters();
         }
     }
 
@@ -324,6 +371,12 @@ impl World {
                 driver.resign(epoch, at(self.now)).unwrap();
                 self.after_step(id);
             }
+        }
+        if self.chance(self.faults.raise) {
+            self.raise_kraft_version();
+        }
+        if self.chance(self.faults.voters) {
+            self.ask_for_another_voter_or_one_less();
         }
         if self.chance(self.faults.cut) {
             // A replica alone, or one direction of one link.
@@ -351,20 +404,20 @@ impl World {
         if driver.core().log().latest_snapshot().is_some_and(|latest| latest >= snapshot) {
             return;
         }
-        let bytes = snapshot_of(&self.committed, offset);
+        let (version, set) = driver.core().voters().at(offset - 1);
+        let control = voters::control_of(version, set.cloned());
+        let bytes = snapshot_with(&self.committed, &control, offset);
         let size = bytes.len() as u64;
         driver.log_mut().snapshots.insert(snapshot, bytes);
+        driver.log_mut().keeps_all = !clean;
         driver.snapshot_created(snapshot, size, at(self.now)).unwrap();
-        if clean {
-            driver.clean(at(self.now)).unwrap();
-        }
         self.count("snapshot");
         self.after_step(id);
     }
 
     fn append_somewhere(&mut self) {
         let now = at(self.now);
-        let ids: Vec<i32> = self.voters.clone();
+        let ids: Vec<i32> = self.replicas.keys().copied().collect();
         for id in ids {
             let Some(driver) = &mut self.replicas.get_mut(&id).unwrap().driver else { continue };
             if driver.core().role() == RoleName::Leader {
@@ -406,6 +459,15 @@ impl World {
         }
     }
 
+    /// For whoever looks for the reason of a failure.
+    fn print(&self) {
+        for replica in self.replicas.values() {
+            let core = driver(replica).core();
+            let at = (core.role(), core.log().end(), core.leader_and_epoch(), core.leader_endpoints());
+            println!("{}: {at:?} voters {}", replica.id, core.voters().latest());
+        }
+    }
+
     /// Faults stop: everything must be well within a bounded time.
     fn settle(&mut self) {
         self.faults = Faults::default();
@@ -418,6 +480,7 @@ impl World {
         self.run_for(10_000, false);
         let committed = self.committed.len();
         self.run_for(1_000, true);
+        self.print();
         assert!(self.committed.len() >= committed + 5, "commits again: {committed} {}", self.committed.len());
         self.run_for(2_000, false);
         let leader = self.replicas.values().find(|r| driver(r).core().role() == RoleName::Leader).unwrap();
@@ -428,6 +491,7 @@ impl World {
             assert_eq!(core.high_watermark(), Some(end.offset), "replica {}", replica.id);
             assert_eq!(replica.replayed, end.offset, "replica {}", replica.id);
         }
+        self.check_voters_at_the_end();
     }
 }
 
@@ -436,14 +500,34 @@ fn driver(replica: &Replica) -> &Driver {
 }
 
 /// Stands for the state that replaying everything below `end` gives.
-fn snapshot_of(committed: &BTreeMap<Offset, (LeaderEpoch, Bytes)>, end: Offset) -> Bytes {
+fn snapshot_of(
+    committed: &BTreeMap<Offset, (LeaderEpoch, Bytes)>,
+    first_voters: &[ControlRecord],
+    end: Offset,
+) -> Bytes {
+    let mut control = first_voters.to_vec();
+    for (_, (_, bytes)) in committed.range(..end) {
+        for (_, record) in record_batches::parse(bytes.clone()).remove(0).control {
+            if voters::is_voters(&record) {
+                control = voters::control_of(1, voters::set_of(record));
+            }
+        }
+    }
+    snapshot_with(committed, &control, end)
+}
+
+fn snapshot_with(
+    committed: &BTreeMap<Offset, (LeaderEpoch, Bytes)>,
+    control: &[ControlRecord],
+    end: Offset,
+) -> Bytes {
     let mut digest: u64 = 0xcbf2_9ce4_8422_2325;
     for (offset, (epoch, bytes)) in committed.range(..end) {
         for byte in format!("{offset}{epoch}").as_bytes().iter().chain(bytes) {
             digest = (digest ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         }
     }
-    Bytes::from(format!("{end} {digest} ").repeat(3))
+    MemoryLog::snapshot(&format!("{end} {digest}"), control)
 }
 
 fn run(
@@ -453,6 +537,7 @@ fn run(
     is_dynamic: bool,
     faults: Faults,
 ) -> BTreeMap<&'static str, u64> {
+    println!("seed {seed}");
     let mut world = World::new(seed, voters, observers, is_dynamic, faults);
     world.run_for(30_000, true);
     world.counts.insert("batch committed under faults", world.committed.len() as u64);
@@ -475,8 +560,10 @@ fn safe_and_live_under_faults() {
     let first: u64 = std::env::var("RAFT_FIRST_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let mut total = BTreeMap::<&str, u64>::new();
     for seed in first..first + seeds {
+        let is_dynamic = seed % 3 == 0;
         let voters = [3, 3, 5, 2][seed as usize % 4];
-        for (what, count) in run(seed, voters, (seed % 2) as i32, seed % 3 == 0, WILD) {
+        let observers = if is_dynamic { 2 } else { (seed % 2) as i32 };
+        for (what, count) in run(seed, voters, observers, is_dynamic, WILD) {
             *total.entry(what).or_default() += count;
         }
     }

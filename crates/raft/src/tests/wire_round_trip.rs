@@ -7,12 +7,16 @@ use ottla_wire::{Decoder, Message};
 use super::*;
 use crate::wire::*;
 
-const LATEST: [(QuorumApi, i16); 5] = [
+const LATEST: [(QuorumApi, i16); 9] = [
     (QuorumApi::Vote, 2),
     (QuorumApi::BeginQuorumEpoch, 1),
     (QuorumApi::EndQuorumEpoch, 1),
     (QuorumApi::Fetch, 18),
     (QuorumApi::FetchSnapshot, 1),
+    (QuorumApi::AddRaftVoter, 1),
+    (QuorumApi::RemoveRaftVoter, 0),
+    (QuorumApi::UpdateRaftVoter, 0),
+    (QuorumApi::ApiVersions, 4),
 ];
 
 fn latest(api: QuorumApi) -> i16 {
@@ -31,6 +35,10 @@ fn request_at(request: Request, version: i16) -> Result<Request, RaftError> {
         WireRequest::EndQuorumEpoch(m) => WireRequest::EndQuorumEpoch(bytes_of(&m, version)),
         WireRequest::Fetch(m) => WireRequest::Fetch(bytes_of(&m, version)),
         WireRequest::FetchSnapshot(m) => WireRequest::FetchSnapshot(bytes_of(&m, version)),
+        WireRequest::AddRaftVoter(m) => WireRequest::AddRaftVoter(bytes_of(&m, version)),
+        WireRequest::RemoveRaftVoter(m) => WireRequest::RemoveRaftVoter(bytes_of(&m, version)),
+        WireRequest::UpdateRaftVoter(m) => WireRequest::UpdateRaftVoter(bytes_of(&m, version)),
+        WireRequest::ApiVersions(m) => WireRequest::ApiVersions(bytes_of(&m, version)),
     };
     request_from_wire(wire, version)
 }
@@ -42,6 +50,10 @@ fn api_of(response: &Response) -> QuorumApi {
         Response::EndQuorumEpoch(_) => QuorumApi::EndQuorumEpoch,
         Response::Fetch(_) => QuorumApi::Fetch,
         Response::FetchSnapshot(_) => QuorumApi::FetchSnapshot,
+        Response::AddRaftVoter(_) => QuorumApi::AddRaftVoter,
+        Response::RemoveRaftVoter(_) => QuorumApi::RemoveRaftVoter,
+        Response::UpdateRaftVoter(_) => QuorumApi::UpdateRaftVoter,
+        Response::ApiVersions(_) => QuorumApi::ApiVersions,
     }
 }
 
@@ -52,6 +64,10 @@ fn response_at(response: Response, version: i16) -> Option<Response> {
         WireResponse::EndQuorumEpoch(m) => WireResponse::EndQuorumEpoch(bytes_of(&m, version)),
         WireResponse::Fetch(m) => WireResponse::Fetch(bytes_of(&m, version)),
         WireResponse::FetchSnapshot(m) => WireResponse::FetchSnapshot(bytes_of(&m, version)),
+        WireResponse::AddRaftVoter(m) => WireResponse::AddRaftVoter(bytes_of(&m, version)),
+        WireResponse::RemoveRaftVoter(m) => WireResponse::RemoveRaftVoter(bytes_of(&m, version)),
+        WireResponse::UpdateRaftVoter(m) => WireResponse::UpdateRaftVoter(bytes_of(&m, version)),
+        WireResponse::ApiVersions(m) => WireResponse::ApiVersions(bytes_of(&m, version)),
     };
     response_from_wire(wire, "CONTROLLER")
 }
@@ -104,6 +120,34 @@ fn requests() -> Vec<Request> {
             max_wait_ms: 500,
             high_watermark: Offset(6),
         }),
+        Request::AddRaftVoter(AddRaftVoterRequest {
+            cluster_id: cluster_id.clone(),
+            voter: local(2).key,
+            listeners: local(2).listeners,
+            ack_when_committed: false,
+            timeout_ms: 99,
+        }),
+        Request::AddRaftVoter(AddRaftVoterRequest {
+            cluster_id: None,
+            voter: local(3).key,
+            listeners: local(3).listeners,
+            ack_when_committed: true,
+            timeout_ms: 100,
+        }),
+        Request::RemoveRaftVoter(RemoveRaftVoterRequest {
+            cluster_id: cluster_id.clone(),
+            voter: local(2).key,
+        }),
+        Request::UpdateRaftVoter(UpdateRaftVoterRequest {
+            cluster_id: cluster_id.clone(),
+            current_leader_epoch: LeaderEpoch(4),
+            voter: VoterNode {
+                key: local(2).key,
+                listeners: local(2).listeners,
+                supported_kraft_version: (0, 1),
+            },
+        }),
+        Request::ApiVersions,
         Request::FetchSnapshot(FetchSnapshotRequest {
             cluster_id,
             replica: local(2).key,
@@ -137,7 +181,14 @@ fn responses(leader: LeaderInfo) -> Vec<Response> {
     vec![
         Response::Vote(VoteResponse { error: None, leader: leader.clone(), vote_granted: true }),
         Response::BeginQuorumEpoch(epoch.clone()),
-        Response::EndQuorumEpoch(epoch),
+        Response::EndQuorumEpoch(epoch.clone()),
+        Response::UpdateRaftVoter(epoch),
+        Response::AddRaftVoter(VoterChangeResponse {
+            error: Some(RaftError::DuplicateVoter),
+            message: Some("it votes".to_owned()),
+        }),
+        Response::RemoveRaftVoter(VoterChangeResponse { error: None, message: None }),
+        Response::ApiVersions(ApiVersionsResponse { error: None, kraft_version: Some((0, 1)) }),
         Response::Fetch(fetch),
         Response::Fetch(diverging),
         Response::Fetch(snapshot),
@@ -177,6 +228,9 @@ fn every_version_that_can_carry_a_request_does() {
                 };
                 assert_eq!(ids(a), ids(b), "version {version}");
             }
+            if let (Request::AddRaftVoter(a), Request::AddRaftVoter(b)) = (&received, &sent) {
+                assert_eq!(a.ack_when_committed, b.ack_when_committed, "version {version}");
+            }
             if let (Request::Fetch(a), Request::Fetch(b)) = (&received, &sent) {
                 assert_eq!(a.replica.id, b.replica.id, "version {version}");
             }
@@ -208,6 +262,11 @@ fn other_partitions_are_refused() {
             WireRequest::EndQuorumEpoch(m) => m.topics.clear(),
             WireRequest::Fetch(m) => m.topics[0].topic_id = directory(1),
             WireRequest::FetchSnapshot(m) => m.topics[0].name = "other".to_owned(),
+            // These name none.
+            WireRequest::AddRaftVoter(_)
+            | WireRequest::RemoveRaftVoter(_)
+            | WireRequest::UpdateRaftVoter(_)
+            | WireRequest::ApiVersions(_) => continue,
         }
         assert!(request_from_wire(wire, version).is_err());
     }

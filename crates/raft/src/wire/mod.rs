@@ -4,6 +4,7 @@
 
 mod requests;
 mod responses;
+mod voters;
 
 use ottla_types::{NodeId, Uuid};
 use ottla_wire::messages as wire;
@@ -33,6 +34,10 @@ pub enum WireRequest {
     EndQuorumEpoch(wire::EndQuorumEpochRequest),
     Fetch(wire::FetchRequest),
     FetchSnapshot(wire::FetchSnapshotRequest),
+    AddRaftVoter(wire::AddRaftVoterRequest),
+    RemoveRaftVoter(wire::RemoveRaftVoterRequest),
+    UpdateRaftVoter(wire::UpdateRaftVoterRequest),
+    ApiVersions(wire::ApiVersionsRequest),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +47,10 @@ pub enum WireResponse {
     EndQuorumEpoch(wire::EndQuorumEpochResponse),
     Fetch(wire::FetchResponse),
     FetchSnapshot(wire::FetchSnapshotResponse),
+    AddRaftVoter(wire::AddRaftVoterResponse),
+    RemoveRaftVoter(wire::RemoveRaftVoterResponse),
+    UpdateRaftVoter(wire::UpdateRaftVoterResponse),
+    ApiVersions(wire::ApiVersionsResponse),
 }
 
 /// Which API a request or response belongs to.
@@ -52,6 +61,10 @@ pub enum QuorumApi {
     EndQuorumEpoch,
     Fetch,
     FetchSnapshot,
+    AddRaftVoter,
+    RemoveRaftVoter,
+    UpdateRaftVoter,
+    ApiVersions,
 }
 
 impl Request {
@@ -62,6 +75,10 @@ impl Request {
             Request::EndQuorumEpoch(_) => QuorumApi::EndQuorumEpoch,
             Request::Fetch(_) => QuorumApi::Fetch,
             Request::FetchSnapshot(_) => QuorumApi::FetchSnapshot,
+            Request::AddRaftVoter(_) => QuorumApi::AddRaftVoter,
+            Request::RemoveRaftVoter(_) => QuorumApi::RemoveRaftVoter,
+            Request::UpdateRaftVoter(_) => QuorumApi::UpdateRaftVoter,
+            Request::ApiVersions => QuorumApi::ApiVersions,
         }
     }
 
@@ -71,6 +88,10 @@ impl Request {
         match self {
             Request::Vote(request) if request.pre_vote => 2,
             Request::Fetch(_) => 12,
+            // Who can be a voter only by its own fetch can't wait for the commit.
+            Request::AddRaftVoter(request) if !request.ack_when_committed => 1,
+            // Earlier ones leave out features whose lowest level is 0.
+            Request::ApiVersions => 4,
             _ => 0,
         }
     }

@@ -5,7 +5,7 @@ use ottla_wire::messages as wire;
 
 use super::{
     FETCH_REPLICA_STATE_VERSION, METADATA_TOPIC, WireRequest, fetch_topic_is_metadata, metadata_partition,
-    single,
+    single, voters,
 };
 use crate::messages::{
     BeginQuorumEpochRequest, EndQuorumEpochRequest, FetchRequest, FetchSnapshotRequest, RaftError, Request,
@@ -21,6 +21,10 @@ pub fn request_to_wire(request: Request, version: i16) -> WireRequest {
         Request::EndQuorumEpoch(request) => WireRequest::EndQuorumEpoch(end_quorum_epoch(request)),
         Request::Fetch(request) => WireRequest::Fetch(fetch(request, version)),
         Request::FetchSnapshot(request) => WireRequest::FetchSnapshot(fetch_snapshot(request)),
+        Request::AddRaftVoter(request) => WireRequest::AddRaftVoter(voters::add(request)),
+        Request::RemoveRaftVoter(request) => WireRequest::RemoveRaftVoter(voters::remove(request)),
+        Request::UpdateRaftVoter(request) => WireRequest::UpdateRaftVoter(voters::update(request)),
+        Request::ApiVersions => WireRequest::ApiVersions(voters::api_versions()),
     }
 }
 
@@ -35,6 +39,10 @@ pub fn request_from_wire(request: WireRequest, version: i16) -> Result<Request, 
         WireRequest::EndQuorumEpoch(request) => Request::EndQuorumEpoch(end_quorum_epoch_from(request)?),
         WireRequest::Fetch(request) => Request::Fetch(fetch_from(request, version)?),
         WireRequest::FetchSnapshot(request) => Request::FetchSnapshot(fetch_snapshot_from(request)?),
+        WireRequest::AddRaftVoter(request) => Request::AddRaftVoter(voters::add_from(request, version)),
+        WireRequest::RemoveRaftVoter(request) => Request::RemoveRaftVoter(voters::remove_from(request)),
+        WireRequest::UpdateRaftVoter(request) => Request::UpdateRaftVoter(voters::update_from(request)),
+        WireRequest::ApiVersions(_) => Request::ApiVersions,
     })
 }
 

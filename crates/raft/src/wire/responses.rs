@@ -7,7 +7,7 @@ use ottla_wire::{Records, messages as wire};
 
 use super::{
     FETCH_ENDPOINTS_VERSION, METADATA_TOPIC, OTHER_ENDPOINTS_VERSION, QuorumApi, WireResponse,
-    metadata_partition, node_id, single,
+    metadata_partition, node_id, single, voters,
 };
 use crate::messages::{
     EpochResponse, FetchResponse, FetchSnapshotResponse, FetchedRecords, LeaderInfo, RaftError, Response,
@@ -29,6 +29,12 @@ pub fn response_to_wire(response: Response, version: i16, listener: &str) -> Wir
         Response::FetchSnapshot(response) => {
             WireResponse::FetchSnapshot(fetch_snapshot(response, version, listener))
         }
+        Response::AddRaftVoter(response) => WireResponse::AddRaftVoter(voters::added(response)),
+        Response::RemoveRaftVoter(response) => WireResponse::RemoveRaftVoter(voters::removed(response)),
+        Response::UpdateRaftVoter(response) => {
+            WireResponse::UpdateRaftVoter(voters::updated(response, listener))
+        }
+        Response::ApiVersions(response) => WireResponse::ApiVersions(voters::versions(response)),
     }
 }
 
@@ -48,6 +54,18 @@ pub fn error_to_wire(api: QuorumApi, error: RaftError) -> WireResponse {
         QuorumApi::FetchSnapshot => {
             WireResponse::FetchSnapshot(wire::FetchSnapshotResponse { error_code, ..Default::default() })
         }
+        QuorumApi::AddRaftVoter => {
+            WireResponse::AddRaftVoter(wire::AddRaftVoterResponse { error_code, ..Default::default() })
+        }
+        QuorumApi::RemoveRaftVoter => {
+            WireResponse::RemoveRaftVoter(wire::RemoveRaftVoterResponse { error_code, ..Default::default() })
+        }
+        QuorumApi::UpdateRaftVoter => {
+            WireResponse::UpdateRaftVoter(wire::UpdateRaftVoterResponse { error_code, ..Default::default() })
+        }
+        QuorumApi::ApiVersions => {
+            WireResponse::ApiVersions(wire::ApiVersionsResponse { error_code, ..Default::default() })
+        }
     }
 }
 
@@ -65,6 +83,14 @@ pub fn response_from_wire(response: WireResponse, listener: &str) -> Option<Resp
         WireResponse::FetchSnapshot(response) => {
             fetch_snapshot_from(response, listener).map(Response::FetchSnapshot)
         }
+        WireResponse::AddRaftVoter(response) => Ok(Response::AddRaftVoter(voters::added_from(response))),
+        WireResponse::RemoveRaftVoter(response) => {
+            Ok(Response::RemoveRaftVoter(voters::removed_from(response)))
+        }
+        WireResponse::UpdateRaftVoter(response) => {
+            Ok(Response::UpdateRaftVoter(voters::updated_from(response, listener)))
+        }
+        WireResponse::ApiVersions(response) => Ok(Response::ApiVersions(voters::versions_from(response))),
     };
     response.ok()
 }

@@ -36,7 +36,11 @@ pub fn open(
     let node_id = NodeId(config.get(keys::NODE_ID));
     let voters = config.quorum_voters().into_iter();
     let voters = voters.map(|voter| (NodeId(voter.id), HostPort::new(voter.host, voter.port)));
+    // Their node ids are not known: negative ones stand for them.
     let bootstrap_servers = config.quorum_bootstrap_servers().into_iter().zip(2..);
+    let bootstrap_servers: Vec<Node> = bootstrap_servers
+        .map(|(at, number)| Node { id: NodeId(-number), address: HostPort::new(at.host, at.port) })
+        .collect();
     let settings = QuorumSettings {
         static_voters: VoterSet::from_addresses(&raft.controller_listener, voters),
         config: raft,
@@ -45,20 +49,23 @@ pub fn open(
             listeners,
             supported_kraft_version: (0, 1),
         },
-        // Their node ids are not known: negative ones stand for them.
-        bootstrap_servers: bootstrap_servers
-            .map(|(at, number)| Node { id: NodeId(-number), address: HostPort::new(at.host, at.port) })
-            .collect(),
+        bootstrap_servers: bootstrap_servers.clone(),
         seed,
     };
     let dir = directories.metadata_dir.as_path();
     let local = settings.local.clone();
     let quorum = open_quorum(settings, context, dir, node_settings::metadata_log(config), now)
         .map_err(|source| StartError::Quorum { dir: dir.to_owned(), source })?;
-    let voters = quorum.core().voters().latest();
-    if config.is_for_one_node() {
+    let history = quorum.core().voters();
+    let voters = history.latest();
+    let is_own = |server: &Node| local.listeners.iter().any(|(_, address)| *address == server.address);
+    let others_are_named = !bootstrap_servers.iter().all(is_own);
+    // Where the log has them, it tells also where they are reached.
+    let others_are_known =
+        history.latest_offset().is_some() && voters.iter().any(|voter| voter.key.id != local.id());
+    if config.is_for_one_node() && !others_are_named && !others_are_known {
         check_voters(voters, &local, dir)?;
-    } else if voters.is_empty() && config.quorum_bootstrap_servers().is_empty() {
+    } else if voters.is_empty() && bootstrap_servers.is_empty() {
         return Err(no_voters(&local, dir));
     }
     Ok(quorum)
