@@ -10,7 +10,9 @@ use ottla_log::LogContext;
 use ottla_log::disk::Disk;
 use ottla_metadata::image::VersionedRecord;
 use ottla_metadata::{Feature, MetadataVersion};
-use ottla_raft::{Endpoints, HostPort, LocalReplica, LogError, Node, QuorumSettings, ReplicaKey, VoterSet};
+use ottla_raft::{
+    Endpoints, HostPort, LocalReplica, LogError, Node, QuorumSettings, ReplicaKey, RoleName, VoterSet,
+};
 use ottla_types::{NodeId, Now};
 use ottla_wire::records::MetadataRecord;
 
@@ -63,9 +65,11 @@ pub fn open(
     // Where the log has them, it tells also where they are reached.
     let others_are_known =
         history.latest_offset().is_some() && voters.iter().any(|voter| voter.key.id != local.id());
+    // It led a quorum that its log does not name: one of the settings, which name none any more.
+    let was_static_leader = quorum.core().role() == RoleName::Resigned;
     if config.is_for_one_node() && !others_are_named && !others_are_known {
         check_voters(voters, &local, dir)?;
-    } else if voters.is_empty() && bootstrap_servers.is_empty() {
+    } else if voters.is_empty() && (was_static_leader || bootstrap_servers.is_empty()) {
         return Err(no_voters(&local, dir));
     }
     Ok(quorum)
