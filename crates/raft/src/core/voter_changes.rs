@@ -165,15 +165,7 @@ impl RaftCore {
             Ok(voters) => voters,
             Err(refusal) => return self.end_voter_change(change, Some(refusal)),
         };
-        let offset = self.append_voters(&voters, now);
-        tracing::info!(
-            node = self.local.id().value(),
-            epoch = self.quorum.epoch.value(),
-            offset = offset.value(),
-            from = %self.voters.latest(),
-            to = %voters,
-            "adding a voter"
-        );
+        let offset = self.append_other_voters(&voters, "adding a voter", now);
         change.stage = VoterChangeStage::Committing { offset };
         if !ack_when_committed && let Some(id) = change.waiting.take() {
             self.actions
@@ -227,15 +219,7 @@ impl RaftCore {
                 (RaftError::VoterNotFound, Some(format!("{voter} is none of the voters {voters}")))
             });
         };
-        let offset = self.append_voters(&left, now);
-        tracing::info!(
-            node = self.local.id().value(),
-            epoch = self.quorum.epoch.value(),
-            offset = offset.value(),
-            from = %self.voters.latest(),
-            to = %left,
-            "removing a voter"
-        );
+        let offset = self.append_other_voters(&left, "removing a voter", now);
         let deadline = now.mono.plus_ms(self.config.request_timeout_ms);
         if let Role::Leader(leader) = &mut self.quorum.role {
             leader.voter_change = Some(VoterChange {
@@ -343,6 +327,20 @@ impl RaftCore {
     }
 
     /// They count from the moment that they are in the leader's log, which is in this step.
+    /// The same with one voter more or less.
+    fn append_other_voters(&mut self, voters: &VoterSet, what: &'static str, now: Now) -> Offset {
+        let offset = self.append_voters(voters, now);
+        tracing::info!(
+            node = self.local.id().value(),
+            epoch = self.quorum.epoch.value(),
+            offset = offset.value(),
+            from = %self.voters.latest(),
+            to = %voters,
+            "{what}"
+        );
+        offset
+    }
+
     fn append_voters(&mut self, voters: &VoterSet, now: Now) -> Offset {
         match &mut self.quorum.role {
             Role::Leader(leader) => {
