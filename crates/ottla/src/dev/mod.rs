@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use ottla_server::process::Signals;
 
 use crate::output::tell_line;
 use layout::Layout;
@@ -85,26 +85,4 @@ fn tell_ready(layout: &Layout, nodes: &Nodes, began: Instant) {
         tell_line(&node);
     }
     tell_line("Ctrl-C stops it. A node that is killed is started again after a moment.");
-}
-
-/// The signals that ask for an end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

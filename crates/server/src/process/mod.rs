@@ -2,6 +2,7 @@
 
 mod running;
 mod serving;
+mod signals;
 mod start_times;
 
 use std::path::Path;
@@ -12,12 +13,13 @@ use ottla_broker::lifecycle::LifecycleState;
 use ottla_broker::loggers::Loggers;
 use ottla_config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::startup::StartError;
 use crate::threads::Fatal;
+pub use signals::Signals;
+
 use running::Running;
 use start_times::StartTimes;
 
@@ -127,28 +129,6 @@ async fn is_running(mut states: watch::Receiver<LifecycleState>, times: &mut Sta
     times.ended(|times| &mut times.logs);
     let _ = states.wait_for(|state| *state == LifecycleState::Running).await;
     times.ended(|times| &mut times.registration);
-}
-
-/// The signals that ask for an end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 fn path_text(path: &Path) -> String {
