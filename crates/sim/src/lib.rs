@@ -10,9 +10,12 @@ pub mod event;
 pub mod log_files;
 pub mod network;
 pub mod node;
+pub mod outcome;
 pub mod properties;
 pub mod remembered;
 pub mod rng;
+pub mod seeds;
 pub mod simulation;
 
-pub use simulation::{Report, Simulation, run, run_printing};
+pub use outcome::{Failure, Report};
+pub use simulation::{Simulation, run, run_printing};

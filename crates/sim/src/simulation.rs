@@ -1,7 +1,6 @@
 //! A run: a node, its clients and what goes wrong, all decided by a seed.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use ottla_broker::lifecycle::LifecycleState;
@@ -16,6 +15,7 @@ use crate::event::{Ending, Event, TopicSeen};
 use crate::log_files::{self, LogFiles};
 use crate::network::Link;
 use crate::node::{DIR, SteppedNode};
+use crate::outcome::{Failure, Report};
 use crate::properties::{self, Promises, Property};
 use crate::remembered::Remembered;
 use crate::rng::Rng;
@@ -28,33 +28,6 @@ const LATENCY_MS: u64 = 15;
 /// `group.share.record.lock.duration.ms` and `group.share.delivery.count.limit`.
 const RECORD_LOCK_MS: i64 = 1_500;
 const DELIVERY_COUNT_LIMIT: i16 = 5;
-
-/// What came of a run that kept all its promises.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    pub seed: u64,
-    /// Of all that happened: equal runs have equal ones.
-    pub trace: u64,
-    /// How often what happened: faults, and work that was done.
-    pub counts: BTreeMap<&'static str, u64>,
-}
-
-/// A promise that was not kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    pub seed: u64,
-    pub at_ms: u64,
-    pub property: String,
-    pub what: String,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { seed, at_ms, property, what } = self;
-        writeln!(f, "seed {seed}, {at_ms} ms into the run: not so: {property}: {what}")?;
-        write!(f, "to replay it: SIM_SEED={seed} cargo test -p ottla-sim --test seeds")
-    }
-}
 
 /// Runs a seed and prints what happens.
 pub fn run_printing(seed: u64) -> Result<Report, Box<Failure>> {
@@ -221,7 +194,7 @@ impl Simulation {
 
     fn failure(&self, property: &str, what: String) -> Box<Failure> {
         let at_ms = self.now.mono.since_ms(self.started);
-        Box::new(Failure { seed: self.seed, at_ms, property: property.to_owned(), what })
+        Box::new(Failure { test: "seeds", seed: self.seed, at_ms, property: property.to_owned(), what })
     }
 
     fn count(&mut self, what: &'static str) {

@@ -2,9 +2,7 @@
 //!
 //! `SIM_SEED=n` replays one and prints what happens in it, `SIM_RUNS=n` runs so many random ones beside the others.
 
-use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use ottla_sim::seeds::Seeds;
 use ottla_sim::{run, run_printing};
 
 const FIXED: std::ops::Range<u64> = 0..10;
@@ -13,8 +11,6 @@ const KEPT: &[u64] = &[
     // A marker stayed in the file of a full disk after its append had failed.
     557_696_793_489,
 ];
-/// A run ends with so many failures.
-const FAILURES_MAX: usize = 10;
 
 /// What a number of seeds together must have seen, and how often at least in each ten of them.
 const EXPECTED: &[(&str, u64)] = &[
@@ -53,47 +49,9 @@ const EXPECTED: &[(&str, u64)] = &[
     ("acknowledgements too late", 1),
 ];
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
-}
-
 #[test]
 fn promises_are_kept() {
-    let seeds: Vec<u64> = match number("SIM_SEED") {
-        Some(seed) => vec![seed],
-        None => {
-            let nanos = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
-            let first = nanos % 1_000_000_000_000;
-            let random = number("SIM_RUNS").unwrap_or(0);
-            FIXED.chain(KEPT.iter().copied()).chain(first..first + random).collect()
-        }
-    };
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut failures = Vec::new();
-    for seed in &seeds {
-        let result = if number("SIM_SEED").is_some() { run_printing(*seed) } else { run(*seed) };
-        match result {
-            Ok(report) => {
-                for (what, times) in report.counts {
-                    *counts.entry(what).or_default() += times;
-                }
-            }
-            Err(failure) => failures.push(failure.to_string()),
-        }
-        if failures.len() == FAILURES_MAX {
-            break;
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-    println!("{} seeds: {counts:#?}", seeds.len());
-    if seeds.len() < 10 {
-        return;
-    }
-    for (what, least) in EXPECTED {
-        let times = counts.get(what).copied().unwrap_or(0);
-        let least = least * seeds.len() as u64 / 10;
-        assert!(times >= least, "{what}: {times} times in {} seeds, {least} were expected", seeds.len());
-    }
+    Seeds { fixed: FIXED, kept: KEPT, expected: EXPECTED }.check(run, run_printing);
 }
 
 #[test]

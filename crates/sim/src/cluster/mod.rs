@@ -12,4 +12,4 @@ pub mod properties;
 mod simulation;
 pub mod wires;
 
-pub use simulation::{ClusterFailure, ClusterReport, Victim, fail_over, run, run_printing};
+pub use simulation::{Victim, fail_over, run, run_printing};

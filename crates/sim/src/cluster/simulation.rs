@@ -20,6 +20,7 @@ use super::wires::{Listener, Listening, Wires};
 use crate::clients::{Client, Consumer, Producer, ProducerSettings};
 use crate::event::Event;
 use crate::log_files::LogFiles;
+use crate::outcome::{Failure, Report};
 use crate::rng::Rng;
 
 pub use failover::{Victim, fail_over};
@@ -36,42 +37,15 @@ const END_WITHIN_MS: u64 = 90_000;
 const LATENCY_MS: u64 = 12;
 const CREATE_VERSION: i16 = 7;
 
-/// What came of a run that kept all its promises.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterReport {
-    pub seed: u64,
-    /// Of all that happened: equal runs have equal ones.
-    pub trace: u64,
-    /// How often what happened: faults, and work that was done.
-    pub counts: BTreeMap<&'static str, u64>,
-}
-
-/// A promise that was not kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterFailure {
-    pub seed: u64,
-    pub at_ms: u64,
-    pub property: String,
-    pub what: String,
-}
-
-impl fmt::Display for ClusterFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClusterFailure { seed, at_ms, property, what } = self;
-        writeln!(f, "seed {seed}, {at_ms} ms into the run: not so: {property}: {what}")?;
-        write!(f, "to replay it: SIM_SEED={seed} cargo test -p ottla-sim --test clusters")
-    }
-}
-
 /// Runs a seed and prints what happens.
-pub fn run_printing(seed: u64) -> Result<ClusterReport, Box<ClusterFailure>> {
+pub fn run_printing(seed: u64) -> Result<Report, Box<Failure>> {
     let mut simulation = ClusterSimulation::new(seed);
     simulation.prints = true;
     simulation.run()
 }
 
 /// Runs a seed.
-pub fn run(seed: u64) -> Result<ClusterReport, Box<ClusterFailure>> {
+pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
     ClusterSimulation::new(seed).run()
 }
 
@@ -146,7 +120,7 @@ impl ClusterSimulation {
         }
     }
 
-    fn run(mut self) -> Result<ClusterReport, Box<ClusterFailure>> {
+    fn run(mut self) -> Result<Report, Box<Failure>> {
         self.create_topics()?;
         self.has_faults = true;
         for round in 0..ROUNDS {
@@ -175,12 +149,12 @@ impl ClusterSimulation {
             let checked = self.properties[i].ended(&nodes, &files);
             checked.map_err(|what| self.failure(self.properties[i].name(), what))?;
         }
-        Ok(ClusterReport { seed: self.seed, trace: self.trace, counts: self.counts })
+        Ok(Report { seed: self.seed, trace: self.trace, counts: self.counts })
     }
 
-    fn failure(&self, property: &str, what: String) -> Box<ClusterFailure> {
+    fn failure(&self, property: &str, what: String) -> Box<Failure> {
         let at_ms = self.now.mono.since_ms(self.started);
-        Box::new(ClusterFailure { seed: self.seed, at_ms, property: property.to_owned(), what })
+        Box::new(Failure { test: "clusters", seed: self.seed, at_ms, property: property.to_owned(), what })
     }
 
     fn describe(&self) -> String {
@@ -214,7 +188,7 @@ impl ClusterSimulation {
             })
     }
 
-    fn create_topics(&mut self) -> Result<(), Box<ClusterFailure>> {
+    fn create_topics(&mut self) -> Result<(), Box<Failure>> {
         for _ in 0..3_000 {
             self.round()?;
             if self.hosts.values().all(Host::is_running) {
@@ -244,7 +218,7 @@ impl ClusterSimulation {
         Err(self.failure("topics are created", self.describe()))
     }
 
-    fn round(&mut self) -> Result<(), Box<ClusterFailure>> {
+    fn round(&mut self) -> Result<(), Box<Failure>> {
         let ms = self.rng.between(1, 20);
         self.now.mono = MonoMs(self.now.mono.0 + ms);
         self.now.wall = Timestamp(self.now.wall.0 + ms as i64);
@@ -264,7 +238,7 @@ impl ClusterSimulation {
         Ok(())
     }
 
-    fn start_nodes(&mut self) -> Result<(), Box<ClusterFailure>> {
+    fn start_nodes(&mut self) -> Result<(), Box<Failure>> {
         for id in MEMBERS {
             let peers = self.wires.of(id);
             let Some(host) = self.hosts.get_mut(&id) else { continue };
@@ -286,7 +260,7 @@ impl ClusterSimulation {
         self.wires.step(&listening, self.now, &mut self.rng);
     }
 
-    fn step_nodes(&mut self) -> Result<(), Box<ClusterFailure>> {
+    fn step_nodes(&mut self) -> Result<(), Box<Failure>> {
         for id in MEMBERS {
             let Some(host) = self.hosts.get_mut(&id) else { continue };
             let stepped = host.step(self.now);
@@ -333,7 +307,7 @@ impl ClusterSimulation {
         }
     }
 
-    fn judge(&mut self) -> Result<(), Box<ClusterFailure>> {
+    fn judge(&mut self) -> Result<(), Box<Failure>> {
         let nodes = observe(&mut self.hosts);
         self.note_leaders(&nodes);
         for event in std::mem::take(&mut self.events) {
@@ -403,7 +377,7 @@ impl ClusterSimulation {
         (nodes, files)
     }
 
-    fn look_through(&mut self) -> Result<(), Box<ClusterFailure>> {
+    fn look_through(&mut self) -> Result<(), Box<Failure>> {
         let (nodes, files) = self.see_all();
         for i in 0..self.properties.len() {
             let checked = self.properties[i].looked_through(&nodes, &files);

@@ -3,7 +3,8 @@
 
 use ottla_types::NodeId;
 
-use super::{ClusterFailure, ClusterSimulation, MEMBERS, TOPICS};
+use super::{ClusterSimulation, MEMBERS, TOPICS};
+use crate::outcome::Failure;
 
 /// Long enough for everything to come to rest.
 const BEFORE_MS: u64 = 4_000;
@@ -24,7 +25,7 @@ pub enum Victim {
 
 /// Kills one. Returns for how many milliseconds at most a topic has acknowledged nothing to those who want all in-sync replicas;
 /// none where the seed has nobody like that.
-pub fn fail_over(seed: u64, victim: Victim) -> Result<Option<u64>, Box<ClusterFailure>> {
+pub fn fail_over(seed: u64, victim: Victim) -> Result<Option<u64>, Box<Failure>> {
     let mut simulation = ClusterSimulation::new(seed);
     simulation.settings = vec![
         ("offsets.topic.replication.factor", "3"),
@@ -51,7 +52,7 @@ pub fn fail_over(seed: u64, victim: Victim) -> Result<Option<u64>, Box<ClusterFa
 }
 
 impl ClusterSimulation {
-    fn pass(&mut self, ms: u64) -> Result<(), Box<ClusterFailure>> {
+    fn pass(&mut self, ms: u64) -> Result<(), Box<Failure>> {
         let since = self.now.mono;
         while self.now.mono.since_ms(since) < ms {
             self.round()?;
