@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ottla_raft::wire::{WireRequest, WireResponse, request_to_wire, response_from_wire};
 use ottla_raft::{LeaderInfo, RaftError, Request, Response, VoteResponse};
 use ottla_types::{LeaderEpoch, Now};
-use ottla_wire::{Request as WireMessage, VersionRange, messages as wire};
+use ottla_wire::{ErrorCode, Request as WireMessage, VersionRange, messages as wire};
 use parking_lot::Mutex;
 
 use crate::peers::{PeerError, PeerRequest, sent_versions};
@@ -143,6 +143,8 @@ pub(crate) trait QuorumMessage: WireMessage {
     fn wrap(self) -> WireRequest;
     fn wrap_response(response: Self::Response) -> WireResponse;
     fn response_of(response: WireResponse) -> Option<Self::Response>;
+    /// Whether it says that this replica does not lead, to whoever has passed the request on (KIP-590).
+    fn is_elsewhere(response: &Self::Response) -> bool;
     const API: ottla_raft::wire::QuorumApi;
 }
 
@@ -171,6 +173,10 @@ macro_rules! quorum_messages {
                     WireResponse::$name(response) => Some(response),
                     _ => None,
                 }
+            }
+
+            fn is_elsewhere(response: &Self::Response) -> bool {
+                response.error_code == ErrorCode::NotLeaderOrFollower.code()
             }
         }
     )*};

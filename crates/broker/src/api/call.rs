@@ -53,6 +53,11 @@ impl<R: Request> Call<R> {
         self.answer.reply(response);
     }
 
+    /// See [`Answer::mark_elsewhere`].
+    pub fn mark_elsewhere(&self) {
+        self.answer.mark_elsewhere();
+    }
+
     /// For handlers that answer later.
     pub fn into_parts(self) -> (Context, R, Answer<R>) {
         (self.context, self.request, self.answer)

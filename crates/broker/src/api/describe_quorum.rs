@@ -17,6 +17,10 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<DescribeQuorumRequest>) {
     node.controller.describe_quorum(move |view| {
         let is_here = view.info.is_some() || call.context.connection.is_controller_listener;
         if is_here {
+            // A broker that has passed it on learns in no other way that the quorum's leader is another by now.
+            if view.info.is_none() {
+                call.mark_elsewhere();
+            }
             let response = describe_quorum_response(&call.request, view.info);
             return call.reply(&response);
         }

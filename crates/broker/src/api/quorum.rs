@@ -23,7 +23,12 @@ pub(super) fn hand_over<R: QuorumMessage>(
 ) {
     let version = context.version();
     let reply = move |response| match R::response_of(response) {
-        Some(response) => answer.reply(&response),
+        Some(response) => {
+            if R::is_elsewhere(&response) {
+                answer.mark_elsewhere();
+            }
+            answer.reply(&response);
+        }
         None => answer.close("the quorum's replica answered something else".to_owned()),
     };
     match request_from_wire(request.wrap(), version) {

@@ -1,11 +1,15 @@
 //! Requests for the controller, where the controller is slow or gone.
 
 use ottla_types::MonoMs;
-use ottla_wire::ErrorCode;
 use ottla_wire::messages::create_topics_request::{CreateTopicsRequest, Topic};
 use ottla_wire::messages::metadata_request::{self, MetadataRequest};
+use ottla_wire::messages::{
+    AddRaftVoterRequest, DescribeQuorumRequest, EnvelopeRequest, RemoveRaftVoterRequest,
+};
+use ottla_wire::{ErrorCode, FRAME_LENGTH_BYTES, Request, encode_request};
 
 use super::harness::{Harness, at};
+use crate::principal;
 
 fn request() -> CreateTopicsRequest {
     let topic = Topic { name: "a".into(), num_partitions: 1, replication_factor: 1, ..Topic::default() };
@@ -70,4 +74,31 @@ fn what_was_asked_for_is_asked_for_again_when_its_time_is_over() {
     assert_eq!((asked_after(&[], 29_000), asked_after(&[], 31_000)), (0, 1));
     let short = [("request.timeout.ms", "1000")];
     assert_eq!((asked_after(&short, 900), asked_after(&short, 1100)), (0, 1));
+}
+
+/// Of a client of another broker, as that passes it on.
+fn envelope<R: Request>(request: &R, version: i16) -> EnvelopeRequest {
+    let frame = encode_request(1, Some("client"), request, version).expect("the version can carry it");
+    EnvelopeRequest {
+        request_data: frame.bytes.slice(FRAME_LENGTH_BYTES..),
+        request_principal: Some(principal::anonymous().expect("it can be encoded")),
+        client_host_address: vec![127, 0, 0, 1].into(),
+        ..EnvelopeRequest::default()
+    }
+}
+
+#[test]
+fn who_passes_on_what_only_the_leader_of_the_quorum_knows_hears_that_it_is_elsewhere() {
+    fn check<R: Request + Default>(version: i16) {
+        let harness = Harness::new().of_controllers();
+        let sent = harness.send(0, &envelope(&R::default(), version), at(0));
+        harness.refuse_quorum_requests();
+        harness.refuse_controller_requests();
+        let response = harness.response(&sent).expect("it is answered");
+        assert_eq!(response.error_code, ErrorCode::NotController.code(), "{}", R::NAME);
+        assert_eq!(response.response_data, None);
+    }
+    check::<DescribeQuorumRequest>(2);
+    check::<AddRaftVoterRequest>(1);
+    check::<RemoveRaftVoterRequest>(0);
 }
