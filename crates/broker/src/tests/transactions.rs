@@ -9,7 +9,7 @@ use ottla_wire::messages::produce_request::{PartitionData, ProduceRequest, Topic
 use ottla_wire::messages::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, DescribeTransactionsRequest, EndTxnRequest,
     InitProducerIdRequest, WriteTxnMarkersRequest, WriteTxnMarkersResponse, add_partitions_to_txn_request,
-    add_partitions_to_txn_response, write_txn_markers_response,
+    add_partitions_to_txn_response, write_txn_markers_request, write_txn_markers_response,
 };
 use parking_lot::Mutex;
 
@@ -153,11 +153,15 @@ fn status(harness: &Harness) -> String {
 }
 
 /// A batch for `t-0`.
-fn produce(version: i16, (id, epoch): (i64, i16)) -> ProduceRequest {
+fn produce(version: i16, producer: (i64, i16)) -> ProduceRequest {
+    produce_from(0, version, producer)
+}
+
+fn produce_from(base_sequence: i32, version: i16, (id, epoch): (i64, i16)) -> ProduceRequest {
     let options = BatchOptions {
         producer_id: ProducerId(id),
         producer_epoch: ProducerEpoch(epoch),
-        base_sequence: 0,
+        base_sequence,
         transactional: true,
         ..BatchOptions::default()
     };
@@ -176,6 +180,26 @@ fn produce(version: i16, (id, epoch): (i64, i16)) -> ProduceRequest {
         topic_data: vec![topic],
         ..ProduceRequest::default()
     }
+}
+
+/// Commits the transaction in `t-0`, as its coordinator does.
+fn mark(harness: &Harness, transaction_version: i8, (producer_id, producer_epoch): (i64, i16)) {
+    let topic = write_txn_markers_request::Topic {
+        name: "t".to_owned(),
+        partition_indexes: vec![0],
+        ..Default::default()
+    };
+    let marker = write_txn_markers_request::Marker {
+        producer_id,
+        producer_epoch,
+        transaction_result: true,
+        topics: vec![topic],
+        transaction_version,
+        ..Default::default()
+    };
+    let request = WriteTxnMarkersRequest { markers: vec![marker], ..Default::default() };
+    let response = harness.call(2, &request, at(0));
+    assert_eq!(response.markers[0].topics[0].partitions[0].error_code, 0);
 }
 
 fn code_of(response: &ottla_wire::messages::ProduceResponse) -> ErrorCode {
@@ -254,5 +278,26 @@ fn a_coordinator_elsewhere_is_asked_before_a_transaction_begins_in_a_partition()
         assert!(harness.response(&sent).is_none(), "nothing is appended unasked");
         assert_eq!(brokers.answer_partition(answer), version >= 12);
         assert_eq!(code_of(&harness.response(&sent).expect("an answer")), expected, "{version} {answer:?}");
+    }
+}
+
+#[test]
+fn a_transaction_begins_though_the_marker_of_the_one_before_comes_meanwhile() {
+    // Before version 2, a producer goes on in the same epoch: with a client that adds no partitions any more, so may one that
+    // has its level raised.
+    for (version, marker_version, next) in [(13, 2, (7, 1)), (11, 0, (7, 0))] {
+        let (harness, brokers) = harness(&[], OTHER);
+        let first = harness.send(version, &produce(version, (7, 0)), at(0));
+        brokers.answer_partition(Ok(ErrorCode::None));
+        assert_eq!(code_of(&harness.response(&first).expect("an answer")), ErrorCode::None);
+        let sequence = if next.1 == 0 { 1 } else { 0 };
+        let sent = harness.send(13, &produce_from(sequence, 13, next), at(0));
+        mark(&harness, marker_version, next);
+        // Whoever asks for a guard anew asks the coordinator once more.
+        while !brokers.partitions.lock().is_empty() {
+            assert!(harness.response(&sent).is_none(), "it waits for the coordinator");
+            assert!(brokers.answer_partition(Ok(ErrorCode::None)));
+        }
+        assert_eq!(code_of(&harness.response(&sent).expect("an answer")), ErrorCode::None, "{version}");
     }
 }

@@ -92,6 +92,18 @@ struct Verification {
     done: Done,
 }
 
+impl Verification {
+    /// Whether a marker came while the coordinator was asked, and made guards worthless. If it was that of the transaction
+    /// before, the one that the coordinator has confirmed goes on.
+    fn is_outdated(&self) -> bool {
+        let starts_anew = |(index, partition, sequence): &(usize, Arc<Partition>, i32)| {
+            let started = self.append.start(partition, *sequence, self.now);
+            self.guards.get(*index).is_some_and(|guard| *guard != started)
+        };
+        self.append.support == Support::Add && self.asked.iter().any(starts_anew)
+    }
+}
+
 impl Node {
     /// Asks for each partition, with the first sequence number of what goes there, whether the append may go on. Calls
     /// `hold` first if that is not known here.
@@ -173,6 +185,9 @@ impl Node {
             return;
         }
         let support = append.support;
+        if codes.iter().all(|code| *code == ErrorCode::None) && verification.is_outdated() {
+            return self.ask_again(verification);
+        }
         for (nth, (index, ..)) in verification.asked.iter().enumerate() {
             let code = codes.get(nth).or(codes.first()).copied().unwrap_or(ErrorCode::NetworkException);
             if let Some(guard) = verification.guards.get_mut(*index)

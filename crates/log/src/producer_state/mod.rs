@@ -289,7 +289,15 @@ impl ProducerStateManager {
         ongoing.is_some_and(|txn| txn.is_added)
     }
 
-    /// Something of the producer's transaction was appended, with this guard: a batch that was waited for, or a marker.
+    /// A marker was appended that ends what the producer has begun up to this epoch. What is asked for the transaction after
+    /// it stands: its marker has a larger epoch, after which nothing of this one is appended any more.
+    pub(crate) fn forget_verification(&mut self, producer_id: ProducerId, epoch: ProducerEpoch) {
+        if self.verifications.get(&producer_id).is_some_and(|verification| verification.epoch <= epoch) {
+            self.verifications.remove(&producer_id);
+        }
+    }
+
+    /// A batch of the producer's transaction was appended, with this guard.
     pub(crate) fn end_verification(&mut self, producer_id: ProducerId, guard: VerificationGuard) {
         let Some(verification) = self.verifications.remove(&producer_id) else { return };
         if verification.guard != guard || !verification.supports_epoch_bump {

@@ -27,7 +27,14 @@ pub(super) struct ProducerChanges {
     transaction_version: i16,
     appends: BTreeMap<ProducerId, ProducerAppend>,
     completed: Vec<CompletedTxn>,
-    transactional: Vec<ProducerId>,
+    transactional: Vec<Transactional>,
+}
+
+/// A transactional batch of a producer's.
+struct Transactional {
+    producer_id: ProducerId,
+    /// Of a marker: the last epoch whose transactions are at their end in this partition.
+    ended: Option<ProducerEpoch>,
 }
 
 impl ProducerChanges {
@@ -70,9 +77,15 @@ impl ProducerChanges {
         let completed = append.append(batch, self.transaction_version)?;
         self.completed.extend(completed);
         if batch.is_transactional {
-            self.transactional.push(batch.producer_id);
+            let ended = batch.marker.map(|_| self.last_ended_epoch(batch.producer_epoch));
+            self.transactional.push(Transactional { producer_id: batch.producer_id, ended });
         }
         Ok(None)
+    }
+
+    /// Since version 2, a marker carries the epoch that its producer has afterwards.
+    fn last_ended_epoch(&self, of_marker: ProducerEpoch) -> ProducerEpoch {
+        if self.transaction_version >= 2 { ProducerEpoch(of_marker.0.saturating_sub(1)) } else { of_marker }
     }
 
     /// A batch that starts a transaction needs the coordinator's word that the transaction knows this partition.
@@ -110,8 +123,11 @@ impl ProducerChanges {
         for completed in &self.completed {
             producers.complete_txn(completed);
         }
-        for &producer_id in &self.transactional {
-            producers.end_verification(producer_id, self.verification_guard);
+        for &Transactional { producer_id, ended } in &self.transactional {
+            match ended {
+                None => producers.end_verification(producer_id, self.verification_guard),
+                Some(epoch) => producers.forget_verification(producer_id, epoch),
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use ottla_types::{LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId, Timestamp
 use crate::disk::SimDisk;
 use crate::producer_state::{ProducerStateConfig, ProducerStateError, VerificationGuard};
 use crate::test_log::{START, TestLog, at_ms, marker, producer_batch, small_config, txn_batch};
-use crate::{AppendError, FetchIsolation, LogConfig};
+use crate::{AppendError, FetchIsolation, LeaderAppend, LogConfig};
 
 type Outcome = Result<(i64, i64, bool), &'static str>;
 
@@ -225,9 +225,9 @@ fn markers_of_fenced_coordinators_and_epochs_are_refused() {
 fn markers_that_bump_the_epoch_may_come_twice() {
     let log = TestLog::new(LogConfig::default());
     let mark = |epoch| {
-        let append = crate::LeaderAppend {
+        let append = LeaderAppend {
             transaction_version: 2,
-            ..crate::LeaderAppend::new(LeaderEpoch(0), AppendOrigin::Coordinator)
+            ..LeaderAppend::new(LeaderEpoch(0), AppendOrigin::Coordinator)
         };
         log.log.append_as_leader(&marker(2, epoch, true, 0), &append, at_ms(0)).is_ok()
     };
@@ -272,6 +272,36 @@ fn a_leader_takes_part_in_a_transaction_that_it_did_not_begin_only_when_it_was_a
     for adds in [true, false] {
         assert_eq!(verify(adds), VerificationGuard::NotNeeded, "added by the leader: {adds}");
     }
+}
+
+#[test]
+fn a_marker_leaves_what_is_asked_for_the_transaction_after_it() {
+    let log = TestLog::new(LogConfig::default());
+    log.context.producer_state.store(ProducerStateConfig::default().into());
+    let verify =
+        |epoch| log.log.start_verification(ProducerId(2), ProducerEpoch(epoch), 0, true, at_ms(0)).unwrap();
+    let mark = |epoch| {
+        let append = LeaderAppend {
+            transaction_version: 2,
+            ..LeaderAppend::new(LeaderEpoch(0), AppendOrigin::Coordinator)
+        };
+        log.log.append_as_leader(&marker(2, epoch, true, 0), &append, at_ms(0)).unwrap();
+    };
+    let write = |epoch, guard| log.append_guarded(&txn_batch(&["v"], 2, epoch, 0), guard);
+    assert!(write(0, verify(0)).is_ok());
+    // The producer has been told that its transaction is decided, and goes on before the marker is here.
+    let guard = verify(1);
+    mark(1);
+    assert_eq!(verify(1), guard);
+    // A marker may be sent again.
+    mark(1);
+    assert!(write(1, guard).is_ok());
+    // One of which nothing was appended before it was ended.
+    mark(2);
+    let guard = verify(2);
+    mark(3);
+    assert!(write(2, guard).is_err());
+    assert_ne!(verify(3), guard);
 }
 
 #[test]
