@@ -2,6 +2,7 @@
 //! inside of it.
 
 use std::io::IoSlice;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use ottla_record::{
@@ -234,6 +235,20 @@ impl UnifiedLog {
         config: &LogConfig,
         now: Now,
     ) -> Result<LogAppendInfo, AppendError> {
+        let appended = self.try_append(producers, pending, config, now);
+        if matches!(appended, Err(AppendError::Storage(StorageError::NoSpace { .. }))) {
+            self.lacks_room.store(true, Ordering::Relaxed);
+        }
+        appended
+    }
+
+    fn try_append(
+        &self,
+        producers: &mut ProducerStateManager,
+        pending: &Pending<'_>,
+        config: &LogConfig,
+        now: Now,
+    ) -> Result<LogAppendInfo, AppendError> {
         if pending.bytes > config.segment_bytes as usize {
             let (bytes, max_bytes) = (pending.bytes as u64, u64::from(config.segment_bytes));
             return Err(AppendError::RecordBatchTooLarge { bytes, max_bytes });
@@ -273,6 +288,11 @@ impl UnifiedLog {
                 if self.recall_batches(producers, producer_id)? =>
             {
                 Ok(check_batches(producers, pending)?)
+            }
+            // What a producer has sent behind a batch that found no room: it is told so as well, and sends all again in their
+            // order. Told of a gap, some producers begin a new epoch, in which nothing is known for sent before.
+            Err(ProducerStateError::OutOfOrderSequence { .. }) if self.lacks_room.load(Ordering::Relaxed) => {
+                Err(StorageError::NoSpace { dir: self.log_dir() }.into())
             }
             checked => Ok(checked?),
         }
@@ -329,6 +349,7 @@ impl UnifiedLog {
             segment.note_last_modified(now.wall);
         }
         changes.apply(producers);
+        self.lacks_room.store(false, Ordering::Relaxed);
         let end = pending.last_offset().next();
         producers.set_map_end_offset(end);
         self.tail.appended(segment.base_offset(), position, &batches);

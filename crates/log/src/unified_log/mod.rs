@@ -92,6 +92,8 @@ pub struct UnifiedLog {
     /// whether that is why.
     removals: AtomicU64,
     is_closed: AtomicBool,
+    /// The last append was refused for want of room.
+    lacks_room: AtomicBool,
     /// The writer's lock.
     writer: Mutex<ProducerStateManager>,
 }
@@ -144,6 +146,7 @@ impl UnifiedLog {
             last_flush: AtomicU64::new(now.mono.0),
             removals: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
+            lacks_room: AtomicBool::new(false),
             writer: Mutex::new(loaded.producers),
         }))
     }

@@ -7,7 +7,7 @@ use ottla_types::{LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId, Timestamp
 use crate::disk::SimDisk;
 use crate::producer_state::{ProducerStateConfig, ProducerStateError, VerificationGuard};
 use crate::test_log::{START, TestLog, at_ms, marker, producer_batch, small_config, txn_batch};
-use crate::{AppendError, FetchIsolation, LeaderAppend, LogConfig};
+use crate::{AppendError, FetchIsolation, LeaderAppend, LogConfig, StorageError};
 
 type Outcome = Result<(i64, i64, bool), &'static str>;
 
@@ -205,6 +205,25 @@ fn a_marker_without_room_for_its_entry_leaves_no_trace() {
         assert_eq!(log.log.log_end_offset(), before.0.next());
     }
     assert!(refused > 100, "{refused}");
+}
+
+#[test]
+fn what_follows_a_batch_that_found_no_room_finds_none_either() {
+    let disk = Arc::new(SimDisk::new(3));
+    let log = TestLog::on(Arc::clone(&disk) as _, "/data/t-0".into(), LogConfig::default());
+    let send = |sequence| log.append_from(&producer_batch(&["x"], 2, 0, sequence), AppendOrigin::Client);
+    let has_no_room = |appended: Result<_, AppendError>| {
+        matches!(appended, Err(AppendError::Storage(StorageError::NoSpace { .. })))
+    };
+    send(0).unwrap();
+    disk.set_capacity_bytes(Some(disk.used_bytes()));
+    assert!(has_no_room(send(1)));
+    disk.set_capacity_bytes(None);
+    assert!(has_no_room(send(2)), "it was sent before its producer could know");
+    for sequence in [1, 2] {
+        send(sequence).unwrap();
+    }
+    assert!(matches!(send(7), Err(AppendError::Producer(_))), "a gap is a gap again");
 }
 
 #[test]
