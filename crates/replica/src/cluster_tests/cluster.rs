@@ -232,6 +232,12 @@ impl Cluster {
         answers
     }
 
+    /// Puts records into a log as they lie in one that knows of no leader epochs.
+    pub fn write_without_epoch(&self, id: NodeId, values: &[&str]) {
+        let records = batch(values, self.now, None);
+        self.log(id).append_as_follower(&records, LeaderEpoch(0), self.now).expect("it fits");
+    }
+
     /// Everything that followers want is fetched, and every ISR that leaders want is decided on, until nothing changes any
     /// more.
     pub fn replicate(&mut self) {

@@ -87,6 +87,20 @@ fn a_follower_that_starts_again_keeps_what_it_has_though_it_does_not_know_how_fa
     assert_eq!(cluster.values(Y), ["M1", "M2"]);
 }
 
+/// What was before KIP-101, and still is for records without leader epochs, which a former format or another program has left:
+/// all replicas have M1 and M2, and one that starts again cuts both off, though it gets them back if their leader lives.
+#[test]
+fn without_leader_epochs_a_follower_that_starts_again_goes_by_its_high_watermark() {
+    let mut cluster = Cluster::new();
+    ALL.into_iter().for_each(|id| cluster.write_without_epoch(id, &["M1", "M2"]));
+    check_all(&cluster, &["M1", "M2"]);
+    cluster.crash(Y, None);
+    cluster.start(Y);
+    assert_eq!(cluster.values(Y), [""; 0]);
+    cluster.replicate();
+    check_all(&cluster, &["M1", "M2"]);
+}
+
 /// The other example of KIP-101: by their lengths the logs are the same.
 #[test]
 fn logs_of_one_length_with_different_records_are_told_apart_by_their_leader_epochs() {
