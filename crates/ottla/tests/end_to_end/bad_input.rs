@@ -74,7 +74,7 @@ fn produce(stream: &TcpStream, topic_id: Uuid, records: Bytes) -> ErrorCode {
     ErrorCode::from_code(answer.responses[0].partition_responses[0].error_code).unwrap()
 }
 
-fn batch(compression: Compression, values: &[&[u8]]) -> Vec<u8> {
+pub fn batch(compression: Compression, values: &[&[u8]]) -> Vec<u8> {
     let mut builder = BatchBuilder::new(BatchOptions { compression, ..BatchOptions::default() });
     for value in values {
         let timestamp = Timestamp(1_700_000_000_000);

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use super::clients::client;
 use super::command;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
 
 /// Nodes by their ids; one that is down has no process.
@@ -41,6 +41,30 @@ struct Node {
     process: Option<Ottla>,
 }
 
+/// Where a node listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ports {
+    /// For clients, and for other brokers where they have no other.
+    pub client: u16,
+    /// For other brokers alone.
+    pub internal: Option<Way>,
+    pub controller: Way,
+}
+
+/// A port, and the one that others are told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    pub port: u16,
+    pub shown: u16,
+}
+
+impl Ports {
+    fn free() -> Ports {
+        let controller = free_port();
+        Ports { client: free_port(), internal: None, controller: Way { port: controller, shown: controller } }
+    }
+}
+
 impl Cluster {
     /// Formats and starts nodes with these roles; ids count from 1.
     pub(super) fn start(roles: &[&str]) -> Cluster {
@@ -50,11 +74,11 @@ impl Cluster {
     /// As [`Cluster::start`], with so many replicas of internal topics.
     pub(super) fn start_with(roles: &[&str], internal_replicas: usize) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
-        let ports: Vec<(u16, u16)> = roles.iter().map(|_| (free_port(), free_port())).collect();
+        let ports: Vec<Ports> = roles.iter().map(|_| Ports::free()).collect();
         let voters = (1..).zip(roles.iter().zip(&ports)).filter(|(_, (role, _))| role.contains("controller"));
         let voters: Vec<String> =
-            voters.map(|(id, (_, (_, controller)))| format!("{id}@127.0.0.1:{controller}")).collect();
-        let node = |(id, (role, ports)): (i32, (&&str, &(u16, u16)))| {
+            voters.map(|(id, (_, ports))| format!("{id}@127.0.0.1:{}", ports.controller.shown)).collect();
+        let node = |(id, (role, ports)): (i32, (&&str, &Ports))| {
             let home = dir.path().join(id.to_string());
             std::fs::create_dir(&home).unwrap();
             let voters = [("controller.quorum.voters", voters.join(","))];
@@ -70,11 +94,12 @@ impl Cluster {
     /// Formats nodes of which the first is the only voter, and starts that one.
     pub(super) fn dynamic(roles: &[&str], settings: &[(&str, &str)]) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
-        let ports: Vec<(u16, u16)> = roles.iter().map(|_| (free_port(), free_port())).collect();
-        let first = ("controller.quorum.bootstrap.servers", format!("127.0.0.1:{}", ports[0].1));
+        let ports: Vec<Ports> = roles.iter().map(|_| Ports::free()).collect();
+        let first =
+            ("controller.quorum.bootstrap.servers", format!("127.0.0.1:{}", ports[0].controller.shown));
         let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned()));
         let settings: Vec<_> = settings.chain([first]).collect();
-        let node = |(id, (role, ports)): (i32, (&&str, &(u16, u16)))| {
+        let node = |(id, (role, ports)): (i32, (&&str, &Ports))| {
             let home = dir.path().join(id.to_string());
             std::fs::create_dir(&home).unwrap();
             let voters = if id == 1 { "--standalone" } else { "--no-initial-controllers" };
@@ -84,6 +109,32 @@ impl Cluster {
         let mut cluster = Cluster { nodes, dir };
         cluster.begin(&[1]);
         cluster
+    }
+
+    /// A cluster without nodes, until [`Cluster::format`] makes some.
+    pub(super) fn empty() -> Cluster {
+        Cluster { nodes: BTreeMap::new(), dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// Makes a node with both roles, on an empty directory: in the place of one that had this id, if there was one.
+    pub(super) fn format(&mut self, id: i32, ports: &Ports, settings: &[(&str, String)], options: &[&str]) {
+        let home = self.home(id);
+        std::fs::create_dir_all(&home).unwrap();
+        // The directory itself may be where a disk is mounted.
+        for entry in std::fs::read_dir(home.join("data")).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let removed =
+                if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.unwrap();
+        }
+        let node = Node::format(home, id, "broker,controller", *ports, settings, options, 3);
+        self.nodes.insert(id, node);
+    }
+
+    /// Where clients find a node.
+    pub(super) fn address(&self, id: i32) -> &str {
+        let all = self.ottla(id).bootstrap();
+        all.split_once(',').map_or(all, |(first, _)| first)
     }
 
     /// Where a node keeps the metadata log.
@@ -147,7 +198,7 @@ impl Cluster {
     /// Who leads the quorum, as this broker finds out.
     pub(super) fn leader(&self, broker: i32) -> i32 {
         self.until(|| {
-            let described = quorum(self.ottla(broker).bootstrap());
+            let described = quorum(self.address(broker));
             let partition = &described.topics.first()?.partitions[0];
             (partition.error_code == 0 && partition.leader_id >= 0).then_some(partition.leader_id)
         })
@@ -230,25 +281,43 @@ impl Cluster {
     }
 }
 
+impl Ports {
+    /// The listeners of a node with these roles, and what others are told of them.
+    fn listeners(&self, role: &str) -> (String, String) {
+        let mut ways = Vec::new();
+        if role.contains("broker") {
+            ways.push(("PLAINTEXT", Way { port: self.client, shown: self.client }));
+            ways.extend(self.internal.map(|internal| ("INTERNAL", internal)));
+        }
+        if role.contains("controller") {
+            ways.push(("CONTROLLER", self.controller));
+        }
+        let all = |port: fn(&Way) -> u16| {
+            let each = ways.iter().map(|(name, way)| format!("{name}://127.0.0.1:{}", port(way)));
+            each.collect::<Vec<_>>().join(",")
+        };
+        (all(|way| way.port), all(|way| way.shown))
+    }
+}
+
 impl Node {
     fn format(
         home: PathBuf,
         id: i32,
         role: &str,
-        (port, controller): (u16, u16),
+        ports: Ports,
         settings_of_all: &[(&str, String)],
         format_options: &[&str],
         internal_replicas: usize,
     ) -> Node {
-        let mut listeners = Vec::new();
-        if role.contains("broker") {
-            listeners.push(format!("PLAINTEXT://127.0.0.1:{port}"));
-        }
-        if role.contains("controller") {
-            listeners.push(format!("CONTROLLER://127.0.0.1:{controller}"));
-        }
+        let (listeners, advertised) = ports.listeners(role);
         let id = id.to_string();
-        let listeners = listeners.join(",");
+        let apart = [
+            ("advertised.listeners", advertised.as_str()),
+            ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"),
+            ("inter.broker.listener.name", "INTERNAL"),
+        ];
+        let apart = if ports.internal.is_some() { &apart[..] } else { &[] };
         let (replicas, min_isr) = (internal_replicas.to_string(), internal_replicas.div_ceil(2).to_string());
         let settings = [
             ("process.roles", role),
@@ -268,15 +337,17 @@ impl Node {
             ("share.coordinator.state.topic.min.isr", &min_isr),
             ("group.initial.rebalance.delay.ms", "0"),
         ];
-        let settings =
-            settings.into_iter().chain(settings_of_all.iter().map(|(key, value)| (*key, &**value)));
+        let settings = settings
+            .into_iter()
+            .chain(apart.iter().copied())
+            .chain(settings_of_all.iter().map(|(key, value)| (*key, &**value)));
         let lines: String = settings.map(|(key, value)| format!("{key}={value}\n")).collect();
         std::fs::write(home.join("server.properties"), lines).unwrap();
         let with_file = ["-c", "server.properties"];
         let format = ["storage", "format", "-t", CLUSTER_ID];
         let format = command(&home, &[&format[..], &with_file, format_options].concat()).run();
         assert!(format.status.success(), "{}{}", format.stdout, format.stderr);
-        let controller_port = role.contains("controller").then_some(controller);
+        let controller_port = role.contains("controller").then_some(ports.controller.shown);
         let is_broker = role.contains("broker");
         let launch = command(&home, &with_file);
         Node { launch, is_broker, controller_port, process: None }

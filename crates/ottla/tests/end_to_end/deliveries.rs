@@ -27,6 +27,11 @@ impl Deliveries {
         self.0.lock().unwrap().len()
     }
 
+    /// All but the first so many, in the order in which they were told.
+    pub fn since(&self, first: usize) -> Vec<Delivery> {
+        self.0.lock().unwrap().get(first..).unwrap_or_default().to_vec()
+    }
+
     /// All so far, in the order in which they were told.
     pub fn all(&self) -> Vec<Delivery> {
         self.0.lock().unwrap().clone()

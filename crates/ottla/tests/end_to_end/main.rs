@@ -17,6 +17,7 @@ mod damage;
 mod deliveries;
 mod dev;
 mod disks;
+mod faults;
 mod groups;
 mod life;
 mod loggers;

@@ -27,7 +27,7 @@ fn wait_for_voters(cluster: &Cluster, broker: i32, expected: &[i32]) {
 }
 
 /// Through a broker, as often as it is too early.
-fn add(cluster: &Cluster, through: i32, id: i32) {
+pub(super) fn add(cluster: &Cluster, through: i32, id: i32) {
     let request = AddRaftVoterRequest {
         cluster_id: None,
         timeout_ms: 10_000,
@@ -43,7 +43,7 @@ fn add(cluster: &Cluster, through: i32, id: i32) {
         ..Default::default()
     };
     cluster.until(|| {
-        let response = ask(cluster.ottla(through).bootstrap(), &request, 1)?;
+        let response = ask(cluster.address(through), &request, 1)?;
         let code = ErrorCode::from_code(response.error_code).unwrap();
         // An answer may have been lost with the leader that gave it.
         let is_done = matches!(code, ErrorCode::None | ErrorCode::DuplicateVoter);
@@ -53,7 +53,7 @@ fn add(cluster: &Cluster, through: i32, id: i32) {
     });
 }
 
-fn remove(cluster: &Cluster, through: i32, id: i32) {
+pub(super) fn remove(cluster: &Cluster, through: i32, id: i32) {
     let request = RemoveRaftVoterRequest {
         cluster_id: None,
         voter_id: id,
@@ -61,7 +61,7 @@ fn remove(cluster: &Cluster, through: i32, id: i32) {
         ..Default::default()
     };
     cluster.until(|| {
-        let response = ask(cluster.ottla(through).bootstrap(), &request, 0)?;
+        let response = ask(cluster.address(through), &request, 0)?;
         let code = ErrorCode::from_code(response.error_code).unwrap();
         let is_done = matches!(code, ErrorCode::None | ErrorCode::VoterNotFound);
         let is_early = matches!(code, ErrorCode::RequestTimedOut | ErrorCode::NotLeaderOrFollower);
