@@ -25,6 +25,7 @@ use crate::deadlines::Deadlines;
 use crate::directory_assignments::DirectoryAssignments;
 use crate::ids::Ids;
 use crate::lifecycle::Lifecycle;
+use crate::log_dir_moves::WantedDirs;
 use crate::metadata_cache::MetadataCache;
 use crate::metadata_driver::{MetadataDriver, MetadataDriverParts};
 use crate::node::{Hooks, Identity, Node};
@@ -183,6 +184,7 @@ pub(crate) fn node(
             topics_in_flight: TopicsInFlight::default(),
             deadlines: Deadlines::default(),
             directory_assignments: DirectoryAssignments::default(),
+            wanted_dirs: WantedDirs::default(),
             registration,
             lifecycle: Mutex::new(lifecycle),
             isr_answer: IsrAnswer::default(),

@@ -16,6 +16,7 @@ mod directory_assignments;
 pub mod exchange;
 pub mod ids;
 pub mod lifecycle;
+mod log_dir_moves;
 pub mod log_maintenance;
 pub mod loggers;
 pub mod metadata_cache;

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicI16, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use ottla_metadata::MetadataImage;
-use ottla_metadata::image::{BrokerRegistration, PartitionRegistration, TopicImage};
+use ottla_metadata::image::{BrokerRegistration, PartitionRegistration, TopicImage, directory};
 use ottla_replica::Brokers;
-use ottla_types::{BrokerEpoch, NodeId};
+use ottla_types::{BrokerEpoch, NodeId, Uuid};
 use ottla_wire::ErrorCode;
 
 /// The newest image; readers take no lock.
@@ -41,6 +41,16 @@ impl Brokers for MetadataCache {
     fn active_epoch(&self, broker: NodeId) -> Option<BrokerEpoch> {
         let image = self.image();
         Some(image.brokers.get(&broker).filter(|broker| broker.is_active())?.epoch())
+    }
+
+    fn directory(&self, broker: NodeId, topic_id: Uuid, partition: i32) -> Option<Uuid> {
+        let image = self.image();
+        let known = image.topics.partition(topic_id, partition)?.directory(broker)?;
+        (known != directory::MIGRATING).then_some(known)
+    }
+
+    fn rack(&self, broker: NodeId, listener: &str) -> Option<String> {
+        alive_endpoint(&self.image(), broker, listener)?.rack
     }
 }
 

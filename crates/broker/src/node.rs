@@ -28,6 +28,7 @@ use crate::directory_assignments::DirectoryAssignments;
 use crate::exchange::{Connection, Handler, ReplySlot};
 use crate::ids::Ids;
 use crate::lifecycle::{Lifecycle, LifecycleState};
+use crate::log_dir_moves::WantedDirs;
 use crate::loggers::{Loggers, NoLoggers};
 use crate::metadata_cache::MetadataCache;
 use crate::peers::{NoPeers, Peers};
@@ -71,6 +72,7 @@ pub struct Node {
     pub(crate) topics_in_flight: TopicsInFlight,
     pub(crate) deadlines: Deadlines,
     pub(crate) directory_assignments: DirectoryAssignments,
+    pub(crate) wanted_dirs: WantedDirs,
     pub(crate) ids: Arc<Ids>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) registration: Registration,
@@ -187,6 +189,7 @@ impl Node {
         self.deadlines.expire(now);
         self.poll_lifecycle(now);
         self.replicate(now);
+        self.move_replicas(now);
         self.tell_directories(now);
     }
 
@@ -206,6 +209,7 @@ impl Node {
         let replication = self.replication_deadline();
         coordinators_and_replicas
             .min(replication)
+            .min(self.replicas.next_move_deadline())
             .min(self.deadlines.next())
             .min(self.lifecycle.lock().next_deadline())
     }
@@ -271,6 +275,7 @@ impl Node {
         let interval_ms = effective.get(keys::GROUP_SHARE_ASSIGNMENT_INTERVAL_MS);
         self.groups.set_share_assignment_interval_ms(interval_ms);
         self.replicas.set_fetchers(crate::node_settings::replicas(&effective).fetchers.fetchers, now);
+        self.replicas.set_rates(crate::node_settings::replication_rates(&effective), now);
         (self.hooks.config_changed)(&effective);
     }
 

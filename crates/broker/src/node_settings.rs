@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ottla_config::{Config, keys};
+use ottla_config::{Config, RACK_AWARE_REPLICA_SELECTOR, keys};
 use ottla_coordinator::group::consumer::assignor::Assignor;
 use ottla_coordinator::group::{
     Bounded, ConsumerGroupConfig, GroupCoordinatorConfig, MigrationPolicy, ShareGroupConfig,
@@ -14,8 +14,8 @@ use ottla_log::log_manager::LogManagerConfig;
 use ottla_log::producer_state::ProducerStateConfig;
 use ottla_raft::RaftConfig;
 use ottla_record::{Codec, Compression};
-use ottla_replica::ReplicaSettings;
 use ottla_replica::fetcher::FetcherSettings;
+use ottla_replica::{RateWindow, ReplicaSelector, ReplicaSettings, ReplicationRates};
 
 use crate::lifecycle::LifecycleSettings;
 use crate::quorum::MetadataLogSettings;
@@ -118,6 +118,10 @@ pub fn replicas(config: &Config) -> ReplicaSettings {
             config.get(keys::SHARE_FETCH_PURGATORY_PURGE_INTERVAL_REQUESTS),
         ),
         lag_time_max_ms: config.get(keys::REPLICA_LAG_TIME_MAX_MS),
+        selector: match config.get(keys::REPLICA_SELECTOR_CLASS) {
+            Some(RACK_AWARE_REPLICA_SELECTOR) => ReplicaSelector::RackAware,
+            _ => ReplicaSelector::Leader,
+        },
         fetchers: FetcherSettings {
             fetchers: u32::try_from(config.get(keys::NUM_REPLICA_FETCHERS)).unwrap_or(1),
             min_bytes: config.get(keys::REPLICA_FETCH_MIN_BYTES),
@@ -126,6 +130,35 @@ pub fn replicas(config: &Config) -> ReplicaSettings {
             response_max_bytes: config.get(keys::REPLICA_FETCH_RESPONSE_MAX_BYTES),
             backoff_ms: i64::from(config.get(keys::REPLICA_FETCH_BACKOFF_MS)),
         },
+        quota_window: rate_window(
+            config.get(keys::REPLICATION_QUOTA_WINDOW_NUM),
+            config.get(keys::REPLICATION_QUOTA_WINDOW_SIZE_SECONDS),
+        ),
+        moves_window: rate_window(
+            config.get(keys::ALTER_LOG_DIRS_REPLICATION_QUOTA_WINDOW_NUM),
+            config.get(keys::ALTER_LOG_DIRS_REPLICATION_QUOTA_WINDOW_SIZE_SECONDS),
+        ),
+        moves_at_once: match config.get(keys::NUM_REPLICA_ALTER_LOG_DIRS_THREADS) {
+            Some(threads) => size(threads),
+            None => config.log_dirs().len(),
+        },
+    }
+}
+
+fn rate_window(samples: i32, sample_seconds: i32) -> RateWindow {
+    RateWindow {
+        samples: size(samples),
+        sample_ms: u64::try_from(sample_seconds).unwrap_or(1).saturating_mul(1000),
+    }
+}
+
+/// Kafka's default, the largest number there is, is no bound that could be reached.
+pub fn replication_rates(config: &Config) -> ReplicationRates {
+    let rate = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    ReplicationRates {
+        leader: rate(config.get(keys::LEADER_REPLICATION_THROTTLED_RATE)),
+        follower: rate(config.get(keys::FOLLOWER_REPLICATION_THROTTLED_RATE)),
+        moves: rate(config.get(keys::REPLICA_ALTER_LOG_DIRS_IO_MAX_BYTES_PER_SECOND)),
     }
 }
 

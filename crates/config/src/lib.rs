@@ -40,7 +40,7 @@ pub use key::{FromValue, Key};
 pub use load::{Inputs, Warning};
 pub use markdown::configuration_markdown;
 pub use node::Roles;
-pub use refusal::{Refusal, Supported, cautions, refusals};
+pub use refusal::{RACK_AWARE_REPLICA_SELECTOR, Refusal, Supported, cautions, refusals};
 pub use report::check_report;
 pub use table::{
     BROKER, DefaultValue, ENTITY, GROUP, Importance, Neglect, Row, Scope, Synonym, TOPIC, Table, Type,

@@ -9,6 +9,9 @@ use crate::load::Warning;
 use crate::table::{BROKER, Neglect, Row, Table, keys};
 use crate::validate;
 
+/// The `replica.selector.class` that sends consumers to replicas in their rack (KIP-392).
+pub const RACK_AWARE_REPLICA_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+
 /// What the program that asks can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Supported {
@@ -46,6 +49,7 @@ pub fn refusals(config: &Config, supported: &Supported) -> Vec<Refusal> {
         BROKER.iter().filter(|row| neglected(config, row)).map(|row| of_row(config, row.name, row)).collect();
     refusals.extend(of_listeners(config));
     refusals.extend(of_protocols(config, &supported.protocols));
+    refusals.extend(of_replica_selector(config));
     refusals
 }
 
@@ -160,6 +164,21 @@ fn of_protocols(config: &Config, supported: &[SecurityProtocol]) -> Vec<Refusal>
             )
         })
         .collect()
+}
+
+/// Of the classes that choose replicas for consumers, the one that Kafka has is known.
+fn of_replica_selector(config: &Config) -> Option<Refusal> {
+    let class = config.get(keys::REPLICA_SELECTOR_CLASS)?;
+    (class != RACK_AWARE_REPLICA_SELECTOR).then(|| {
+        refusal(
+            config,
+            keys::REPLICA_SELECTOR_CLASS.name(),
+            "selectors are Java classes, which can't be run here",
+            &format!(
+                "Remove it, so that consumers fetch from leaders, or set it to {RACK_AWARE_REPLICA_SELECTOR}"
+            ),
+        )
+    })
 }
 
 fn refusal(config: &Config, name: &str, why: &str, what_to_do: &str) -> Refusal {

@@ -45,14 +45,7 @@ const REASONS: &[(&str, &str)] = &[
     ("remote.", REMOTE),
     ("rlmm.", REMOTE),
     ("rsm.", REMOTE),
-    ("alter.log.dirs.", MOVES),
-    ("num.replica.alter.log.dirs.threads", MOVES),
-    ("replica.alter.log.dirs.", MOVES),
-    ("follower.replication.", THROTTLES),
-    ("leader.replication.", THROTTLES),
-    ("replica.selector.class", "consumers fetch from leaders alone"),
     ("replica.socket.receive.buffer.", "the system chooses the receive buffers of followers' connections"),
-    ("replication.quota.", THROTTLES),
     (
         "background.threads",
         "work in the background has one thread a kind, which waits for the disk and not for a processor",
@@ -81,11 +74,9 @@ const ACCESS: &str = "there are no access rules yet";
 const AUTHENTICATION: &str = "clients are not authenticated yet";
 const BUFFERS: &str = "buffers for writing are not kept";
 const METRICS: &str = "metrics are not collected yet";
-const MOVES: &str = "replicas don't move between log directories yet";
 const QUOTAS: &str = "there are no quotas yet";
 const REMOTE: &str = "there is no remote storage";
 const STREAMS: &str = "there are no streams groups yet";
-const THROTTLES: &str = "replication is not throttled yet";
 
 /// What is missing for a row that is not acted on.
 pub(crate) fn why_not_acted_on(row: &Row) -> Option<&'static str> {
@@ -113,7 +104,7 @@ mod tests {
     /// do with other things.
     #[test]
     fn what_is_there_is_acted_on() {
-        const MAY_WAIT: [&str; 4] = [REMOTE, THROTTLES, AUTHENTICATION, MOVES];
+        const MAY_WAIT: [&str; 2] = [REMOTE, AUTHENTICATION];
         let of_what_is_there = |row: &&Row| {
             let starts = ["log.", "offset", "socket.", "connections.", "max.connection", "queued.max."];
             let is_classic = row.name.starts_with("group.")

@@ -7,7 +7,9 @@ use ottla_log::OffsetMetadata;
 use ottla_types::{LeaderEpoch, Now, Offset};
 use ottla_wire::ErrorCode;
 
-use crate::fetch::{FetchParams, FetchedPartition, PartitionFetch, ReadLater, read_all, read_in_memory};
+use crate::fetch::{
+    FetchParams, FetchedPartition, PartitionFetch, ReadLater, answer, read_all, read_in_memory,
+};
 use crate::partition::Partition;
 use crate::produce::ProduceResult;
 use crate::purgatory::DelayedOperation;
@@ -95,16 +97,30 @@ enum Available {
 
 impl WatchedPartition {
     fn available_bytes(&self, params: &FetchParams) -> Available {
-        if self.partition.check_reader(self.client_epoch).is_err() {
+        if self.partition.check_reader(&params.reader, self.client_epoch).is_err() {
             return Available::Complete;
         }
-        let end = self.partition.end_for(params.reader);
+        if params.reader.follower.is_some_and(|follower| self.partition.has_high_watermark_for(follower.node))
+        {
+            return Available::Complete;
+        }
+        let end = self.partition.end_for(params.reader.kind);
         if end.message_offset == self.from.message_offset {
             return Available::Bytes(0);
         }
+        if end.message_offset < self.from.message_offset {
+            // It is there, and not to be seen yet; or the log was truncated below where the reader stands.
+            let is_there = self.from.message_offset <= self.partition.log().log_end_offset();
+            return if is_there { Available::Bytes(0) } else { Available::Complete };
+        }
         match end.bytes_since(&self.from) {
-            // Truncated below where the reader stands.
-            _ if end.message_offset < self.from.message_offset => Available::Complete,
+            _ if params
+                .reader
+                .follower
+                .is_some_and(|follower| self.partition.holds_back_from(follower.node)) =>
+            {
+                Available::Bytes(0)
+            }
             Some(bytes) => Available::Bytes(bytes.min(u64::from(self.max_bytes))),
             // A segment was rolled in between.
             None => Available::Complete,
@@ -116,10 +132,10 @@ impl DelayedFetch {
     /// Reads what there is now, and answers.
     pub fn complete(self, now: Now, read_later: &ReadLater) {
         match read_in_memory(&self.params, &self.partitions) {
-            Some(read) => (self.respond)(read, now),
+            Some(read) => answer(&self.params, read, now, self.respond),
             None => read_later(Box::new(move || {
                 let read = read_all(&self.params, &self.partitions);
-                (self.respond)(read, now);
+                answer(&self.params, read, now, self.respond);
             })),
         }
     }

@@ -9,16 +9,14 @@ use ottla_types::{LeaderEpoch, Now, Offset};
 use ottla_wire::ErrorCode;
 
 use crate::delayed::{DelayedFetch, WatchedPartition};
-use crate::follower_state::{FollowerFetch, FollowerId};
+use crate::follower_state::FollowerFetch;
 use crate::manager::ReplicaManager;
-use crate::partition::{Partition, PartitionRead, ReadLimits, ReaderKind};
+use crate::partition::{Partition, PartitionRead, ReadLimits, Reader};
 
 /// How a fetch is to be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchParams {
-    pub reader: ReaderKind,
-    /// The replica that fetches, if one does: where it stands counts for the high watermark.
-    pub follower: Option<FollowerId>,
+    pub reader: Reader,
     pub max_wait_ms: i32,
     /// The answer waits until there is this much, or until `max_wait_ms`.
     pub min_bytes: u32,
@@ -61,6 +59,7 @@ impl ReplicaManager {
         now: Now,
         respond: impl FnOnce(Vec<FetchedPartition>, Now) + Send + 'static,
     ) {
+        self.rules.leader_quota.look(now.mono);
         if let Some(mut fetched) = read_in_memory(&params, &partitions) {
             self.follower_fetched(&params, &partitions, &mut fetched, now);
             return self.answer_or_wait(params, partitions, fetched, now, respond);
@@ -81,13 +80,14 @@ impl ReplicaManager {
         fetched: &mut [FetchedPartition],
         now: Now,
     ) {
-        let Some(follower) = params.follower else { return };
+        let Some(follower) = params.reader.follower else { return };
         for (asked, found) in partitions.iter().zip(fetched) {
             let (Some(partition), Some(data)) = (&found.partition, &found.read.data) else { continue };
             let fetch = FollowerFetch {
                 offset: data.fetch_offset_metadata,
                 log_start_offset: asked.log_start_offset,
                 leader_end: found.read.log_end_offset,
+                log_generation: found.read.log_generation,
                 at: now.mono,
             };
             let progress = partition.follower_fetched(follower, asked.client_epoch, &fetch);
@@ -106,19 +106,37 @@ impl ReplicaManager {
         respond: impl FnOnce(Vec<FetchedPartition>, Now) + Send + 'static,
     ) {
         if params.max_wait_ms <= 0 || partitions.is_empty() || is_enough(&params, &fetched) {
-            return respond(fetched, now);
+            return answer(&params, fetched, now, respond);
         }
         let watched =
             partitions.iter().zip(&fetched).filter_map(|(asked, found)| watch(asked, found)).collect();
+        let deadline = now.mono.plus_ms(i64::from(params.max_wait_ms));
         let fetch = DelayedFetch { params, partitions, watched, respond: Box::new(respond) };
         let watchers: Vec<_> = fetch.watched.iter().map(|watched| Arc::clone(&watched.partition)).collect();
-        let deadline = now.mono.plus_ms(i64::from(params.max_wait_ms));
         let lists = watchers.iter().map(|partition| &partition.fetches);
         match self.fetch_purgatory.watch(fetch, deadline, lists) {
             Some(complete) => complete.complete(now, &self.read_later),
             None => self.will_be_due(deadline),
         }
     }
+}
+
+/// Answers. A follower then knows the high watermarks that it is told.
+pub(crate) fn answer(
+    params: &FetchParams,
+    fetched: Vec<FetchedPartition>,
+    now: Now,
+    respond: impl FnOnce(Vec<FetchedPartition>, Now),
+) {
+    if let Some(follower) = params.reader.follower {
+        for FetchedPartition { partition, read } in &fetched {
+            if let Some(partition) = partition.as_ref().filter(|_| read.error == ErrorCode::None) {
+                partition.tell_high_watermark(follower.node, read.high_watermark);
+                partition.record_sent(read.len(), now.mono);
+            }
+        }
+    }
+    respond(fetched, now);
 }
 
 /// Reads the partitions in order until the answer is full. The first batch of the first partition that has one is
@@ -153,7 +171,11 @@ fn read_within(
                 }
             };
             let limits = ReadLimits { max_bytes: asked.max_bytes.min(left), min_one_message };
-            let read = partition.read(asked, params.reader, params.follower, limits, reach)?;
+            let mut read = partition.read(asked, &params.reader, limits, reach)?;
+            if params.reader.follower.is_some_and(|follower| partition.holds_back_from(follower.node)) {
+                // Where it stands counts all the same.
+                read.hold_back();
+            }
             let len = read.len();
             min_one_message &= len == 0;
             left = left.saturating_sub(len);
@@ -165,7 +187,17 @@ fn read_within(
 fn is_enough(params: &FetchParams, fetched: &[FetchedPartition]) -> bool {
     let bytes: u64 = fetched.iter().map(|found| u64::from(found.read.len())).sum();
     bytes >= u64::from(params.min_bytes)
-        || fetched.iter().any(|found| found.read.error != ErrorCode::None || found.read.diverging.is_some())
+        || fetched.iter().any(|found| {
+            let FetchedPartition { partition, read } = found;
+            read.error != ErrorCode::None
+                || read.diverging.is_some()
+                || read.preferred_read_replica.is_some()
+                || params.reader.follower.is_some_and(|follower| {
+                    partition
+                        .as_ref()
+                        .is_some_and(|partition| partition.has_high_watermark_for(follower.node))
+                })
+        })
 }
 
 fn watch(asked: &PartitionFetch, found: &FetchedPartition) -> Option<WatchedPartition> {

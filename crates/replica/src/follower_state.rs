@@ -19,6 +19,8 @@ pub struct FollowerFetch {
     pub log_start_offset: Offset,
     /// Where the leader's log ended when it was read for this fetch.
     pub leader_end: Offset,
+    /// Of the log in which `offset` has its place.
+    pub log_generation: u32,
     pub at: MonoMs,
 }
 
@@ -30,6 +32,8 @@ pub struct FollowerState {
     /// [`Offset::UNKNOWN`] likewise.
     pub log_start_offset: Offset,
     pub broker_epoch: Option<BrokerEpoch>,
+    /// The last high watermark that it was told.
+    pub told_high_watermark: Offset,
     /// The newest time at which it is known to have had all that the leader had; none if it never was.
     last_caught_up: Option<MonoMs>,
     /// When it fetched last, and where the leader's log ended then: a later fetch from there shows that it had all of that.
@@ -43,6 +47,7 @@ impl FollowerState {
             log_end_offset: OffsetMetadata::offset_only(Offset::UNKNOWN),
             log_start_offset: Offset::UNKNOWN,
             broker_epoch: None,
+            told_high_watermark: Offset::UNKNOWN,
             last_caught_up: is_in_sync.then_some(now),
             last_fetch: None,
         }
@@ -68,6 +73,10 @@ impl FollowerState {
         self.broker_epoch = broker_epoch.or(self.broker_epoch);
     }
 
+    pub fn last_caught_up(&self) -> Option<MonoMs> {
+        self.last_caught_up
+    }
+
     fn caught_up(&mut self, at: MonoMs) {
         self.last_caught_up = self.last_caught_up.max(Some(at));
     }
@@ -88,6 +97,7 @@ mod tests {
             offset: OffsetMetadata::offset_only(Offset(offset)),
             log_start_offset: Offset::ZERO,
             leader_end: Offset(leader_end),
+            log_generation: 0,
             at: MonoMs(at),
         };
         state.fetched(&fetch, None);

@@ -16,9 +16,12 @@ mod follower_state;
 mod high_watermark;
 mod isr_changes;
 mod manager;
+mod moves;
 mod partition;
 mod produce;
 pub mod purgatory;
+mod quota;
+mod replica_selector;
 mod replication;
 pub mod share;
 #[cfg(test)]
@@ -28,6 +31,11 @@ pub use assignment::Assignment;
 pub use brokers::{Brokers, NoOtherBrokers};
 pub use fetch::{FetchParams, FetchedPartition, PartitionFetch, ReadLater};
 pub use follower_state::FollowerId;
-pub use manager::{PurgatorySizes, ReplicaManager, ReplicaSettings};
-pub use partition::{LeaderHint, Partition, PartitionListener, PartitionRead, ReadLimits, ReaderKind};
+pub use manager::{PurgatorySizes, ReplicaManager, ReplicaSettings, ReplicationRates};
+pub use moves::{MoveStep, Moved};
+pub use partition::{
+    LeaderHint, Partition, PartitionListener, PartitionRead, ReadLimits, Reader, ReaderKind, Throttled,
+};
 pub use produce::{ProduceEntry, ProduceParams, ProduceResult};
+pub use quota::RateWindow;
+pub use replica_selector::{FetchClient, ReplicaSelector};

@@ -17,8 +17,11 @@ use crate::delayed::{DelayedDelete, DelayedFetch, DelayedProduce, WaitingDelete}
 use crate::fetch::ReadLater;
 use crate::fetcher::{FetcherSettings, Fetchers};
 use crate::isr_changes::IsrChanges;
-use crate::partition::{IsrRules, Partition};
+use crate::moves::LogMoves;
+use crate::partition::{Partition, ReplicaRules};
 use crate::purgatory::{DelayedOperation, Purgatory, Watchers};
+use crate::quota::{Quota, RateWindow};
+use crate::replica_selector::ReplicaSelector;
 use crate::share::DelayedShareFetch;
 
 /// The `*.purgatory.purge.interval.requests` settings, and those of replication.
@@ -30,7 +33,26 @@ pub struct ReplicaSettings {
     pub share_fetch_purgatory_purge_interval: usize,
     /// `replica.lag.time.max.ms`
     pub lag_time_max_ms: i64,
+    /// `replica.selector.class`
+    pub selector: ReplicaSelector,
     pub fetchers: FetcherSettings,
+    /// Over which the rates of throttled replication are measured.
+    pub quota_window: RateWindow,
+    /// Over which the rate of moves between log directories is measured.
+    pub moves_window: RateWindow,
+    /// `num.replica.alter.log.dirs.threads`
+    pub moves_at_once: usize,
+}
+
+/// The most that throttled replication, and moves between log directories, may take: in bytes a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicationRates {
+    /// `leader.replication.throttled.rate`
+    pub leader: u64,
+    /// `follower.replication.throttled.rate`
+    pub follower: u64,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`
+    pub moves: u64,
 }
 
 /// Entries of the lists in which operations wait, as Kafka's `PurgatorySize` counts them: one for each partition that an
@@ -46,9 +68,11 @@ pub struct PurgatorySizes {
 /// All partitions with a replica on this node.
 pub struct ReplicaManager {
     pub(crate) local: NodeId,
-    pub(crate) rules: Arc<IsrRules>,
+    pub(crate) rules: Arc<ReplicaRules>,
     topics: RwLock<Topics>,
     pub(crate) fetchers: Fetchers,
+    pub(crate) moves: LogMoves,
+    pub(crate) logs: Arc<LogManager>,
     pub(crate) isr_changes: Mutex<IsrChanges>,
     /// When to look for members of ISRs that have fallen behind; never, while no partition has other replicas.
     pub(crate) look_for_lagging_at: AtomicU64,
@@ -83,11 +107,20 @@ impl ReplicaManager {
         wake_at: WakeAt,
         read_later: ReadLater,
     ) -> ReplicaManager {
+        let rules = Arc::new(ReplicaRules {
+            lag_time_max_ms: settings.lag_time_max_ms,
+            selector: settings.selector,
+            leader_quota: Quota::unbounded(settings.quota_window),
+            follower_quota: Quota::unbounded(settings.quota_window),
+            brokers,
+        });
         ReplicaManager {
             local,
-            rules: Arc::new(IsrRules { lag_time_max_ms: settings.lag_time_max_ms, brokers }),
+            fetchers: Fetchers::new(local, settings.fetchers, Arc::clone(&rules), Arc::clone(&logs)),
+            moves: LogMoves::new(settings.moves_window, settings.moves_at_once),
+            logs,
+            rules,
             topics: RwLock::default(),
-            fetchers: Fetchers::new(local, settings.fetchers, logs),
             isr_changes: Mutex::default(),
             look_for_lagging_at: AtomicU64::new(MonoMs::NEVER.0),
             produce_purgatory: Purgatory::new(settings.producer_purgatory_purge_interval),
@@ -139,6 +172,7 @@ impl ReplicaManager {
         };
         let has_advanced = partition.assign(assignment, now.mono);
         self.follow_leader(&partition, now);
+        self.go_on_moving(&partition, now);
         // A change of leader or ISR may be what somebody waits for.
         self.check_all(&partition, now);
         if has_advanced {
@@ -173,6 +207,7 @@ impl ReplicaManager {
         drop(topics);
         partition.retire(code);
         self.fetchers.unfollow(&partition);
+        self.end_move(id);
         self.check_all(&partition, now);
         Some(partition)
     }
@@ -230,8 +265,16 @@ impl ReplicaManager {
         }
     }
 
+    /// The rates of throttled replication from now on.
+    pub fn set_rates(&self, rates: ReplicationRates, now: Now) {
+        self.rules.leader_quota.set_bytes_per_second_max(rates.leader, now.mono);
+        self.rules.follower_quota.set_bytes_per_second_max(rates.follower, now.mono);
+        self.moves.quota.set_bytes_per_second_max(rates.moves, now.mono);
+    }
+
     /// Lets go of what has waited long enough.
     pub fn tick(&self, now: Now) {
+        self.rules.leader_quota.look(now.mono);
         self.produce_purgatory.expire(now.mono).into_iter().for_each(DelayedProduce::complete);
         self.fetch_purgatory
             .expire(now.mono)

@@ -20,7 +20,8 @@ use parking_lot::Mutex;
 use crate::fetcher::FetcherSettings;
 use crate::{
     Assignment, FetchParams, FetchedPartition, NoOtherBrokers, Partition, PartitionFetch, PartitionListener,
-    ProduceEntry, ProduceParams, ProduceResult, ReadLater, ReaderKind, ReplicaManager, ReplicaSettings,
+    ProduceEntry, ProduceParams, ProduceResult, RateWindow, ReadLater, Reader, ReaderKind, ReplicaManager,
+    ReplicaSelector, ReplicaSettings,
 };
 
 pub(crate) const LOCAL: NodeId = NodeId(1);
@@ -75,7 +76,11 @@ impl Harness {
             delete_records_purgatory_purge_interval: 1,
             share_fetch_purgatory_purge_interval: 1000,
             lag_time_max_ms: 30_000,
+            selector: ReplicaSelector::Leader,
             fetchers: FETCHERS,
+            quota_window: RateWindow::default(),
+            moves_window: RateWindow::default(),
+            moves_at_once: 1,
         };
         let later = Answers::<Box<dyn FnOnce() + Send>>::default();
         let into = Arc::clone(&later);
@@ -113,7 +118,12 @@ impl Harness {
     fn fetch(&self, offset: i64, epoch: i32, reader: ReaderKind, min_bytes: u32, now: Now) -> Answers<Found> {
         let answers: Answers<Found> = Arc::default();
         let into = Arc::clone(&answers);
-        let params = FetchParams { reader, follower: None, max_wait_ms: 500, min_bytes, max_bytes: 1 << 20 };
+        let params = FetchParams {
+            reader: Reader::of_leaders(reader),
+            max_wait_ms: 500,
+            min_bytes,
+            max_bytes: 1 << 20,
+        };
         let asked = PartitionFetch {
             partition: Ok(Arc::clone(&self.partition)),
             offset: Offset(offset),
@@ -303,8 +313,7 @@ fn a_log_that_parts_from_this_one_is_told_where() {
         let answer: Answers<FetchedPartition> = Arc::default();
         let into = Arc::clone(&answer);
         let params = FetchParams {
-            reader: ReaderKind::Follower,
-            follower: None,
+            reader: Reader::of_leaders(ReaderKind::Follower),
             max_wait_ms: 500,
             min_bytes: 0,
             max_bytes: 1 << 20,

@@ -1,7 +1,7 @@
 //! Fetch: reads records for consumers, at once or when there are enough.
 //!
 //! Records never pass through memory: the response names slices of the segments' files. From version 7 on a session
-//! remembers what a client fetches (KIP-227), 13 names topics by id (KIP-516), 16 tells of the leader where it is
+//! remembers what a client fetches (KIP-227), 11 lets consumers read from followers and tells them from which (KIP-392), 13 names topics by id (KIP-516), 16 tells of the leader where it is
 //! elsewhere (KIP-951).
 
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use ottla_record::Codec;
 use ottla_replica::fetch_session::{
     FetchContext, FetchPartition, PartitionKey, PartitionSummary, SessionRequest,
 };
-use ottla_replica::{FetchParams, FetchedPartition, FollowerId, PartitionFetch, PartitionRead, ReaderKind};
+use ottla_replica::{
+    FetchClient, FetchParams, FetchedPartition, FollowerId, PartitionFetch, PartitionRead, Reader, ReaderKind,
+};
 use ottla_types::{BrokerEpoch, LeaderEpoch, NodeId, Now, Offset, Uuid};
 use ottla_wire::messages::fetch_request::{FetchRequest, ForgottenTopicsData, Topic};
 use ottla_wire::messages::fetch_response::{
@@ -26,6 +28,10 @@ use crate::node::Node;
 
 const SESSIONS_SINCE: i16 = 7;
 const ZSTD_SINCE: i16 = 10;
+/// From here on consumers tell their rack, and may read from followers.
+const RACKS_SINCE: i16 = 11;
+/// The replica id of tools that compare replicas.
+const COMPARING_REPLICA: i32 = -2;
 const TOPIC_IDS_SINCE: i16 = 13;
 const REPLICA_STATE_SINCE: i16 = 15;
 const LEADER_HINTS_SINCE: i16 = 16;
@@ -39,11 +45,12 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<FetchRequest>) {
     }
     let (context, mut request, answer) = call.into_parts();
     let version = context.version();
-    let (reader, follower) = match reader(version, &request) {
+    let reader = match reader(&context, &request) {
         Ok(reader) => reader,
         Err(code) => return answer.reply(&error_response(version, code, request)),
     };
-    let session = session_request(version, &mut request, reader == ReaderKind::Follower);
+    let is_follower = reader.kind == ReaderKind::Follower;
+    let session = session_request(version, &mut request, is_follower);
     let session = match node.fetch_sessions.begin(session, context.now.mono) {
         Ok(session) => session,
         Err(code) => return answer.reply(&error_response(version, code, request)),
@@ -52,14 +59,12 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<FetchRequest>) {
     let max_bytes = not_negative(request.max_bytes.min(cap));
     let params = FetchParams {
         reader,
-        follower,
         max_wait_ms: request.max_wait_ms,
         min_bytes: not_negative(request.min_bytes).min(max_bytes),
         max_bytes,
     };
     let partitions = session.partitions.iter().map(|asked| partition_fetch(node, asked)).collect();
     let now = context.now;
-    let is_follower = reader == ReaderKind::Follower;
     let reply = Reply { node: Arc::clone(node), context, is_follower, session, answer };
     node.replicas.fetch(params, partitions, now, move |fetched, now| reply.send(fetched, now));
 }
@@ -68,8 +73,9 @@ fn not_negative(bytes: i32) -> u32 {
     u32::try_from(bytes).unwrap_or(0)
 }
 
-/// Who reads, and as which replica. Kafka has no code for an isolation level that does not exist.
-fn reader(version: i16, request: &FetchRequest) -> Result<(ReaderKind, Option<FollowerId>), ErrorCode> {
+/// Who reads. Kafka has no code for an isolation level that does not exist.
+fn reader(context: &Context, request: &FetchRequest) -> Result<Reader, ErrorCode> {
+    let version = context.version();
     let state = &request.replica_state;
     let (replica, epoch) = match version >= REPLICA_STATE_SINCE {
         true => (state.replica_id, Some(BrokerEpoch(state.replica_epoch))),
@@ -77,13 +83,20 @@ fn reader(version: i16, request: &FetchRequest) -> Result<(ReaderKind, Option<Fo
     };
     if replica >= 0 {
         let broker_epoch = epoch.filter(|epoch| *epoch != BrokerEpoch::NONE);
-        return Ok((ReaderKind::Follower, Some(FollowerId { node: NodeId(replica), broker_epoch })));
+        let follower = Some(FollowerId { node: NodeId(replica), broker_epoch });
+        return Ok(Reader { kind: ReaderKind::Follower, follower, client: None });
     }
-    match request.isolation_level {
-        0 => Ok((ReaderKind::Consumer, None)),
-        1 => Ok((ReaderKind::CommittedConsumer, None)),
-        _ => Err(ErrorCode::UnknownServerError),
-    }
+    let kind = match request.isolation_level {
+        0 => ReaderKind::Consumer,
+        1 => ReaderKind::CommittedConsumer,
+        _ => return Err(ErrorCode::UnknownServerError),
+    };
+    let client = || FetchClient {
+        rack: Arc::from(request.rack_id.as_str()),
+        listener: Arc::clone(&context.connection.listener),
+        compares_replicas: replica == COMPARING_REPLICA,
+    };
+    Ok(Reader { kind, follower: None, client: (version >= RACKS_SINCE).then(client) })
 }
 
 fn session_request(version: i16, request: &mut FetchRequest, is_follower: bool) -> SessionRequest {
@@ -196,7 +209,7 @@ fn summary(read: &PartitionRead) -> PartitionSummary {
         has_records: !read.is_empty(),
         high_watermark: read.high_watermark,
         log_start_offset: read.log_start_offset,
-        has_redirect: read.diverging.is_some(),
+        has_redirect: read.diverging.is_some() || read.preferred_read_replica.is_some(),
     }
 }
 
@@ -239,6 +252,7 @@ impl<'a> Assembly<'a> {
             last_stable_offset: read.last_stable_offset.0,
             log_start_offset: read.log_start_offset.0,
             current_leader,
+            preferred_read_replica: read.preferred_read_replica.unwrap_or(NodeId::NONE).0,
             aborted_transactions: None,
             records: Records::EMPTY,
             ..Partition::default()

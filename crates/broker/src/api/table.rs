@@ -13,18 +13,18 @@ use ottla_wire::{ApiFacts, ApiKey, VersionRange};
 use super::dispatch::{RawCall, call};
 use super::{
     add_offsets_to_txn, add_partitions_to_txn, alter_configs, alter_partition_reassignments,
-    alter_share_group_offsets, api_versions, broker_heartbeat, consumer_group_describe,
-    consumer_group_heartbeat, create_partitions, create_topics, delete_groups, delete_records,
-    delete_share_group_offsets, delete_share_group_state, delete_topics, describe_cluster, describe_configs,
-    describe_groups, describe_log_dirs, describe_producers, describe_quorum, describe_share_group_offsets,
-    describe_topic_partitions, describe_transactions, elect_leaders, end_txn, envelope, fetch,
-    find_coordinator, for_controllers, heartbeat, incremental_alter_configs, init_producer_id,
-    initialize_share_group_state, join_group, leave_group, list_config_resources, list_groups, list_offsets,
-    list_partition_reassignments, list_transactions, metadata, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, produce, quorum, raft_voters, read_share_group_state,
-    read_share_group_state_summary, share_acknowledge, share_fetch, share_group_describe,
-    share_group_heartbeat, sync_group, txn_offset_commit, unregister_broker, update_features,
-    write_share_group_state, write_txn_markers,
+    alter_replica_log_dirs, alter_share_group_offsets, api_versions, broker_heartbeat,
+    consumer_group_describe, consumer_group_heartbeat, create_partitions, create_topics, delete_groups,
+    delete_records, delete_share_group_offsets, delete_share_group_state, delete_topics, describe_cluster,
+    describe_configs, describe_groups, describe_log_dirs, describe_producers, describe_quorum,
+    describe_share_group_offsets, describe_topic_partitions, describe_transactions, elect_leaders, end_txn,
+    envelope, fetch, find_coordinator, for_controllers, heartbeat, incremental_alter_configs,
+    init_producer_id, initialize_share_group_state, join_group, leave_group, list_config_resources,
+    list_groups, list_offsets, list_partition_reassignments, list_transactions, metadata, offset_commit,
+    offset_delete, offset_fetch, offset_for_leader_epoch, produce, quorum, raft_voters,
+    read_share_group_state, read_share_group_state_summary, share_acknowledge, share_fetch,
+    share_group_describe, share_group_heartbeat, sync_group, txn_offset_commit, unregister_broker,
+    update_features, write_share_group_state, write_txn_markers,
 };
 use crate::node::Node;
 
@@ -77,6 +77,7 @@ apis! {
     TxnOffsetCommit => txn_offset_commit::handle,
     DescribeConfigs => describe_configs::handle,
     AlterConfigs => alter_configs::handle,
+    AlterReplicaLogDirs => alter_replica_log_dirs::handle,
     DescribeLogDirs => describe_log_dirs::handle,
     CreatePartitions => create_partitions::handle,
     DeleteGroups => delete_groups::handle,

@@ -4,6 +4,7 @@
 
 mod log_config;
 mod settings;
+mod throttles;
 mod topics;
 
 use std::collections::HashMap;

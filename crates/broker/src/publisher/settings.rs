@@ -9,6 +9,7 @@ use ottla_metadata::loader::Publication;
 use ottla_types::Now;
 
 use super::log_config;
+use super::throttles::Throttles;
 use crate::node::Node;
 
 /// Takes up changed settings. A change of the broker's own changes the defaults of every topic.
@@ -35,8 +36,10 @@ fn apply_topic(node: &Node, image: &MetadataImage, topic: &str) {
     let config = node.topic_config(image, topic);
     node.logs.update_topic_config(topic, &Arc::new(log_config(&config)));
     let min_insync_replicas = usize::try_from(config.min_insync_replicas).unwrap_or(1);
+    let throttles = Throttles::new(&config, node.identity.node_id);
     for partition in node.replicas.partitions_of(topic) {
         partition.set_min_insync_replicas(min_insync_replicas);
+        partition.set_throttled(throttles.of(partition.topic_partition().partition));
     }
 }
 

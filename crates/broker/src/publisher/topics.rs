@@ -15,6 +15,7 @@ use ottla_types::{NodeId, Now, Offset, TopicIdPartition, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 
 use super::log_config;
+use super::throttles::Throttles;
 use crate::node::Node;
 
 /// A partition that should be here, and whose files can't be had now.
@@ -140,13 +141,14 @@ fn log_to_create(
     registration: &PartitionRegistration,
     is_new: bool,
 ) -> CreateLog {
-    let wanted = registration.directory(node.identity.node_id).filter(|dir| !directory::is_reserved(*dir));
+    let assigned = registration.directory(node.identity.node_id).filter(|dir| !directory::is_reserved(*dir));
+    let wanted = node.wanted_dirs.of(id).or_else(|| node.logs.dir_of_id(assigned?));
     CreateLog {
         partition: id.clone(),
         topic_id: Some(settings.id),
         config: Arc::clone(&settings.log),
         is_new,
-        dir: wanted.and_then(|dir| node.logs.dir_of_id(dir)),
+        dir: wanted,
     }
 }
 
@@ -155,6 +157,7 @@ struct TopicSettings {
     id: Uuid,
     log: Arc<LogConfig>,
     min_insync_replicas: usize,
+    throttles: Throttles,
     /// This process, not one before it.
     is_registered: bool,
 }
@@ -166,6 +169,7 @@ impl TopicSettings {
             id: topic.id,
             log: Arc::new(log_config(&config)),
             min_insync_replicas: usize::try_from(config.min_insync_replicas).unwrap_or(1),
+            throttles: Throttles::new(&config, node.identity.node_id),
             is_registered: node.is_registered_in(image),
         }
     }
@@ -197,10 +201,12 @@ fn assign(
     };
     let open = || -> Result<Arc<UnifiedLog>, OpenError> {
         let create = log_to_create(node, settings, id, registration, is_new);
+        node.logs.take_up_abandoned_future(id, create.dir.as_deref(), node.ids.uuid(), now)?;
         node.logs.get_or_create(&create, now)
     };
     match node.replicas.assign(assignment, open, now) {
         Ok(partition) => {
+            partition.set_throttled(settings.throttles.of(id.partition));
             if *id.topic == *CONSUMER_OFFSETS_TOPIC {
                 partition.set_listener(Some(Arc::clone(&node.offsets_listener) as _));
             } else if *id.topic == *TRANSACTION_STATE_TOPIC {
@@ -208,8 +214,13 @@ fn assign(
             } else if *id.topic == *SHARE_GROUP_STATE_TOPIC {
                 partition.set_listener(Some(Arc::clone(&node.share.listener) as _));
             }
+            node.wanted_dirs.forget(id);
+            let known = registration.directory(local);
             let actual = node.logs.dir_id(&partition.log().log_dir());
-            if let Some(actual) = actual.filter(|dir| registration.directory(local) != Some(*dir)) {
+            // On its way it may be told to be where it will be in a moment.
+            let is_on_its_way =
+                known.is_some_and(|dir| node.replicas.is_expected_in_future_dir(&partition, dir));
+            if let Some(actual) = actual.filter(|dir| known != Some(*dir) && !is_on_its_way) {
                 node.directory_assignments.add(settings.id, id.partition, actual);
             }
             Ok(())

@@ -274,7 +274,7 @@ fn a_session_remembers_what_is_fetched() {
 fn topics_compressed_with_zstd_need_version_10() {
     let harness = Harness::new();
     append(&harness, 0, &["a"], 0);
-    let log = Arc::clone(harness.node.replicas.partition("t", 0).expect("it is here").log());
+    let log = harness.node.replicas.partition("t", 0).expect("it is here").log();
     let compression = Some(Compression::new(Codec::Zstd));
     log.update_config(Arc::new(LogConfig { compression, ..LogConfig::default() }));
     for (version, expected) in [(9, ErrorCode::UnsupportedCompressionType), (10, ErrorCode::None)] {

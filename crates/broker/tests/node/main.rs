@@ -11,6 +11,7 @@ mod group_setting_bounds;
 mod group_settings;
 mod harness;
 mod life;
+mod log_dir_moves;
 mod log_dirs;
 mod log_settings;
 mod metadata_settings;

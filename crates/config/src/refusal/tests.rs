@@ -13,7 +13,7 @@ type Pairs<'a> = &'a [(&'a str, &'a str)];
 #[test]
 fn what_a_plaintext_node_refuses() {
     let plaintext = Supported::plaintext_node();
-    let cases: [(Pairs<'_>, &[&str]); 10] = [
+    let cases: [(Pairs<'_>, &[&str]); 12] = [
         (&[], &[]),
         (&[("authorizer.class.name", "")], &[]),
         (
@@ -36,6 +36,8 @@ fn what_a_plaintext_node_refuses() {
         ),
         (&[("ssl.keystore.location", "/k")], &[]),
         (&[("log.cleaner.enable", "false")], &[]),
+        (&[("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector")], &[]),
+        (&[("replica.selector.class", "org.example.Nearest")], &["replica.selector.class"]),
     ];
     for (pairs, expected) in cases {
         check(pairs, &plaintext, expected);

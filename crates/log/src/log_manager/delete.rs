@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_types::{MonoMs, Now, TopicPartition, Uuid};
@@ -57,6 +57,20 @@ impl LogManager {
         // A directory that fails has been reported, and goes offline with all that it has.
         let _ = self.settle(&renamed);
         failed
+    }
+
+    /// Deletes the log that a partition was moving to, if there is one.
+    pub fn delete_future(
+        &self,
+        partition: &TopicPartition,
+        unique: Uuid,
+        now: Now,
+    ) -> Result<(), StorageError> {
+        let _changing = self.changing.lock();
+        let mut renamed = Renamed::new();
+        let deleted = self.retire(&self.future, partition, DirState::Delete, unique, &mut renamed, now);
+        self.settle(&renamed)?;
+        deleted.map(drop)
     }
 
     fn delete_unlocked(
@@ -154,6 +168,27 @@ impl LogManager {
         let settled = self.settle(&renamed);
         self.cleaner.resume(partition);
         replaced.and(settled).map(|()| Some(future))
+    }
+
+    /// A process before this one has ended when the log that a partition was moving to, in `dir`, was to take the place of one that
+    /// is not there any more: then this is the partition's log.
+    pub fn take_up_abandoned_future(
+        &self,
+        partition: &TopicPartition,
+        dir: Option<&Path>,
+        unique: Uuid,
+        now: Now,
+    ) -> Result<(), StorageError> {
+        let is_in_dir = |future: Arc<UnifiedLog>| Some(future.log_dir().as_path()) == dir;
+        if self.log(partition).is_some() || !self.future_log(partition).is_some_and(is_in_dir) {
+            return Ok(());
+        }
+        let taken = self.replace_current_with_future(partition, unique, now)?;
+        if let Some(log) = taken {
+            warn!(%partition, dir = %log.dir().display(), end = %log.log_end_offset(),
+                "took up the log that the partition was moving to: the one it was moving from is gone");
+        }
+        Ok(())
     }
 
     fn replace_current(

@@ -115,6 +115,9 @@ impl LogManager {
         }
         let name = marked_dir_name(&create.partition, DirState::Future, unique);
         let log = self.create_durably(create, &name, now)?;
+        if let Some(topic_id) = create.topic_id {
+            log.assign_topic_id(topic_id)?;
+        }
         self.future.write().insert(create.partition.clone(), Arc::clone(&log));
         Ok(log)
     }

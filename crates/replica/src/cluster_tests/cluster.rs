@@ -25,8 +25,9 @@ use crate::fetch_session::{FetchPartition, FetchSessions, PartitionKey, Partitio
 use crate::fetcher::{FetcherAnswer, FetcherId, FetcherRequest, FetcherSettings, ToFetch};
 use crate::tests::{Answers, FETCHERS, at, taken};
 use crate::{
-    Assignment, Brokers, FetchParams, FetchedPartition, FollowerId, Partition, PartitionFetch, ProduceEntry,
-    ProduceParams, ProduceResult, ReaderKind, ReplicaManager, ReplicaSettings,
+    Assignment, Brokers, FetchClient, FetchParams, FetchedPartition, FollowerId, Partition, PartitionFetch,
+    PartitionRead, ProduceEntry, ProduceParams, ProduceResult, RateWindow, Reader, ReaderKind,
+    ReplicaManager, ReplicaSelector, ReplicaSettings,
 };
 
 pub const X: NodeId = NodeId(1);
@@ -37,14 +38,28 @@ pub const LAG_MS: u64 = 10_000;
 const TOPIC: &str = "t";
 const TOPIC_ID: Uuid = Uuid([3; 16]);
 const DIR: &str = "/data";
+const LISTENER: &str = "CLIENTS";
 
 /// Who is registered, as every broker sees it.
 #[derive(Debug, Default)]
-struct Registered(Mutex<BTreeMap<NodeId, BrokerEpoch>>);
+struct Registered {
+    epochs: Mutex<BTreeMap<NodeId, BrokerEpoch>>,
+    racks: BTreeMap<NodeId, &'static str>,
+}
 
 impl Brokers for Registered {
     fn active_epoch(&self, broker: NodeId) -> Option<BrokerEpoch> {
-        self.0.lock().get(&broker).copied()
+        self.epochs.lock().get(&broker).copied()
+    }
+
+    fn directory(&self, _: NodeId, _: Uuid, _: i32) -> Option<Uuid> {
+        None
+    }
+
+    fn rack(&self, broker: NodeId, listener: &str) -> Option<String> {
+        assert_eq!(listener, LISTENER);
+        self.epochs.lock().get(&broker)?;
+        self.racks.get(&broker).map(|rack| (*rack).to_owned())
     }
 }
 
@@ -70,6 +85,7 @@ pub struct Cluster {
     pub now: Now,
     next_broker_epoch: i64,
     pub settings: FetcherSettings,
+    selector: ReplicaSelector,
     pub config: LogConfig,
     /// How many requests followers have sent.
     pub requests: usize,
@@ -83,7 +99,24 @@ impl Cluster {
         Cluster::with(1, LogConfig::default(), FETCHERS)
     }
 
+    /// Consumers are sent to replicas in their own rack.
+    pub fn in_racks(racks: [&'static str; 3]) -> Cluster {
+        let registered = Registered { racks: ALL.into_iter().zip(racks).collect(), ..Registered::default() };
+        Cluster::of(1, LogConfig::default(), FETCHERS, ReplicaSelector::RackAware, registered)
+    }
+
     pub fn with(min_insync_replicas: usize, config: LogConfig, settings: FetcherSettings) -> Cluster {
+        let registered = Registered::default();
+        Cluster::of(min_insync_replicas, config, settings, ReplicaSelector::Leader, registered)
+    }
+
+    fn of(
+        min_insync_replicas: usize,
+        config: LogConfig,
+        settings: FetcherSettings,
+        selector: ReplicaSelector,
+        registered: Registered,
+    ) -> Cluster {
         let decided = Assignment {
             partition: TopicIdPartition {
                 topic_id: TOPIC_ID,
@@ -99,13 +132,14 @@ impl Cluster {
         let mut cluster = Cluster {
             processes: BTreeMap::new(),
             disks: (0..).zip(ALL).map(|(seed, id)| (id, SimDisk::new(seed))).collect(),
-            registered: Arc::default(),
+            registered: Arc::new(registered),
             decided,
             outbox: BTreeMap::new(),
             cut: BTreeSet::new(),
             now: at(1_000),
             next_broker_epoch: 100,
             settings,
+            selector,
             config,
             requests: 0,
             full_requests: 0,
@@ -128,14 +162,18 @@ impl Cluster {
         logs.load(&of_topic, &LoadProgress::default(), self.now).expect("the logs can be loaded");
         self.next_broker_epoch += 1;
         let epoch = BrokerEpoch(self.next_broker_epoch);
-        self.registered.0.lock().insert(id, epoch);
+        self.registered.epochs.lock().insert(id, epoch);
         let settings = ReplicaSettings {
             producer_purgatory_purge_interval: 1000,
             fetch_purgatory_purge_interval: 1000,
             delete_records_purgatory_purge_interval: 1000,
             share_fetch_purgatory_purge_interval: 1000,
             lag_time_max_ms: LAG_MS as i64,
+            selector: self.selector,
             fetchers: self.settings,
+            quota_window: RateWindow::default(),
+            moves_window: RateWindow::default(),
+            moves_at_once: 1,
         };
         let manager = ReplicaManager::new(
             id,
@@ -154,7 +192,7 @@ impl Cluster {
     pub fn crash(&mut self, id: NodeId, loss: Option<Loss>) {
         self.processes.remove(&id);
         self.outbox.remove(&id);
-        self.registered.0.lock().remove(&id);
+        self.registered.epochs.lock().remove(&id);
         match loss {
             Some(loss) => self.disks[&id].crash(loss),
             None => self.disks[&id].kill(),
@@ -204,7 +242,7 @@ impl Cluster {
     }
 
     pub fn log(&self, id: NodeId) -> Arc<UnifiedLog> {
-        Arc::clone(self.partition(id).log())
+        self.partition(id).log()
     }
 
     pub fn pass_ms(&mut self, ms: u64) {
@@ -361,8 +399,7 @@ impl Cluster {
             log_start_offset: asked.log_start_offset,
         });
         let params = FetchParams {
-            reader: ReaderKind::Follower,
-            follower: Some(follower),
+            reader: Reader { kind: ReaderKind::Follower, follower: Some(follower), client: None },
             max_wait_ms: 0,
             min_bytes: request.min_bytes as u32,
             max_bytes: request.max_bytes as u32,
@@ -381,6 +418,67 @@ impl Cluster {
             ..Response::default()
         });
         FetchResponse { session_id, responses: responses.collect(), ..FetchResponse::default() }
+    }
+
+    /// What a consumer finds at a broker from an offset on. It waits up to half a second, and `rack` is none where it can't read
+    /// from followers.
+    pub fn consume(
+        &self,
+        from: NodeId,
+        offset: i64,
+        kind: ReaderKind,
+        rack: Option<&str>,
+    ) -> Answers<PartitionRead> {
+        self.consume_in_epoch(from, offset, kind, rack, LeaderEpoch::NONE)
+    }
+
+    pub fn consume_in_epoch(
+        &self,
+        from: NodeId,
+        offset: i64,
+        kind: ReaderKind,
+        rack: Option<&str>,
+        client_epoch: LeaderEpoch,
+    ) -> Answers<PartitionRead> {
+        let client = rack.map(|rack| FetchClient {
+            rack: rack.into(),
+            listener: LISTENER.into(),
+            compares_replicas: false,
+        });
+        self.fetch_waiting(from, Reader { kind, follower: None, client }, offset, client_epoch)
+    }
+
+    /// As a follower that waits for records.
+    pub fn follow_waiting(&self, follower: NodeId, offset: i64) -> Answers<PartitionRead> {
+        let follower =
+            FollowerId { node: follower, broker_epoch: self.processes.get(&follower).map(|up| up.epoch) };
+        let reader = Reader { kind: ReaderKind::Follower, follower: Some(follower), client: None };
+        self.fetch_waiting(self.decided.leader, reader, offset, self.decided.leader_epoch)
+    }
+
+    fn fetch_waiting(
+        &self,
+        from: NodeId,
+        reader: Reader,
+        offset: i64,
+        client_epoch: LeaderEpoch,
+    ) -> Answers<PartitionRead> {
+        let asked = PartitionFetch {
+            partition: Ok(self.partition(from)),
+            offset: Offset(offset),
+            max_bytes: 1 << 20,
+            client_epoch,
+            last_fetched_epoch: LeaderEpoch::NONE,
+            log_start_offset: if reader.follower.is_some() { Offset::ZERO } else { Offset::UNKNOWN },
+        };
+        let params = FetchParams { reader, max_wait_ms: 500, min_bytes: 1, max_bytes: 1 << 20 };
+        let answers: Answers<PartitionRead> = Arc::default();
+        let into = Arc::clone(&answers);
+        let respond = move |found: Vec<FetchedPartition>, _| {
+            into.lock().extend(found.into_iter().map(|found| found.read))
+        };
+        self.manager(from).fetch(params, vec![asked], self.now, respond);
+        answers
     }
 
     fn serve_list_offsets(&self, leader: NodeId, request: &ListOffsetsRequest) -> ListOffsetsResponse {
@@ -472,12 +570,7 @@ impl Cluster {
         loop {
             let found = log.read(at, 1 << 20, FetchIsolation::LogEnd, true).expect("it can be read");
             let Some(slice) = found.records else { return values };
-            let bytes = contents(&slice);
-            for batch in Batches::new(&bytes) {
-                let batch = batch.expect("the log is sound");
-                values.extend(values_of(&batch));
-                at = batch.header().next_offset();
-            }
+            at = values_in(&slice, &mut values);
         }
     }
 
@@ -489,6 +582,17 @@ impl Cluster {
     pub fn end(&self, id: NodeId) -> i64 {
         self.log(id).log_end_offset().0
     }
+}
+
+/// Adds them; returns the offset behind.
+pub fn values_in(slice: &FileSlice, values: &mut Vec<String>) -> Offset {
+    let mut end = Offset::ZERO;
+    for batch in Batches::new(&contents(slice)) {
+        let batch = batch.expect("the log is sound");
+        values.extend(values_of(&batch));
+        end = batch.header().next_offset();
+    }
+    end
 }
 
 fn values_of(batch: &Batch<'_>) -> Vec<String> {

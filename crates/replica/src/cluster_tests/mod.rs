@@ -4,4 +4,6 @@ mod cluster;
 mod examples;
 mod followers;
 mod in_sync;
+mod nearest;
 mod random;
+mod throttles;

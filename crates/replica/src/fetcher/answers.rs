@@ -107,10 +107,16 @@ impl Fetcher {
                 return None;
             }
         }
+        let leader_high_watermark = Offset(answered.high_watermark);
+        let bytes = answered.records.len();
+        let taken = take(&partition, &asked, answered, logs, now);
+        if partition.is_throttled_follower() {
+            self.rules.follower_quota.record(bytes as u64, now.mono);
+        }
         if let Some(followed) = self.partitions.get_mut(&key) {
             followed.unknown_there = 0;
+            followed.is_in_sync = leader_high_watermark <= partition.log().log_end_offset();
         }
-        let taken = take(&partition, &asked, answered, logs, now);
         self.changed.insert(key);
         match taken {
             Ok(progress) if progress.has_appended || progress.has_advanced => {

@@ -7,7 +7,7 @@ use ottla_types::{BrokerEpoch, LeaderEpoch, MonoMs, NodeId, Now};
 use parking_lot::{Mutex, RwLock};
 
 use super::{Changed, Fetcher, FetcherAnswer, FetcherId, FetcherSettings, Key, ToFetch, key_of};
-use crate::partition::Partition;
+use crate::partition::{Partition, ReplicaRules};
 
 /// All fetchers of a broker. Each has a lock of its own, under which it appends.
 pub struct Fetchers {
@@ -15,6 +15,7 @@ pub struct Fetchers {
     settings: FetcherSettings,
     /// For each other broker.
     count: AtomicU32,
+    rules: Arc<ReplicaRules>,
     logs: Arc<LogManager>,
     by_id: RwLock<BTreeMap<FetcherId, Arc<Entry>>>,
     /// Who follows which partition.
@@ -42,9 +43,14 @@ impl Entry {
 }
 
 impl Fetchers {
-    pub(crate) fn new(local: NodeId, settings: FetcherSettings, logs: Arc<LogManager>) -> Fetchers {
+    pub(crate) fn new(
+        local: NodeId,
+        settings: FetcherSettings,
+        rules: Arc<ReplicaRules>,
+        logs: Arc<LogManager>,
+    ) -> Fetchers {
         let count = AtomicU32::new(settings.fetchers);
-        Fetchers { local, settings, count, logs, by_id: RwLock::default(), followed: Mutex::default() }
+        Fetchers { local, settings, count, rules, logs, by_id: RwLock::default(), followed: Mutex::default() }
     }
 
     /// Spreads all partitions over so many fetchers of each leader.
@@ -77,7 +83,7 @@ impl Fetchers {
         }
         let known = self.by_id.read().get(&id).cloned();
         let entry = known.unwrap_or_else(|| {
-            let fetcher = Mutex::new(Fetcher::new(id, self.local, self.settings));
+            let fetcher = Mutex::new(Fetcher::new(id, self.local, self.settings, Arc::clone(&self.rules)));
             let new = Entry { fetcher, deadline: AtomicU64::new(MonoMs::NEVER.0) };
             Arc::clone(self.by_id.write().entry(id).or_insert(Arc::new(new)))
         });

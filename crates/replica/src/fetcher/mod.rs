@@ -23,7 +23,7 @@ use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset, Uuid};
 use ottla_wire::messages::{FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse};
 
 use self::session::Session;
-use crate::partition::Partition;
+use crate::partition::{Partition, ReplicaRules};
 
 pub(crate) use self::answers::Changed;
 pub use self::fetchers::Fetchers;
@@ -77,6 +77,8 @@ pub enum FetcherAnswer {
 
 /// Before a leader that does not know its epoch yet is asked again: doubling, up to `replica.fetch.backoff.ms`.
 const UNKNOWN_BACKOFF_FIRST_MS: i64 = 10;
+/// Before it is looked whether a throttled partition may be fetched again: a fraction of the shortest sample of the rate.
+const THROTTLED_BACKOFF_MS: i64 = 100;
 /// So long a request that waits for records may hold up a partition whose leader has changed. Where records come all the time
 /// it is answered before.
 const HOLD_UP_MAX_MS: i64 = 20;
@@ -94,6 +96,8 @@ struct Followed {
     delayed_until: Option<MonoMs>,
     /// How often in a row the leader did not know that it leads.
     unknown_there: u32,
+    /// It had all that the leader's consumers may see, when it was answered last.
+    is_in_sync: bool,
 }
 
 /// What a partition is in want of.
@@ -131,6 +135,7 @@ pub(crate) struct Fetcher {
     id: FetcherId,
     local: NodeId,
     settings: FetcherSettings,
+    rules: Arc<ReplicaRules>,
     partitions: BTreeMap<Key, Followed>,
     session: Session,
     /// What may have to be told otherwise than the session has it.
@@ -149,11 +154,12 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    pub fn new(id: FetcherId, local: NodeId, settings: FetcherSettings) -> Fetcher {
+    pub fn new(id: FetcherId, local: NodeId, settings: FetcherSettings, rules: Arc<ReplicaRules>) -> Fetcher {
         Fetcher {
             id,
             local,
             settings,
+            rules,
             partitions: BTreeMap::new(),
             session: Session::default(),
             changed: BTreeSet::new(),
@@ -195,6 +201,7 @@ impl Fetcher {
             next: Next::Records,
             delayed_until: None,
             unknown_there: 0,
+            is_in_sync: false,
         };
         self.partitions.insert(key, followed);
         self.changed.insert(key);
@@ -237,6 +244,27 @@ impl Fetcher {
     /// Leaves a partition alone for a while.
     fn delay(&mut self, key: Key, now: MonoMs) {
         self.delay_by(key, self.settings.backoff_ms, now);
+    }
+
+    /// Leaves the partitions alone that are behind and throttled, while more is fetched of such than is allowed.
+    fn hold_back(&mut self, now: MonoMs) {
+        if !self.rules.follower_quota.look(now) {
+            return;
+        }
+        let is_held_back = |followed: &Followed| {
+            followed.is_ready(Next::Records)
+                && !followed.is_in_sync
+                && followed.partition.is_throttled_follower()
+        };
+        let held_back: Vec<Key> = self
+            .partitions
+            .iter()
+            .filter(|(_, followed)| is_held_back(followed))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in held_back {
+            self.delay_by(key, THROTTLED_BACKOFF_MS, now);
+        }
     }
 
     /// Leaves a partition alone until its leader may have heard that it leads.

@@ -19,6 +19,7 @@ impl Fetcher {
             return None;
         }
         self.end_delays(now);
+        self.hold_back(now);
         let (request, under_way) = match self.list_offsets() {
             Some((request, asked)) => (FetcherRequest::ListOffsets(request), UnderWay::ListOffsets(asked)),
             None => (FetcherRequest::Fetch(self.fetch(broker_epoch)?), UnderWay::Fetch),

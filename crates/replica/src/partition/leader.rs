@@ -3,10 +3,10 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use ottla_log::producer_state::VerificationGuard;
 use ottla_log::{AppendError, DeleteRecordsError, LeaderAppend, LogAppendInfo};
-use ottla_types::{Now, Offset, ProducerEpoch, ProducerId};
+use ottla_types::{LeaderEpoch, NodeId, Now, Offset, ProducerEpoch, ProducerId};
 use ottla_wire::ErrorCode;
 
-use super::{Partition, Role, State};
+use super::{Partition, Reader, Role, State};
 use crate::assignment::Assignment;
 use crate::errors;
 use crate::produce::ProduceParams;
@@ -47,7 +47,7 @@ impl Partition {
             transaction_version: params.transaction_version,
             ..LeaderAppend::new(assignment.leader_epoch, params.origin)
         };
-        let info = self.log.append_as_leader(records, &append, now).map_err(LeaderAppendError::Log)?;
+        let info = self.log().append_as_leader(records, &append, now).map_err(LeaderAppendError::Log)?;
         Ok(Appended { info, has_advanced: self.advance_high_watermark(&state, now.mono) })
     }
 
@@ -63,9 +63,26 @@ impl Partition {
     ) -> Result<VerificationGuard, ErrorCode> {
         let state = self.state.read();
         self.check_leads(&state)?;
-        self.log
+        self.log()
             .start_verification(producer_id, epoch, sequence, supports_epoch_bump, now)
             .map_err(|error| errors::of_producer_state(&error))
+    }
+
+    pub(super) fn check_serves(
+        &self,
+        state: &State,
+        reader: &Reader,
+        knows: LeaderEpoch,
+    ) -> Result<(), ErrorCode> {
+        match state.role {
+            // One that follows nobody may have led, in this very epoch, with more in its log than it has now.
+            Role::Follower
+                if state.assignment.leader != NodeId::NONE && reader.may_read_from_followers(knows) =>
+            {
+                Ok(())
+            }
+            _ => self.check_leads(state),
+        }
     }
 
     pub(super) fn check_leads(&self, state: &State) -> Result<(), ErrorCode> {
@@ -81,7 +98,7 @@ impl Partition {
     pub(crate) fn is_replicated_up_to(&self, offset: Offset) -> Result<bool, ErrorCode> {
         let state = self.state.read();
         self.check_leads(&state)?;
-        if self.log.high_watermark() < offset {
+        if self.log().high_watermark() < offset {
             return Ok(false);
         }
         let in_sync = match &state.role {
@@ -107,15 +124,15 @@ impl Partition {
     pub(crate) fn delete_records(&self, offset: Offset) -> Result<Offset, ErrorCode> {
         let state = self.state.read();
         self.check_leads(&state)?;
-        let config = self.log.config();
+        let config = self.log().config();
         if !config.cleanup_policy.delete {
             return Err(ErrorCode::PolicyViolation);
         }
-        let target = if offset == Offset::UNKNOWN { self.log.high_watermark() } else { offset };
+        let target = if offset == Offset::UNKNOWN { self.log().high_watermark() } else { offset };
         if target < Offset::ZERO {
             return Err(ErrorCode::OffsetOutOfRange);
         }
-        match self.log.maybe_increment_log_start_offset(target, "records were deleted by request") {
+        match self.log().maybe_increment_log_start_offset(target, "records were deleted by request") {
             Ok(_) => Ok(target),
             Err(error @ DeleteRecordsError::BeyondHighWatermark { .. }) => {
                 tracing::debug!(partition = %self.id.topic_partition, %error, "records were not deleted");

@@ -17,7 +17,7 @@ pub(super) struct Leading {
     /// Where the log ended when this node began to lead in this epoch.
     pub epoch_start_offset: Offset,
     /// Every replica but this one. Followers' fetches change it while appends go on.
-    followers: Mutex<BTreeMap<NodeId, FollowerState>>,
+    pub(super) followers: Mutex<BTreeMap<NodeId, FollowerState>>,
     /// The ISR that the controller was asked for, and has not answered about.
     proposed_isr: Option<Vec<NodeId>>,
 }
@@ -74,6 +74,15 @@ impl Leading {
     pub fn maximal_isr_len(&self, assignment: &Assignment) -> usize {
         let proposed = self.proposed_isr.iter().flatten();
         assignment.isr.len() + proposed.filter(|id| !assignment.isr.contains(id)).count()
+    }
+}
+
+impl Leading {
+    /// The log is another one: where offsets were in the one before says nothing.
+    pub(super) fn forget_places(&self) {
+        for follower in self.followers.lock().values_mut() {
+            follower.log_end_offset = OffsetMetadata::offset_only(follower.log_end_offset.message_offset);
+        }
     }
 }
 
@@ -139,7 +148,11 @@ impl Partition {
             return FollowerProgress::default();
         };
         let before = *known;
-        known.fetched(fetch, follower.broker_epoch);
+        let mut fetch = *fetch;
+        if fetch.log_generation != self.log_generation() {
+            fetch.offset = OffsetMetadata::offset_only(fetch.offset.message_offset);
+        }
+        known.fetched(&fetch, follower.broker_epoch);
         let now_is = *known;
         drop(followers);
         FollowerProgress {
@@ -153,7 +166,7 @@ impl Partition {
         let end = follower.log_end_offset.message_offset;
         leading.proposed_isr.is_none()
             && !state.assignment.isr.contains(&id)
-            && end >= self.log.high_watermark()
+            && end >= self.log().high_watermark()
             && end >= leading.epoch_start_offset
             && self.may_join(id, follower)
     }
@@ -187,7 +200,7 @@ impl Partition {
         }
         let isr: Vec<_> = state.assignment.isr.iter().copied().filter(|id| !lagging.contains(id)).collect();
         tracing::info!(partition = %self.id.topic_partition, from = ?state.assignment.isr, to = ?isr,
-            high_watermark = %self.log.high_watermark(), end = %self.log.log_end_offset(),
+            high_watermark = %self.log().high_watermark(), end = %self.log().log_end_offset(),
             "asks for a smaller ISR: replicas have fallen behind");
         self.propose(&mut state, isr)
     }
@@ -202,7 +215,7 @@ impl Partition {
     }
 
     fn lagging(&self, assignment: &Assignment, leading: &Leading, now: MonoMs) -> Vec<NodeId> {
-        let end = self.log.log_end_offset();
+        let end = self.log().log_end_offset();
         let followers = leading.followers.lock();
         let is_lagging = |id: &NodeId| {
             let follower = followers.get(id);
@@ -284,6 +297,6 @@ impl Partition {
         let followers = leading.followers.lock();
         let alive = followers.iter().filter(|(id, _)| self.rules.brokers.active_epoch(**id).is_some());
         let starts = alive.map(|(_, follower)| follower.log_start_offset);
-        Ok(starts.fold(self.log.log_start_offset(), Ord::min))
+        Ok(starts.fold(self.log().log_start_offset(), Ord::min))
     }
 }

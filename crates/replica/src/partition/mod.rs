@@ -6,11 +6,15 @@
 mod following;
 mod leader;
 mod leading;
+mod nearest;
 mod read;
+mod swap;
+mod throttle;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use ottla_log::{OffsetMetadata, UnifiedLog};
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Offset, TopicIdPartition, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
@@ -19,20 +23,29 @@ use parking_lot::{Mutex, RwLock};
 pub(crate) use following::{FollowError, Followed, LeaderOffsets};
 pub use leader::{Appended, LeaderAppendError};
 pub(crate) use leading::{FollowerProgress, ProposedIsr};
-pub use read::{PartitionRead, ReadLimits, ReaderKind};
+pub use read::{PartitionRead, ReadLimits, Reader, ReaderKind};
+pub use throttle::Throttled;
 
 use self::leading::Leading;
+use self::throttle::Flags;
 use crate::assignment::Assignment;
 use crate::brokers::Brokers;
 use crate::delayed::{DelayedDelete, DelayedFetch, DelayedProduce};
 use crate::purgatory::Watchers;
+use crate::quota::Quota;
+use crate::replica_selector::ReplicaSelector;
 use crate::share::DelayedShareFetch;
 
-/// What decides on all partitions' ISRs.
+/// What all partitions' replicas go by.
 #[derive(Debug)]
-pub(crate) struct IsrRules {
+pub(crate) struct ReplicaRules {
     /// `replica.lag.time.max.ms`
     pub lag_time_max_ms: i64,
+    pub selector: ReplicaSelector,
+    /// What leaders here send to throttled followers.
+    pub leader_quota: Quota,
+    /// What throttled followers here fetch.
+    pub follower_quota: Quota,
     pub brokers: Arc<dyn Brokers>,
 }
 
@@ -45,13 +58,17 @@ pub trait PartitionListener: Send + Sync + std::fmt::Debug {
 #[derive(Debug)]
 pub struct Partition {
     local: NodeId,
-    rules: Arc<IsrRules>,
+    rules: Arc<ReplicaRules>,
     id: TopicIdPartition,
-    log: Arc<UnifiedLog>,
+    /// Another one once the replica has moved to another directory.
+    log: ArcSwap<UnifiedLog>,
+    /// How often that was so.
+    log_generation: AtomicU32,
     state: RwLock<State>,
     listener: Mutex<Option<Arc<dyn PartitionListener>>>,
     /// The topic's `min.insync.replicas`.
     min_insync_replicas: AtomicUsize,
+    throttled: Flags,
     pub(crate) produces: Watchers<DelayedProduce>,
     pub(crate) fetches: Watchers<DelayedFetch>,
     pub(crate) deletes: Watchers<DelayedDelete>,
@@ -82,7 +99,7 @@ pub struct LeaderHint {
 impl Partition {
     pub(crate) fn new(
         local: NodeId,
-        rules: Arc<IsrRules>,
+        rules: Arc<ReplicaRules>,
         assignment: Assignment,
         log: Arc<UnifiedLog>,
     ) -> Partition {
@@ -90,8 +107,10 @@ impl Partition {
             local,
             rules,
             id: assignment.partition.clone(),
-            log,
+            log: ArcSwap::new(log),
+            log_generation: AtomicU32::new(0),
             min_insync_replicas: AtomicUsize::new(assignment.min_insync_replicas),
+            throttled: Flags::default(),
             state: RwLock::new(State { assignment, role: Role::Follower }),
             listener: Mutex::new(None),
             produces: Watchers::default(),
@@ -109,8 +128,13 @@ impl Partition {
         self.id.topic_id
     }
 
-    pub fn log(&self) -> &Arc<UnifiedLog> {
-        &self.log
+    pub fn log(&self) -> Arc<UnifiedLog> {
+        self.log.load_full()
+    }
+
+    /// Places in the log are those of this generation alone.
+    pub(crate) fn log_generation(&self) -> u32 {
+        self.log_generation.load(Ordering::Acquire)
     }
 
     pub fn leader_hint(&self) -> LeaderHint {
@@ -157,7 +181,7 @@ impl Partition {
         let leads = assignment.leader == self.local;
         if leads && (!was_leader || is_new_epoch) {
             // The epoch starts where the log ends: followers and consumers find their common past by it (KIP-101).
-            self.log.assign_epoch_start_offset(assignment.leader_epoch, self.log.log_end_offset());
+            self.log().assign_epoch_start_offset(assignment.leader_epoch, self.log().log_end_offset());
         }
         if was_leader != leads || is_new_epoch {
             tracing::debug!(partition = %self.id.topic_partition, leader = %assignment.leader,
@@ -170,7 +194,7 @@ impl Partition {
                 }
             }
             (role, true) => {
-                *role = Role::Leader(Leading::new(&assignment, self.local, self.log.log_end_offset(), now));
+                *role = Role::Leader(Leading::new(&assignment, self.local, self.log().log_end_offset(), now));
             }
             (role, false) => *role = Role::Follower,
         }
@@ -187,9 +211,9 @@ impl Partition {
     /// what fewer have might be lost with them (KIP-966).
     fn advance_high_watermark(&self, state: &State, now: MonoMs) -> bool {
         let Role::Leader(leading) = &state.role else { return false };
-        let end = self.log.log_end_offset_metadata();
+        let end = self.log().log_end_offset_metadata();
         if state.assignment.replicas.len() <= 1 {
-            return self.log.maybe_increment_high_watermark(end).is_some();
+            return self.log().maybe_increment_high_watermark(end).is_some();
         }
         if !self.has_enough_in_sync(&state.assignment) {
             return false;
@@ -197,25 +221,25 @@ impl Partition {
         let Some(replicated) = self.replicated_up_to(leading, &state.assignment, end, now) else {
             return false;
         };
-        self.log.maybe_increment_high_watermark(replicated).is_some()
+        self.log().maybe_increment_high_watermark(replicated).is_some()
     }
 
     /// Tells the listener where the high watermark is now.
     pub(crate) fn tell_listener(&self) {
         let listener = self.listener.lock().clone();
         if let Some(listener) = listener {
-            listener.high_watermark_updated(self.topic_partition(), self.log.high_watermark());
+            listener.high_watermark_updated(self.topic_partition(), self.log().high_watermark());
         }
     }
 
     /// The end that readers of a kind see.
     pub(crate) fn end_for(&self, reader: ReaderKind) -> OffsetMetadata {
         match reader {
-            ReaderKind::Follower => self.log.log_end_offset_metadata(),
-            ReaderKind::Consumer => self.log.high_watermark_metadata(),
-            ReaderKind::CommittedConsumer => match self.log.offset_snapshot() {
+            ReaderKind::Follower => self.log().log_end_offset_metadata(),
+            ReaderKind::Consumer => self.log().high_watermark_metadata(),
+            ReaderKind::CommittedConsumer => match self.log().offset_snapshot() {
                 Ok(offsets) => offsets.last_stable_offset,
-                Err(_) => OffsetMetadata::offset_only(self.log.last_stable_offset()),
+                Err(_) => OffsetMetadata::offset_only(self.log().last_stable_offset()),
             },
         }
     }

@@ -4,13 +4,14 @@ use ottla_log::{
     EARLIEST_LOCAL_TIMESTAMP, EARLIEST_TIMESTAMP, FetchDataInfo, FetchIsolation, LATEST_TIMESTAMP, ReadError,
     TimestampAndOffset,
 };
-use ottla_types::{LeaderEpoch, Offset, Timestamp};
+use ottla_types::{LeaderEpoch, NodeId, Offset, Timestamp};
 use ottla_wire::ErrorCode;
 
 use super::{Partition, Role, State};
 use crate::errors;
 use crate::fetch::PartitionFetch;
 use crate::follower_state::FollowerId;
+use crate::replica_selector::FetchClient;
 
 /// Who reads, which decides how far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,27 @@ impl ReaderKind {
             ReaderKind::Consumer => FetchIsolation::HighWatermark,
             ReaderKind::CommittedConsumer => FetchIsolation::TxnCommitted,
         }
+    }
+}
+
+/// For whom is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    pub kind: ReaderKind,
+    /// The replica that reads, if one does: where it stands counts for the high watermark.
+    pub follower: Option<FollowerId>,
+    /// A consumer that may be sent to another replica, and may read here where this is a follower.
+    pub client: Option<FetchClient>,
+}
+
+impl Reader {
+    /// Who reads from leaders alone.
+    pub fn of_leaders(kind: ReaderKind) -> Reader {
+        Reader { kind, follower: None, client: None }
+    }
+
+    pub(crate) fn may_read_from_followers(&self, knows: LeaderEpoch) -> bool {
+        self.client.as_ref().is_some_and(|client| client.may_mean_a_follower(knows))
     }
 }
 
@@ -53,6 +75,10 @@ pub struct PartitionRead {
     pub log_end_offset: Offset,
     /// The follower's log parts from the leader's before this (KIP-595).
     pub diverging: Option<EpochEndOffset>,
+    /// Nothing was read: the consumer is to read from this replica (KIP-392).
+    pub preferred_read_replica: Option<NodeId>,
+    /// Of the log that was read.
+    pub(crate) log_generation: u32,
 }
 
 impl PartitionRead {
@@ -65,6 +91,15 @@ impl PartitionRead {
             log_start_offset: Offset::UNKNOWN,
             log_end_offset: Offset::UNKNOWN,
             diverging: None,
+            preferred_read_replica: None,
+            log_generation: 0,
+        }
+    }
+
+    /// Nothing of what was found is given away.
+    pub(crate) fn hold_back(&mut self) {
+        if let Some(data) = &mut self.data {
+            data.records = None;
         }
     }
 
@@ -82,61 +117,73 @@ impl Partition {
     /// Reads from an offset on. A client that knows another leader epoch than this node's is refused (KIP-320). One
     /// whose last record is of an epoch that ended before that offset here reads nothing, and is told where (KIP-595). None if
     /// that takes more than `reach`.
+    ///
+    /// Followers serve consumers that may read there up to the high watermark that they know.
     pub fn read(
         &self,
         asked: &PartitionFetch,
-        reader: ReaderKind,
-        follower: Option<FollowerId>,
+        reader: &Reader,
         limits: ReadLimits,
         reach: Reach,
     ) -> Option<PartitionRead> {
         let state = self.state.read();
         let allowed = self
-            .check_leads(&state)
+            .check_serves(&state, reader, asked.client_epoch)
             .and_then(|()| check_epoch(&state, asked.client_epoch))
-            .and_then(|()| follower.map_or(Ok(()), |id| self.check_follower(&state, id, asked.client_epoch)));
+            .and_then(|()| {
+                reader.follower.map_or(Ok(()), |id| self.check_follower(&state, id, asked.client_epoch))
+            });
         if let Err(code) = allowed {
             return Some(PartitionRead::refused(code));
         }
-        let log_end_offset = self.log.log_end_offset();
-        let high_watermark = self.log.high_watermark();
-        let last_stable_offset = self.log.last_stable_offset();
+        let log_end_offset = self.log().log_end_offset();
+        let high_watermark = self.log().high_watermark();
+        let last_stable_offset = self.log().last_stable_offset();
+        let nothing = || PartitionRead {
+            error: ErrorCode::None,
+            data: None,
+            high_watermark,
+            last_stable_offset,
+            log_start_offset: self.log().log_start_offset(),
+            log_end_offset,
+            diverging: None,
+            preferred_read_replica: None,
+            log_generation: self.log_generation(),
+        };
+        let preferred_read_replica = reader
+            .client
+            .as_ref()
+            .and_then(|client| self.preferred_read_replica(&state, client, asked.offset));
+        if preferred_read_replica.is_some() {
+            return Some(PartitionRead { preferred_read_replica, ..nothing() });
+        }
         match self.divergence(asked) {
             Err(code) => return Some(PartitionRead::refused(code)),
             Ok(None) => {}
-            Ok(diverging) => {
-                return Some(PartitionRead {
-                    error: ErrorCode::None,
-                    data: None,
-                    high_watermark,
-                    last_stable_offset,
-                    log_start_offset: self.log.log_start_offset(),
-                    log_end_offset,
-                    diverging,
-                });
-            }
+            Ok(diverging) => return Some(PartitionRead { diverging, ..nothing() }),
         }
         let ReadLimits { max_bytes, min_one_message } = limits;
-        let read = self.log.read_within(asked.offset, max_bytes, reader.isolation(), min_one_message, reach);
-        // Read after the records: an offset that has fallen below it meanwhile is the client's to find out next.
-        let log_start_offset = self.log.log_start_offset();
+        let read =
+            self.log().read_within(asked.offset, max_bytes, reader.kind.isolation(), min_one_message, reach);
         Some(match read {
             Ok(mut data) => {
                 if data.first_entry_incomplete {
                     // Less than a batch is of no use to a reader, who would take it for progress (KIP-74).
                     data.records = None;
                 }
-                PartitionRead {
-                    error: ErrorCode::None,
-                    data: Some(data),
-                    high_watermark,
-                    last_stable_offset,
-                    log_start_offset,
-                    log_end_offset,
-                    diverging: None,
-                }
+                // The log's start is read after the records: an offset that has fallen below it meanwhile is the client's to
+                // find out next.
+                PartitionRead { data: Some(data), ..nothing() }
             }
             Err(ReadError::NotInMemory) if reach == Reach::Memory => return None,
+            Err(ReadError::OffsetOutOfRange { .. })
+                if asked.offset > log_end_offset
+                    && asked.client_epoch == LeaderEpoch::NONE
+                    && matches!(state.role, Role::Follower) =>
+            {
+                // It need not be out of range elsewhere, and a client that knows no epochs would believe it.
+                PartitionRead::refused(ErrorCode::OffsetNotAvailable)
+            }
             Err(error) => PartitionRead::refused(errors::of_read(&error)),
         })
     }
@@ -148,17 +195,17 @@ impl Partition {
         if epoch == LeaderEpoch::NONE {
             return Ok(None);
         }
-        let end = self.log.end_offset_for_epoch(epoch);
-        if end == EpochEndOffset::UNKNOWN || asked.offset < self.log.log_start_offset() {
+        let end = self.log().end_offset_for_epoch(epoch);
+        if end == EpochEndOffset::UNKNOWN || asked.offset < self.log().log_start_offset() {
             return Err(ErrorCode::OffsetOutOfRange);
         }
         Ok(Some(end).filter(|end| end.epoch < epoch || end.end_offset < asked.offset))
     }
 
-    /// Whether a client that knows `client_epoch` may go on asking here.
-    pub(crate) fn check_reader(&self, client_epoch: LeaderEpoch) -> Result<(), ErrorCode> {
+    /// Whether a reader that knows `client_epoch` may go on asking here.
+    pub(crate) fn check_reader(&self, reader: &Reader, client_epoch: LeaderEpoch) -> Result<(), ErrorCode> {
         let state = self.state.read();
-        self.check_leads(&state).and_then(|()| check_epoch(&state, client_epoch))
+        self.check_serves(&state, reader, client_epoch).and_then(|()| check_epoch(&state, client_epoch))
     }
 
     /// ListOffsets of one partition. None: no record is that young.
@@ -188,7 +235,7 @@ impl Partition {
                 leader_epoch,
             }));
         }
-        let found = self.log.offset_for_timestamp(timestamp).map_err(|error| errors::of_read(&error))?;
+        let found = self.log().offset_for_timestamp(timestamp).map_err(|error| errors::of_read(&error))?;
         let is_position = matches!(timestamp, EARLIEST_TIMESTAMP | EARLIEST_LOCAL_TIMESTAMP);
         match found.filter(|found| is_position || found.offset < readable_end) {
             None if is_catching_up => Err(ErrorCode::OffsetNotAvailable),
@@ -199,7 +246,7 @@ impl Partition {
 
     fn is_catching_up(&self, state: &State) -> bool {
         match state.role {
-            Role::Leader(ref leading) => leading.epoch_start_offset > self.log.high_watermark(),
+            Role::Leader(ref leading) => leading.epoch_start_offset > self.log().high_watermark(),
             Role::Follower | Role::Gone(_) => false,
         }
     }
@@ -213,7 +260,7 @@ impl Partition {
         let state = self.state.read();
         self.check_leads(&state)?;
         check_epoch(&state, client_epoch)?;
-        Ok(self.log.end_offset_for_epoch(epoch))
+        Ok(self.log().end_offset_for_epoch(epoch))
     }
 }
 

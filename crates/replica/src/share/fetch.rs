@@ -14,7 +14,7 @@ use super::persister::ShareGroupSettings;
 use super::spans::{self, BatchSpan};
 use super::types::{AcquireLimits, AcquiredRecords, LogBatch, MemberId, SharePartitionId};
 use crate::fetch::PartitionFetch;
-use crate::partition::{Partition, PartitionRead, ReadLimits, ReaderKind};
+use crate::partition::{Partition, PartitionRead, ReadLimits, Reader, ReaderKind};
 use crate::purgatory::DelayedOperation;
 
 /// How a fetch is to be answered.
@@ -271,7 +271,7 @@ fn read(
             log_start_offset: Offset::UNKNOWN,
         };
         // There is nothing that the disk does not reach.
-        let read = entry.partition.read(&asked, reader(settings), None, limits, Reach::Disk);
+        let read = entry.partition.read(&asked, &Reader::of_leaders(reader(settings)), limits, Reach::Disk);
         read.unwrap_or_else(|| PartitionRead::refused(ErrorCode::KafkaStorageError))
     };
     let mut from = partition.next_fetch_offset();

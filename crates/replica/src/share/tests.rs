@@ -13,7 +13,10 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::tests::{Answers, FETCHERS, LOCAL, OTHER, assignment, at, batch, logs, open, taken};
-use crate::{NoOtherBrokers, Partition, ProduceEntry, ProduceParams, ReplicaManager, ReplicaSettings};
+use crate::{
+    NoOtherBrokers, Partition, ProduceEntry, ProduceParams, RateWindow, ReplicaManager, ReplicaSelector,
+    ReplicaSettings,
+};
 
 const TOPIC: Uuid = Uuid([3; 16]);
 const LOCK_MS: u64 = 30_000;
@@ -111,7 +114,11 @@ impl Harness {
             delete_records_purgatory_purge_interval: 1000,
             share_fetch_purgatory_purge_interval: 1,
             lag_time_max_ms: 30_000,
+            selector: ReplicaSelector::Leader,
             fetchers: FETCHERS,
+            quota_window: RateWindow::default(),
+            moves_window: RateWindow::default(),
+            moves_at_once: 1,
         };
         let disk = SimDisk::new(1);
         let (brokers, wake_at) = (Arc::new(NoOtherBrokers), Arc::new(|_| {}));

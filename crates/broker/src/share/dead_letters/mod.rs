@@ -19,7 +19,7 @@ use ottla_metadata::MetadataImage;
 use ottla_metadata::image::{ConfigResource, ResourceType};
 use ottla_record::{AppendOrigin, Batches};
 use ottla_replica::share::{DeadLetters, DeadRecords, LettersWritten, SharePartitionId};
-use ottla_replica::{Partition, PartitionFetch, ProduceEntry, ProduceParams, ReadLimits, ReaderKind};
+use ottla_replica::{Partition, PartitionFetch, ProduceEntry, ProduceParams, ReadLimits, Reader, ReaderKind};
 use ottla_types::{LeaderEpoch, NodeId, Now, Offset, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::produce_request::{PartitionData, TopicData};
@@ -194,7 +194,8 @@ impl Posting {
             log_start_offset: Offset::UNKNOWN,
         };
         let limits = ReadLimits { max_bytes: asked.max_bytes, min_one_message: true };
-        let read = self.of.read(&asked, ReaderKind::Consumer, None, limits, Reach::Disk);
+        let reader = Reader::of_leaders(ReaderKind::Consumer);
+        let read = self.of.read(&asked, &reader, limits, Reach::Disk);
         let slice = read.and_then(|read| read.data?.records);
         let bytes = slice.and_then(|slice| slice.read().ok()).unwrap_or_default();
         copies_in(&bytes, from, first.last_offset)

@@ -1,0 +1,135 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_log::disk::SimDisk;
+use ottla_log::log_manager::{CreateLog, LogManager, LogManagerConfig};
+use ottla_log::{FetchIsolation, LeaderAppend, LogConfig, OffsetMetadata, UnifiedLog};
+use ottla_record::AppendOrigin;
+use ottla_types::{LeaderEpoch, Offset, TopicPartition, Uuid};
+
+use super::{copy_some, is_behind};
+use crate::tests::{at, batch};
+
+/// A log, and one in another directory that is to become a copy of it.
+struct Moving {
+    logs: LogManager,
+    current: Arc<UnifiedLog>,
+    copy: Arc<UnifiedLog>,
+}
+
+impl Moving {
+    fn new() -> Moving {
+        let dirs = ["/a", "/b"].map(PathBuf::from).to_vec();
+        let logs = LogManager::new(LogManagerConfig::new(dirs), Arc::new(SimDisk::new(3)), at(0));
+        let create = |dir: &str| CreateLog {
+            partition: TopicPartition::new("t", 0),
+            topic_id: Some(Uuid([3; 16])),
+            config: Arc::new(LogConfig { segment_bytes: 2_000, ..LogConfig::default() }),
+            is_new: true,
+            dir: Some(PathBuf::from(dir)),
+        };
+        let current = logs.get_or_create(&create("/a"), at(0)).expect("it can be made");
+        let copy = logs.get_or_create_future(&create("/b"), Uuid([4; 16]), at(0)).expect("it can be made");
+        Moving { logs, current, copy }
+    }
+
+    fn append(&self, epoch: i32, records: usize) {
+        for _ in 0..records {
+            let records = batch(&["a value of some length"], at(1));
+            let append = LeaderAppend::new(LeaderEpoch(epoch), AppendOrigin::Client);
+            self.current.append_as_leader(&records, &append, at(1)).expect("it fits");
+        }
+        let end = OffsetMetadata::offset_only(self.current.log_end_offset());
+        self.current.maybe_increment_high_watermark(end);
+    }
+
+    fn step(&self) {
+        copy_some(&self.logs, &self.current, &self.copy, at(2)).expect("it can be copied");
+    }
+
+    fn finish(&self) {
+        for _ in 0..100 {
+            if !is_behind(&self.current, &self.copy) {
+                return self.compare();
+            }
+            self.step();
+        }
+        panic!("it never ends");
+    }
+
+    fn compare(&self) {
+        assert_eq!(self.copy.log_end_offset(), self.current.log_end_offset());
+        assert_eq!(self.copy.latest_epoch(), self.current.latest_epoch());
+        assert_eq!(all_bytes(&self.copy), all_bytes(&self.current));
+    }
+}
+
+fn all_bytes(log: &UnifiedLog) -> Vec<u8> {
+    let (mut at, mut all) = (log.log_start_offset(), Vec::new());
+    while at < log.log_end_offset() {
+        let found = log.read(at, 1, FetchIsolation::LogEnd, true).expect("it can be read");
+        let bytes = Bytes::from(found.records.expect("there is a batch").read().expect("it can be read"));
+        let header =
+            ottla_record::Batches::new(&bytes).next().expect("there is a batch").expect("it is sound");
+        at = header.header().next_offset();
+        all.extend(bytes);
+    }
+    all
+}
+
+#[test]
+fn a_copy_has_all_batches_as_they_are() {
+    let moving = Moving::new();
+    moving.append(0, 30);
+    moving.append(2, 30);
+    moving.finish();
+    moving.append(2, 5);
+    assert!(is_behind(&moving.current, &moving.copy));
+    moving.finish();
+    assert_eq!(moving.copy.high_watermark(), Offset(65));
+}
+
+#[test]
+fn what_a_log_loses_its_copy_loses_too() {
+    let moving = Moving::new();
+    moving.append(0, 20);
+    moving.append(1, 20);
+    moving.finish();
+    // Another leader has not had the end of it.
+    moving.logs.truncate_to(&moving.current, Offset(15), at(2)).expect("it is truncated");
+    assert!(is_behind(&moving.current, &moving.copy));
+    moving.append(3, 25);
+    assert_eq!(moving.current.log_end_offset(), moving.copy.log_end_offset());
+    assert!(is_behind(&moving.current, &moving.copy), "as long, and another");
+    moving.finish();
+    moving.logs.truncate_to(&moving.current, Offset(35), at(2)).expect("it is truncated");
+    moving.finish();
+    // Its leader's log starts beyond its end.
+    moving
+        .logs
+        .truncate_fully_and_start_at(&moving.current, Offset(100), None, at(2))
+        .expect("it begins anew");
+    moving.finish();
+    moving.append(5, 3);
+    moving.finish();
+    assert_eq!(moving.copy.log_start_offset(), Offset(100));
+}
+
+#[test]
+fn a_log_that_begins_late_has_a_copy_that_does() {
+    let moving = Moving::new();
+    moving.append(0, 20);
+    moving
+        .current
+        .maybe_increment_log_start_offset(Offset(7), "deleted")
+        .expect("it is below the high watermark");
+    moving.finish();
+    assert_eq!(moving.copy.log_start_offset(), Offset(7));
+    moving
+        .current
+        .maybe_increment_log_start_offset(Offset(12), "deleted")
+        .expect("it is below the high watermark");
+    moving.step();
+    assert_eq!(moving.copy.log_start_offset(), Offset(12));
+}
