@@ -48,7 +48,7 @@ impl Watch {
     }
 
     fn is_taken_for_gone(&self) -> bool {
-        self.harness.controller_requests() == 1
+        self.harness.controller_requests() > 0
     }
 }
 
