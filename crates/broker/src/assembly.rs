@@ -31,7 +31,7 @@ use crate::metadata_driver::{MetadataDriver, MetadataDriverParts};
 use crate::node::{Hooks, Identity, Node};
 use crate::node_settings;
 use crate::producer_ids::ProducerIds;
-use crate::publisher::Publisher;
+use crate::publisher::Desk;
 use crate::quorum::Quorum;
 use crate::quorum_channel::QuorumChannel;
 use crate::quorum_link::QuorumLink;
@@ -76,7 +76,7 @@ pub fn assemble(parts: NodeParts, now: Now) -> (Arc<Node>, MetadataDriver) {
     let ids = Arc::new(Ids::from_seed(seed));
     let wake: Arc<dyn Fn() + Send + Sync> = Arc::from(wake_driver.0);
     let channel = Arc::new(ControllerChannel::new(Arc::clone(&wake)));
-    let quorum_channel = Arc::new(QuorumChannel::new(wake));
+    let quorum_channel = Arc::new(QuorumChannel::new(Arc::clone(&wake)));
     let controller_listener = config.controller_listener_names().into_iter().next().unwrap_or_default();
     let driver_parts = MetadataDriverParts {
         local: identity.node_id,
@@ -104,7 +104,7 @@ pub fn assemble(parts: NodeParts, now: Now) -> (Arc<Node>, MetadataDriver) {
     let node = node(identity, config, logs, listeners, channels, ids, hooks, now);
     node.share.link.set(&node);
     node.hooks.brokers.attach(&node);
-    let driver = MetadataDriver::new(driver_parts, Publisher::new(Arc::clone(&node)));
+    let driver = MetadataDriver::new(driver_parts, Desk::new(Arc::clone(&node), wake));
     (node, driver)
 }
 

@@ -83,6 +83,8 @@ pub(crate) struct ControllerLink<'a> {
 /// What an operation leaves to be done.
 pub(crate) struct Written {
     pub records: Vec<VersionedRecord>,
+    /// Whoever is answered is to find on this node what was decided.
+    pub awaits_effect: bool,
     pub release: Release,
 }
 

@@ -39,4 +39,5 @@ pub mod transactions;
 mod tests;
 
 pub use assembly::{NodeParts, WakeDriver, assemble};
+pub use publisher::PublishLater;
 pub use registration::AdvertisedListener;

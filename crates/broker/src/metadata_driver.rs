@@ -2,10 +2,9 @@
 //! the other, by whoever calls [`MetadataDriver::poll`].
 //!
 //! The controller works on what is written, the published image on what is committed. An operation's answer is
-//! released when everything that was written up to it is committed; if the leadership is lost before, it is done anew by
+//! released when everything that was written up to it is committed, and a client's when this node acts on it; if the leadership is lost before, it is done anew by
 //! this node's next controller. On a full disk the metadata stands still: operations are refused until there is room.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,7 +28,7 @@ use crate::controller_channel::{
 };
 use crate::ids::Ids;
 use crate::peers::{PeerAddress, Peers};
-use crate::publisher::Publisher;
+use crate::publisher::{Desk, Progress};
 use crate::quorum::{
     FinishedSnapshot, Quorum, SnapshotBatch, begin_snapshot, committed_batches, complete_snapshot,
     discard_snapshot,
@@ -90,7 +89,7 @@ pub struct MetadataDriver {
     register_at: MonoMs,
     /// Since when the metadata stands still.
     stands_still_since: Option<MonoMs>,
-    publisher: Publisher,
+    desk: Desk,
 }
 
 /// The controller while this node leads the quorum.
@@ -100,11 +99,13 @@ struct Active {
     controller: Controller,
     /// The offset of the last record that was written.
     last_written: Offset,
-    waiting: VecDeque<Waiting>,
+    /// In the order in which they came.
+    waiting: Vec<Waiting>,
 }
 
 struct Waiting {
     last_offset: Offset,
+    awaits_effect: bool,
     release: Release,
 }
 
@@ -115,7 +116,7 @@ impl std::fmt::Debug for Waiting {
 }
 
 impl MetadataDriver {
-    pub fn new(mut parts: MetadataDriverParts, publisher: Publisher) -> MetadataDriver {
+    pub(crate) fn new(mut parts: MetadataDriverParts, desk: Desk) -> MetadataDriver {
         let listener = parts.quorum.register();
         MetadataDriver {
             parts,
@@ -125,7 +126,7 @@ impl MetadataDriver {
             leader: None,
             register_at: MonoMs(0),
             stands_still_since: None,
-            publisher,
+            desk,
         }
     }
 
@@ -139,18 +140,16 @@ impl MetadataDriver {
             quorum.poll(now)?;
             link.send(quorum);
             self.take_deliveries(now)?;
-            self.publisher.publish_kraft_version(self.parts.quorum.core().voters().latest_kraft_version());
-            if let Some(publication) = self.loader.publish() {
-                self.publisher.publish(&publication, now).map_err(MetadataDriverError::Publish)?;
-            }
-            self.release_committed();
+            let kraft_version = self.parts.quorum.core().voters().latest_kraft_version();
+            self.desk.node().metadata.publish_kraft_version(kraft_version);
+            let in_effect = self.put_into_effect(now)?;
+            self.release_committed(in_effect);
             let wrote = self.run_operations(now)?;
             if !wrote && self.parts.link.is_empty() {
                 break;
             }
         }
         self.register_elsewhere(now);
-        self.publisher.retry(now);
         for question in self.parts.channel.take_questions() {
             let leader = self.parts.quorum.core().leader_and_epoch().leader_id.unwrap_or(NodeId::NONE);
             question(QuorumView { leader, info: self.parts.quorum.describe(now) });
@@ -158,8 +157,8 @@ impl MetadataDriver {
         self.snapshot_if_due(now)
     }
 
-    /// The last [`MetadataDriver::poll`] took so long, making logs perhaps: heartbeats waited meanwhile, which the controller
-    /// must not take for the silence of brokers.
+    /// The last [`MetadataDriver::poll`] took so long, flushing perhaps: heartbeats waited meanwhile, which the controller must
+    /// not take for the silence of brokers.
     pub fn was_busy_for(&mut self, ms: i64) {
         if let Some(active) = &mut self.active {
             active.controller.was_deaf_for(ms);
@@ -172,7 +171,10 @@ impl MetadataDriver {
             Some(active) if !self.parts.quorum.is_stalled() => active.controller.next_deadline(),
             _ => MonoMs::NEVER,
         };
-        let retries = self.publisher.retry_at().min(self.parts.channel.next_retry());
+        let desk = self.desk.progress();
+        // A busy one wakes this driver.
+        let desk = if desk.is_busy { MonoMs::NEVER } else { desk.retry_at };
+        let retries = desk.min(self.parts.channel.next_retry());
         let register = if self.is_to_register() { self.register_at } else { MonoMs::NEVER };
         self.parts.quorum.next_deadline(now).min(controller).min(retries).min(register)
     }
@@ -255,10 +257,9 @@ impl MetadataDriver {
         tracing::info!(node, epoch = %leader.epoch, at = %last_written, from = "standby", to = "active",
             why = "it leads the quorum and has replayed all before", "controller changed state");
         let activation = controller.activate(&self.parts.bootstrap, self.loader.has_open_transaction());
-        self.active =
-            Some(Active { epoch: leader.epoch, controller, last_written, waiting: VecDeque::new() });
+        self.active = Some(Active { epoch: leader.epoch, controller, last_written, waiting: Vec::new() });
         self.write_unasked(activation.records, now)?;
-        self.publisher.controller_is_active();
+        self.desk.node().doubt_all_brokers();
         self.register_controller(now)
     }
 
@@ -283,15 +284,34 @@ impl MetadataDriver {
         self.parts.channel.put_back(lost.into_iter());
     }
 
-    /// After the publication, so that whoever is answered finds here what was decided.
-    fn release_committed(&mut self) {
-        let Some(active) = &mut self.active else { return };
-        let committed = self.parts.quorum.core().high_watermark().unwrap_or(Offset::ZERO);
-        while active.waiting.front().is_some_and(|waiting| waiting.last_offset < committed) {
-            if let Some(waiting) = active.waiting.pop_front() {
-                (waiting.release)(Fate::Committed);
+    /// Has what is new put into effect, if nothing else is just then. Returns through where the log is in effect on this node.
+    fn put_into_effect(&mut self, now: Now) -> Result<Offset, MetadataDriverError> {
+        let Progress { is_busy, retry_at, .. } = self.desk.progress();
+        if !is_busy {
+            if let Some(publication) = self.loader.publish() {
+                self.desk.publish(publication, now);
+            } else if retry_at <= now.mono {
+                self.desk.retry(now);
             }
         }
+        match self.desk.progress() {
+            Progress { failure: Some(failure), .. } => Err(MetadataDriverError::Publish(failure)),
+            // What has been replayed since it began is not in effect, even if it has ended by now.
+            Progress { through, .. } if is_busy => Ok(through),
+            Progress { is_busy: true, through, .. } => Ok(through),
+            Progress { is_busy: false, .. } => Ok(Offset(i64::MAX)),
+        }
+    }
+
+    /// A client is answered after the publication, so that it finds here what was decided.
+    fn release_committed(&mut self, in_effect: Offset) {
+        let Some(active) = &mut self.active else { return };
+        let committed = self.parts.quorum.core().high_watermark().unwrap_or(Offset::ZERO);
+        let is_due = |waiting: &mut Waiting| {
+            waiting.last_offset < committed && (!waiting.awaits_effect || waiting.last_offset <= in_effect)
+        };
+        let due: Vec<_> = active.waiting.extract_if(.., is_due).collect();
+        due.into_iter().for_each(|waiting| drop((waiting.release)(Fate::Committed)));
     }
 
     /// Runs what has come in and what the controller has to do by itself; whether anything was written.
@@ -417,7 +437,7 @@ impl MetadataDriver {
         records: Vec<VersionedRecord>,
         now: Now,
     ) -> Result<bool, MetadataDriverError> {
-        self.write(Written { records, release: Box::new(|_| None) }, now)
+        self.write(Written { records, awaits_effect: false, release: Box::new(|_| None) }, now)
     }
 
     fn raise_kraft_version(&mut self, level: i16, now: Now) -> Result<(), Fate> {
@@ -437,7 +457,7 @@ impl MetadataDriver {
     /// Writes an operation's records, has the controller replay them, and keeps the answer until they are committed. False
     /// if not all of them were written.
     fn write(&mut self, written: Written, now: Now) -> Result<bool, MetadataDriverError> {
-        let Written { mut records, release } = written;
+        let Written { mut records, awaits_effect, release } = written;
         for level in take_quorum_levels(&mut records) {
             if let Err(fate) = self.raise_kraft_version(level, now) {
                 self.end(release, fate);
@@ -454,7 +474,7 @@ impl MetadataDriver {
             self.end(release, Fate::Lost);
             return Ok(false);
         };
-        active.waiting.push_back(Waiting { last_offset: active.last_written, release });
+        active.waiting.push(Waiting { last_offset: active.last_written, awaits_effect, release });
         Ok(true)
     }
 

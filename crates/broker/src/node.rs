@@ -33,7 +33,7 @@ use crate::loggers::{Loggers, NoLoggers};
 use crate::metadata_cache::MetadataCache;
 use crate::peers::{NoPeers, Peers};
 use crate::producer_ids::ProducerIds;
-use crate::publisher::overrides;
+use crate::publisher::{PublishLater, overrides};
 use crate::quorum_channel::{QuorumChannel, QuorumEvent};
 use crate::registration::Registration;
 use crate::replication::IsrAnswer;
@@ -105,6 +105,8 @@ pub struct Hooks {
     pub brokers: Arc<dyn OtherBrokers>,
     /// Has a request go on where it may wait for the disk.
     pub read_later: ReadLater,
+    /// Has an image put into effect, which may take long, while the quorum goes on.
+    pub publish_later: PublishLater,
     /// What the process logs.
     pub loggers: Arc<dyn Loggers>,
 }
@@ -120,6 +122,7 @@ impl Default for Hooks {
             peers: Arc::new(NoPeers),
             brokers: Arc::new(BrokersOfCluster::default()),
             read_later: Arc::new(|job| job()),
+            publish_later: Arc::new(|job| job()),
             loggers: Arc::new(NoLoggers),
         }
     }

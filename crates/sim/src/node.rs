@@ -14,7 +14,7 @@ use ottla_broker::metadata_driver::MetadataDriver;
 use ottla_broker::node::{Hooks, Identity, Node, NodeHandler};
 use ottla_broker::peers::{NoPeers, Peers};
 use ottla_broker::quorum::open_quorum;
-use ottla_broker::{AdvertisedListener, NodeParts, WakeDriver, assemble, node_settings};
+use ottla_broker::{AdvertisedListener, NodeParts, PublishLater, WakeDriver, assemble, node_settings};
 use ottla_config::Config;
 use ottla_log::disk::sim::Loss;
 use ottla_log::disk::{Disk, SimDisk};
@@ -121,7 +121,11 @@ impl SteppedNode {
             }],
             controller_listeners: Vec::new(),
             seed: setup.seed(now),
-            hooks: Hooks { peers: Arc::clone(&setup.peers), ..Hooks::default() },
+            hooks: Hooks {
+                peers: Arc::clone(&setup.peers),
+                publish_later: Arc::clone(&setup.publish_later),
+                ..Hooks::default()
+            },
             wake_driver: WakeDriver(Box::new(|| {})),
         };
         let (node, driver) = assemble(parts, now);
@@ -291,7 +295,6 @@ fn later(now: Now) -> Now {
 }
 
 /// Which node of which cluster is to be started.
-#[derive(Debug)]
 pub struct NodeSetup<'a> {
     pub id: NodeId,
     /// All nodes, each of them broker and controller.
@@ -299,11 +302,30 @@ pub struct NodeSetup<'a> {
     /// Over those that every node needs.
     pub settings: Vec<(&'a str, &'a str)>,
     pub peers: Arc<dyn Peers>,
+    /// Images are put into effect at once, unless it says otherwise.
+    pub publish_later: PublishLater,
+}
+
+impl std::fmt::Debug for NodeSetup<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let NodeSetup { id, members, settings, .. } = self;
+        f.debug_struct("NodeSetup")
+            .field("id", id)
+            .field("members", members)
+            .field("settings", settings)
+            .finish()
+    }
 }
 
 impl<'a> NodeSetup<'a> {
     pub fn alone(settings: &[(&'a str, &'a str)]) -> NodeSetup<'a> {
-        NodeSetup { id: NODE, members: vec![NODE], settings: settings.to_vec(), peers: Arc::new(NoPeers) }
+        NodeSetup {
+            id: NODE,
+            members: vec![NODE],
+            settings: settings.to_vec(),
+            peers: Arc::new(NoPeers),
+            publish_later: Arc::new(|job| job()),
+        }
     }
 
     /// Each node of several has a machine of its own.

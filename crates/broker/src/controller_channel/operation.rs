@@ -52,9 +52,11 @@ where
 {
     fn run(self: Box<Self>, controller: &mut Controller, now: Now) -> Written {
         if self.is_abandoned() {
-            return Written { records: Vec::new(), release: Box::new(|_| None) };
+            return Written { records: Vec::new(), awaits_effect: false, release: Box::new(|_| None) };
         }
         let Outcome { records, response } = (self.operation)(controller, &self.request, now);
+        // Nodes learn from their own images what was decided.
+        let awaits_effect = matches!(self.way, Way::Envelope(_));
         let release: Release = Box::new(move |fate| match fate {
             Fate::Committed => {
                 self.finish(Ok(response));
@@ -70,7 +72,7 @@ where
                 None
             }
         });
-        Written { records, release }
+        Written { records, awaits_effect, release }
     }
 
     fn send(self: Box<Self>, link: &ControllerLink<'_>) {

@@ -2,6 +2,7 @@
 //!
 //! The image is published first, so that whoever is told of a change finds it there.
 
+mod desk;
 mod log_config;
 mod settings;
 mod throttles;
@@ -17,6 +18,8 @@ use ottla_metadata::loader::Publication;
 use ottla_types::{MonoMs, Now};
 use parking_lot::Mutex;
 
+pub use desk::PublishLater;
+pub(crate) use desk::{Desk, Progress};
 pub use log_config::log_config;
 pub(crate) use settings::overrides;
 
@@ -49,10 +52,6 @@ impl Publisher {
         }
     }
 
-    pub(crate) fn publish_kraft_version(&self, level: i16) {
-        self.node.metadata.publish_kraft_version(level);
-    }
-
     /// Fails only if the logs can't be loaded, which a node can't do without.
     pub(crate) fn publish(&mut self, publication: &Publication, now: Now) -> Result<(), String> {
         let node = Arc::clone(&self.node);
@@ -72,16 +71,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// The controller of this node has become the active one.
-    pub(crate) fn controller_is_active(&self) {
-        self.node.doubt_all_brokers();
-    }
-
-    /// Tries again what could not be had, when it is time.
+    /// Tries again what could not be had.
     pub(crate) fn retry(&mut self, now: Now) {
-        if self.retry_at > now.mono {
-            return;
-        }
         let unassigned = std::mem::take(&mut self.unassigned);
         self.unassigned = topics::assign_again(&self.node, &self.node.metadata.image(), unassigned, now);
         self.retry_at = if self.unassigned.is_empty() { MonoMs::NEVER } else { now.mono.plus_ms(RETRY_MS) };

@@ -16,6 +16,7 @@ mod log_dirs;
 mod log_settings;
 mod metadata_settings;
 mod node_settings;
+mod publishing;
 mod records;
 mod replica_settings;
 mod share_group_settings;

@@ -8,7 +8,7 @@ use ottla_broker::lifecycle::LifecycleState;
 use ottla_broker::loggers::Loggers;
 use ottla_broker::node::{Hooks, Identity, Node, NodeHandler};
 use ottla_broker::peers::Peers;
-use ottla_broker::{AdvertisedListener, NodeParts, WakeDriver, assemble, node_settings};
+use ottla_broker::{AdvertisedListener, NodeParts, PublishLater, WakeDriver, assemble, node_settings};
 use ottla_config::{Config, keys};
 use ottla_log::disk::{Disk, RealDisk};
 use ottla_log::log_manager::LogManager;
@@ -27,7 +27,8 @@ use crate::startup::directories::{self, Directories};
 use crate::startup::listeners::{self, BoundListeners};
 use crate::startup::{StartError, quorum};
 use crate::threads::{
-    Alarm, Cleaners, Fatal, MetadataThread, Readers, Worker, loader, maintenance, metadata, ticker,
+    Alarm, Cleaners, Fatal, MetadataThread, Publications, Readers, Worker, loader, maintenance, metadata,
+    ticker,
 };
 
 /// How long the controller may take to move this broker's leaderships away.
@@ -47,6 +48,7 @@ pub struct Running {
     loader: Worker,
     maintenance: Worker,
     metadata: MetadataThread,
+    publisher: Worker,
     cleaners: Arc<Cleaners>,
     reactions: Arc<Reactions>,
     readers: Arc<Readers>,
@@ -116,6 +118,7 @@ pub fn start(
     let [ticker_alarm, driver_alarm, loader_alarm, maintenance_alarm] =
         [(); 4].map(|()| Arc::new(Alarm::default()));
     let reactions = Arc::new(Reactions::default());
+    let publications = Arc::new(Publications::default());
     let readers = Arc::new(Readers::from_config(&config));
     let _ = reactions.readers.set(Arc::clone(&readers));
     let peers =
@@ -135,6 +138,7 @@ pub fn start(
         seed,
         hooks: Hooks {
             peers: Arc::clone(&peers) as Arc<dyn Peers>,
+            publish_later: giving(&publications),
             ..hooks(&ticker_alarm, &maintenance_alarm, &loader_alarm, &reactions, &readers, loggers)
         },
         wake_driver: WakeDriver(ringing(&driver_alarm)),
@@ -161,6 +165,11 @@ pub fn start(
         let _guard = guard;
         loader(alarm, &of_thread, clock);
     });
+    let guard = fatal.on_panic("publisher");
+    let publisher_worker = Worker::spawn("publisher", publications.alarm(), move |_| {
+        let _guard = guard;
+        publications.run(clock);
+    });
     let (of_thread, guard) = (Arc::clone(&driver_alarm), fatal.on_panic("metadata"));
     let (told, metadata_dir) = (fatal.clone(), directories.metadata_dir.clone());
     let metadata_worker = Worker::spawn("metadata", driver_alarm, move |_| {
@@ -177,6 +186,7 @@ pub fn start(
         loader: loader_worker.map_err(StartError::Thread)?,
         maintenance: maintenance_worker.map_err(StartError::Thread)?,
         metadata: metadata_worker.map_err(StartError::Thread)?,
+        publisher: publisher_worker.map_err(StartError::Thread)?,
         node,
         config,
         clock,
@@ -202,6 +212,11 @@ fn addresses(listeners: &[AdvertisedListener]) -> Vec<String> {
 fn ringing(alarm: &Arc<Alarm>) -> Box<dyn Fn() + Send + Sync> {
     let alarm = Arc::clone(alarm);
     Box::new(move || alarm.ring())
+}
+
+fn giving(publications: &Arc<Publications>) -> PublishLater {
+    let publications = Arc::clone(publications);
+    Arc::new(move |job| publications.give(job))
 }
 
 fn hooks(
@@ -281,6 +296,7 @@ impl Running {
             loader,
             maintenance,
             metadata,
+            publisher,
             cleaners,
             readers,
             peers,
@@ -295,6 +311,7 @@ impl Running {
         readers.stop();
         // Before all else: an image that is published makes and deletes logs, and changes the numbers of threads.
         let driver = metadata.stop().flatten();
+        publisher.stop();
         cleaners.stop();
         loader.stop();
         maintenance.stop();

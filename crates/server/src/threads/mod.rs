@@ -7,6 +7,7 @@ mod fatal;
 mod loader;
 mod maintenance;
 mod metadata;
+mod publisher;
 mod readers;
 mod ticker;
 
@@ -16,6 +17,7 @@ pub use fatal::{Fatal, FatalReceiver};
 pub use loader::loader;
 pub use maintenance::maintenance;
 pub use metadata::{MetadataThread, metadata};
+pub use publisher::Publications;
 pub use readers::Readers;
 pub use ticker::ticker;
 

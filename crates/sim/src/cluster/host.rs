@@ -86,7 +86,7 @@ impl Host {
         if until > now.mono {
             return Ok(());
         }
-        let setup = NodeSetup { id: self.id, members: members.to_vec(), settings: settings.to_vec(), peers };
+        let setup = NodeSetup { id: self.id, members: members.to_vec(), peers, ..NodeSetup::alone(settings) };
         let node = SteppedNode::try_start_as(setup, Arc::clone(&self.disk), now)?;
         self.frozen_until = MonoMs(0);
         self.frozen_ms = 0;
