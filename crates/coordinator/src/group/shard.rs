@@ -15,7 +15,7 @@ use super::metadata::SharedMetadata;
 use super::modern::freshness::Freshness;
 use super::modern::topics::{TopicHashes, Topics};
 use super::record::{self, GroupRecord};
-use super::share::ShareGroup;
+use super::share::{ShareGroup, StatesCheck};
 use super::state::{GroupState, StoredGroup};
 use crate::runtime::{DecodeError, EncodedRecord, Producer, Shard, Turn};
 
@@ -36,6 +36,8 @@ pub(crate) struct GroupShard {
     pub(super) assigning: Assigning,
     /// Since when the share coordinator is being told of partitions, by group.
     pub(super) share_initializations: BTreeMap<Arc<str>, BTreeMap<(Uuid, i32), MonoMs>>,
+    /// Share groups of which it is not known yet that the share coordinator has what it is said to have.
+    pub(super) share_checks: BTreeMap<Arc<str>, StatesCheck>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,6 +105,7 @@ impl GroupShard {
             topic_hashes: TopicHashes::default(),
             assigning: Assigning::default(),
             share_initializations: BTreeMap::new(),
+            share_checks: BTreeMap::new(),
         }
     }
 
@@ -162,6 +165,7 @@ impl Shard for GroupShard {
         self.revive_groups(turn);
         self.revive_consumer_groups(turn);
         self.revive_share_groups(turn);
+        self.share_checks_due(turn);
     }
 
     fn timer_fired(&mut self, turn: &mut GroupTurn<'_>, timer: GroupTimer) {

@@ -20,6 +20,7 @@ use ottla_wire::messages::{
     ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse,
 };
 
+use super::check::{Found, Inquiry};
 use super::heartbeat::{Answered, refused, validate};
 use super::initialize::Initialization;
 use super::offsets::{Alteration, GroupDeletion, OffsetDeletion, answered_partition};
@@ -73,6 +74,9 @@ type Outcomes = BTreeMap<(Uuid, i32), Result<(), ErrorCode>>;
 /// What was answered of a partition, and when.
 type OutcomeAt = ((Uuid, i32), Result<(), ErrorCode>, Now);
 
+/// Whether there is a state of a partition, and when that was said.
+type FoundAt = ((Uuid, i32), Result<bool, ErrorCode>, Now);
+
 impl GroupCoordinator {
     /// `group.share.assignment.interval.ms` is this from now on, in milliseconds.
     pub fn set_share_assignment_interval_ms(&self, interval_ms: i32) {
@@ -98,13 +102,16 @@ impl ShareGroups {
             return reply(refused(refusal));
         }
         let (of, now) = (self.clone(), context.now);
-        let answered = move |(response, initialization): Answered| {
+        let answered = move |Answered { response, initialization, inquiry }: Answered| {
             reply(response);
             if let Some(initialization) = initialization {
                 of.initialize(initialization, now, |_| {});
             }
+            if let Some(inquiry) = inquiry {
+                of.look_for_states(inquiry, now);
+            }
         };
-        let responder = responder(answered, move |code| (error(code), None));
+        let responder = responder(answered, move |code| error(code).into());
         self.groups.runtime.submit(partition, now, responder, move |shard, turn, responder| {
             shard.share_heartbeat(turn, &context, &request, responder);
         });
@@ -137,6 +144,30 @@ impl ShareGroups {
                 gather.put(index, ((topic_id, partition), outcome.map_err(|error| error.code), now));
             });
             self.states.initialize(key, state_epoch, start_offset, now, done);
+        }
+    }
+
+    /// Asks the share coordinator what it has of a group, and hands on what it answered.
+    fn look_for_states(&self, inquiry: Inquiry, now: Now) {
+        let Inquiry { group_id, partitions } = inquiry;
+        let (of, of_group) = (self.clone(), Arc::clone(&group_id));
+        let gather = Gather::new(partitions.len(), move |answers: Vec<FoundAt>| {
+            let now = answers.iter().map(|(_, _, now)| *now).max_by_key(|now| now.mono).unwrap_or(now);
+            let found: Found = answers.into_iter().map(|(partition, found, _)| (partition, found)).collect();
+            let Some(shard) = of.groups.partition_for(&of_group) else { return };
+            let nobody = Responder::new(|_: Result<(), ErrorCode>| {});
+            of.groups.runtime.submit(shard, now, nobody, move |shard, turn, responder| {
+                shard.checked(turn, &of_group, &found, responder);
+            });
+        });
+        for (index, (topic_id, partition)) in partitions.into_iter().enumerate() {
+            let gather = Arc::clone(&gather);
+            let key = SharePartitionKey::new(Arc::clone(&group_id), topic_id, partition);
+            let done = Box::new(move |outcome: Outcome<StateSummary>, now| {
+                let found = outcome.map(|summary| summary != StateSummary::NONE).map_err(|error| error.code);
+                gather.put(index, ((topic_id, partition), found, now));
+            });
+            self.states.summarize(key, now, done);
         }
     }
 

@@ -306,6 +306,22 @@ impl ShareTopics {
         self.deleting.remove(&topic_id).is_some() || was_initializing || was_initialized
     }
 
+    /// A partition is not initialized after all; false if it was not said to be.
+    pub(crate) fn take_out(&mut self, topic_id: Uuid, partition: i32) -> bool {
+        let Some(topic) = self.initialized.get_mut(&topic_id) else { return false };
+        let was_there = topic.partitions.remove(&partition);
+        if topic.partitions.is_empty() {
+            self.initialized.remove(&topic_id);
+        }
+        was_there
+    }
+
+    /// All that the share coordinator is said to have.
+    pub(crate) fn initialized_partitions(&self) -> BTreeSet<(Uuid, i32)> {
+        let topics = self.initialized.iter();
+        topics.flat_map(|(id, topic)| topic.partitions.iter().map(|partition| (*id, *partition))).collect()
+    }
+
     /// All that the share coordinator may have something of.
     pub(crate) fn all_partitions(&self) -> BTreeSet<(Uuid, i32)> {
         let topics = self.initialized.iter().chain(&self.initializing);

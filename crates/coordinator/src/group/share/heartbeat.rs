@@ -14,6 +14,7 @@ use ottla_wire::records::ShareGroupMemberMetadataValue;
 use tracing::info;
 
 use super::assignor::simple;
+use super::check::Inquiry;
 use super::draft::ShareDraft;
 use super::group::{ShareGroup, ShareMember};
 use super::initialize::Initialization;
@@ -31,8 +32,19 @@ const RETRY_MS: i64 = 500;
 /// Java prints a UUID with at most so many characters.
 const MEMBER_ID_LEN_MAX: usize = 36;
 
-/// The answer, and the partitions that the share coordinator must be told of then.
-pub(super) type Answered = (ShareGroupHeartbeatResponse, Option<Initialization>);
+/// The answer, and what the share coordinator must be told and asked then.
+#[derive(Clone, Debug)]
+pub(super) struct Answered {
+    pub(super) response: ShareGroupHeartbeatResponse,
+    pub(super) initialization: Option<Initialization>,
+    pub(super) inquiry: Option<Inquiry>,
+}
+
+impl From<ShareGroupHeartbeatResponse> for Answered {
+    fn from(response: ShareGroupHeartbeatResponse) -> Answered {
+        Answered { response, initialization: None, inquiry: None }
+    }
+}
 
 impl GroupShard {
     pub(super) fn share_heartbeat(
@@ -43,12 +55,12 @@ impl GroupShard {
         responder: Responder<Answered>,
     ) {
         let answered = match request.member_epoch {
-            LEAVE_EPOCH => self.share_leave(turn, request).map(|response| (response, None)),
+            LEAVE_EPOCH => self.share_leave(turn, request).map(Answered::from),
             _ => self.share_join_or_beat(turn, context, request),
         };
         match answered {
             Ok(answered) => turn.reply(responder, answered),
-            Err(refusal) => turn.reply_at_once(responder, Ok((refused(refusal), None))),
+            Err(refusal) => turn.reply_at_once(responder, Ok(refused(refusal).into())),
         }
     }
 
@@ -73,6 +85,7 @@ impl GroupShard {
         let member = draft.group().member(&member_id).cloned().unwrap_or(before);
         let assigned = self.reconcile_share_member(&mut draft, &member, has_changed);
         let initialization = self.begin_initialization(turn, &mut draft);
+        let inquiry = self.begin_check(turn, &draft);
 
         let settings = self.share_settings(&request.group_id);
         let timer = GroupTimer::Share(Arc::clone(&draft.group_id), Arc::clone(&member_id));
@@ -87,7 +100,7 @@ impl GroupShard {
             ..ShareGroupHeartbeatResponse::default()
         };
         draft.finish(turn);
-        Ok((response, initialization))
+        Ok(Answered { response, initialization, inquiry })
     }
 
     fn check_share_group_size(&self, group: &ShareGroup, member_id: &str) -> Result<(), Refusal> {

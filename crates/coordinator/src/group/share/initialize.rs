@@ -74,6 +74,8 @@ impl GroupShard {
                 self.share_initializations.remove(group_id);
             }
         }
+        let done = outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(partition, _)| *partition);
+        self.end_check_of(group_id, done);
         if let Ok(mut draft) = share_draft(turn, group_id, false) {
             let mut topics = (*draft.group().topics).clone();
             for ((topic_id, partition), outcome) in outcomes {

@@ -6,6 +6,7 @@
 
 mod api;
 mod assignor;
+mod check;
 mod describe;
 mod draft;
 mod group;
@@ -17,6 +18,7 @@ mod settings;
 
 pub use api::{ShareGroups, ShareStates};
 pub use assignor::simple;
+pub(crate) use check::StatesCheck;
 pub(crate) use group::ShareGroup;
 pub(crate) use record::ShareRecord;
 pub use settings::ShareGroupConfig;

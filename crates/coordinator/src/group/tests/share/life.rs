@@ -180,6 +180,84 @@ fn an_initialization_without_an_answer_is_begun_again_after_a_while() {
     }
 }
 
+/// What the share coordinator has lost, though the group's log says that it has it.
+fn lose(rig: &ShareRig, partitions: &[i32]) {
+    rig.states.known.lock().retain(|(_, partition), _| !partitions.contains(partition));
+}
+
+fn beat_often(rig: &ShareRig, member: &mut Member) {
+    for _ in 0..3 {
+        member.beat(rig);
+        rig.rig.pass(ASSIGNMENT_INTERVAL_MS);
+    }
+}
+
+#[test]
+fn who_takes_over_has_lost_states_initialized_again() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 3);
+    let mut a = rig.member_of("a", "t");
+    a.beat(&rig);
+    rig.states.known.lock().values_mut().for_each(|(_, start_offset)| *start_offset = 7);
+    lose(&rig, &[1]);
+    beat_often(&rig, &mut a);
+    assert_eq!(rig.known().len(), 2, "who has told the share coordinator does not ask");
+
+    let taken = rig.taken_over();
+    beat_often(&taken, &mut a);
+    let starts: Vec<i64> = taken.known().values().map(|(_, start_offset)| *start_offset).collect();
+    assert_eq!(starts, [7, -1, 7], "what is there stays as it is");
+    assert_eq!(a.partitions("t"), [0, 1, 2]);
+    let again = taken.taken_over();
+    assert_eq!(again.group(), taken.group());
+}
+
+#[test]
+fn states_that_can_not_be_looked_for_are_looked_for_later() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 2);
+    let mut a = rig.member_of("a", "t");
+    lose(&rig, &[0]);
+    let taken = rig.taken_over();
+    *taken.states.failures.lock() = vec![ErrorCode::CoordinatorNotAvailable; 2];
+    a.beat(&taken);
+    assert_eq!(taken.known().len(), 1);
+    beat_often(&taken, &mut a);
+    assert_eq!(taken.known().len(), 2);
+
+    // Nor is an answer that does not come waited for for ever.
+    lose(&taken, &[1]);
+    let taken = taken.taken_over();
+    taken.states.hold();
+    a.beat(&taken);
+    *taken.states.held.lock() = None;
+    beat_often(&taken, &mut a);
+    assert_eq!(taken.known().len(), 1, "it waits");
+    taken.rig.pass(i32::try_from(config().share.initialize_retry_interval_ms).unwrap());
+    beat_often(&taken, &mut a);
+    assert_eq!(taken.known().len(), 2);
+}
+
+#[test]
+fn what_is_initialized_meanwhile_is_not_initialized_again() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 1);
+    let mut a = rig.member_of("a", "t");
+    lose(&rig, &[0]);
+    let taken = rig.taken_over();
+    taken.states.hold();
+    a.beat(&taken);
+    taken.beat(beat_request("a", LEAVE));
+    // The answer that nothing is there is late: an administrator sets where the group begins.
+    let late = taken.states.held.lock().take();
+    super::offsets::alter(&taken, "t", &[(0, 5)]);
+    late.into_iter().flatten().for_each(|job| job());
+    let mut b = Member::new("b", &["t"]);
+    beat_often(&taken, &mut b);
+    assert_eq!(taken.known()[&(topic_id("t"), 0)].1, 5);
+    assert_eq!(b.partitions("t"), [0]);
+}
+
 #[test]
 fn topics_grow_and_go() {
     let rig = ShareRig::new();

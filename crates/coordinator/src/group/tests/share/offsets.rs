@@ -8,7 +8,11 @@ use ottla_wire::messages::{
 
 use super::*;
 
-fn alter(rig: &ShareRig, topic: &str, partitions: &[(i32, i64)]) -> AlterShareGroupOffsetsResponse {
+pub(super) fn alter(
+    rig: &ShareRig,
+    topic: &str,
+    partitions: &[(i32, i64)],
+) -> AlterShareGroupOffsetsResponse {
     let partition = |(partition_index, start_offset): &(i32, i64)| alter::Partition {
         partition_index: *partition_index,
         start_offset: *start_offset,
