@@ -138,7 +138,7 @@ impl Battle {
             Fault::FullDisk if self.disks.count() < IDS.len() => {
                 return println!("left out: full disks can't be mounted here");
             }
-            Fault::FullDisk => self.full_disk(through),
+            Fault::FullDisk => self.full_disk(leader),
         };
         let through = self.nodes()[0];
         self.wait_until_in_sync(through);
@@ -304,14 +304,13 @@ impl Battle {
         "a node is added and filled, and another drained and retired".to_owned()
     }
 
-    /// The others go on without the node: it is no longer in sync.
-    fn full_disk(&mut self, through: i32) -> String {
-        let controller = self.cluster.leader(through);
-        let victim = self.others(controller)[0];
+    /// The others go on without the node: it is no longer in sync, nor the active controller if it was that.
+    fn full_disk(&mut self, victim: i32) -> String {
+        let through = self.others(victim)[0];
         let data = self.cluster.home(victim).join("data");
         disks::fill(&data);
         self.cluster.until(|| {
-            let all = all_partitions(&self.cluster, controller)?;
+            let all = all_partitions(&self.cluster, through)?;
             let is_left_behind = |partition: &metadata_response::Partition| {
                 partition.leader_id == victim || !partition.isr_nodes.contains(&victim)
             };
