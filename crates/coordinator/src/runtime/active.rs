@@ -32,6 +32,8 @@ pub(crate) struct Active<S: Shard> {
     versions: VecDeque<(Offset, S::State)>,
     /// Where the next batch will begin.
     end: Offset,
+    /// Where it began when the shard was loaded.
+    loaded_end: Offset,
     high_watermark: Offset,
     batch: Option<OpenBatch<S>>,
     waiting: VecDeque<Waiting<S>>,
@@ -78,6 +80,7 @@ impl<S: Shard> Active<S> {
             state: loaded.state,
             versions: loaded.versions,
             end: loaded.end,
+            loaded_end: loaded.end,
             high_watermark: loaded.high_watermark,
             batch: None,
             waiting: VecDeque::new(),
@@ -93,7 +96,9 @@ impl<S: Shard> Active<S> {
     pub(crate) fn run(&mut self, now: Now, operation: impl FnOnce(&mut S, &mut Turn<'_, S>)) {
         let mut effects = Effects::default();
         let committed = self.versions.front().map_or(&self.state, |(_, state)| state);
-        let mut turn = Turn { now, state: &self.state, committed, effects: &mut effects };
+        let knows_what_was_promised = self.loaded_end <= self.high_watermark;
+        let mut turn =
+            Turn { now, state: &self.state, committed, knows_what_was_promised, effects: &mut effects };
         operation(&mut self.shard, &mut turn);
         self.apply(effects, now);
         if self.config.append_linger_ms == Some(0) {

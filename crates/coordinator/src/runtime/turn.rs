@@ -15,6 +15,9 @@ pub struct Turn<'a, S: Shard> {
     pub state: &'a S::State,
     /// The state up to the high watermark. What reads answer from.
     pub committed: &'a S::State,
+    /// Whether all that was in the log when the shard was loaded is committed by now. Until then `committed` may be less than
+    /// what leaders before this one have promised: the high watermark is known to a new leader after a while only.
+    pub knows_what_was_promised: bool,
     pub(crate) effects: &'a mut Effects<S>,
 }
 

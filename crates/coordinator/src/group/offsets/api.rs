@@ -92,10 +92,12 @@ impl GroupCoordinator {
             return;
         };
         self.runtime.submit(partition, context.now, responder, move |_, turn, responder| {
-            let state = if require_stable { turn.state } else { turn.committed };
+            // What an open transaction may still change is answered from all that is written, once that is safe. So is what a
+            // coordinator before this one may have answered already: positions never go back.
+            let waits = require_stable || !turn.knows_what_was_promised;
+            let state = if waits { turn.state } else { turn.committed };
             match fetch_offsets(state, group, require_stable) {
-                // What an open transaction may still change is answered from all that is written, once that is safe.
-                Ok(fetched) if require_stable => turn.reply(responder, fetched),
+                Ok(fetched) if waits => turn.reply(responder, fetched),
                 result => turn.reply_at_once(responder, result),
             }
         });

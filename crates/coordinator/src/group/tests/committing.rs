@@ -110,6 +110,8 @@ struct Asked<R> {
 struct World {
     choices: Choices,
     rig: Rig,
+    /// Where the log ended that the coordinator found.
+    found_end: Offset,
     last_offset: i64,
     commits: Vec<Asked<OffsetCommitResponse>>,
     txn_commits: Vec<Asked<TxnOffsetCommitResponse>>,
@@ -131,6 +133,7 @@ impl World {
         World {
             choices: Choices::new(seed),
             rig,
+            found_end: Offset::ZERO,
             last_offset: 0,
             commits: Vec::new(),
             txn_commits: Vec::new(),
@@ -233,7 +236,8 @@ impl World {
     fn fetch(&mut self) {
         let (group, require_stable) = (self.group(), self.choices.one_in(2));
         let log = self.rig.logs.log(0);
-        let seen = if require_stable { log } else { log.truncated(log.high_watermark) };
+        let waits = require_stable || log.high_watermark < self.found_end;
+        let seen = if waits { log } else { log.truncated(log.high_watermark) };
         let expected = Model::of(&seen).fetched(group, require_stable);
         let answer = self.send_fetch(group, require_stable);
         self.fetches.push((expected, self.asked(answer)));
@@ -285,6 +289,7 @@ impl World {
 
     fn fail_over(&mut self) {
         self.rig = self.rig.failed_over(&mut self.choices);
+        self.found_end = self.rig.logs.log(0).end();
         // Whoever waited has been told that this is no coordinator any more.
         self.look_at_answers();
         let waiting = self.commits.len() + self.txn_commits.len() + self.ends.len();

@@ -51,7 +51,7 @@ pub(super) fn send_fetch(
     Answer::of(|reply| rig.coordinator.offset_fetch(rig.context(version), request, reply))
 }
 
-fn fetch_request(group_id: &str, partition: i32) -> OffsetFetchRequest {
+pub(super) fn fetch_request(group_id: &str, partition: i32) -> OffsetFetchRequest {
     let topic =
         GroupTopic { name: "t".to_owned(), partition_indexes: vec![partition], ..GroupTopic::default() };
     let group = Group {

@@ -78,6 +78,22 @@ fn a_commit_in_flight_is_answered_once_the_new_leader_knows_it_is_safe() {
 }
 
 #[test]
+fn offsets_do_not_go_back_while_a_new_leader_does_not_know_what_is_committed() {
+    let rig = Rig::new();
+    let commit = |offset| offsets::send_commit(&rig, 8, offsets::commit_request(&[("t", 0, offset)]));
+    commit(15);
+    rig.hold_commits();
+    commit(33);
+    let next = Rig::loading(config(), rig.logs.log(0));
+    next.load();
+    let fetched = offsets::send_fetch(&next, 8, offsets::fetch_request(GROUP, 0));
+    fetched.is_parked();
+    next.commit();
+    assert_eq!(fetched.now().groups[0].topics[0].partitions[0].committed_offset, 33);
+    assert_eq!(offsets::fetch(&next, GROUP, 0), 33);
+}
+
+#[test]
 fn what_a_group_left_of_its_time_as_another_kind_does_not_concern_it() {
     let rig = Rig::new();
     rig.stable_group(1);
