@@ -44,7 +44,8 @@ impl Partition {
 
     /// Where a follower is to fetch from, and the leader epoch of the last record that it has.
     pub(crate) fn follower_position(&self) -> (Offset, Option<LeaderEpoch>) {
-        (self.log().log_end_offset(), self.log().latest_epoch())
+        let log = self.log();
+        (log.log_end_offset(), log.latest_epoch())
     }
 
     /// Appends what the leader of `leader_epoch` has from `at` on, and takes over how far it is replicated and where the
@@ -59,18 +60,19 @@ impl Partition {
     ) -> Result<Followed, FollowError> {
         let state = self.state.read();
         self.check_follows(&state, leader_epoch)?;
-        let log_end = self.log().log_end_offset();
+        let log = self.log();
+        let log_end = log.log_end_offset();
         if log_end != at {
             return Err(FollowError::Moved { log_end });
         }
         if !records.is_empty() {
-            self.log().append_as_follower(records, leader_epoch, now)?;
+            log.append_as_follower(records, leader_epoch, now)?;
         }
-        let has_appended = self.log().log_end_offset() > at;
+        let has_appended = log.log_end_offset() > at;
         // What was known to be on all replicas stays so, though a new leader may have to find it out once more.
         let high_watermark = OffsetMetadata::offset_only(leader.high_watermark);
-        let has_advanced = self.log().maybe_increment_high_watermark(high_watermark).is_some();
-        match self.log().maybe_increment_log_start_offset(leader.log_start_offset, "as the leader's") {
+        let has_advanced = log.maybe_increment_high_watermark(high_watermark).is_some();
+        match log.maybe_increment_log_start_offset(leader.log_start_offset, "as the leader's") {
             // It follows when the high watermark does.
             Ok(_) | Err(DeleteRecordsError::BeyondHighWatermark { .. }) => {}
             Err(DeleteRecordsError::Storage(error)) => return Err(error.into()),
@@ -109,8 +111,9 @@ impl Partition {
     ) -> Result<(), FollowError> {
         let state = self.state.read();
         self.check_follows(&state, leader_epoch)?;
-        let high_watermark = self.log().high_watermark();
-        if high_watermark < self.log().log_end_offset() {
+        let log = self.log();
+        let high_watermark = log.high_watermark();
+        if high_watermark < log.log_end_offset() {
             self.truncate(logs, high_watermark, "its leader epochs are not known", now)?;
         }
         Ok(())
@@ -155,10 +158,11 @@ impl Partition {
         why: &'static str,
         now: Now,
     ) -> Result<(), FollowError> {
-        tracing::info!(partition = %self.id.topic_partition, from = %self.log().log_end_offset(), to = %offset,
-            high_watermark = %self.log().high_watermark(), "truncates: {why}");
+        let log = self.log();
+        tracing::info!(partition = %self.id.topic_partition, from = %log.log_end_offset(), to = %offset,
+            high_watermark = %log.high_watermark(), "truncates: {why}");
         // Where no record goes, an epoch without any may: the leader does not know it.
-        logs.truncate_to(&self.log(), offset, now)?;
+        logs.truncate_to(&log, offset, now)?;
         Ok(())
     }
 

@@ -181,7 +181,8 @@ impl Partition {
         let leads = assignment.leader == self.local;
         if leads && (!was_leader || is_new_epoch) {
             // The epoch starts where the log ends: followers and consumers find their common past by it (KIP-101).
-            self.log().assign_epoch_start_offset(assignment.leader_epoch, self.log().log_end_offset());
+            let log = self.log();
+            log.assign_epoch_start_offset(assignment.leader_epoch, log.log_end_offset());
         }
         if was_leader != leads || is_new_epoch {
             tracing::debug!(partition = %self.id.topic_partition, leader = %assignment.leader,
@@ -211,9 +212,10 @@ impl Partition {
     /// what fewer have might be lost with them (KIP-966).
     fn advance_high_watermark(&self, state: &State, now: MonoMs) -> bool {
         let Role::Leader(leading) = &state.role else { return false };
-        let end = self.log().log_end_offset_metadata();
+        let log = self.log();
+        let end = log.log_end_offset_metadata();
         if state.assignment.replicas.len() <= 1 {
-            return self.log().maybe_increment_high_watermark(end).is_some();
+            return log.maybe_increment_high_watermark(end).is_some();
         }
         if !self.has_enough_in_sync(&state.assignment) {
             return false;
@@ -221,7 +223,7 @@ impl Partition {
         let Some(replicated) = self.replicated_up_to(leading, &state.assignment, end, now) else {
             return false;
         };
-        self.log().maybe_increment_high_watermark(replicated).is_some()
+        log.maybe_increment_high_watermark(replicated).is_some()
     }
 
     /// Tells the listener where the high watermark is now.
@@ -234,12 +236,13 @@ impl Partition {
 
     /// The end that readers of a kind see.
     pub(crate) fn end_for(&self, reader: ReaderKind) -> OffsetMetadata {
+        let log = self.log();
         match reader {
-            ReaderKind::Follower => self.log().log_end_offset_metadata(),
-            ReaderKind::Consumer => self.log().high_watermark_metadata(),
-            ReaderKind::CommittedConsumer => match self.log().offset_snapshot() {
+            ReaderKind::Follower => log.log_end_offset_metadata(),
+            ReaderKind::Consumer => log.high_watermark_metadata(),
+            ReaderKind::CommittedConsumer => match log.offset_snapshot() {
                 Ok(offsets) => offsets.last_stable_offset,
-                Err(_) => OffsetMetadata::offset_only(self.log().last_stable_offset()),
+                Err(_) => OffsetMetadata::offset_only(log.last_stable_offset()),
             },
         }
     }

@@ -136,15 +136,16 @@ impl Partition {
         if let Err(code) = allowed {
             return Some(PartitionRead::refused(code));
         }
-        let log_end_offset = self.log().log_end_offset();
-        let high_watermark = self.log().high_watermark();
-        let last_stable_offset = self.log().last_stable_offset();
+        let log = self.log();
+        let log_end_offset = log.log_end_offset();
+        let high_watermark = log.high_watermark();
+        let last_stable_offset = log.last_stable_offset();
         let nothing = || PartitionRead {
             error: ErrorCode::None,
             data: None,
             high_watermark,
             last_stable_offset,
-            log_start_offset: self.log().log_start_offset(),
+            log_start_offset: log.log_start_offset(),
             log_end_offset,
             diverging: None,
             preferred_read_replica: None,
@@ -163,8 +164,7 @@ impl Partition {
             Ok(diverging) => return Some(PartitionRead { diverging, ..nothing() }),
         }
         let ReadLimits { max_bytes, min_one_message } = limits;
-        let read =
-            self.log().read_within(asked.offset, max_bytes, reader.kind.isolation(), min_one_message, reach);
+        let read = log.read_within(asked.offset, max_bytes, reader.kind.isolation(), min_one_message, reach);
         Some(match read {
             Ok(mut data) => {
                 if data.first_entry_incomplete {
@@ -195,8 +195,9 @@ impl Partition {
         if epoch == LeaderEpoch::NONE {
             return Ok(None);
         }
-        let end = self.log().end_offset_for_epoch(epoch);
-        if end == EpochEndOffset::UNKNOWN || asked.offset < self.log().log_start_offset() {
+        let log = self.log();
+        let end = log.end_offset_for_epoch(epoch);
+        if end == EpochEndOffset::UNKNOWN || asked.offset < log.log_start_offset() {
             return Err(ErrorCode::OffsetOutOfRange);
         }
         Ok(Some(end).filter(|end| end.epoch < epoch || end.end_offset < asked.offset))
