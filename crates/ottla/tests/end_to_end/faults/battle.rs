@@ -89,12 +89,15 @@ pub struct Battle {
 }
 
 impl Battle {
-    pub fn start() -> Battle {
+    /// With `can_fill_disks` the nodes get disks of their own, where that is possible.
+    pub fn start(can_fill_disks: bool) -> Battle {
         let links = Links::new();
         let ports: Vec<(i32, Ports)> = IDS.iter().map(|id| (*id, links.ports(*id))).collect();
         let mut cluster = Cluster::empty();
         let mut disks = Disks::default();
-        IDS.iter().all(|id| disks.mount(&cluster.home(*id).join("data")));
+        if can_fill_disks {
+            IDS.iter().all(|id| disks.mount(&cluster.home(*id).join("data")));
+        }
         let voters = DIRECTORY_IDS
             .iter()
             .zip(&ports)

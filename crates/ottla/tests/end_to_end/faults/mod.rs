@@ -22,8 +22,9 @@ const KINDS: &str = "OTTLA_FAULTS";
 
 #[test]
 fn nothing_acknowledged_is_lost_whatever_happens_to_nodes() {
-    let mut battle = Battle::start();
-    match std::env::var(MINUTES) {
+    let minutes = std::env::var(MINUTES);
+    let mut battle = Battle::start(minutes.is_ok());
+    match minutes {
         Err(_) => Fault::BRIEFLY.into_iter().for_each(|fault| battle.suffer(fault)),
         Ok(minutes) => {
             let minutes: u64 = minutes.parse().expect("a number of minutes");
