@@ -73,6 +73,15 @@ impl Cluster {
 
     /// As [`Cluster::start`], with so many replicas of internal topics.
     pub(super) fn start_with(roles: &[&str], internal_replicas: usize) -> Cluster {
+        Cluster::start_each(roles, internal_replicas, |_| Vec::new())
+    }
+
+    /// As [`Cluster::start_with`], with settings of each node's own.
+    pub(super) fn start_each(
+        roles: &[&str],
+        internal_replicas: usize,
+        settings_of: impl Fn(i32) -> Vec<(&'static str, String)>,
+    ) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
         let ports: Vec<Ports> = roles.iter().map(|_| Ports::free()).collect();
         let voters = (1..).zip(roles.iter().zip(&ports)).filter(|(_, (role, _))| role.contains("controller"));
@@ -81,8 +90,9 @@ impl Cluster {
         let node = |(id, (role, ports)): (i32, (&&str, &Ports))| {
             let home = dir.path().join(id.to_string());
             std::fs::create_dir(&home).unwrap();
-            let voters = [("controller.quorum.voters", voters.join(","))];
-            (id, Node::format(home, id, role, *ports, &voters, &[], internal_replicas))
+            let mut settings = settings_of(id);
+            settings.push(("controller.quorum.voters", voters.join(",")));
+            (id, Node::format(home, id, role, *ports, &settings, &[], internal_replicas))
         };
         let nodes = (1..).zip(roles.iter().zip(&ports)).map(node).collect();
         let mut cluster = Cluster { nodes, dir };

@@ -29,7 +29,7 @@ const TOPIC: &str = "kept";
 const PARTITIONS: i32 = 3;
 
 /// With all brokers as replicas.
-fn create(cluster: &Cluster, name: &str, partitions: i32) {
+pub(super) fn create(cluster: &Cluster, name: &str, partitions: i32) {
     let config = create_topics_request::Config {
         name: "min.insync.replicas".to_owned(),
         value: Some("2".to_owned()),
@@ -55,7 +55,7 @@ fn partitions(cluster: &Cluster, topic: &str) -> Option<Vec<metadata_response::P
     (!partitions.is_empty()).then_some(partitions)
 }
 
-fn wait_until_in_sync(cluster: &Cluster, topic: &str) {
+pub(super) fn wait_until_in_sync(cluster: &Cluster, topic: &str) {
     cluster.until(|| {
         let partitions = partitions(cluster, topic)?;
         let is_whole = |partition: &metadata_response::Partition| {
@@ -66,7 +66,7 @@ fn wait_until_in_sync(cluster: &Cluster, topic: &str) {
 }
 
 /// Of clients that find the cluster through any node.
-fn clients(cluster: &Cluster, settings: &[(&str, &str)]) -> ClientConfig {
+pub(super) fn clients(cluster: &Cluster, settings: &[(&str, &str)]) -> ClientConfig {
     let bootstrap: Vec<String> = [1, 2, 3].map(|id| cluster.ottla(id).bootstrap().to_owned()).into();
     let mut config = client(cluster.ottla(1), settings);
     config.set("bootstrap.servers", bootstrap.join(","));
