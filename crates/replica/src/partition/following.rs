@@ -99,7 +99,7 @@ impl Partition {
         } else {
             own.end_offset
         };
-        self.truncate(logs, common, "the leader's log parts from this one", now)
+        self.truncate(logs, leader_epoch, common, "the leader's log parts from this one", now)
     }
 
     /// Takes away what is above the high watermark, in a log that knows no epochs to compare.
@@ -114,7 +114,7 @@ impl Partition {
         let log = self.log();
         let high_watermark = log.high_watermark();
         if high_watermark < log.log_end_offset() {
-            self.truncate(logs, high_watermark, "its leader epochs are not known", now)?;
+            self.truncate(logs, leader_epoch, high_watermark, "its leader epochs are not known", now)?;
         }
         Ok(())
     }
@@ -129,7 +129,7 @@ impl Partition {
     ) -> Result<(), FollowError> {
         let state = self.state.read();
         self.check_follows(&state, leader_epoch)?;
-        self.truncate(logs, leader_end, "the leader's log ends there", now)
+        self.truncate(logs, leader_epoch, leader_end, "the leader's log ends there", now)
     }
 
     /// Begins anew where the leader's log starts, if that is beyond this one.
@@ -144,8 +144,11 @@ impl Partition {
         self.check_follows(&state, leader_epoch)?;
         let log_end = self.log().log_end_offset();
         if leader_start > log_end {
-            tracing::info!(partition = %self.id.topic_partition, from = %log_end, to = %leader_start,
-                "begins anew: the leader's log starts beyond the end of this one");
+            self.tell_truncation(
+                leader_epoch,
+                leader_start,
+                "the leader's log starts beyond the end of this one",
+            );
             logs.truncate_fully_and_start_at(&self.log(), leader_start, None, now)?;
         }
         Ok(())
@@ -154,16 +157,27 @@ impl Partition {
     fn truncate(
         &self,
         logs: &LogManager,
+        leader_epoch: LeaderEpoch,
         offset: Offset,
-        why: &'static str,
+        reason: &'static str,
         now: Now,
     ) -> Result<(), FollowError> {
-        let log = self.log();
-        tracing::info!(partition = %self.id.topic_partition, from = %log.log_end_offset(), to = %offset,
-            high_watermark = %log.high_watermark(), "truncates: {why}");
+        self.tell_truncation(leader_epoch, offset, reason);
         // Where no record goes, an epoch without any may: the leader does not know it.
-        logs.truncate_to(&log, offset, now)?;
+        logs.truncate_to(&self.log(), offset, now)?;
         Ok(())
+    }
+
+    /// From which end and epoch of its last record to which. What is above the high watermark was never acknowledged by all.
+    fn tell_truncation(&self, leader_epoch: LeaderEpoch, end_to: Offset, reason: &'static str) {
+        let log = self.log();
+        let epoch_before = |end: Offset| {
+            log.leader_epochs().epoch_for_offset(Offset(end.0 - 1)).unwrap_or(LeaderEpoch::NONE)
+        };
+        let end = log.log_end_offset();
+        tracing::info!(partition = %self.id.topic_partition, reason, leader_epoch = %leader_epoch, end = %end,
+            end_to = %end_to, epoch = %epoch_before(end), epoch_to = %epoch_before(end_to),
+            high_watermark = %log.high_watermark(), "truncates its log");
     }
 
     fn check_follows(&self, state: &State, leader_epoch: LeaderEpoch) -> Result<(), FollowError> {
