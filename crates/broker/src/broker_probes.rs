@@ -23,8 +23,9 @@ const TIMEOUT_MS: i64 = 5_000;
 /// Between attempts: the kernel closes what a process had open one after the other, its listener perhaps last.
 const RETRY_MS: i64 = 20;
 const ATTEMPTS: u32 = 25;
-/// Before a broker that could not be reached is tried again without a reason.
-const MEET_AGAIN_MS: i64 = 30_000;
+/// Before a broker that could not be reached is tried again without a reason: at first, since one of Apache Kafka listens only
+/// once it has heard that it is no longer fenced, and in the end.
+const MEET_AGAIN_MS: (i64, i64) = (1_000, 30_000);
 
 /// What is known of brokers' processes.
 #[derive(Debug, Default)]
@@ -37,10 +38,19 @@ struct State {
     under_way: BTreeSet<NodeId>,
     /// There was a reason to look while one was being looked for already.
     again: BTreeSet<NodeId>,
-    /// Which process was tried to be reached, and is not again without a reason before then.
-    tried: BTreeMap<NodeId, (BrokerEpoch, MonoMs)>,
+    /// Which processes were tried to be reached.
+    tried: BTreeMap<NodeId, Tried>,
     /// On which brokers' heartbeats come.
     connections: HashMap<u64, NodeId>,
+}
+
+/// A process that is not tried to be reached again without a reason before a time.
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    epoch: BrokerEpoch,
+    until: MonoMs,
+    /// From the last time on.
+    wait_ms: i64,
 }
 
 /// One look at a broker.
@@ -83,12 +93,13 @@ impl BrokerProbes {
     fn is_to_meet(&self, broker: NodeId, epoch: BrokerEpoch, now: MonoMs) -> bool {
         let mut state = self.0.lock();
         let is_known = state.reached.get(&broker) == Some(&epoch) || state.under_way.contains(&broker);
-        let is_too_early =
-            state.tried.get(&broker).is_some_and(|(tried, until)| *tried == epoch && *until > now);
-        if is_known || is_too_early {
+        let tried = state.tried.get(&broker).filter(|tried| tried.epoch == epoch);
+        if is_known || tried.is_some_and(|tried| tried.until > now) {
             return false;
         }
-        state.tried.insert(broker, (epoch, now.plus_ms(MEET_AGAIN_MS)));
+        let (first_ms, last_ms) = MEET_AGAIN_MS;
+        let wait_ms = tried.map_or(first_ms, |tried| last_ms.min(2 * tried.wait_ms));
+        state.tried.insert(broker, Tried { epoch, until: now.plus_ms(wait_ms), wait_ms });
         true
     }
 

@@ -136,9 +136,14 @@ fn a_broker_is_doubted_when_the_connection_of_its_heartbeats_breaks() {
 #[test]
 fn who_could_not_be_reached_is_not_tried_all_the_time() {
     let mut watch = Watch::new(false);
-    for (ms, is_tried) in [(29_999, false), (1, true)] {
+    let waits = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000];
+    for (ms, is_tried) in waits.into_iter().flat_map(|ms| [(ms - 1, false), (1, true)]) {
         watch.pass_ms(ms);
         watch.harness.node.meet_brokers(watch.now);
-        assert_eq!(watch.looks().is_some(), is_tried, "after {ms} ms more");
+        let look = watch.looks();
+        assert_eq!(look.is_some(), is_tried, "after {ms} ms more");
+        if let Some(look) = look {
+            look.fail(refused(), watch.now);
+        }
     }
 }
