@@ -11,12 +11,30 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use thiserror::Error;
 
 use crate::names;
 
 /// Device and inode of the lock files that this process holds.
 static HELD: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+
+/// Whether another process holds a directory. Nothing is made or locked for it.
+pub fn is_held_elsewhere(dir: &Path) -> io::Result<bool> {
+    let path = dir.join(names::LOCK);
+    let held = HELD.lock();
+    let found = match rustix::fs::stat(&path) {
+        Ok(found) => found,
+        Err(rustix::io::Errno::NOENT) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    // Closing another descriptor of the file would release this process's lock.
+    if held.contains(&(found.st_dev, found.st_ino)) {
+        return Ok(false);
+    }
+    let descriptor = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(fcntl_getlk(&descriptor, &Flock::from(FlockType::WriteLock))?.is_some())
+}
 
 /// Why a directory was not locked.
 #[derive(Debug, Error)]
@@ -83,7 +101,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let lock = DirLock::acquire(dir.path()).unwrap();
         assert!(matches!(DirLock::acquire(dir.path()), Err(DirLockError::Twice { .. })));
+        assert!(!is_held_elsewhere(dir.path()).unwrap());
+        assert!(matches!(DirLock::acquire(dir.path()), Err(DirLockError::Twice { .. })));
         drop(lock);
+        assert!(!is_held_elsewhere(dir.path()).unwrap());
+        assert!(!is_held_elsewhere(&dir.path().join("missing")).unwrap());
         drop(DirLock::acquire(dir.path()).unwrap());
         assert!(matches!(DirLock::acquire(&dir.path().join("missing")), Err(DirLockError::Io { .. })));
     }
@@ -96,6 +118,7 @@ mod tests {
         if let Some(dir) = std::env::var_os(SECOND_PROCESS_DIR) {
             let result = DirLock::acquire(Path::new(&dir));
             assert!(matches!(result, Err(DirLockError::InUse { .. })), "{result:?}");
+            assert!(is_held_elsewhere(Path::new(&dir)).unwrap());
             return;
         }
         let dir = tempfile::tempdir().unwrap();

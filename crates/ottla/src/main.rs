@@ -1,7 +1,7 @@
 //! The one executable: `ottla`, which is `ottla server`, and the tools around it.
 //!
 //! Exit codes: 0 after a clean stop or a command that did its work, 1 where something was refused or failed, flags
-//! included, with the reason on standard error.
+//! included, with the reason on standard error; those of `upgrade-check` are its own.
 
 mod dev;
 mod logging;
@@ -9,6 +9,7 @@ mod output;
 mod server;
 mod settings;
 mod storage;
+mod upgrade_check;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ use dev::DevArgs;
 use output::tell;
 use server::ServerArgs;
 use storage::StorageCommand;
+use upgrade_check::UpgradeCheckArgs;
 
 /// Apache Kafka's protocol, log format and guarantees in one small program.
 #[derive(Parser, Debug)]
@@ -38,6 +40,8 @@ enum Command {
     /// Format log directories, and look at them
     #[command(subcommand)]
     Storage(StorageCommand),
+    /// Tell what would not work, or not be acted on, if this program took over a node of Apache Kafka
+    UpgradeCheck(UpgradeCheckArgs),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +53,10 @@ fn main() -> ExitCode {
         Some(Command::Server(args)) => server::run(&args),
         Some(Command::Dev(args)) => dev::run(&args),
         Some(Command::Storage(command)) => storage::run(&command),
+        Some(Command::UpgradeCheck(args)) => match upgrade_check::run(&args) {
+            Ok(code) => return code,
+            Err(text) => Err(text),
+        },
         None => server::run(&cli.server),
     };
     match done {

@@ -33,6 +33,10 @@ pub enum SettingsError {
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 impl SettingsArgs {
+    pub fn is_given(&self) -> bool {
+        self.config.is_some() || !self.overrides.is_empty()
+    }
+
     /// The configuration, if a program that can do `supported` may start with it, and what its user should hear.
     pub fn load(
         &self,

@@ -92,7 +92,7 @@ pub fn run(command: &StorageCommand) -> Result<bool, Failure> {
                 dirs(&configuration(settings)?).iter().map(String::as_str),
             );
             print(&found.text)?;
-            return Ok(!found.has_problems);
+            return Ok(!found.has_problems());
         }
         StorageCommand::Format(args) => format(args)?,
         StorageCommand::VersionMapping { release_version } => {

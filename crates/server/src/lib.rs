@@ -8,5 +8,6 @@ pub mod random;
 pub mod startup;
 pub mod storage;
 pub mod threads;
+pub mod upgrade;
 
 pub use ottla_broker::loggers;

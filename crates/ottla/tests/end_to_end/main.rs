@@ -31,6 +31,7 @@ mod startup;
 mod storage;
 mod stress;
 mod transactions;
+mod upgrade_check;
 
 use std::path::Path;
 

@@ -12,7 +12,13 @@ use ottla_log::names::META_PROPERTIES;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Info {
     pub text: String,
-    pub has_problems: bool,
+    pub problems: Vec<String>,
+}
+
+impl Info {
+    pub fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
 }
 
 /// Looks at directories in the order of their names.
@@ -21,7 +27,7 @@ pub fn info<'a>(disk: &dyn Disk, dirs: impl IntoIterator<Item = &'a str>) -> Inf
     dirs.sort_unstable();
     dirs.dedup();
     if dirs.is_empty() {
-        return Info { text: "No directories specified.\n".to_owned(), has_problems: false };
+        return Info { text: "No directories specified.\n".to_owned(), problems: Vec::new() };
     }
     let mut findings = Findings::default();
     for dir in dirs {
@@ -85,7 +91,7 @@ impl Findings {
             let _ = writeln!(text, "Found metadata: {{{}}}\n", pairs.collect::<Vec<_>>().join(", "));
         }
         list(&mut text, "Found problem:", "Found problems:", &self.problems);
-        Info { text, has_problems: !self.problems.is_empty() }
+        Info { text, problems: self.problems }
     }
 }
 

@@ -387,7 +387,7 @@ fn info_tells_of_what_it_finds() {
     disk.create_dir_all(Path::new("/c")).unwrap();
     disk.open(Path::new("/file"), Open::Create).unwrap();
     let found = info(&*disk, ["/file", "/c", "/a", "/none"]);
-    assert!(found.has_problems);
+    assert!(found.has_problems());
     expect![[r#"
         Found log directories:
           /a
@@ -402,7 +402,7 @@ fn info_tells_of_what_it_finds() {
 
     "#]]
     .assert_eq(&found.text);
-    assert!(!info(&*disk, ["/a", "/b"]).has_problems);
+    assert!(!info(&*disk, ["/a", "/b"]).has_problems());
 
     let other = b"version=1\ncluster.id=other\nnode.id=1\n";
     files::replace(&*disk, Path::new("/c/meta.properties"), other).unwrap();
