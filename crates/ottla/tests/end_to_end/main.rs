@@ -25,6 +25,7 @@ mod nearest;
 mod network;
 mod producing;
 mod quorum;
+mod replicated_transactions;
 mod replication;
 mod settings;
 mod startup;

@@ -48,7 +48,7 @@ pub(super) fn create(cluster: &Cluster, name: &str, partitions: i32) {
 }
 
 /// In their order, as the first broker that runs knows them; none where there are none.
-fn partitions(cluster: &Cluster, topic: &str) -> Option<Vec<metadata_response::Partition>> {
+pub(super) fn partitions(cluster: &Cluster, topic: &str) -> Option<Vec<metadata_response::Partition>> {
     let through = *cluster.brokers().first()?;
     let mut partitions = metadata(cluster.ottla(through).bootstrap(), topic)?.topics.remove(0).partitions;
     partitions.sort_by_key(|partition| partition.partition_index);

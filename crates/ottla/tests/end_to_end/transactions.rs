@@ -37,13 +37,13 @@ fn producer(ottla: &Ottla, id: &str) -> BaseProducer {
     producer
 }
 
-fn send(producer: &BaseProducer, topic: &str, partition: i32, value: &str) -> KafkaResult<()> {
+pub(super) fn send(producer: &BaseProducer, topic: &str, partition: i32, value: &str) -> KafkaResult<()> {
     let record = BaseRecord::<(), str>::to(topic).partition(partition).payload(value);
     producer.send(record).map_err(|(error, _)| error)
 }
 
 /// The values of a partition up to the end that a reader of this isolation is told.
-fn read(ottla: &Ottla, topic: &str, partition: i32, isolation: &str) -> Vec<String> {
+pub(super) fn read(ottla: &Ottla, topic: &str, partition: i32, isolation: &str) -> Vec<String> {
     let settings = [("group.id", "reader"), ("isolation.level", isolation), ("enable.partition.eof", "true")];
     let consumer: BaseConsumer = client(ottla, &settings).create().unwrap();
     let mut assignment = TopicPartitionList::new();
@@ -112,17 +112,38 @@ fn a_second_producer_of_an_id_fences_the_first() {
 
 /// Copies `in` to `out`, each record in one transaction with the position behind it. One copier takes over from another by
 /// the transactional id that they share: who came before goes on until it notices.
-struct Copying {
+pub(super) struct Copying {
     config: ClientConfig,
-    count: usize,
-    copied: AtomicUsize,
+    pub(super) count: usize,
+    pub(super) copied: AtomicUsize,
     aborted: AtomicUsize,
     copiers: AtomicUsize,
-    is_given_up: AtomicBool,
+    pub(super) is_given_up: AtomicBool,
 }
 
 impl Copying {
-    fn start_copier(self: &Arc<Self>, seed: u64) -> JoinHandle<()> {
+    /// Copies `count` records, by clients with this configuration.
+    pub(super) fn new(mut config: ClientConfig, count: usize) -> Arc<Copying> {
+        let come_back = [
+            ("reconnect.backoff.ms", "20"),
+            ("reconnect.backoff.max.ms", "200"),
+            ("retry.backoff.ms", "20"),
+            ("log_level", "0"),
+        ];
+        for (key, value) in come_back {
+            config.set(key, value);
+        }
+        Arc::new(Copying {
+            config,
+            count,
+            copied: AtomicUsize::new(0),
+            aborted: AtomicUsize::new(0),
+            copiers: AtomicUsize::new(0),
+            is_given_up: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn start_copier(self: &Arc<Self>, seed: u64) -> JoinHandle<()> {
         let copying = Arc::clone(self);
         let number = 1 + self.copiers.fetch_add(1, Ordering::Relaxed);
         std::thread::spawn(move || copying.run(number, &mut Random(seed)))
@@ -173,7 +194,7 @@ impl Copying {
         Ok(())
     }
 
-    fn consumer(&self) -> KafkaResult<BaseConsumer> {
+    pub(super) fn consumer(&self) -> KafkaResult<BaseConsumer> {
         let mut config = self.config.clone();
         config
             .set("group.id", "copiers")
@@ -204,7 +225,7 @@ fn positions(position: usize) -> KafkaResult<TopicPartitionList> {
 }
 
 /// Where the group stands; at the start if it is nowhere.
-fn committed(consumer: &BaseConsumer) -> KafkaResult<usize> {
+pub(super) fn committed(consumer: &BaseConsumer) -> KafkaResult<usize> {
     let mut wanted = TopicPartitionList::new();
     wanted.add_partition("in", 0);
     let found = consumer.committed_offsets(wanted, PATIENCE)?;
@@ -215,10 +236,10 @@ fn committed(consumer: &BaseConsumer) -> KafkaResult<usize> {
 }
 
 /// Numbers that follow from a seed (splitmix64).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -251,20 +272,7 @@ fn every_record_is_copied_once_though_the_process_is_killed() {
     }
     plain.flush(PATIENCE).unwrap();
 
-    let come_back = [
-        ("reconnect.backoff.ms", "20"),
-        ("reconnect.backoff.max.ms", "200"),
-        ("retry.backoff.ms", "20"),
-        ("log_level", "0"),
-    ];
-    let copying = Arc::new(Copying {
-        config: client(&ottla, &come_back),
-        count,
-        copied: AtomicUsize::new(0),
-        aborted: AtomicUsize::new(0),
-        copiers: AtomicUsize::new(0),
-        is_given_up: AtomicBool::new(false),
-    });
+    let copying = Copying::new(client(&ottla, &[]), count);
     let mut copiers = vec![copying.start_copier(random.below(u64::MAX))];
     let wait_for = |ottla: &Ottla, transactions: usize| {
         let wanted = transactions * RECORDS_A_TRANSACTION;
