@@ -62,7 +62,7 @@ pub fn draw(rng: &mut Rng) -> Cast {
         let isolation_level = if cast.share_reads_committed { "read_committed" } else { "read_uncommitted" };
         for id in 0..3 {
             let name = format!("share-member-{id}");
-            cast.add(&name, ShareMember::new(SHARE_GROUP, &name, isolation_level));
+            cast.add(&name, ShareMember::new(SHARE_GROUP, &name, 2, isolation_level));
         }
     }
     cast

@@ -1,4 +1,5 @@
-//! One node with its clients in one thread, on virtual time and over a disk that loses and fails, from a seed.
+//! One node, or several ([`cluster`]), with their clients in one thread, on virtual time and over disks that lose and fail,
+//! from a seed.
 //!
 //! What always holds: the same seed gives the same run, event for event. The node is the one that ships; the clients
 //! speak the protocol to it; what must hold is checked from what they are told and from the files themselves.

@@ -11,6 +11,7 @@ use ottla_types::TopicPartition;
 use crate::event::RecordId;
 use crate::node::DIR;
 
+const METADATA_TOPIC: &str = "__cluster_metadata";
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 24;
 
 /// A record in a file.
@@ -65,6 +66,16 @@ pub fn read_all(disk: &SimDisk, logs: &LogManager) -> Vec<LogFiles> {
         });
     }
     all
+}
+
+/// The metadata as far as a process has published it, which is up to, not including, `end`; what lies in front of its
+/// last snapshot may be gone.
+pub fn read_metadata(disk: &SimDisk, end: i64) -> LogFiles {
+    let partition = TopicPartition::new(METADATA_TOPIC, 0);
+    let mut records = read_dir(disk, &Path::new(DIR).join(partition.to_string()));
+    records.retain(|record| record.offset < end);
+    let log_start = records.first().map_or(end, |record| record.offset);
+    LogFiles { partition, log_start, log_end: end, flushed: end, records }
 }
 
 fn read_dir(disk: &SimDisk, dir: &Path) -> Vec<Stored> {

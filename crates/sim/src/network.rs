@@ -70,6 +70,26 @@ pub struct Link {
     pub refusals: Vec<String>,
 }
 
+/// A connection that its client has given up, with what is on its way to the node still.
+#[derive(Debug)]
+pub struct Late(Open);
+
+impl Late {
+    /// The requests arrive; nobody hears of their answers.
+    pub fn arrive(self, node: &SteppedNode) {
+        let Late(open) = self;
+        for (_, sequence, frame) in open.to_take {
+            let slot = ReplySlot::new(Arc::clone(&open.sink) as Arc<dyn ReplySink>, sequence);
+            node.deliver(&open.connection, frame, slot);
+        }
+        node.closed(&open.connection);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.to_take.is_empty()
+    }
+}
+
 impl Link {
     pub fn new(name: String, latency_ms: u64) -> Link {
         Link { name, latency_ms, ..Link::default() }
@@ -104,15 +124,41 @@ impl Link {
     pub fn send<R: Request>(&mut self, request: &R, version: i16, now: MonoMs, rng: &mut Rng) -> Ticket {
         let frame = encode_request(self.sent as i32, Some(&self.name), request, version)
             .unwrap_or_else(|error| panic!("{} v{version}: {error}", R::API_KEY.name()));
+        self.send_frame(frame.bytes.slice(FRAME_LENGTH_BYTES..), now, rng)
+    }
+
+    /// Sends a request as it is, without its length.
+    pub fn send_frame(&mut self, frame: Bytes, now: MonoMs, rng: &mut Rng) -> Ticket {
         let sequence = self.sent;
         self.sent += 1;
         let delay = rng.between(0, self.latency_ms);
         if let Some(open) = &mut self.open {
             // What is sent later does not overtake.
             let due = open.to_take.back().map_or(now, |last| last.0.max(now)).plus_ms(delay as i64);
-            open.to_take.push_back((due, sequence, frame.bytes.slice(FRAME_LENGTH_BYTES..)));
+            open.to_take.push_back((due, sequence, frame));
         }
         Ticket(sequence)
+    }
+
+    /// The next request, for somebody who takes it further.
+    pub fn take_over(&mut self, now: MonoMs) -> Option<(Ticket, Bytes)> {
+        let open = self.open.as_mut()?;
+        let (_, sequence, frame) = open.to_take.pop_front_if(|(due, ..)| *due <= now)?;
+        Some((Ticket(sequence), frame))
+    }
+
+    /// Brings the answer to a request that was taken further.
+    pub fn bring(&mut self, ticket: Ticket, body: Bytes, now: MonoMs) {
+        self.heard.push_back((now, Heard::Answer { ticket, body }));
+    }
+
+    /// The client loses its connection; what it sent and the node did not take yet arrives there later.
+    pub fn lose(&mut self, now: MonoMs) -> Option<Late> {
+        let open = self.open.take()?;
+        self.was_cut = true;
+        self.heard.clear();
+        self.heard.push_back((now, Heard::Closed));
+        Some(Late(open))
     }
 
     /// What has come by now, one after the other.

@@ -112,7 +112,7 @@ impl SteppedNode {
             config,
             logs,
             quorum,
-            bootstrap: bootstrap(),
+            bootstrap: bootstrap(setup.begins_at),
             listeners: vec![AdvertisedListener {
                 name: "PLAINTEXT".into(),
                 host: setup.host(setup.id),
@@ -199,6 +199,12 @@ impl SteppedNode {
     pub fn move_clock(&mut self, ms: u64) {
         self.now.mono = MonoMs(self.now.mono.0 + ms);
         self.now.wall = Timestamp(self.now.wall.0 + ms as i64);
+        self.disk.set_now(self.now.wall);
+    }
+
+    /// Somebody sets the machine's clock.
+    pub fn set_clock_forward(&mut self, ms: i64) {
+        self.now.wall = Timestamp(self.now.wall.0 + ms);
         self.disk.set_now(self.now.wall);
     }
 
@@ -301,6 +307,8 @@ pub struct NodeSetup<'a> {
     pub members: Vec<NodeId>,
     /// Over those that every node needs.
     pub settings: Vec<(&'a str, &'a str)>,
+    /// The levels of features that a new cluster has are those of this version.
+    pub begins_at: MetadataVersion,
     pub peers: Arc<dyn Peers>,
     /// Images are put into effect at once, unless it says otherwise.
     pub publish_later: PublishLater,
@@ -323,6 +331,7 @@ impl<'a> NodeSetup<'a> {
             id: NODE,
             members: vec![NODE],
             settings: settings.to_vec(),
+            begins_at: MetadataVersion::LATEST,
             peers: Arc::new(NoPeers),
             publish_later: Arc::new(|job| job()),
         }
@@ -423,8 +432,7 @@ fn quorum_settings(config: &Config, setup: &NodeSetup<'_>) -> QuorumSettings {
 }
 
 /// The levels that a freshly formatted node begins with.
-fn bootstrap() -> Vec<VersionedRecord> {
-    let version = MetadataVersion::LATEST;
+fn bootstrap(version: MetadataVersion) -> Vec<VersionedRecord> {
     let others = Feature::all().map(|facts| facts.feature);
     let others =
         others.filter(|feature| !matches!(feature, Feature::MetadataVersion | Feature::KRaftVersion));

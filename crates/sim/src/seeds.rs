@@ -65,6 +65,7 @@ impl Seeds {
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
+/// What an environment variable says.
+pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }

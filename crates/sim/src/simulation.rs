@@ -119,6 +119,7 @@ impl Simulation {
             share_reads_committed: cast.share_reads_committed,
             record_lock_ms: RECORD_LOCK_MS,
             delivery_count_limit: DELIVERY_COUNT_LIMIT,
+            has_former_leaders: false,
         };
         let actors = cast.clients.into_iter().map(actor).collect();
         Simulation {

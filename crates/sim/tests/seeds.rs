@@ -10,6 +10,10 @@ const FIXED: std::ops::Range<u64> = 0..10;
 const KEPT: &[u64] = &[
     // A marker stayed in the file of a full disk after its append had failed.
     557_696_793_489,
+    // A share group's partitions whose states were lost with the power were never shared again.
+    976_009_541_446,
+    // Two instances of a producer are the same to a node that has lost decisions with the power.
+    405_933_072_462,
 ];
 
 /// What a number of seeds together must have seen, and how often at least in each ten of them.

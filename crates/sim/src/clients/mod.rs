@@ -14,6 +14,7 @@ mod offset_reader;
 mod producer;
 mod share_member;
 mod transactional;
+mod upgrader;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -30,6 +31,7 @@ pub use offset_reader::OffsetReader;
 pub use producer::{Producer, ProducerSettings};
 pub use share_member::ShareMember;
 pub use transactional::{Transactional, TransactionalSettings};
+pub use upgrader::Upgrader;
 
 use crate::event::Event;
 use crate::network::Link;

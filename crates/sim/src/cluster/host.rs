@@ -1,12 +1,14 @@
+use std::path::Path;
 use std::sync::Arc;
 
 use ottla_broker::lifecycle::LifecycleState;
 use ottla_broker::peers::Peers;
-use ottla_log::disk::SimDisk;
 use ottla_log::disk::sim::Loss;
-use ottla_types::{MonoMs, NodeId, Now};
+use ottla_log::disk::{Disk, Open, SimDisk};
+use ottla_metadata::MetadataVersion;
+use ottla_types::{MonoMs, NodeId, Now, Timestamp};
 
-use crate::node::{Died, NodeSetup, SteppedNode};
+use crate::node::{DIR, Died, NodeSetup, SteppedNode};
 
 /// A machine: a disk, and a node's process on it or none.
 #[derive(Debug)]
@@ -14,15 +16,36 @@ pub(super) struct Host {
     pub id: NodeId,
     pub disk: Arc<SimDisk>,
     process: Process,
+    /// How many there have been.
+    pub processes: u64,
+    /// Clients can connect: it had all that it needs when it began to serve.
+    pub takes_clients: bool,
     /// The process stands still, and its clock runs on.
     pub frozen_until: MonoMs,
+    /// The process gets a part of its time only.
+    pub slow_until: MonoMs,
+    /// It has none at present.
+    pub idles: bool,
     frozen_ms: u64,
+    /// How far its wall clock is ahead of the others'.
+    clock_ahead_ms: i64,
+    /// A call has failed or will: its memory and its disk may differ, so that it is without power at last.
+    pub doomed_until: Option<MonoMs>,
+    /// Until then its disk has little room.
+    pub full_until: Option<MonoMs>,
 }
 
 #[derive(Debug)]
 enum Process {
     Down { until: MonoMs, is_without_power: bool },
-    Up(Box<SteppedNode>),
+    Up { node: Box<SteppedNode>, stop: Option<Stop> },
+}
+
+/// A process was told to stop, and starts again so long after it has.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    since: MonoMs,
+    down_ms: u64,
 }
 
 impl Host {
@@ -31,21 +54,33 @@ impl Host {
             id,
             disk: Arc::new(SimDisk::new(seed)),
             process: Process::Down { until: now.mono, is_without_power: false },
+            processes: 0,
+            takes_clients: false,
             frozen_until: MonoMs(0),
+            slow_until: MonoMs(0),
+            idles: false,
             frozen_ms: 0,
+            clock_ahead_ms: 0,
+            doomed_until: None,
+            full_until: None,
         }
     }
 
     pub fn node(&self) -> Option<&SteppedNode> {
         match &self.process {
-            Process::Up(node) => Some(node),
+            Process::Up { node, .. } => Some(node),
             Process::Down { .. } => None,
         }
     }
 
+    /// The node as clients find it.
+    pub fn client_node(&self) -> Option<&SteppedNode> {
+        self.node().filter(|_| self.takes_clients)
+    }
+
     pub fn node_mut(&mut self) -> Option<&mut SteppedNode> {
         match &mut self.process {
-            Process::Up(node) => Some(node),
+            Process::Up { node, .. } => Some(node),
             Process::Down { .. } => None,
         }
     }
@@ -56,7 +91,25 @@ impl Host {
     }
 
     pub fn is_frozen(&self, now: Now) -> bool {
-        self.frozen_until > now.mono
+        self.frozen_until > now.mono || self.idles
+    }
+
+    pub fn is_slow(&self, now: Now) -> bool {
+        self.slow_until > now.mono
+    }
+
+    /// Nothing fails any more, and it runs as it should.
+    pub fn be_well(&mut self) {
+        self.frozen_until = MonoMs(0);
+        self.slow_until = MonoMs(0);
+        self.idles = false;
+        self.disk.heal();
+        self.make_room();
+    }
+
+    pub fn make_room(&mut self) {
+        self.full_until = None;
+        self.disk.set_capacity_bytes(None);
     }
 
     /// The node serves clients.
@@ -64,9 +117,45 @@ impl Host {
         self.node().is_some_and(|node| node.node.lifecycle_state() == LifecycleState::Running)
     }
 
+    /// Sets its wall clock.
+    pub fn set_clock(&mut self, ahead_ms: i64) {
+        let change_ms = ahead_ms - std::mem::replace(&mut self.clock_ahead_ms, ahead_ms);
+        if let Some(node) = self.node_mut() {
+            node.set_clock_forward(change_ms);
+        }
+    }
+
+    /// Tells the process to stop.
+    pub fn begin_stop(&mut self, down_ms: u64, now: Now) {
+        if let Process::Up { node, stop } = &mut self.process {
+            node.node.begin_shutdown(node.now());
+            *stop = Some(Stop { since: now.mono, down_ms });
+        }
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.process, Process::Up { stop: Some(_), .. })
+    }
+
+    pub fn stops_too_long(&self, max_ms: u64, now: Now) -> bool {
+        matches!(self.process, Process::Up { stop: Some(stop), .. } if now.mono.since_ms(stop.since) > max_ms)
+    }
+
+    /// Ends a process that has handed over what it led; whether there was one.
+    pub fn finish_stop(&mut self, now: Now) -> Result<bool, Died> {
+        let Process::Up { node, stop: Some(stop) } = &mut self.process else { return Ok(false) };
+        if node.node.lifecycle_state() != LifecycleState::MayStop {
+            return Ok(false);
+        }
+        node.close()?;
+        let until = now.mono.plus_ms(stop.down_ms as i64);
+        self.process = Process::Down { until, is_without_power: false };
+        Ok(true)
+    }
+
     pub fn pass_ms(&mut self, ms: u64, now: Now) {
         let is_frozen = self.is_frozen(now);
-        let Process::Up(node) = &mut self.process else { return };
+        let Process::Up { node, .. } = &mut self.process else { return };
         if is_frozen {
             self.frozen_ms += ms;
         } else {
@@ -79,6 +168,7 @@ impl Host {
         &mut self,
         members: &[NodeId],
         settings: &[(&'static str, &'static str)],
+        begins_at: MetadataVersion,
         peers: Arc<dyn Peers>,
         now: Now,
     ) -> Result<(), Died> {
@@ -86,11 +176,20 @@ impl Host {
         if until > now.mono {
             return Ok(());
         }
-        let setup = NodeSetup { id: self.id, members: members.to_vec(), peers, ..NodeSetup::alone(settings) };
-        let node = SteppedNode::try_start_as(setup, Arc::clone(&self.disk), now)?;
+        let setup = NodeSetup {
+            id: self.id,
+            members: members.to_vec(),
+            begins_at,
+            peers,
+            ..NodeSetup::alone(settings)
+        };
+        let wall = Timestamp(now.wall.0 + self.clock_ahead_ms);
+        let node = SteppedNode::try_start_as(setup, Arc::clone(&self.disk), Now { wall, ..now })?;
         self.frozen_until = MonoMs(0);
         self.frozen_ms = 0;
-        self.process = Process::Up(Box::new(node));
+        self.processes += 1;
+        self.takes_clients = false;
+        self.process = Process::Up { node: Box::new(node), stop: None };
         Ok(())
     }
 
@@ -98,19 +197,46 @@ impl Host {
         if self.is_frozen(now) {
             return Ok(());
         }
-        match &mut self.process {
-            Process::Up(node) => node.try_step().and_then(|()| node.maintain()),
-            Process::Down { .. } => Ok(()),
+        if let Process::Up { node, .. } = &mut self.process {
+            node.try_step()?;
+            node.maintain()?;
         }
+        self.takes_clients |= self.is_running();
+        Ok(())
     }
 
     /// Ends the process; with a loss the machine is without power.
     pub fn end(&mut self, loss: Option<Loss>, until: MonoMs) {
         let down = Process::Down { until, is_without_power: loss.is_some() };
-        let Process::Up(node) = std::mem::replace(&mut self.process, down) else { return };
+        let Process::Up { node, .. } = std::mem::replace(&mut self.process, down) else { return };
+        self.disk.heal();
+        self.make_room();
+        self.doomed_until = None;
         match loss {
             Some(loss) => drop(node.lose_power(loss)),
             None => drop(node.kill()),
+        }
+    }
+
+    /// Makes garbage of the last sector of a log that the process did not close: what it writes to at the time of a loss of
+    /// power may be anything by then.
+    pub fn corrupt_a_sector(&self, choice: u64) {
+        let mut files = Vec::new();
+        for dir in self.disk.read_dir(Path::new(DIR)).unwrap_or_default() {
+            let path = Path::new(DIR).join(&dir.name);
+            if dir.name.starts_with("__cluster_metadata") {
+                continue;
+            }
+            let entries = self.disk.read_dir(&path).unwrap_or_default();
+            let segments =
+                entries.iter().filter(|entry| entry.name.ends_with(".log")).map(|entry| &entry.name);
+            files.extend(segments.max().map(|name| path.join(name)));
+        }
+        files.sort();
+        let Some(path) = files.get(choice as usize % files.len().max(1)) else { return };
+        let len = self.disk.open(path, Open::Read).and_then(|file| file.len()).unwrap_or(0);
+        if len > 0 {
+            self.disk.corrupt_sector(path, len - 1).expect("the file is there");
         }
     }
 }

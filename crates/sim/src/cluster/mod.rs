@@ -1,15 +1,19 @@
 //! Several nodes, brokers and controllers in one each, with their clients: on virtual time, over disks that lose what was not
-//! flushed, and a network that is cut as the seed wants it.
+//! flushed or fail, and a network that is cut as the seed wants it.
 //!
 //! What always holds: the same seed gives the same run. The nodes are those that ship; they reach each other through
-//! [`wires`] alone, and clients find leaders by asking.
+//! [`wires`] alone, and clients find leaders and coordinators by asking. What goes wrong is planned before the run begins
+//! ([`plan`]), so that a failing run can be made smaller ([`shrink`]).
 
 mod actors;
-mod harm;
+mod cast;
 mod host;
 pub mod observation;
+pub mod plan;
 pub mod properties;
+mod shrink;
 mod simulation;
 pub mod wires;
 
+pub use shrink::{Shrunk, shrink};
 pub use simulation::{Victim, fail_over, run, run_printing};

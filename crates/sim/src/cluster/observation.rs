@@ -1,11 +1,11 @@
-//! What is so on the nodes at one moment, read from the nodes themselves.
+//! What is so on the nodes at one moment, read from the nodes themselves and from their files.
 
 use std::collections::BTreeMap;
 
 use ottla_types::{NodeId, TopicPartition};
 
 use super::host::Host;
-use crate::log_files::{LogFiles, read_all};
+use crate::log_files::{LogFiles, read_all, read_metadata};
 
 /// A replica as its node has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct ReplicaSeen {
 #[derive(Clone, Debug)]
 pub struct NodeSeen {
     pub id: NodeId,
+    /// Of its process: no other one has it.
+    pub process: u64,
     /// The epoch of the quorum, and whether this node leads in it.
     pub quorum: (i32, bool),
     /// The last offset of the metadata that it has published.
@@ -27,10 +29,22 @@ pub struct NodeSeen {
     pub replicas: BTreeMap<TopicPartition, ReplicaSeen>,
 }
 
+/// All that can be seen.
+#[derive(Clone, Debug)]
+pub struct Look {
+    pub nodes: Vec<NodeSeen>,
+    /// The files of each node's logs.
+    pub files: BTreeMap<NodeId, Vec<LogFiles>>,
+    /// The logs as those have them that lead in the newest epoch, where they are there.
+    pub led: Vec<LogFiles>,
+    /// The records of the metadata.
+    pub metadata: BTreeMap<NodeId, LogFiles>,
+}
+
 /// All nodes whose processes live.
 pub(super) fn observe(hosts: &mut BTreeMap<NodeId, Host>) -> Vec<NodeSeen> {
     let nodes = hosts.values_mut().filter_map(|host| {
-        let id = host.id;
+        let (id, process) = (host.id, host.processes);
         let node = host.node_mut()?;
         let replicas = node.node.replicas().partitions();
         let replicas = replicas.iter().map(|partition| {
@@ -43,13 +57,29 @@ pub(super) fn observe(hosts: &mut BTreeMap<NodeId, Host>) -> Vec<NodeSeen> {
         });
         let replicas = replicas.collect();
         let metadata_offset = node.node.metadata_offset().value();
-        Some(NodeSeen { id, quorum: node.quorum_view(), metadata_offset, replicas })
+        Some(NodeSeen { id, process, quorum: node.quorum_view(), metadata_offset, replicas })
     });
     nodes.collect()
 }
 
-/// The files of a node's logs.
-pub(super) fn files(host: &Host) -> Option<Vec<LogFiles>> {
-    let node = host.node()?;
-    Some(read_all(&host.disk, node.node.logs()))
+/// `leaders`: by partition, in which epoch who has led last.
+pub(super) fn look(
+    hosts: &mut BTreeMap<NodeId, Host>,
+    leaders: &BTreeMap<TopicPartition, (i32, NodeId)>,
+) -> Look {
+    let nodes = observe(hosts);
+    let with_nodes = || hosts.iter().filter_map(|(id, host)| Some((*id, host, host.node()?)));
+    let files: BTreeMap<NodeId, Vec<LogFiles>> =
+        with_nodes().map(|(id, host, node)| (id, read_all(&host.disk, node.node.logs()))).collect();
+    let metadata = with_nodes()
+        .map(|(id, host, node)| (id, read_metadata(&host.disk, node.node.metadata_offset().value() + 1)));
+    let metadata = metadata.collect();
+    let leads = |node: &NodeSeen, partition: &TopicPartition| {
+        let epoch = node.replicas.get(partition).and_then(|seen| seen.leads_in);
+        epoch.is_some_and(|epoch| leaders.get(partition) == Some(&(epoch, node.id)))
+    };
+    let of_node = |node: &NodeSeen| files.get(&node.id).map(Vec::as_slice).unwrap_or_default();
+    let led = nodes.iter().flat_map(|node| of_node(node).iter().filter(|log| leads(node, &log.partition)));
+    let led = led.cloned().collect();
+    Look { nodes, files, led, metadata }
 }

@@ -1,52 +1,68 @@
 //! A run of a cluster: nodes, clients and what goes wrong, all decided by a seed.
 
 mod failover;
+mod harm;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use ottla_log::disk::sim::Loss;
-use ottla_record::Codec;
-use ottla_types::{MonoMs, NodeId, Now, Timestamp};
+use ottla_metadata::MetadataVersion;
+use ottla_types::{MonoMs, NodeId, Now, Timestamp, TopicPartition};
 use ottla_wire::messages::create_topics_request::Topic as NewTopic;
 use ottla_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 
 use super::actors::{Actor, Outside};
-use super::harm::Harm;
+use super::cast::{self, PLAIN, TRANSACTIONAL};
 use super::host::Host;
-use super::observation::{NodeSeen, files, observe};
+use super::observation::{NodeSeen, look, observe};
+use super::plan::{Fault, Plan, Planned};
 use super::properties::{self, ClusterProperty};
 use super::wires::{Listener, Listening, Wires};
-use crate::clients::{Client, Consumer, Producer, ProducerSettings};
 use crate::event::Event;
-use crate::log_files::LogFiles;
+use crate::network::Late;
+use crate::node::SteppedNode;
 use crate::outcome::{Failure, Report};
+use crate::properties::Promises;
 use crate::rng::Rng;
 
 pub use failover::{Victim, fail_over};
 
 const MEMBERS: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
-/// Topics with one partition each.
-const TOPICS: [&str; 2] = ["a", "b"];
 /// Rounds with faults; a round is some milliseconds of virtual time.
 const ROUNDS: u32 = 2_400;
 /// Between two looks into all files, in rounds.
-const LOOK_EACH: u32 = 250;
+const LOOK_EACH: u32 = 300;
 /// To serve again, and for everybody to come to an end, when nothing fails any more.
 const END_WITHIN_MS: u64 = 90_000;
+/// To stop in order; after that a process is killed.
+const STOP_WITHIN_MS: u64 = 5_000;
 const LATENCY_MS: u64 = 12;
 const CREATE_VERSION: i16 = 7;
+/// `group.share.record.lock.duration.ms` and `group.share.delivery.count.limit`.
+const RECORD_LOCK_MS: i64 = 1_500;
+const DELIVERY_COUNT_LIMIT: i16 = 5;
 
 /// Runs a seed and prints what happens.
 pub fn run_printing(seed: u64) -> Result<Report, Box<Failure>> {
-    let mut simulation = ClusterSimulation::new(seed);
-    simulation.prints = true;
-    simulation.run()
+    run_with(seed, &plan_of(seed), true)
 }
 
 /// Runs a seed.
 pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
-    ClusterSimulation::new(seed).run()
+    run_with(seed, &plan_of(seed), false)
+}
+
+/// What goes wrong in a seed's run.
+pub(super) fn plan_of(seed: u64) -> Plan {
+    Plan::draw(seed, ROUNDS, &MEMBERS)
+}
+
+/// Runs a seed with other faults than its own.
+pub(super) fn run_with(seed: u64, plan: &Plan, prints: bool) -> Result<Report, Box<Failure>> {
+    let mut simulation = ClusterSimulation::new(seed);
+    simulation.plan = plan.0.iter().copied().collect();
+    simulation.prints = prints;
+    simulation.run()
 }
 
 #[derive(Debug)]
@@ -56,20 +72,30 @@ struct ClusterSimulation {
     now: Now,
     started: MonoMs,
     settings: Vec<(&'static str, &'static str)>,
+    /// The levels of features that the cluster begins with.
+    begins_at: MetadataVersion,
     hosts: BTreeMap<NodeId, Host>,
     wires: Wires,
-    actors: Vec<Actor>,
+    actors: Vec<Box<dyn Actor>>,
+    /// What clients sent on connections that they have given up, and when it arrives at which node.
+    late: Vec<(MonoMs, NodeId, Late)>,
+    /// What goes wrong yet.
+    plan: VecDeque<Planned>,
+    /// What goes wrong as soon as one machine may lose what it has.
+    postponed: Option<Fault>,
     next_connection_id: u64,
     events: Vec<Event>,
     properties: Vec<Box<dyn ClusterProperty>>,
     counts: BTreeMap<&'static str, u64>,
-    /// Producers whose records all in-sync replicas are to have.
-    acks_all: BTreeSet<u32>,
-    /// When each topic has last acknowledged something to one of them, and the longest times in between.
+    /// Producers whose records fewer than all in-sync replicas have when they are acknowledged.
+    fewer_acks: BTreeSet<u32>,
+    /// When each topic without transactions has last acknowledged something to one of the others, and the longest times in
+    /// between.
     acknowledged_at: BTreeMap<String, MonoMs>,
     longest_gaps: BTreeMap<String, u64>,
-    /// Who leads what, as it was seen last: for what is told of it.
-    leaders: BTreeMap<String, (i32, NodeId)>,
+    /// Who leads what, as it was seen last.
+    leaders: BTreeMap<TopicPartition, (i32, NodeId)>,
+    controller: Option<(i32, NodeId)>,
     /// The machine that lost power last, while not all it lost is back: until then no other loses anything.
     poor: Option<NodeId>,
     trace: u64,
@@ -93,26 +119,56 @@ impl ClusterSimulation {
             ("replica.socket.timeout.ms", "2000"),
             ("log.index.interval.bytes", "64"),
             ("log.roll.ms", "5000"),
+            ("transaction.state.log.replication.factor", "3"),
+            ("transaction.state.log.min.isr", "2"),
+            ("share.coordinator.state.topic.replication.factor", "3"),
+            ("share.coordinator.state.topic.min.isr", "2"),
+            ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "300"),
+            ("group.consumer.min.heartbeat.interval.ms", "100"),
+            ("group.consumer.heartbeat.interval.ms", "250"),
+            ("group.consumer.min.session.timeout.ms", "1000"),
+            ("group.consumer.session.timeout.ms", "3000"),
+            ("group.consumer.assignment.interval.ms", "0"),
+            ("group.share.min.heartbeat.interval.ms", "100"),
+            ("group.share.heartbeat.interval.ms", "250"),
+            ("group.share.min.session.timeout.ms", "1000"),
+            ("group.share.session.timeout.ms", "3000"),
+            ("group.share.assignment.interval.ms", "0"),
+            ("group.share.min.record.lock.duration.ms", "1000"),
+            ("group.share.record.lock.duration.ms", "1500"),
+            ("group.share.delivery.count.limit", "5"),
         ];
         let hosts = MEMBERS.map(|id| (id, Host::new(id, rng.bits(), now)));
-        let (actors, acks_all) = actors(&mut rng);
+        let cast = cast::draw(&mut rng);
+        let promises = Promises {
+            flushes_always: true,
+            share_reads_committed: cast.share_reads_committed,
+            record_lock_ms: RECORD_LOCK_MS,
+            delivery_count_limit: DELIVERY_COUNT_LIMIT,
+            has_former_leaders: true,
+        };
         ClusterSimulation {
             seed,
             rng,
             now,
             started: now.mono,
             settings,
+            begins_at: cast.begins_at,
             hosts: hosts.into(),
             wires: Wires::new(LATENCY_MS),
-            actors,
+            actors: cast.actors,
+            late: Vec::new(),
+            plan: VecDeque::new(),
+            postponed: None,
             next_connection_id: 0,
             events: Vec::new(),
-            properties: properties::all(&acks_all),
+            properties: properties::all(&cast.fewer_acks, promises),
             counts: BTreeMap::new(),
-            acks_all: acks_all.into_iter().collect(),
+            fewer_acks: cast.fewer_acks,
             acknowledged_at: BTreeMap::new(),
             longest_gaps: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            controller: None,
             poor: None,
             trace: 0,
             has_faults: false,
@@ -125,31 +181,63 @@ impl ClusterSimulation {
         self.has_faults = true;
         for round in 0..ROUNDS {
             self.round()?;
+            while let Some(planned) = self.plan.pop_front_if(|planned| planned.round <= round) {
+                self.go_wrong(planned.fault);
+            }
+            self.go_on_with_harm();
             if round % LOOK_EACH == 0 {
                 self.look_through()?;
             }
         }
         self.has_faults = false;
-        self.wires.mend();
-        self.hosts.values_mut().for_each(|host| host.frozen_until = MonoMs(0));
-        self.actors.iter_mut().for_each(|actor| actor.client.finish());
+        self.end_harm();
+        self.actors.iter_mut().for_each(|actor| actor.client_mut().finish());
+        self.run_to_the_end()?;
+        self.events.push(Event::Calm);
+        self.actors.iter_mut().for_each(|actor| actor.client_mut().conclude());
+        self.run_to_the_end()?;
+        // Followers hear of the last high watermark with a fetch that finds nothing.
+        for _ in 0..200 {
+            self.round()?;
+        }
+        self.count("requests that came late", self.wires.late_requests);
+        let seen = look(&mut self.hosts, &self.leaders);
+        for i in 0..self.properties.len() {
+            let checked = self.properties[i].ended(&seen);
+            checked.map_err(|what| self.failure(self.properties[i].name(), what))?;
+        }
+        Ok(Report { seed: self.seed, trace: self.trace, counts: self.counts })
+    }
+
+    /// Goes on until everything serves, everybody has come to an end, and no transaction is open.
+    fn run_to_the_end(&mut self) -> Result<(), Box<Failure>> {
         let since = self.now.mono;
-        while !(self.is_whole() && self.actors.iter().all(Actor::is_finished)) {
+        while !self.has_come_to_rest() {
             self.round()?;
             if self.now.mono.since_ms(since) > END_WITHIN_MS {
                 return Err(self.failure("everybody is served again when faults stop", self.describe()));
             }
         }
-        // Followers hear of the last high watermark with a fetch that finds nothing.
-        for _ in 0..200 {
-            self.round()?;
-        }
-        let (nodes, files) = self.see_all();
-        for i in 0..self.properties.len() {
-            let checked = self.properties[i].ended(&nodes, &files);
-            checked.map_err(|what| self.failure(self.properties[i].name(), what))?;
-        }
-        Ok(Report { seed: self.seed, trace: self.trace, counts: self.counts })
+        Ok(())
+    }
+
+    fn has_come_to_rest(&self) -> bool {
+        self.is_whole()
+            && self.actors.iter().all(|actor| actor.is_finished())
+            && self.properties.iter().all(|property| property.unsettled().is_none())
+            && self.open_transactions().is_empty()
+    }
+
+    /// Partitions with something that is not decided.
+    fn open_transactions(&self) -> Vec<String> {
+        let nodes = self.hosts.values().filter_map(Host::node);
+        let partitions = nodes.flat_map(|node| node.node.replicas().partitions());
+        let open = partitions.filter(|partition| {
+            partition.is_leader() && partition.log().last_stable_offset() < partition.log().high_watermark()
+        });
+        let mut open: Vec<String> = open.map(|partition| partition.topic_partition().to_string()).collect();
+        open.sort();
+        open
     }
 
     fn failure(&self, property: &str, what: String) -> Box<Failure> {
@@ -159,12 +247,19 @@ impl ClusterSimulation {
 
     fn describe(&self) -> String {
         let actors = self.actors.iter().filter(|actor| !actor.is_finished());
-        let actors = actors.map(|actor| format!("{:?} {}", actor.target, actor.client.describe()));
+        let actors = actors.map(|actor| actor.client().describe());
         let hosts = self.hosts.values().map(|host| {
             let state = host.node().map(|node| node.node.lifecycle_state());
             format!("node {}: {state:?}", host.id)
         });
-        hosts.chain(actors).collect::<Vec<_>>().join("\n")
+        let properties = self.properties.iter();
+        let properties = properties
+            .filter_map(|property| property.unsettled().map(|what| format!("{}: {what}", property.name())));
+        let open = self.open_transactions();
+        let open = (!open.is_empty()).then(|| format!("transactions are open: {open:?}"));
+        let partitions =
+            (!self.is_whole()).then(|| format!("not all replicas are in sync: {:?}", self.leaders));
+        hosts.chain(actors).chain(properties).chain(open).chain(partitions).collect::<Vec<_>>().join("\n")
     }
 
     fn count(&mut self, what: &'static str, times: u64) {
@@ -179,13 +274,22 @@ impl ClusterSimulation {
 
     /// All nodes serve, and all replicas are in sync.
     fn is_whole(&self) -> bool {
-        self.hosts.values().all(Host::is_running)
-            && TOPICS.iter().all(|topic| {
-                let partitions =
-                    self.hosts.values().filter_map(|host| host.node()?.node.replicas().partition(topic, 0));
-                let leading: Vec<_> = partitions.filter(|partition| partition.is_leader()).collect();
-                leading.len() == 1 && !leading[0].is_under_replicated()
-            })
+        if !self.hosts.values().all(|host| host.is_running() && !host.is_stopping()) {
+            return false;
+        }
+        let mut leaders: BTreeMap<TopicPartition, usize> = BTreeMap::new();
+        for node in self.hosts.values().filter_map(Host::node) {
+            for partition in node.node.replicas().partitions() {
+                let of_partition = leaders.entry(partition.topic_partition().clone()).or_default();
+                if partition.is_leader() {
+                    *of_partition += 1;
+                    if partition.is_under_replicated() {
+                        return false;
+                    }
+                }
+            }
+        }
+        leaders.values().all(|leaders| *leaders == 1)
     }
 
     fn create_topics(&mut self) -> Result<(), Box<Failure>> {
@@ -195,13 +299,15 @@ impl ClusterSimulation {
                 break;
             }
         }
-        let topics = TOPICS.map(|name| NewTopic {
+        let all = PLAIN.map(|name| (name, 1)).into_iter().chain(TRANSACTIONAL);
+        let topics = all.map(|(name, num_partitions)| NewTopic {
             name: name.into(),
-            num_partitions: 1,
+            num_partitions,
             replication_factor: 3,
             ..NewTopic::default()
         });
-        let request = CreateTopicsRequest { topics: topics.into(), timeout_ms: 10_000, ..Default::default() };
+        let request =
+            CreateTopicsRequest { topics: topics.collect(), timeout_ms: 10_000, ..Default::default() };
         let Some(node) = self.hosts.values_mut().find_map(Host::node_mut) else {
             return Err(self.failure("a cluster starts", self.describe()));
         };
@@ -231,19 +337,17 @@ impl ClusterSimulation {
         self.let_nodes_talk();
         self.collect_answers();
         self.step_clients();
-        self.judge()?;
-        if self.has_faults {
-            self.do_harm();
-        }
-        Ok(())
+        self.judge()
     }
 
     fn start_nodes(&mut self) -> Result<(), Box<Failure>> {
         for id in MEMBERS {
+            let idles = self.hosts[&id].is_slow(self.now) && !self.rng.one_in(4);
             let peers = self.wires.of(id);
             let Some(host) = self.hosts.get_mut(&id) else { continue };
+            host.idles = idles;
             let was_up = host.node().is_some();
-            let started = host.start(&MEMBERS, &self.settings, peers, self.now);
+            let started = host.start(&MEMBERS, &self.settings, self.begins_at, peers, self.now);
             let is_up = host.node().is_some();
             started.map_err(|died| self.failure("a node starts", died.0))?;
             if is_up && !was_up {
@@ -262,39 +366,58 @@ impl ClusterSimulation {
 
     fn step_nodes(&mut self) -> Result<(), Box<Failure>> {
         for id in MEMBERS {
+            let now = self.now;
             let Some(host) = self.hosts.get_mut(&id) else { continue };
-            let stepped = host.step(self.now);
-            stepped.map_err(|died| self.failure("a node goes on", format!("node {id}: {}", died.0)))?;
+            let stepped = host.step(now).and_then(|()| host.finish_stop(now));
+            match stepped {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.say(&format_args!("node {id} has stopped"));
+                    self.process_ended(id, true);
+                }
+                Err(died) if host.doomed_until.is_some() || host.full_until.is_some() => {
+                    self.say(&format_args!("node {id} dies of its disk: {}", died.0));
+                    self.count("nodes died of their disk", 1);
+                    let loses_power = self.hosts[&id].doomed_until.is_some();
+                    self.end_now(id, loses_power);
+                }
+                Err(died) => return Err(self.failure("a node goes on", format!("node {id}: {}", died.0))),
+            }
         }
         Ok(())
     }
 
     fn serve_clients(&mut self) {
-        for actor in &mut self.actors {
-            let ways = [(&mut actor.link, actor.target), (&mut actor.finder, actor.asked)];
-            for (link, to) in ways {
-                if let Some(node) = reachable(&self.hosts, to, self.now) {
-                    link.tell_abandoned(node);
-                    link.deliver(node, self.now.mono);
-                }
+        let (hosts, now) = (&self.hosts, self.now);
+        let node_at = |id| reachable(hosts, id, now);
+        for (_, to, late) in
+            self.late.extract_if(.., |(due, to, _)| *due <= now.mono && node_at(Some(*to)).is_some())
+        {
+            if let Some(node) = node_at(Some(to)) {
+                late.arrive(node);
             }
+        }
+        for actor in &mut self.actors {
+            actor.deliver(&node_at, now.mono);
         }
     }
 
     fn collect_answers(&mut self) {
+        let (hosts, now) = (&self.hosts, self.now);
+        let node_at = |id| reachable(hosts, id, now);
         for actor in &mut self.actors {
-            let ways = [(&mut actor.link, actor.target), (&mut actor.finder, actor.asked)];
-            for (link, to) in ways {
-                if let Some(node) = reachable(&self.hosts, to, self.now) {
-                    link.collect(node, self.now.mono, &mut self.rng);
-                }
-            }
+            actor.collect(&node_at, now.mono, &mut self.rng);
+            let lost = actor
+                .ways()
+                .into_iter()
+                .filter_map(|(link, _)| std::mem::take(&mut link.was_cut).then(|| link.name().to_owned()));
+            self.events.extend(lost.map(|client| Event::ConnectionLost { client }));
         }
     }
 
     fn step_clients(&mut self) {
         let listening: Vec<NodeId> =
-            MEMBERS.into_iter().filter(|id| self.hosts[id].node().is_some()).collect();
+            MEMBERS.into_iter().filter(|id| self.hosts[id].client_node().is_some()).collect();
         for actor in &mut self.actors {
             let mut outside = Outside {
                 rng: &mut self.rng,
@@ -312,15 +435,14 @@ impl ClusterSimulation {
         self.note_leaders(&nodes);
         for event in std::mem::take(&mut self.events) {
             self.note(&format!("{event:?}"));
-            match &event {
-                Event::Acknowledged { partition, first, count, .. } => {
-                    self.count("records acknowledged", *count);
-                    if self.acks_all.contains(&first.producer) {
-                        self.note_acknowledged(&partition.topic);
-                    }
-                }
-                Event::Fetched { records, .. } => self.count("records fetched", records.len() as u64),
-                _ => {}
+            if let Some((what, times)) = event.tally() {
+                self.count(what, times);
+            }
+            if let Event::Acknowledged { partition, first, .. } = &event
+                && !self.fewer_acks.contains(&first.producer)
+                && PLAIN.contains(&&*partition.topic)
+            {
+                self.note_acknowledged(&partition.topic);
             }
             if !matches!(event, Event::Fetched { .. } | Event::Acknowledged { .. }) {
                 self.say(&format_args!("{event:?}"));
@@ -352,105 +474,39 @@ impl ClusterSimulation {
 
     fn note_leaders(&mut self, nodes: &[NodeSeen]) {
         for node in nodes {
-            let of_quorum = node.quorum.1.then(|| ("the quorum".to_owned(), node.quorum.0));
-            let of_partitions =
-                node.replicas.iter().filter_map(|(id, seen)| Some((id.to_string(), seen.leads_in?)));
-            let leads: Vec<_> = of_partitions.chain(of_quorum).collect();
-            for (what, epoch) in leads {
-                let known = self.leaders.get(&what).is_some_and(|(known, _)| *known >= epoch);
-                if !known {
-                    let text = format!("node {} leads {what} in epoch {epoch}", node.id);
-                    self.say(&text);
-                    self.note(&text);
-                    let kind = if what == "the quorum" { "quorum elections" } else { "partition elections" };
-                    self.count(kind, 1);
-                    self.leaders.insert(what, (epoch, node.id));
+            let (epoch, leads) = node.quorum;
+            if leads && self.controller.is_none_or(|(known, _)| known < epoch) {
+                self.controller = Some((epoch, node.id));
+                self.note_leader(node.id, &"the quorum", epoch, "quorum elections");
+            }
+            for (partition, seen) in &node.replicas {
+                let Some(epoch) = seen.leads_in else { continue };
+                if self.leaders.get(partition).is_none_or(|(known, _)| *known < epoch) {
+                    self.leaders.insert(partition.clone(), (epoch, node.id));
+                    self.note_leader(node.id, partition, epoch, "partition elections");
                 }
             }
         }
     }
 
-    fn see_all(&mut self) -> (Vec<NodeSeen>, BTreeMap<NodeId, Vec<LogFiles>>) {
-        let nodes = observe(&mut self.hosts);
-        let files = self.hosts.iter().filter_map(|(id, host)| Some((*id, files(host)?)));
-        let files = files.collect();
-        (nodes, files)
+    fn note_leader(&mut self, id: NodeId, what: &dyn fmt::Display, epoch: i32, kind: &'static str) {
+        let text = format!("node {id} leads {what} in epoch {epoch}");
+        self.say(&text);
+        self.note(&text);
+        self.count(kind, 1);
     }
 
     fn look_through(&mut self) -> Result<(), Box<Failure>> {
-        let (nodes, files) = self.see_all();
+        // A call of a disk that is to fail is one of the node's own.
+        if self.hosts.values().any(|host| host.doomed_until.is_some()) {
+            return Ok(());
+        }
+        let seen = look(&mut self.hosts, &self.leaders);
         for i in 0..self.properties.len() {
-            let checked = self.properties[i].looked_through(&nodes, &files);
+            let checked = self.properties[i].looked_through(&seen);
             checked.map_err(|what| self.failure(self.properties[i].name(), what))?;
         }
         Ok(())
-    }
-
-    fn do_harm(&mut self) {
-        if self.poor.is_some() && self.is_whole() {
-            self.poor = None;
-        }
-        let (harm, cut) = Harm::next(&MEMBERS, &mut self.wires, &mut self.rng);
-        if let Some(cut) = cut {
-            self.say(&cut);
-            self.count(cut, 1);
-        }
-        match harm {
-            None => {}
-            Some(Harm::Mend) => {
-                self.say(&"all ways are mended");
-                self.wires.mend();
-            }
-            Some(Harm::CutClient) => {
-                let victim = self.rng.below(self.actors.len() as u64) as usize;
-                let actor = &mut self.actors[victim];
-                actor.link.cut(reachable(&self.hosts, actor.target, self.now), self.now.mono);
-                self.count("clients cut off", 1);
-            }
-            Some(Harm::Freeze(id, ms)) => {
-                let until = self.now.mono.plus_ms(ms as i64);
-                if let Some(host) = self.hosts.get_mut(&id).filter(|host| host.node().is_some()) {
-                    host.frozen_until = until;
-                    self.say(&format_args!("node {id} stands still for {ms}"));
-                    self.count("nodes stood still", 1);
-                }
-            }
-            Some(Harm::Kill(id)) => self.end(id, false),
-            Some(Harm::LosePower(id)) if self.poor.is_none() && self.is_whole() => {
-                self.poor = Some(id);
-                self.end(id, true);
-            }
-            Some(Harm::LosePower(_)) => {}
-        }
-    }
-
-    fn end(&mut self, id: NodeId, loses_power: bool) {
-        // While one machine has lost what it had, the others keep it.
-        if self.poor.is_some_and(|poor| poor != id) || self.hosts[&id].node().is_none() {
-            return;
-        }
-        let down_ms = self.rng.between(50, 6_000);
-        self.end_for(id, loses_power, down_ms);
-    }
-
-    fn end_for(&mut self, id: NodeId, loses_power: bool, down_ms: u64) {
-        let loss = loses_power
-            .then(|| self.rng.pick(&[Loss::Everything, Loss::Nothing, Loss::Seeded, Loss::Seeded]));
-        self.say(&format_args!("node {id} ends, for {down_ms}: {loss:?}"));
-        self.count(if loses_power { "losses of power" } else { "kills" }, 1);
-        for actor in &mut self.actors {
-            if actor.target == Some(id) {
-                actor.link.cut(None, self.now.mono);
-            }
-            if actor.asked == Some(id) {
-                actor.finder.cut(None, self.now.mono);
-            }
-        }
-        let until = self.now.mono.plus_ms(down_ms as i64);
-        if let Some(host) = self.hosts.get_mut(&id) {
-            host.end(loss, until);
-        }
-        self.wires.process_ended(id, !loses_power, self.now);
     }
 }
 
@@ -465,41 +521,6 @@ fn listening<'a>(hosts: &'a BTreeMap<NodeId, Host>, now: Now) -> Listening<'a> {
 }
 
 /// The node at the other end of a client's connection, if it can take anything now.
-fn reachable(
-    hosts: &BTreeMap<NodeId, Host>,
-    id: Option<NodeId>,
-    now: Now,
-) -> Option<&crate::node::SteppedNode> {
-    hosts.get(&id?).filter(|host| !host.is_frozen(now))?.node()
-}
-
-/// The clients, and the numbers of those producers whose records all in-sync replicas are to have.
-fn actors(rng: &mut Rng) -> (Vec<Actor>, Vec<u32>) {
-    let mut actors = Vec::new();
-    let mut acks_all = Vec::new();
-    let mut add = |name: String, topic: &str, client: Box<dyn Client>| {
-        actors.push(Actor::new(name, topic, client, LATENCY_MS));
-    };
-    for (i, topic) in (0..).zip(TOPICS) {
-        for n in 0..3 {
-            let id = i * 10 + n;
-            // One of each topic asks for less, and may lose records.
-            let is_idempotent = n < 2;
-            if is_idempotent {
-                acks_all.push(id);
-            }
-            let settings = ProducerSettings {
-                id,
-                acks: if is_idempotent { -1 } else { 1 },
-                is_idempotent,
-                in_flight_max: if is_idempotent { rng.between(1, 5) as usize } else { 1 },
-                codec: rng.pick(&[Codec::None, Codec::None, Codec::Lz4, Codec::Zstd]),
-                version: rng.pick(&[9, 11, 12, 13]),
-            };
-            add(format!("producer {id}"), topic, Box::new(Producer::new(settings)));
-        }
-        let consumer = Consumer::new(i, rng.pick(&[11, 12, 13, 17]), (i % 2) as i8);
-        add(format!("consumer {i}"), topic, Box::new(consumer));
-    }
-    (actors, acks_all)
+fn reachable(hosts: &BTreeMap<NodeId, Host>, id: Option<NodeId>, now: Now) -> Option<&SteppedNode> {
+    hosts.get(&id?).filter(|host| !host.is_frozen(now))?.client_node()
 }

@@ -77,6 +77,8 @@ struct Conversation {
     to_take: VecDeque<Carried>,
     unanswered: VecDeque<Carried>,
     answered: VecDeque<Carried>,
+    /// Given up, and on their way still.
+    late: VecDeque<(u64, Bytes)>,
 }
 
 /// What there is at a node's address. Nothing where its process has ended and its machine says so.
@@ -108,10 +110,14 @@ pub struct Wires {
     half_open: Vec<(Way, Arc<Connection>)>,
     /// Connections that their near end has ended, until the far one hears of it.
     to_close: Vec<(Way, Arc<Connection>)>,
+    /// Connections that their near end has given up while the way was cut, with what is on it still.
+    late: Vec<(Way, Conversation)>,
     next_connection_id: u64,
     latency_ms: u64,
     /// Requests that were answered.
     pub answers: u64,
+    /// Requests that came when nobody waited for their answers any more.
+    pub late_requests: u64,
 }
 
 impl Wires {
@@ -154,6 +160,7 @@ impl Wires {
                 self.end(way, None, now);
             }
         }
+        self.late.retain(|(way, _)| way.to != id);
         self.half_open.retain(|(way, _)| way.to != id);
         self.to_close.retain(|(way, _)| way.to != id);
         if is_heard {
@@ -177,12 +184,14 @@ impl Wires {
 
     /// Ends a connection: who waits on it hears of it.
     fn end(&mut self, way: Way, node: Option<&SteppedNode>, now: Now) {
-        let Some(conversation) = self.conversations.remove(&way) else { return };
-        if let Some(node) = node.filter(|_| conversation.is_known) {
+        let Some(mut conversation) = self.conversations.remove(&way) else { return };
+        let under_way = conversation.take_all();
+        if self.is_cut(way.from, way.to) && !conversation.late.is_empty() {
+            self.late.push((way, conversation));
+        } else if let Some(node) = node.filter(|_| conversation.is_known) {
             node.closed(&conversation.connection);
         }
-        let Conversation { answered, unanswered, to_take, .. } = conversation;
-        for carried in answered.into_iter().chain(unanswered).chain(to_take) {
+        for carried in under_way {
             let why = if carried.deadline <= now.mono {
                 PeerError::TimedOut
             } else {
@@ -192,9 +201,26 @@ impl Wires {
         }
     }
 
+    /// What was sent into a cut way arrives when it is mended.
+    fn deliver_late(&mut self, nodes: &Listening<'_>) {
+        let cut = &self.cut;
+        let arrives = |way: &Way| !cut.contains(&(way.from, way.to)) && node_at(nodes, way.to).is_some();
+        for (way, conversation) in self.late.extract_if(.., |(way, _)| arrives(way)) {
+            let Some(node) = node_at(nodes, way.to) else { continue };
+            // The first is taken; the end of the connection comes before its answer.
+            if let Some((sequence, frame)) = conversation.late.into_iter().next() {
+                let slot = ReplySlot::new(Arc::clone(&conversation.sink) as Arc<dyn ReplySink>, sequence);
+                node.deliver(&conversation.connection, frame, slot);
+                self.late_requests += 1;
+            }
+            node.closed(&conversation.connection);
+        }
+    }
+
     /// Lets everything go on its way that is due.
     pub fn step(&mut self, nodes: &Listening<'_>, now: Now, rng: &mut Rng) {
         self.close_those_that_are_gone(nodes);
+        self.deliver_late(nodes);
         self.take_sent(nodes, now, rng);
         let ways: Vec<Way> = self.conversations.keys().copied().collect();
         for way in ways {
@@ -277,7 +303,18 @@ impl Conversation {
             to_take: VecDeque::new(),
             unanswered: VecDeque::new(),
             answered: VecDeque::new(),
+            late: VecDeque::new(),
         }
+    }
+
+    /// All that somebody waits for.
+    fn take_all(&mut self) -> Vec<Carried> {
+        self.late = self.to_take.iter().map(|carried| (carried.sequence, carried.frame.clone())).collect();
+        let answered = std::mem::take(&mut self.answered).into_iter();
+        answered
+            .chain(std::mem::take(&mut self.unanswered))
+            .chain(std::mem::take(&mut self.to_take))
+            .collect()
     }
 
     fn first_deadline(&self) -> MonoMs {

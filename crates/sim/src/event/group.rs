@@ -60,6 +60,8 @@ pub enum GroupEvent {
     Saying { client: String, partition: TopicPartition, words: Vec<(i64, Word)> },
     /// And was told that it counts.
     Said { partition: TopicPartition, words: Vec<(i64, Word)>, heard: MonoMs },
+    /// The partition can't be shared: what was known of it is lost, and it was not begun anew yet.
+    Unserved { client: String, partition: TopicPartition },
     /// It was told that the records are not its own any more.
     TooLate { client: String },
     /// The client has let go of all records that it had.

@@ -136,6 +136,21 @@ pub enum Event {
     ConnectionLost {
         client: String,
     },
+    /// What the logs hold as those have them that lead in the newest epoch.
+    Files {
+        logs: Vec<LogFiles>,
+    },
+    /// The cluster has this level from now on.
+    FeatureRaised {
+        feature: &'static str,
+        level: i16,
+    },
+    /// One of several nodes is gone, and what it kept in memory.
+    ProcessEnded,
+    /// Somebody has set a machine's clock: what it says of how long something took may be anything from now on.
+    ClockSet,
+    /// Nothing fails any more, everything serves, and nobody writes any more.
+    Calm,
     /// Everybody is done, and the node still there.
     End {
         logs: Vec<LogFiles>,
@@ -171,6 +186,7 @@ impl Event {
             Event::Down { ending: Ending::Stopped, .. } => ("stops", 1),
             Event::Down { ending: Ending::Killed, .. } => ("kills", 1),
             Event::Down { ending: Ending::PowerLost, .. } => ("losses of power", 1),
+            Event::FeatureRaised { .. } => ("feature levels raised", 1),
             Event::Transaction(event) => return of_transactions(event),
             Event::Group(event) => return of_groups(event),
             _ => return None,
@@ -209,6 +225,7 @@ fn of_groups(event: &GroupEvent) -> Option<(&'static str, u64)> {
         GroupEvent::Acquired { first, last, .. } => ("records acquired again", (last - first + 1) as u64),
         GroupEvent::Said { words, .. } => ("records accepted", count_of(words, Word::Accept)),
         GroupEvent::TooLate { .. } => ("acknowledgements too late", 1),
+        GroupEvent::Unserved { .. } => ("share partitions not served", 1),
         _ => return None,
     })
 }

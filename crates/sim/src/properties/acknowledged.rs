@@ -1,13 +1,16 @@
 //! No acknowledged record is lost: none at all when a process ends, and of those that were flushed none when the power
-//! goes.
+//! goes. Where the log of transactions has lost something with the power, two instances of a producer may be the same to the
+//! node: one may be told of the other's records then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_types::TopicPartition;
 
 use super::{Promises, Property};
-use crate::event::{Ending, Event, RecordId};
+use crate::event::{Ending, Event, RecordId, TransactionEvent};
 use crate::log_files::LogFiles;
+
+const DECISIONS_TOPIC: &str = "__transaction_state";
 
 #[derive(Debug)]
 pub(super) struct Acknowledged {
@@ -17,11 +20,23 @@ pub(super) struct Acknowledged {
     /// What was flushed when the power went; empty while nothing else can have been lost.
     flushed: BTreeMap<TopicPartition, i64>,
     lost_power: bool,
+    transactional: BTreeSet<u32>,
+    /// Where the logs of transactions ended when the power went.
+    decisions: BTreeMap<TopicPartition, i64>,
+    has_lost_decisions: bool,
 }
 
 impl Acknowledged {
     pub(super) fn new(promises: Promises) -> Acknowledged {
-        Acknowledged { promises, records: BTreeMap::new(), flushed: BTreeMap::new(), lost_power: false }
+        Acknowledged {
+            promises,
+            records: BTreeMap::new(),
+            flushed: BTreeMap::new(),
+            lost_power: false,
+            transactional: BTreeSet::new(),
+            decisions: BTreeMap::new(),
+            has_lost_decisions: false,
+        }
     }
 
     fn check(&mut self, log: &LogFiles) -> Result<(), String> {
@@ -62,6 +77,11 @@ impl Property for Acknowledged {
 
     fn on(&mut self, event: &Event) -> Result<(), String> {
         match event {
+            Event::Transaction(TransactionEvent::Initialized { producer, .. }) => {
+                self.transactional.insert(*producer);
+            }
+            Event::Acknowledged { first, .. }
+                if self.has_lost_decisions && self.transactional.contains(&first.producer) => {}
             Event::Acknowledged { partition, first, count, base_offset } => {
                 let of_partition = self.records.entry(partition.clone()).or_default();
                 for i in 0..*count {
@@ -74,6 +94,9 @@ impl Property for Acknowledged {
                 // What a process says that did not get to serve adds nothing.
                 for log in logs {
                     self.flushed.entry(log.partition.clone()).or_insert(log.flushed);
+                    if &*log.partition.topic == DECISIONS_TOPIC {
+                        self.decisions.entry(log.partition.clone()).or_insert(log.log_end);
+                    }
                 }
             }
             Event::Up { logs, .. } => {
@@ -85,8 +108,13 @@ impl Property for Acknowledged {
                 for log in logs {
                     self.check(log)?;
                 }
+                let is_shorter = |log: &LogFiles| {
+                    self.decisions.get(&log.partition).is_some_and(|before| log.log_end < *before)
+                };
+                self.has_lost_decisions |= logs.iter().any(is_shorter) && !self.promises.flushes_always;
                 self.lost_power = false;
                 self.flushed.clear();
+                self.decisions.clear();
             }
             _ => {}
         }

@@ -113,7 +113,9 @@ impl Property for Atomic {
                 logs.iter().try_for_each(|log| self.check(log))?;
                 self.is_over = *ending == Ending::PowerLost && !self.promises.flushes_always;
             }
-            Event::Up { logs, .. } => logs.iter().try_for_each(|log| self.check(log))?,
+            Event::Up { logs, .. } | Event::Files { logs } => {
+                logs.iter().try_for_each(|log| self.check(log))?;
+            }
             Event::End { logs } => {
                 logs.iter().try_for_each(|log| self.check(log))?;
                 logs.iter().try_for_each(|log| self.check_end(log))?;

@@ -29,6 +29,8 @@ pub(super) struct Fencing {
     /// What fenced instances sent.
     forbidden: BTreeSet<(TopicPartition, RecordId)>,
     forbidden_ends: BTreeSet<TransactionId>,
+    /// Clocks were set: how long a transaction has been open is not what the client thinks.
+    times_out_at_any_time: bool,
     is_over: bool,
 }
 
@@ -42,6 +44,7 @@ impl Fencing {
             rivals_since: BTreeMap::new(),
             forbidden: BTreeSet::new(),
             forbidden_ends: BTreeSet::new(),
+            times_out_at_any_time: false,
             is_over: false,
         }
     }
@@ -89,7 +92,10 @@ impl Fencing {
                 let asked = id.and_then(|id| self.asked.get(id)).map(Vec::as_slice).unwrap_or_default();
                 let since = self.rivals_since.get(producer).copied().unwrap_or(0);
                 let is_alone = asked.iter().skip(since).all(|other| other == producer);
-                let is_in_time = open_ms.is_none_or(|open_ms| open_ms + TIMEOUT_SLACK_MS < *timeout_ms);
+                let is_in_time = match open_ms {
+                    Some(open_ms) => !self.times_out_at_any_time && open_ms + TIMEOUT_SLACK_MS < *timeout_ms,
+                    None => true,
+                };
                 if is_alone && is_in_time {
                     return Err(format!(
                         "{producer} was refused {what} (code {code}) {open_ms:?} ms into a transaction of \
@@ -143,7 +149,13 @@ impl Property for Fencing {
                 self.is_over = *ending == Ending::PowerLost && !self.promises.flushes_always;
                 logs.iter().try_for_each(|log| self.check(log))
             }
-            Event::Up { logs, .. } | Event::End { logs } => logs.iter().try_for_each(|log| self.check(log)),
+            Event::Up { logs, .. } | Event::Files { logs } | Event::End { logs } => {
+                logs.iter().try_for_each(|log| self.check(log))
+            }
+            Event::ClockSet => {
+                self.times_out_at_any_time = true;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -77,7 +77,7 @@ impl Property for Isolation {
                 });
                 Ok(())
             }
-            Event::Down { logs, .. } | Event::End { logs } => {
+            Event::Down { logs, .. } | Event::Files { logs } | Event::End { logs } => {
                 logs.iter().try_for_each(|log| self.check(log))?;
                 self.read.clear();
                 Ok(())

@@ -19,7 +19,7 @@ mod share_locks;
 mod spans;
 mod stable_offset;
 mod transactional_offsets;
-mod views;
+pub(crate) mod views;
 
 use std::fmt::Debug;
 
@@ -36,6 +36,8 @@ pub struct Promises {
     pub record_lock_ms: i64,
     /// How often a record is delivered.
     pub delivery_count_limit: i16,
+    /// There are several nodes, and one that does not know yet that another has taken over may say what it knew.
+    pub has_former_leaders: bool,
 }
 
 /// Something that must hold all along.
@@ -49,6 +51,22 @@ pub trait Property: Debug {
     }
 }
 
+/// Those of them that hold of a cluster too, as its clients and the newest leaders' logs show it.
+pub fn of_cluster(promises: Promises) -> Vec<Box<dyn Property>> {
+    vec![
+        Box::new(order::Order),
+        Box::new(group_offsets::GroupOffsets::new(promises)),
+        Box::new(atomic::Atomic::new(promises)),
+        Box::new(fencing::Fencing::new(promises)),
+        Box::new(stable_offset::StableOffset::default()),
+        Box::new(isolation::Isolation::default()),
+        Box::new(transactional_offsets::TransactionalOffsets::new(promises)),
+        Box::new(ownership::Ownership::new(promises)),
+        Box::new(assigned::Assigned::default()),
+        Box::new(share_deliveries::ShareDeliveries::new(promises)),
+    ]
+}
+
 /// All of them.
 pub fn all(promises: Promises) -> Vec<Box<dyn Property>> {
     vec![
@@ -59,7 +77,7 @@ pub fn all(promises: Promises) -> Vec<Box<dyn Property>> {
         Box::new(group_offsets::GroupOffsets::new(promises)),
         Box::new(metadata::Metadata::default()),
         Box::new(recovery::Recovery::new(promises)),
-        Box::new(serving::Serving),
+        Box::new(serving::Serving::new(promises)),
         Box::new(atomic::Atomic::new(promises)),
         Box::new(fencing::Fencing::new(promises)),
         Box::new(stable_offset::StableOffset::default()),

@@ -14,7 +14,9 @@ impl Property for Order {
     }
 
     fn on(&mut self, event: &Event) -> Result<(), String> {
-        let (Event::Up { logs, .. } | Event::Down { logs, .. }) = event else { return Ok(()) };
+        let (Event::Up { logs, .. } | Event::Down { logs, .. } | Event::Files { logs }) = event else {
+            return Ok(());
+        };
         for log in logs {
             let mut last = BTreeMap::new();
             for pair in log.records.windows(2) {

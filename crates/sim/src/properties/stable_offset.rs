@@ -59,7 +59,7 @@ impl Property for StableOffset {
                 }
                 Ok(())
             }
-            Event::Down { logs, .. } | Event::End { logs } => {
+            Event::Down { logs, .. } | Event::Files { logs } | Event::End { logs } => {
                 logs.iter().try_for_each(|log| self.check(log))?;
                 self.told.clear();
                 Ok(())

@@ -20,6 +20,7 @@ pub(super) struct TransactionalOffsets {
     floors: BTreeMap<String, i64>,
     /// And what it was when a reader asked.
     floors_when_asked: BTreeMap<String, i64>,
+    is_calm: bool,
     is_over: bool,
 }
 
@@ -33,6 +34,7 @@ impl TransactionalOffsets {
             told: BTreeMap::new(),
             floors: BTreeMap::new(),
             floors_when_asked: BTreeMap::new(),
+            is_calm: false,
             is_over: false,
         }
     }
@@ -56,7 +58,9 @@ impl TransactionalOffsets {
             }
         }
         let floor = self.floors_when_asked.get(reader).copied().unwrap_or(-1);
-        if is_stable && offset < floor {
+        // A former coordinator that has not heard of its successor tells what it knew.
+        let is_newest = self.is_calm || !self.promises.has_former_leaders;
+        if is_stable && is_newest && offset < floor {
             return Err(format!("{group}: {offset} is seen after {floor} was committed"));
         }
         if is_stable {
@@ -77,6 +81,10 @@ impl Property for TransactionalOffsets {
         }
         let event = match event {
             Event::Transaction(event) => event,
+            Event::Calm => {
+                self.is_calm = true;
+                return Ok(());
+            }
             Event::Down { ending: Ending::PowerLost, .. } => {
                 self.is_over = !self.promises.flushes_always;
                 return Ok(());

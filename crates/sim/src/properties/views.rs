@@ -8,17 +8,45 @@ use ottla_types::TopicPartition;
 use super::{Promises, Property};
 use crate::event::{Ending, Event, RecordId};
 
+/// What all consumers have read.
+#[derive(Debug, Default)]
+pub(crate) struct Read(pub BTreeMap<TopicPartition, BTreeMap<i64, RecordId>>);
+
+impl Read {
+    /// Takes up what a consumer was answered: nothing in it lies above the high watermark, and nothing is another record
+    /// than somebody has read there before.
+    pub fn take(&mut self, event: &Event) -> Result<(), String> {
+        let Event::Fetched { partition, high_watermark, last_stable_offset, records, .. } = event else {
+            return Ok(());
+        };
+        if last_stable_offset > high_watermark {
+            return Err(format!("{partition}: stable up to {last_stable_offset} > {high_watermark}"));
+        }
+        let read = self.0.entry(partition.clone()).or_default();
+        for record in records {
+            if record.offset >= *high_watermark {
+                return Err(format!("{partition}: {record:?} is above {high_watermark}"));
+            }
+            let other = read.insert(record.offset, record.id).filter(|other| *other != record.id);
+            if let Some(other) = other {
+                return Err(format!("{partition}: {record:?}, where there was {other:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Views {
     promises: Promises,
-    seen: BTreeMap<TopicPartition, BTreeMap<i64, RecordId>>,
+    read: Read,
     high_watermarks: BTreeMap<TopicPartition, i64>,
     lost_power: bool,
 }
 
 impl Views {
     pub(super) fn new(promises: Promises) -> Views {
-        Views { promises, seen: BTreeMap::new(), high_watermarks: BTreeMap::new(), lost_power: false }
+        Views { promises, read: Read::default(), high_watermarks: BTreeMap::new(), lost_power: false }
     }
 }
 
@@ -29,29 +57,17 @@ impl Property for Views {
 
     fn on(&mut self, event: &Event) -> Result<(), String> {
         match event {
-            Event::Fetched { partition, high_watermark, last_stable_offset, records, .. } => {
-                if last_stable_offset > high_watermark {
-                    return Err(format!("{partition}: stable up to {last_stable_offset} > {high_watermark}"));
-                }
+            Event::Fetched { partition, high_watermark, .. } => {
+                self.read.take(event)?;
                 let before = self.high_watermarks.entry(partition.clone()).or_default();
                 // Two consumers' answers may be heard in another order than they were given.
                 *before = (*before).max(*high_watermark);
-                let seen = self.seen.entry(partition.clone()).or_default();
-                for record in records {
-                    if record.offset >= *high_watermark {
-                        return Err(format!("{partition}: {record:?} is above {high_watermark}"));
-                    }
-                    let other = seen.insert(record.offset, record.id).filter(|other| *other != record.id);
-                    if let Some(other) = other {
-                        return Err(format!("{partition}: {record:?}, where there was {other:?}"));
-                    }
-                }
             }
             Event::Down { ending, .. } => self.lost_power |= *ending == Ending::PowerLost,
             Event::Up { logs, .. } => {
                 for log in logs {
                     let may_lose = self.lost_power && !self.promises.flushes_always;
-                    let seen = self.seen.entry(log.partition.clone()).or_default();
+                    let seen = self.read.0.entry(log.partition.clone()).or_default();
                     let high_watermark = self.high_watermarks.entry(log.partition.clone()).or_default();
                     if may_lose {
                         seen.split_off(&log.log_end);

@@ -42,6 +42,7 @@ enum Asked {
 #[derive(Debug)]
 pub struct ShareMember {
     membership: Membership,
+    topics: usize,
     /// `read_committed` or `read_uncommitted`.
     isolation_level: &'static str,
     configured: bool,
@@ -63,8 +64,10 @@ pub struct ShareMember {
 }
 
 impl ShareMember {
-    pub fn new(group: &str, name: &str, isolation_level: &'static str) -> ShareMember {
+    /// It waits until there are so many topics to read.
+    pub fn new(group: &str, name: &str, topics: usize, isolation_level: &'static str) -> ShareMember {
         ShareMember {
+            topics,
             membership: Membership::new(Protocol::Share, group, name),
             isolation_level,
             configured: false,
@@ -95,6 +98,13 @@ impl ShareMember {
         self.assigned.clear();
         self.held.clear();
         self.membership.be_out(world);
+    }
+
+    fn tell_unserved(&self, named: (Uuid, i32), world: &mut World<'_>) {
+        if let Some(partition) = world.topics.partition(named.0, named.1) {
+            let client = self.membership.name.clone();
+            self.membership.tell(GroupEvent::Unserved { client, partition }, world);
+        }
     }
 
     fn tell_too_late(&self, world: &mut World<'_>) {
@@ -175,7 +185,11 @@ impl ShareMember {
             for partition in &topic.partitions {
                 let named = (topic.topic_id, partition.partition_index);
                 self.said(named, words, partition.acknowledge_error_code, world);
-                if self.check("ShareFetch of a partition", partition.error_code, world) {
+                if partition.error_code == ErrorCode::UnknownServerError.code() {
+                    // As clients do: it asks again.
+                    got_something = true;
+                    self.tell_unserved(named, world);
+                } else if self.check("ShareFetch of a partition", partition.error_code, world) {
                     got_something |= self.acquired(sent, named, partition, world);
                 }
             }
@@ -350,7 +364,7 @@ impl Client for ShareMember {
         if !self.is_finishing && self.membership.is_member() && world.rng.per_myriad(15) {
             return self.vanish(link, world);
         }
-        if !self.asking.may_ask(world) || world.topics.lasting.len() < 2 || !world.connect(link) {
+        if !self.asking.may_ask(world) || world.topics.lasting.len() < self.topics || !world.connect(link) {
             return;
         }
         if let Some(asked) = self.next(world) {

@@ -1,12 +1,12 @@
 //! Replicas agree on what is replicated: below the high watermarks of two of them both have the same records. In the end they
-//! have the same altogether.
+//! have the same altogether, where nobody writes any more.
 
 use std::collections::BTreeMap;
 
 use ottla_types::{NodeId, TopicPartition};
 
 use super::ClusterProperty;
-use crate::cluster::observation::NodeSeen;
+use crate::cluster::observation::{Look, NodeSeen};
 use crate::log_files::{LogFiles, Stored};
 
 #[derive(Debug)]
@@ -51,12 +51,8 @@ impl ClusterProperty for Agreement {
         "replicas agree on what is replicated"
     }
 
-    fn looked_through(
-        &mut self,
-        nodes: &[NodeSeen],
-        files: &BTreeMap<NodeId, Vec<LogFiles>>,
-    ) -> Result<(), String> {
-        for (partition, replicas) in by_partition(nodes, files) {
+    fn looked_through(&mut self, look: &Look) -> Result<(), String> {
+        for (partition, replicas) in by_partition(&look.nodes, &look.files) {
             for pair in replicas.windows(2) {
                 compare(partition, pair[0], pair[1], pair[0].1.min(pair[1].1))?;
             }
@@ -64,10 +60,12 @@ impl ClusterProperty for Agreement {
         Ok(())
     }
 
-    fn ended(&mut self, nodes: &[NodeSeen], files: &BTreeMap<NodeId, Vec<LogFiles>>) -> Result<(), String> {
-        for (partition, replicas) in by_partition(nodes, files) {
+    fn ended(&mut self, look: &Look) -> Result<(), String> {
+        for (partition, replicas) in by_partition(&look.nodes, &look.files) {
             for pair in replicas.windows(2) {
-                compare(partition, pair[0], pair[1], i64::MAX)?;
+                // Members of groups go on to say that they are there.
+                let end = if partition.topic.starts_with("__") { pair[0].1.min(pair[1].1) } else { i64::MAX };
+                compare(partition, pair[0], pair[1], end)?;
             }
         }
         Ok(())

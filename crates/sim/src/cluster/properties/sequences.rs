@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ottla_types::NodeId;
-
 use super::ClusterProperty;
-use crate::cluster::observation::NodeSeen;
+use crate::cluster::observation::Look;
 use crate::event::Event;
-use crate::log_files::LogFiles;
 
 #[derive(Debug)]
 pub(super) struct Sequences;
@@ -26,12 +23,8 @@ impl ClusterProperty for Sequences {
         }
     }
 
-    fn looked_through(
-        &mut self,
-        _: &[NodeSeen],
-        files: &BTreeMap<NodeId, Vec<LogFiles>>,
-    ) -> Result<(), String> {
-        for (node, logs) in files {
+    fn looked_through(&mut self, look: &Look) -> Result<(), String> {
+        for (node, logs) in &look.files {
             for log in logs {
                 let mut last = BTreeMap::new();
                 for record in log.records.iter().filter(|record| record.is_idempotent()) {
@@ -46,7 +39,7 @@ impl ClusterProperty for Sequences {
         Ok(())
     }
 
-    fn ended(&mut self, nodes: &[NodeSeen], files: &BTreeMap<NodeId, Vec<LogFiles>>) -> Result<(), String> {
-        self.looked_through(nodes, files)
+    fn ended(&mut self, look: &Look) -> Result<(), String> {
+        self.looked_through(look)
     }
 }

@@ -3,17 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use ottla_types::{NodeId, TopicPartition};
-
 use super::ClusterProperty;
-use crate::cluster::observation::NodeSeen;
+use crate::cluster::observation::Look;
 use crate::event::{Event, RecordId};
-use crate::log_files::LogFiles;
+use crate::properties::views::Read;
 
 #[derive(Debug, Default)]
-pub(super) struct Views {
-    seen: BTreeMap<TopicPartition, BTreeMap<i64, RecordId>>,
-}
+pub(super) struct Views(Read);
 
 impl ClusterProperty for Views {
     fn name(&self) -> &'static str {
@@ -22,34 +18,19 @@ impl ClusterProperty for Views {
 
     fn heard(&mut self, event: &Event) -> Result<(), String> {
         match event {
-            Event::Fetched { partition, high_watermark, last_stable_offset, records, .. } => {
-                if last_stable_offset > high_watermark {
-                    return Err(format!("{partition}: stable up to {last_stable_offset} > {high_watermark}"));
-                }
-                let seen = self.seen.entry(partition.clone()).or_default();
-                for record in records {
-                    if record.offset >= *high_watermark {
-                        return Err(format!("{partition}: {record:?} is above {high_watermark}"));
-                    }
-                    let other = seen.insert(record.offset, record.id).filter(|other| *other != record.id);
-                    if let Some(other) = other {
-                        return Err(format!("{partition}: {record:?}, where there was {other:?}"));
-                    }
-                }
-                Ok(())
-            }
+            Event::Fetched { .. } => self.0.take(event),
             Event::OutOfRange { partition, asked } => Err(format!("{partition}: {asked} is out of range")),
             Event::Unexpected { what } => Err(what.clone()),
             _ => Ok(()),
         }
     }
 
-    fn ended(&mut self, _: &[NodeSeen], files: &BTreeMap<NodeId, Vec<LogFiles>>) -> Result<(), String> {
-        for (node, logs) in files {
+    fn ended(&mut self, look: &Look) -> Result<(), String> {
+        for (node, logs) in &look.files {
             for log in logs {
                 let stored: BTreeMap<i64, RecordId> =
                     log.records.iter().filter_map(|record| Some((record.offset, record.id?))).collect();
-                for (offset, id) in self.seen.get(&log.partition).into_iter().flatten() {
+                for (offset, id) in self.0.0.get(&log.partition).into_iter().flatten() {
                     if stored.get(offset) != Some(id) {
                         let found = stored.get(offset);
                         return Err(format!(

@@ -1,9 +1,10 @@
 //! How long nothing can be written to a partition when a process is killed: with the settings that nodes have by default, but
 //! sessions that do not end.
 
-use ottla_types::NodeId;
+use ottla_types::{NodeId, TopicPartition};
 
-use super::{ClusterSimulation, MEMBERS, TOPICS};
+use super::{ClusterSimulation, MEMBERS};
+use crate::cluster::cast::PLAIN;
 use crate::outcome::Failure;
 
 /// Long enough for everything to come to rest.
@@ -23,8 +24,8 @@ pub enum Victim {
     Controller,
 }
 
-/// Kills one. Returns for how many milliseconds at most a topic has acknowledged nothing to those who want all in-sync replicas;
-/// none where the seed has nobody like that.
+/// Kills one. Returns for how many milliseconds at most a topic without transactions has acknowledged nothing to those who
+/// want all in-sync replicas; none where the seed has nobody like that.
 pub fn fail_over(seed: u64, victim: Victim) -> Result<Option<u64>, Box<Failure>> {
     let mut simulation = ClusterSimulation::new(seed);
     simulation.settings = vec![
@@ -34,9 +35,9 @@ pub fn fail_over(seed: u64, victim: Victim) -> Result<Option<u64>, Box<Failure>>
     ];
     simulation.create_topics()?;
     simulation.pass(BEFORE_MS)?;
-    let leader_of = |what: &str| simulation.leaders.get(what).map(|(_, leader)| *leader);
-    let controller = leader_of("the quorum");
-    let leaders: Vec<_> = TOPICS.iter().filter_map(|topic| leader_of(&format!("{topic}-0"))).collect();
+    let controller = simulation.controller.map(|(_, leader)| leader);
+    let leader_of = |topic: &&str| Some(simulation.leaders.get(&TopicPartition::new(*topic, 0))?.1);
+    let leaders: Vec<NodeId> = PLAIN.iter().filter_map(leader_of).collect();
     let is_one = |id: &NodeId| match victim {
         Victim::Leader => leaders.contains(id) && controller != Some(*id),
         Victim::Follower => !leaders.contains(id) && controller != Some(*id),
@@ -44,7 +45,7 @@ pub fn fail_over(seed: u64, victim: Victim) -> Result<Option<u64>, Box<Failure>>
     };
     let Some(id) = MEMBERS.into_iter().find(is_one) else { return Ok(None) };
     simulation.longest_gaps.clear();
-    simulation.end_for(id, false, DOWN_MS);
+    simulation.end(id, None, DOWN_MS);
     simulation.pass(AFTER_MS)?;
     let now = simulation.now.mono;
     let still = simulation.acknowledged_at.values().map(|at| now.since_ms(*at));

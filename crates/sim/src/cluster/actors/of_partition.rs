@@ -1,50 +1,35 @@
-//! Clients, each with a partition of its own choice, and the way to its leader: it asks some node for the metadata, and asks
-//! anew whenever its connection is gone.
+//! A client of one partition: it talks to the leader, asks some node who that is, and asks anew whenever its connection is
+//! gone.
 
 use ottla_types::{MonoMs, NodeId, TopicPartition, Uuid};
 use ottla_wire::messages::metadata_request::Topic;
 use ottla_wire::messages::{MetadataRequest, MetadataResponse};
 
+use super::{Actor, METADATA_VERSION, Outside, REQUEST_TIMEOUT_MS, RETRY_MS};
 use crate::clients::{Client, Topics, World};
-use crate::event::Event;
-use crate::network::{Heard, Link, Ticket, decode};
-use crate::rng::Rng;
-
-const METADATA_VERSION: i16 = 12;
-const RETRY_MS: i64 = 100;
-/// As long as a client waits for an answer.
-const REQUEST_TIMEOUT_MS: u64 = 6_000;
-
-/// What one may see of the cluster from outside.
-pub(super) struct Outside<'a> {
-    pub rng: &'a mut Rng,
-    pub now: ottla_types::Now,
-    pub events: &'a mut Vec<Event>,
-    pub next_connection_id: &'a mut u64,
-    /// Nodes that take connections.
-    pub listening: &'a [NodeId],
-}
+use crate::network::{Heard, Late, Link, Ticket, decode};
+use crate::node::SteppedNode;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Actor {
-    pub topic: String,
-    pub link: Link,
-    pub client: Box<dyn Client>,
+pub(in crate::cluster) struct OfPartition {
+    topic: String,
+    link: Link,
+    client: Box<dyn Client>,
     /// The node at the other end of the link.
-    pub target: Option<NodeId>,
+    target: Option<NodeId>,
     /// The way to the node that is asked for the leader.
-    pub finder: Link,
-    pub asked: Option<NodeId>,
+    finder: Link,
+    asked: Option<NodeId>,
     ticket: Option<Ticket>,
     wait_until: MonoMs,
     topics: Topics,
     silent_since: Option<MonoMs>,
 }
 
-impl Actor {
-    pub fn new(name: String, topic: &str, client: Box<dyn Client>, latency_ms: u64) -> Actor {
-        Actor {
+impl OfPartition {
+    pub fn new(name: String, topic: &str, client: Box<dyn Client>, latency_ms: u64) -> OfPartition {
+        OfPartition {
             topic: topic.to_owned(),
             finder: Link::new(format!("{name}'s search"), latency_ms),
             link: Link::new(name, latency_ms),
@@ -55,30 +40,6 @@ impl Actor {
             wait_until: MonoMs(0),
             topics: Topics::default(),
             silent_since: None,
-        }
-    }
-
-    pub fn is_finished(&self) -> bool {
-        !self.topics.lasting.is_empty() && self.client.is_finished(&self.topics)
-    }
-
-    pub fn step(&mut self, outside: &mut Outside<'_>) {
-        self.give_up_if_silent(outside.now.mono);
-        if !self.link.is_open() {
-            self.find(outside);
-        }
-        let is_up = self.target.is_some_and(|target| outside.listening.contains(&target));
-        let mut world = World {
-            rng: outside.rng,
-            now: outside.now,
-            events: outside.events,
-            topics: &mut self.topics,
-            is_up,
-            next_connection_id: outside.next_connection_id,
-        };
-        self.client.step(&mut self.link, &mut world);
-        if !self.link.is_open() && !self.link.has_unanswered() {
-            self.target = None;
         }
     }
 
@@ -112,12 +73,8 @@ impl Actor {
         if self.target.is_some() || now < self.wait_until || self.ticket.is_some() {
             return;
         }
-        if outside.listening.is_empty() {
-            return;
-        }
-        let node = outside.listening[outside.rng.below(outside.listening.len() as u64) as usize];
-        *outside.next_connection_id += 1;
-        self.finder.connect(*outside.next_connection_id);
+        let Some(node) = outside.anybody() else { return };
+        self.finder.connect(outside.next_connection());
         self.asked = Some(node);
         self.wait_until = now.plus_ms(RETRY_MS);
         let topic = Topic { name: Some(self.topic.clone()), topic_id: Uuid::ZERO, ..Topic::default() };
@@ -145,6 +102,59 @@ impl Actor {
             && response.brokers.iter().any(|broker| broker.node_id == partition.leader_id)
         {
             self.target = Some(NodeId(partition.leader_id));
+        }
+    }
+}
+
+impl Actor for OfPartition {
+    fn client(&self) -> &dyn Client {
+        &*self.client
+    }
+
+    fn client_mut(&mut self) -> &mut dyn Client {
+        &mut *self.client
+    }
+
+    fn ways(&mut self) -> Vec<(&mut Link, Option<NodeId>)> {
+        vec![(&mut self.link, self.target), (&mut self.finder, self.asked)]
+    }
+
+    fn step(&mut self, outside: &mut Outside<'_>) {
+        self.give_up_if_silent(outside.now.mono);
+        if !self.link.is_open() {
+            self.find(outside);
+        }
+        let is_up = self.target.is_some_and(|target| outside.listening.contains(&target));
+        let mut world = World {
+            rng: outside.rng,
+            now: outside.now,
+            events: outside.events,
+            topics: &mut self.topics,
+            is_up,
+            next_connection_id: outside.next_connection_id,
+        };
+        self.client.step(&mut self.link, &mut world);
+        if !self.link.is_open() && !self.link.has_unanswered() {
+            self.target = None;
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        !self.topics.lasting.is_empty() && self.client.is_finished(&self.topics)
+    }
+
+    fn lose_connections<'a>(
+        &mut self,
+        node_at: &dyn Fn(Option<NodeId>) -> Option<&'a SteppedNode>,
+        now: MonoMs,
+        arrives: bool,
+    ) -> Option<(NodeId, Late)> {
+        match self.target.filter(|_| arrives) {
+            Some(target) => self.link.lose(now).map(|late| (target, late)),
+            None => {
+                self.link.cut(node_at(self.target), now);
+                None
+            }
         }
     }
 }

@@ -1,0 +1,141 @@
+//! Who takes part in a run: producers and consumers of one partition each, and clients that need the whole cluster, which
+//! write transactions and are members of groups.
+
+use std::collections::BTreeSet;
+
+use ottla_metadata::MetadataVersion;
+use ottla_record::Codec;
+
+use super::actors::{Actor, OfCluster, OfPartition};
+use crate::cast::{CLASSIC_GROUP, CONSUMER_GROUP, SHARE_GROUP, TRANSACTIONAL_IDS, group_of};
+use crate::clients::{
+    Client, Consumer, ConsumerMember, Member, OffsetReader, Producer, ProducerSettings, ShareMember,
+    Transactional, TransactionalSettings, Upgrader,
+};
+use crate::rng::Rng;
+
+/// Topics with one partition each, which producers without transactions write to.
+pub(super) const PLAIN: [&str; 2] = ["a", "b"];
+/// Topics with their partitions, which transactions are written to.
+pub(super) const TRANSACTIONAL: [(&str, i32); 2] = [("t0", 3), ("t1", 1)];
+const LATENCY_MS: u64 = 12;
+/// What some clusters are upgraded from.
+const OLD: &str = "4.0";
+
+/// The clients of a run.
+#[derive(Debug)]
+pub(super) struct Cast {
+    pub actors: Vec<Box<dyn Actor>>,
+    /// Producers whose records fewer than all in-sync replicas have when they are acknowledged.
+    pub fewer_acks: BTreeSet<u32>,
+    pub share_reads_committed: bool,
+    /// The levels of features that the cluster begins with.
+    pub begins_at: MetadataVersion,
+}
+
+pub(super) fn draw(rng: &mut Rng) -> Cast {
+    let mut cast = Cast {
+        actors: Vec::new(),
+        fewer_acks: BTreeSet::new(),
+        share_reads_committed: rng.one_in(2),
+        begins_at: MetadataVersion::LATEST,
+    };
+    for (number, topic) in (0..).zip(PLAIN) {
+        cast.add_plain(number, topic, rng);
+    }
+    cast.add_transactions(rng);
+    cast.add_groups();
+    if rng.one_in(3) {
+        cast.add_upgrades();
+    } else if rng.one_in(2) {
+        cast.add_share_group();
+    }
+    cast
+}
+
+impl Cast {
+    fn of_partition(&mut self, name: String, topic: &str, client: impl Client + 'static) {
+        self.actors.push(Box::new(OfPartition::new(name, topic, Box::new(client), LATENCY_MS)));
+    }
+
+    fn of_cluster(&mut self, name: &str, topics: &[&str], client: impl Client + 'static) {
+        self.actors.push(Box::new(OfCluster::new(name, topics, Box::new(client), LATENCY_MS)));
+    }
+
+    fn add_plain(&mut self, number: u32, topic: &str, rng: &mut Rng) {
+        for n in 0..3 {
+            let id = number * 10 + n;
+            // One of each topic asks for less, and may lose records.
+            let is_idempotent = n < 2;
+            if !is_idempotent {
+                self.fewer_acks.insert(id);
+            }
+            let settings = ProducerSettings {
+                id,
+                acks: if is_idempotent { -1 } else { rng.pick(&[0, 1, 1]) },
+                is_idempotent,
+                in_flight_max: if is_idempotent { rng.between(1, 5) as usize } else { 1 },
+                codec: rng.pick(&[Codec::None, Codec::None, Codec::Lz4, Codec::Zstd]),
+                version: rng.pick(&[9, 11, 12, 13]),
+            };
+            self.of_partition(format!("producer {id}"), topic, Producer::new(settings));
+        }
+        let consumer = Consumer::new(number, rng.pick(&[11, 12, 13, 17]), (number % 2) as i8);
+        self.of_partition(format!("consumer {number}"), topic, consumer);
+    }
+
+    /// Two producers that take one id from each other and one with an id of its own, and who reads what they write.
+    fn add_transactions(&mut self, rng: &mut Rng) {
+        let topics = TRANSACTIONAL.map(|(name, _)| name);
+        let [contended, own] = TRANSACTIONAL_IDS;
+        for (number, transactional_id) in [(1, contended), (2, contended), (3, own)] {
+            let settings = TransactionalSettings {
+                first_producer: number * 10_000,
+                transactional_id: transactional_id.to_owned(),
+                group: group_of(transactional_id),
+                is_version_2: rng.one_in(2),
+                timeout_ms: rng.pick(&[800, 2_000]),
+            };
+            self.of_cluster(
+                &format!("transactional producer {number}"),
+                &topics,
+                Transactional::new(settings),
+            );
+        }
+        for transactional_id in TRANSACTIONAL_IDS {
+            let name = format!("reader of the offsets of {transactional_id}");
+            self.of_cluster(&name, &topics, OffsetReader::new(&name, &group_of(transactional_id)));
+        }
+        for (number, topic, isolation_level) in [(10, "t0", 1), (11, "t1", 1), (12, "t0", 0)] {
+            let consumer = Consumer::new(number, rng.pick(&[12, 13, 17]), isolation_level);
+            self.of_partition(format!("consumer {number}"), topic, consumer);
+        }
+    }
+
+    fn add_groups(&mut self) {
+        let topics = TRANSACTIONAL.map(|(name, _)| name);
+        for id in 0..2 {
+            let name = format!("member {id}");
+            self.of_cluster(&name, &topics, Member::new(CLASSIC_GROUP, &name));
+        }
+        for id in 0..2 {
+            let name = format!("consumer-member-{id}");
+            self.of_cluster(&name, &topics, ConsumerMember::new(CONSUMER_GROUP, &name));
+        }
+    }
+
+    /// The cluster is upgraded from before there were share groups.
+    fn add_upgrades(&mut self) {
+        self.begins_at = MetadataVersion::from_name(OLD).expect("there was such a version");
+        self.of_cluster("operator", &["t1"], Upgrader::new(self.begins_at));
+    }
+
+    /// Its members read one partition: a session is with one leader.
+    fn add_share_group(&mut self) {
+        let isolation_level = if self.share_reads_committed { "read_committed" } else { "read_uncommitted" };
+        for id in 0..2 {
+            let name = format!("share-member-{id}");
+            self.of_cluster(&name, &["t1"], ShareMember::new(SHARE_GROUP, &name, 1, isolation_level));
+        }
+    }
+}

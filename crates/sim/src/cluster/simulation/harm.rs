@@ -1,0 +1,206 @@
+//! Having go wrong what is planned.
+
+use ottla_log::disk::Disk;
+use ottla_log::disk::sim::Loss;
+use ottla_types::{MonoMs, NodeId};
+
+use super::{ClusterSimulation, MEMBERS, STOP_WITHIN_MS, reachable};
+use crate::cluster::host::Host;
+use crate::cluster::plan::Fault;
+use crate::event::Event;
+use crate::node::DIR;
+
+/// How long a machine is without power whose disk has failed.
+const DOWN_MS: u64 = 1_000;
+/// What a client sends arrives at most so much later.
+const LATE_MS: u64 = 3_000;
+
+impl ClusterSimulation {
+    pub(super) fn go_wrong(&mut self, fault: Fault) {
+        match fault {
+            Fault::Mend => {
+                if self.wires.has_cuts() {
+                    self.say(&"all ways are mended");
+                    self.wires.mend();
+                }
+            }
+            Fault::Cut(shape) => {
+                self.say(&format_args!("{shape:?}"));
+                self.count(shape.name(), 1);
+                shape.ways(&MEMBERS).into_iter().for_each(|(from, to)| self.wires.cut(from, to));
+            }
+            Fault::CutClient { client, arrives } => self.cut_client(client, arrives),
+            Fault::StandStill { node, ms } => {
+                let until = self.until(ms);
+                if self.change_host(node, |host| host.frozen_until = until) {
+                    self.say(&format_args!("node {node} stands still for {ms}"));
+                    self.count("nodes stood still", 1);
+                }
+            }
+            Fault::Slow { node, ms } => {
+                let until = self.until(ms);
+                if self.change_host(node, |host| host.slow_until = until) {
+                    self.say(&format_args!("node {node} is slow for {ms}"));
+                    self.count("nodes were slow", 1);
+                }
+            }
+            Fault::SetClock { node, ahead_ms } => {
+                if let Some(host) = self.hosts.get_mut(&node) {
+                    host.set_clock(ahead_ms);
+                    self.say(&format_args!("the clock of node {node} is {ahead_ms} ahead"));
+                    self.count("clocks were set", 1);
+                    self.events.push(Event::ClockSet);
+                }
+            }
+            // While one machine has lost what it had, the others keep it.
+            Fault::Kill { node, down_ms } if self.may_end(node) => self.end(node, None, down_ms),
+            Fault::Restart { node, down_ms } if self.may_end(node) => self.restart(node, down_ms),
+            Fault::Kill { .. } | Fault::Restart { .. } => {}
+            Fault::LosePower { .. } | Fault::FailDisk { .. } | Fault::FillDisk { .. } => {
+                self.postponed = Some(fault);
+            }
+        }
+    }
+
+    /// What was begun and goes on by itself.
+    pub(super) fn go_on_with_harm(&mut self) {
+        if self.poor.is_some() && self.is_whole() && self.hosts.values().all(is_well) {
+            self.poor = None;
+        }
+        if self.postponed.is_some() && self.poor.is_none() && self.is_whole() {
+            self.be_poor();
+        }
+        for id in MEMBERS {
+            let Some(host) = self.hosts.get_mut(&id) else { continue };
+            if host.full_until.is_some_and(|until| until <= self.now.mono) {
+                host.make_room();
+            }
+            if host.doomed_until.is_some_and(|until| until <= self.now.mono) {
+                self.end_now(id, true);
+            }
+        }
+        let late: Vec<NodeId> = MEMBERS
+            .into_iter()
+            .filter(|id| self.hosts[id].stops_too_long(STOP_WITHIN_MS, self.now))
+            .collect();
+        late.into_iter().for_each(|id| self.end_now(id, false));
+    }
+
+    /// One machine may lose what it has, or have no room for more.
+    fn be_poor(&mut self) {
+        match self.postponed.take() {
+            Some(Fault::LosePower { node, down_ms, loss, corrupts }) => {
+                self.poor = Some(node);
+                self.end(node, Some(loss), down_ms);
+                if corrupts && let Some(host) = self.hosts.get(&node) {
+                    host.corrupt_a_sector(self.rng.bits());
+                    self.count("sectors corrupted", 1);
+                }
+            }
+            Some(Fault::FailDisk { node, call, calls, ms }) => {
+                self.poor = Some(node);
+                let until = self.until(ms);
+                self.change_host(node, |host| {
+                    host.disk.fail_nth(call, calls);
+                    host.doomed_until = Some(until);
+                });
+                self.say(&format_args!("a call of node {node}'s disk fails: {call:?}"));
+                self.count("disks failed", 1);
+            }
+            Some(Fault::FillDisk { node, bytes, ms }) => {
+                self.poor = Some(node);
+                let until = self.until(ms);
+                self.change_host(node, |host| {
+                    let space = host.disk.space(DIR.as_ref()).expect("space is told");
+                    host.disk.set_capacity_bytes(Some(space.total_bytes - space.usable_bytes + bytes));
+                    host.full_until = Some(until);
+                });
+                self.say(&format_args!("the disk of node {node} is full in {bytes}"));
+                self.count("disks were full", 1);
+            }
+            other => self.postponed = other,
+        }
+    }
+
+    fn until(&self, ms: u64) -> MonoMs {
+        self.now.mono.plus_ms(ms as i64)
+    }
+
+    /// Whether there is a process.
+    fn change_host(&mut self, id: NodeId, change: impl FnOnce(&mut Host)) -> bool {
+        let host = self.hosts.get_mut(&id).filter(|host| host.node().is_some());
+        host.map(change).is_some()
+    }
+
+    fn may_end(&self, id: NodeId) -> bool {
+        self.poor.is_none_or(|poor| poor == id) && self.hosts[&id].node().is_some()
+    }
+
+    fn cut_client(&mut self, client: u64, arrives: bool) {
+        let victim = (client % self.actors.len() as u64) as usize;
+        let (hosts, now) = (&self.hosts, self.now);
+        let node_at = |id| reachable(hosts, id, now);
+        let late = self.actors[victim].lose_connections(&node_at, now.mono, arrives);
+        self.count("clients cut off", 1);
+        if let Some((to, late)) = late.filter(|(_, late)| !late.is_empty()) {
+            let later_ms = self.rng.between(1, LATE_MS);
+            let due = self.until(later_ms);
+            self.count("requests of clients that came late", 1);
+            self.late.push((due, to, late));
+        }
+    }
+
+    fn restart(&mut self, id: NodeId, down_ms: u64) {
+        if self.hosts[&id].is_stopping() || !self.hosts[&id].is_running() {
+            return;
+        }
+        let now = self.now;
+        self.change_host(id, |host| host.begin_stop(down_ms, now));
+        self.say(&format_args!("node {id} is told to stop"));
+        self.count("nodes stopped in order", 1);
+    }
+
+    pub(super) fn end_now(&mut self, id: NodeId, loses_power: bool) {
+        let loss = loses_power.then(|| self.rng.pick(&[Loss::Everything, Loss::Nothing, Loss::Seeded]));
+        self.end(id, loss, DOWN_MS);
+    }
+
+    /// Ends a process; with a loss the machine is without power.
+    pub(super) fn end(&mut self, id: NodeId, loss: Option<Loss>, down_ms: u64) {
+        self.say(&format_args!("node {id} ends, for {down_ms}: {loss:?}"));
+        self.count(if loss.is_some() { "losses of power" } else { "kills" }, 1);
+        let until = self.until(down_ms);
+        if let Some(host) = self.hosts.get_mut(&id) {
+            host.end(loss, until);
+        }
+        self.process_ended(id, loss.is_none());
+    }
+
+    /// `is_heard`: its machine says so.
+    pub(super) fn process_ended(&mut self, id: NodeId, is_heard: bool) {
+        let now = self.now;
+        self.actors.iter_mut().for_each(|actor| actor.process_ended(id, now.mono));
+        self.late.retain(|(_, to, _)| *to != id);
+        self.wires.process_ended(id, is_heard, now);
+        self.events.push(Event::ProcessEnded);
+    }
+
+    /// Nothing fails any more.
+    pub(super) fn end_harm(&mut self) {
+        self.plan.clear();
+        self.postponed = None;
+        self.wires.mend();
+        for id in MEMBERS {
+            if self.hosts[&id].doomed_until.is_some() {
+                self.end_now(id, true);
+            }
+            if let Some(host) = self.hosts.get_mut(&id) {
+                host.be_well();
+            }
+        }
+    }
+}
+
+fn is_well(host: &Host) -> bool {
+    host.doomed_until.is_none() && host.full_until.is_none()
+}
