@@ -14,6 +14,9 @@ const KEPT: &[u64] = &[
     976_009_541_446,
     // Two instances of a producer are the same to a node that has lost decisions with the power.
     405_933_072_462,
+    // What followed the retry of a batch that a former process had appended was taken for out of order.
+    43_593_637_787,
+    43_593_637_803,
 ];
 
 /// What a number of seeds together must have seen, and how often at least in each ten of them.

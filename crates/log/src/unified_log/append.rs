@@ -254,7 +254,16 @@ impl UnifiedLog {
             return Err(AppendError::RecordBatchTooLarge { bytes, max_bytes });
         }
         let changes = match self.check_producers(producers, pending)? {
-            Checked::Duplicate(of) => return Ok(self.duplicate(pending, &of)),
+            Checked::Duplicate(of) => {
+                // The coordinator was asked for it as for a first try, which a process before this one may have appended.
+                for batch in pending.producer_batches.iter().filter(|batch| batch.is_transactional) {
+                    let ongoing = producers.entry(batch.producer_id);
+                    if ongoing.is_some_and(|entry| entry.has_ongoing_txn(batch.producer_epoch)) {
+                        producers.end_verification(batch.producer_id, pending.verification_guard);
+                    }
+                }
+                return Ok(self.duplicate(pending, &of));
+            }
             Checked::New(changes) => changes,
         };
         let params = RollParams {

@@ -324,6 +324,23 @@ fn a_marker_leaves_what_is_asked_for_the_transaction_after_it() {
 }
 
 #[test]
+fn what_follows_a_retry_after_a_restart_is_taken() {
+    let mut log = TestLog::new(LogConfig::default());
+    log.context.producer_state.store(ProducerStateConfig::default().into());
+    let verify = |log: &TestLog, sequence| {
+        log.log.start_verification(ProducerId(2), ProducerEpoch(0), sequence, true, at_ms(0)).unwrap()
+    };
+    let write = |log: &TestLog, sequence, guard| {
+        log.append_guarded(&txn_batch(&["v"], 2, 0, sequence), guard).map(|appended| appended.is_duplicate)
+    };
+    assert!(!write(&log, 0, verify(&log, 0)).unwrap());
+    log.reopen(false);
+    // Its producer has not been told.
+    assert!(write(&log, 0, verify(&log, 0)).unwrap());
+    assert!(!write(&log, 1, verify(&log, 1)).unwrap());
+}
+
+#[test]
 fn late_transactions_are_noticed() {
     let log = TestLog::new(LogConfig::default());
     assert!(outcome(&log, &txn_batch(&["a"], 2, 0, 0), AppendOrigin::Client).is_ok());
