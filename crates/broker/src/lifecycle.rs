@@ -214,7 +214,8 @@ impl Lifecycle {
         self.due = now.mono;
     }
 
-    pub fn heard(&mut self, response: &BrokerHeartbeatResponse, now: Now) {
+    /// A heartbeat was answered. `acts_on_it`: this node has put into effect that it is not fenced, and serves what it leads.
+    pub fn heard(&mut self, response: &BrokerHeartbeatResponse, acts_on_it: bool, now: Now) {
         self.under_way_until = None;
         self.retry_ms = RETRY_MS.0;
         let interval = self.settings.heartbeat_interval_ms;
@@ -222,7 +223,7 @@ impl Lifecycle {
             (LifecycleState::MayStop, MonoMs::NEVER)
         } else if self.wants_shutdown {
             (LifecycleState::ShuttingDown, now.mono.plus_ms(RETRY_MS.0))
-        } else if response.is_fenced {
+        } else if response.is_fenced || !acts_on_it {
             // Not caught up yet: that takes moments, not a heartbeat's interval.
             (LifecycleState::Fenced, now.mono.plus_ms(RETRY_MS.0.min(interval)))
         } else {
@@ -302,12 +303,12 @@ mod tests {
         assert_eq!(broker.poll(Offset(5), at(10)), Some(ToSend::Register));
         broker.registered(BrokerEpoch(6), at(11));
         assert!(matches!(broker.poll(Offset(5), at(11)), Some(ToSend::Heartbeat(h)) if h.broker_epoch == 6));
-        broker.heard(&answer(true, false), at(12));
+        broker.heard(&answer(true, false), true, at(12));
         assert_eq!(broker.poll(Offset(6), at(13)), None);
         assert!(
             matches!(broker.poll(Offset(6), at(32)), Some(ToSend::Heartbeat(h)) if h.current_metadata_offset == 6)
         );
-        broker.heard(&answer(false, false), at(33));
+        broker.heard(&answer(false, false), true, at(33));
         assert_eq!(broker.state(), LifecycleState::Running);
         broker
     }
@@ -323,10 +324,10 @@ mod tests {
         let mut broker = running();
         broker.begin_shutdown(at(100));
         assert!(matches!(broker.poll(Offset(6), at(100)), Some(ToSend::Heartbeat(h)) if h.want_shut_down));
-        broker.heard(&answer(false, false), at(101));
+        broker.heard(&answer(false, false), true, at(101));
         assert_eq!(broker.state(), LifecycleState::ShuttingDown);
         assert!(broker.poll(Offset(6), at(121)).is_some());
-        broker.heard(&answer(true, true), at(122));
+        broker.heard(&answer(true, true), true, at(122));
         assert_eq!((broker.state(), broker.next_deadline()), (LifecycleState::MayStop, MonoMs::NEVER));
     }
 
@@ -365,14 +366,14 @@ mod tests {
         assert_eq!(told(&mut broker, 100), [first]);
         // Too late for the heartbeat under way.
         broker.dir_failed(second, at(101));
-        broker.heard(&answer(false, false), at(102));
+        broker.heard(&answer(false, false), true, at(102));
         assert_eq!(broker.dir_failure_deadline(), MonoMs(30_101));
         assert_eq!(told(&mut broker, 102), [first, second]);
         broker.failed(at(103));
         assert_eq!(broker.dir_failure_not_told(at(30_100)), None);
         assert_eq!(broker.dir_failure_not_told(at(30_101)), Some(second));
         assert_eq!(told(&mut broker, 123), [first, second]);
-        broker.heard(&answer(false, false), at(124));
+        broker.heard(&answer(false, false), true, at(124));
         assert_eq!((broker.dir_failure_deadline(), broker.next_deadline()), (MonoMs::NEVER, MonoMs(2124)));
         assert_eq!(told(&mut broker, 2124), [first, second], "a new controller has to hear it too");
     }

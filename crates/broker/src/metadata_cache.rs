@@ -14,6 +14,7 @@ use ottla_wire::ErrorCode;
 #[derive(Debug, Default)]
 pub struct MetadataCache {
     image: ArcSwap<MetadataImage>,
+    in_effect: ArcSwap<MetadataImage>,
     /// Stands in the quorum's control records, not in the image.
     kraft_version: AtomicI16,
 }
@@ -25,6 +26,16 @@ impl MetadataCache {
 
     pub fn publish(&self, image: Arc<MetadataImage>) {
         self.image.store(image);
+    }
+
+    /// The newest image that this node acts on: its partitions and coordinators are as the image says. Making and recovering logs
+    /// takes time, so that the published one may be ahead of it.
+    pub fn in_effect(&self) -> Guard<Arc<MetadataImage>> {
+        self.in_effect.load()
+    }
+
+    pub fn put_into_effect(&self, image: Arc<MetadataImage>) {
+        self.in_effect.store(image);
     }
 
     /// The finalized level of `kraft.version`; 0 is a quorum of static voters.

@@ -287,6 +287,7 @@ impl Node {
         self.publish_to_groups(publication, now);
         self.publish_to_transactions(publication);
         self.share.publish(self, publication, now);
+        self.metadata.put_into_effect(Arc::clone(&publication.image));
         self.meet_brokers(now);
         self.lifecycle.lock().metadata_is_ready(now);
         (self.hooks.wake_at)(now.mono);

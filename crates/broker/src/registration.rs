@@ -98,7 +98,7 @@ pub(crate) fn controller_registration(
 impl Node {
     /// Sends what the broker's life with the controller asks for now.
     pub(crate) fn poll_lifecycle(self: &Arc<Self>, now: Now) {
-        let metadata_offset = self.metadata.image().provenance.last_offset;
+        let metadata_offset = self.metadata.in_effect().provenance.last_offset;
         let to_send = self.lifecycle.lock().poll(metadata_offset, now);
         match to_send {
             None => {}
@@ -109,7 +109,10 @@ impl Node {
                 self.ask_active_controller(request, self.lifecycle_due(now), move |result| {
                     let mut lifecycle = node.lifecycle.lock();
                     match result.map(|response| (ErrorCode::from_code(response.error_code), response)) {
-                        Ok((Some(ErrorCode::None), response)) => lifecycle.heard(&response, now),
+                        Ok((Some(ErrorCode::None), response)) => {
+                            let acts_on_it = node.acts_as_unfenced(lifecycle.epoch());
+                            lifecycle.heard(&response, acts_on_it, now);
+                        }
                         Ok((Some(ErrorCode::StaleBrokerEpoch), _)) => {
                             tracing::warn!("the controller no longer knows this broker's registration");
                             lifecycle.must_register_again(now);
@@ -145,6 +148,13 @@ impl Node {
             drop(lifecycle);
             (node.hooks.wake_at)(now.mono);
         });
+    }
+
+    /// Whether this node acts on an image in which its registration of this epoch is not fenced.
+    fn acts_as_unfenced(&self, epoch: Option<BrokerEpoch>) -> bool {
+        let image = self.metadata.in_effect();
+        let registered = image.brokers.get(&self.identity.node_id);
+        registered.is_some_and(|broker| Some(broker.epoch()) == epoch && !broker.is_fenced())
     }
 
     /// Later answers are of no use any more.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use ottla_broker::lifecycle::LifecycleState;
 use ottla_log::disk::SimDisk;
 use ottla_types::{MonoMs, Now, Timestamp};
 use ottla_wire::messages::*;
@@ -34,7 +35,18 @@ struct Slow {
 }
 
 impl Slow {
+    /// One that serves.
     fn new() -> Slow {
+        let mut slow = Slow::starting();
+        for _ in 0..100 {
+            slow.node.pass_ms(10);
+            slow.publisher.act();
+        }
+        assert!(!slow.publisher.act(), "nothing is left to do");
+        slow
+    }
+
+    fn starting() -> Slow {
         let publisher = Arc::new(Publisher::default());
         let jobs = Arc::clone(&publisher);
         let setup = NodeSetup {
@@ -43,13 +55,7 @@ impl Slow {
         };
         let now = Now { wall: Timestamp(1_700_000_000_000), mono: MonoMs(1000) };
         let node = SteppedNode::try_start_as(setup, Arc::new(SimDisk::new(7)), now).expect("it starts");
-        let mut slow = Slow { node, publisher };
-        for _ in 0..100 {
-            slow.node.pass_ms(10);
-            slow.publisher.act();
-        }
-        assert!(!slow.publisher.act(), "nothing is left to do");
-        slow
+        Slow { node, publisher }
     }
 
     fn create(&mut self, name: &str) -> Answer {
@@ -78,6 +84,22 @@ impl Slow {
 
 fn is_done(answer: &Answer) -> bool {
     answer.take::<CreateTopicsRequest>(7).is_some_and(|response| response.topics[0].error_code == 0)
+}
+
+#[test]
+fn a_node_serves_when_it_acts_on_being_let_in() {
+    let mut slow = Slow::starting();
+    while slow.node.node.lifecycle_state() != LifecycleState::Running {
+        slow.wait();
+        assert_ne!(
+            slow.node.node.lifecycle_state(),
+            LifecycleState::Running,
+            "nothing came into effect meanwhile"
+        );
+        assert!(slow.publisher.act(), "it waits for nothing else");
+        (0..3).for_each(|_| slow.node.pass_ms(10));
+    }
+    assert_eq!(metadata(&mut slow.node, &[], false).brokers.len(), 1, "clients find it");
 }
 
 #[test]
