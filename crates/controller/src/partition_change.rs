@@ -244,9 +244,20 @@ impl<'a> PartitionChange<'a> {
         let has_last_known = !self.current.last_known_elr.is_empty();
         if record.leader == NodeId::NONE.0 && !has_last_known && self.rules.has_elr {
             record.last_known_elr = Some(vec![self.current.leader.0]);
+        } else if let Some(last) = self.last_eligible().filter(|_| record.leader < 0 && !has_last_known) {
+            record.last_known_elr = Some(vec![last.0]);
         } else if record.leader >= 0 && has_last_known {
             record.last_known_elr = Some(Vec::new());
         }
+    }
+
+    /// Who was the last to have all records for certain, and with this change nobody is any more. Where nobody led when the
+    /// feature came no leader is noted, and nobody would ever lead again.
+    fn last_eligible(&self) -> Option<NodeId> {
+        let was_eligible = |id: &NodeId| self.current.isr.contains(id) || self.current.elr.contains(id);
+        let nobody_is = self.rules.has_elr && self.isr.is_empty() && self.elr.is_empty();
+        self.unclean_shutdown
+            .filter(|id| nobody_is && self.current.leader == NodeId::NONE && was_eligible(id))
     }
 
     fn write_assignment(&self, record: &mut PartitionChangeRecord) {

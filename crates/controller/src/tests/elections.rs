@@ -194,6 +194,28 @@ fn an_unclean_shutdown_ends_eligibility_and_a_clean_one_does_not() {
 }
 
 #[test]
+fn who_led_last_leads_again_though_the_feature_came_while_nobody_led() {
+    let mut cluster = Cluster::with_brokers(&[("min.insync.replicas", "2")], &[1, 2, 3]);
+    cluster.create(&[assigned("t", &[(0, &[1, 2, 3])])]);
+    for id in 1..=3 {
+        cluster.fence(id);
+    }
+    assert_eq!(cluster.partitions("t"), "0: -1@3 isr 3\n");
+    cluster.enable_elr();
+    let mut request = cluster.registration(3, 33);
+    request.previous_broker_epoch = -1;
+    let outcome = cluster.controller.register_broker(&request, cluster.now);
+    assert_eq!(cluster.commit(outcome).error_code, 0);
+    assert_eq!(cluster.partitions("t"), "0: -1@3 isr  last 3\n");
+    for id in [1, 2] {
+        cluster.heartbeat(id, |_| {});
+    }
+    assert_eq!(cluster.partitions("t"), "0: -1@3 isr  last 3\n");
+    cluster.heartbeat(3, |_| {});
+    assert_eq!(cluster.partitions("t"), "0: 3@4 isr 3\n");
+}
+
+#[test]
 fn the_only_broker_leads_again_after_any_kind_of_stop() {
     for has_elr in [false, true] {
         for clean in [false, true] {

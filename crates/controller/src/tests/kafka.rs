@@ -1,6 +1,7 @@
 //! The same changes of partitions as Apache Kafka 4.3.1 makes: see `testdata/README.md`.
 //!
-//! One thing is other on purpose: of who is eligible to lead, those are left out that are no replicas any more.
+//! Two things are other on purpose: of who is eligible to lead, those are left out that are no replicas any more; and where
+//! nobody leads and no leader is noted, the last one that was eligible is.
 
 use ottla_metadata::image::{LeaderRecoveryState, PartitionRegistration, TopicImage, directory};
 use ottla_types::{LeaderEpoch, NodeId};
@@ -124,6 +125,13 @@ fn partitions_become_what_they_become_in_kafka() {
         let (ours, mut kafka) = (after(&before, ours.as_ref()), after(&before, kafka.as_ref()));
         let replicas = kafka.replicas.clone();
         kafka.elr.retain(|id| replicas.contains(id));
+        let nobody_would_ever_lead = kafka.leader == NodeId::NONE
+            && (kafka.isr.is_empty() && kafka.elr.is_empty() && kafka.last_known_elr.is_empty());
+        let last =
+            to.nodes("unclean").into_iter().find(|id| before.isr.contains(id) || before.elr.contains(id));
+        if nobody_would_ever_lead && rules.has_elr {
+            kafka.last_known_elr = last.into_iter().collect();
+        }
         assert_eq!(ours, kafka, "{line}");
     }
 }
