@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_broker::lifecycle::LifecycleState;
@@ -218,25 +218,31 @@ impl Host {
         }
     }
 
-    /// Makes garbage of the last sector of a log that the process did not close: what it writes to at the time of a loss of
-    /// power may be anything by then.
-    pub fn corrupt_a_sector(&self, choice: u64) {
-        let mut files = Vec::new();
+    /// The newest segments of all logs, and where what was never synced of each begins.
+    pub fn unsynced_segments(&self) -> Vec<(PathBuf, u64)> {
+        let mut segments = Vec::new();
         for dir in self.disk.read_dir(Path::new(DIR)).unwrap_or_default() {
             let path = Path::new(DIR).join(&dir.name);
             if dir.name.starts_with("__cluster_metadata") {
                 continue;
             }
             let entries = self.disk.read_dir(&path).unwrap_or_default();
-            let segments =
-                entries.iter().filter(|entry| entry.name.ends_with(".log")).map(|entry| &entry.name);
-            files.extend(segments.max().map(|name| path.join(name)));
+            let names = entries.iter().filter(|entry| entry.name.ends_with(".log")).map(|entry| &entry.name);
+            segments.extend(names.max().map(|name| path.join(name)));
         }
-        files.sort();
-        let Some(path) = files.get(choice as usize % files.len().max(1)) else { return };
-        let len = self.disk.open(path, Open::Read).and_then(|file| file.len()).unwrap_or(0);
-        if len > 0 {
-            self.disk.corrupt_sector(path, len - 1).expect("the file is there");
-        }
+        segments.sort();
+        let with_start = |path: PathBuf| Some((path.clone(), self.disk.first_unsynced_sector(&path).ok()?));
+        segments.into_iter().filter_map(with_start).collect()
+    }
+
+    /// Makes garbage of the last sector of one of these, if a loss of power has left anything of what was not synced: what is
+    /// written to at that time may be anything by then. False if there is none.
+    pub fn corrupt_a_sector(&self, segments: Vec<(PathBuf, u64)>, choice: u64) -> bool {
+        let len = |path: &Path| self.disk.open(path, Open::Read).and_then(|file| file.len()).unwrap_or(0);
+        let mut ends: Vec<_> = segments.into_iter().map(|(path, start)| (len(&path), start, path)).collect();
+        ends.retain(|(len, start, _)| len > start);
+        let Some((len, _, path)) = ends.get(choice as usize % ends.len().max(1)) else { return false };
+        self.disk.corrupt_sector(path, len - 1).expect("the file is there");
+        true
     }
 }

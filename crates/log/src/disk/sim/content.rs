@@ -95,6 +95,11 @@ impl Content {
         self.unsynced.is_empty()
     }
 
+    /// The first sector that no sync has brought to the device. The rest of a file that was made longer is there.
+    pub(super) fn first_unsynced_sector(&self) -> u64 {
+        (self.durable.len() as u64).div_ceil(SECTOR_BYTES) * SECTOR_BYTES
+    }
+
     pub(super) fn crash(&mut self, loss: Loss, rng: &mut Rng) {
         let unsynced = std::mem::take(&mut self.unsynced);
         match loss {

@@ -169,6 +169,13 @@ impl SimDisk {
         self.state.lock().faults.total()
     }
 
+    /// Where the sectors of a file begin that it had none of when it was synced last: a crash may leave anything there.
+    pub fn first_unsynced_sector(&self, path: &Path) -> io::Result<u64> {
+        let state = self.state.lock();
+        let node = state.tree.find(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(state.tree.content(node)?.first_unsynced_sector())
+    }
+
     /// Whether all that was written to a file would survive a crash, its name aside.
     pub fn is_synced(&self, path: &Path) -> io::Result<bool> {
         let state = self.state.lock();

@@ -91,10 +91,13 @@ impl ClusterSimulation {
         match self.postponed.take() {
             Some(Fault::LosePower { node, down_ms, loss, corrupts }) => {
                 self.poor = Some(node);
+                let unsynced = self.hosts.get(&node).map(Host::unsynced_segments).unwrap_or_default();
                 self.end(node, Some(loss), down_ms);
-                if corrupts && let Some(host) = self.hosts.get(&node) {
-                    host.corrupt_a_sector(self.rng.bits());
-                    self.count("sectors corrupted", 1);
+                if corrupts {
+                    let choice = self.rng.bits();
+                    let is_done =
+                        self.hosts.get(&node).is_some_and(|host| host.corrupt_a_sector(unsynced, choice));
+                    self.count("sectors corrupted", u64::from(is_done));
                 }
             }
             Some(Fault::FailDisk { node, call, calls, ms }) => {
