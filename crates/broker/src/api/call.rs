@@ -53,7 +53,7 @@ impl<R: Request> Call<R> {
         self.answer.reply(response);
     }
 
-    /// See [`Answer::mark_elsewhere`].
+    /// What follows says that this node is not the active controller: who has passed the request on looks for another.
     pub fn mark_elsewhere(&self) {
         self.answer.mark_elsewhere();
     }
