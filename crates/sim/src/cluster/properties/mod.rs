@@ -1,5 +1,5 @@
 //! What must hold of a cluster, one file each. What must hold of one node too, as clients and the newest leaders' logs show
-//! it, is the same property ([`of_leaders`]).
+//! it, is the same property (`of_leaders`).
 
 mod acknowledged;
 mod agreement;
