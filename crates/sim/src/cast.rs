@@ -16,6 +16,27 @@ pub const CLASSIC_GROUP: &str = "group";
 pub const CONSUMER_GROUP: &str = "consumer-group";
 pub const SHARE_GROUP: &str = "share-group";
 
+/// What members and producers leave behind is found out within a run.
+pub const SHORT_TIMES: [(&str, &str); 14] = [
+    ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "300"),
+    ("group.consumer.min.heartbeat.interval.ms", "100"),
+    ("group.consumer.heartbeat.interval.ms", "250"),
+    ("group.consumer.min.session.timeout.ms", "1000"),
+    ("group.consumer.session.timeout.ms", "3000"),
+    ("group.consumer.assignment.interval.ms", "0"),
+    ("group.share.min.heartbeat.interval.ms", "100"),
+    ("group.share.heartbeat.interval.ms", "250"),
+    ("group.share.min.session.timeout.ms", "1000"),
+    ("group.share.session.timeout.ms", "3000"),
+    ("group.share.assignment.interval.ms", "0"),
+    ("group.share.min.record.lock.duration.ms", "1000"),
+    ("group.share.record.lock.duration.ms", "1500"),
+    ("group.share.delivery.count.limit", "5"),
+];
+/// `group.share.record.lock.duration.ms` and `group.share.delivery.count.limit`.
+pub const RECORD_LOCK_MS: i64 = 1_500;
+pub const DELIVERY_COUNT_LIMIT: i16 = 5;
+
 /// The clients of a run, with their names.
 #[derive(Debug)]
 pub struct Cast {
@@ -68,24 +89,29 @@ pub fn draw(rng: &mut Rng) -> Cast {
     cast
 }
 
+/// Two producers that take one id from each other, and one with an id of its own.
+pub fn transactional(rng: &mut Rng) -> [(String, Transactional); 3] {
+    let [contended, own] = TRANSACTIONAL_IDS;
+    [(1, contended), (2, contended), (3, own)].map(|(number, transactional_id)| {
+        let settings = TransactionalSettings {
+            first_producer: number * 10_000,
+            transactional_id: transactional_id.to_owned(),
+            group: group_of(transactional_id),
+            is_version_2: rng.one_in(2),
+            timeout_ms: rng.pick(&[800, 2_000]),
+        };
+        (format!("transactional producer {number}"), Transactional::new(settings))
+    })
+}
+
 impl Cast {
     fn add(&mut self, name: &str, client: impl Client + 'static) {
         self.clients.push((name.to_owned(), Box::new(client)));
     }
 
-    /// Two producers that take one id from each other, and one with an id of its own.
     fn add_transactions(&mut self, rng: &mut Rng) {
-        let [contended, own] = TRANSACTIONAL_IDS;
-        for (number, transactional_id) in [(1, contended), (2, contended), (3, own)] {
-            let settings = TransactionalSettings {
-                first_producer: number * 10_000,
-                transactional_id: transactional_id.to_owned(),
-                group: group_of(transactional_id),
-                is_version_2: rng.one_in(2),
-                timeout_ms: rng.pick(&[800, 2_000]),
-            };
-            let name = format!("transactional producer {number}");
-            self.add(&name, Transactional::new(settings));
+        for (name, producer) in transactional(rng) {
+            self.add(&name, producer);
         }
         for transactional_id in TRANSACTIONAL_IDS {
             let name = format!("reader of the offsets of {transactional_id}");

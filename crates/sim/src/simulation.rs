@@ -9,7 +9,7 @@ use ottla_log::disk::{Disk, SimDisk};
 use ottla_types::{MonoMs, Now, Timestamp};
 use ottla_wire::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 
-use crate::cast;
+use crate::cast::{self, DELIVERY_COUNT_LIMIT, RECORD_LOCK_MS, SHORT_TIMES};
 use crate::clients::{Client, Topics, World};
 use crate::event::{Ending, Event, TopicSeen};
 use crate::log_files::{self, LogFiles};
@@ -25,9 +25,6 @@ const ROUNDS: u32 = 1_500;
 /// Rounds that the clients have to come to an end when nothing fails any more.
 const ROUNDS_TO_FINISH_MAX: u32 = 6_000;
 const LATENCY_MS: u64 = 15;
-/// `group.share.record.lock.duration.ms` and `group.share.delivery.count.limit`.
-const RECORD_LOCK_MS: i64 = 1_500;
-const DELIVERY_COUNT_LIMIT: i16 = 5;
 
 /// Runs a seed and prints what happens.
 pub fn run_printing(seed: u64) -> Result<Report, Box<Failure>> {
@@ -90,22 +87,8 @@ impl Simulation {
             ("log.flush.offset.checkpoint.interval.ms", "2000"),
             ("log.flush.start.offset.checkpoint.interval.ms", "2000"),
             ("log.segment.delete.delay.ms", "1000"),
-            // What members and producers leave behind is found out within a run.
-            ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "300"),
-            ("group.consumer.min.heartbeat.interval.ms", "100"),
-            ("group.consumer.heartbeat.interval.ms", "250"),
-            ("group.consumer.min.session.timeout.ms", "1000"),
-            ("group.consumer.session.timeout.ms", "3000"),
-            ("group.consumer.assignment.interval.ms", "0"),
-            ("group.share.min.heartbeat.interval.ms", "100"),
-            ("group.share.heartbeat.interval.ms", "250"),
-            ("group.share.min.session.timeout.ms", "1000"),
-            ("group.share.session.timeout.ms", "3000"),
-            ("group.share.assignment.interval.ms", "0"),
-            ("group.share.min.record.lock.duration.ms", "1000"),
-            ("group.share.record.lock.duration.ms", "1500"),
-            ("group.share.delivery.count.limit", "5"),
         ];
+        settings.extend(SHORT_TIMES);
         if flushes_always {
             settings.push(("log.flush.interval.messages", "1"));
         } else if rng.one_in(2) {

@@ -78,6 +78,15 @@ pub struct Topics {
 }
 
 impl Topics {
+    /// Takes note of what metadata tell of a partition's leader. False if a newer one is known: a node that has not heard of it
+    /// yet tells of an older one (KIP-320).
+    pub fn is_newest_leader(&mut self, partition: TopicPartition, leader_epoch: i32) -> bool {
+        let known = self.leader_epochs.entry(partition).or_insert(-1);
+        let is_newest = leader_epoch >= *known;
+        *known = leader_epoch.max(*known);
+        is_newest
+    }
+
     pub fn partitions(&self) -> Vec<TopicPartition> {
         let of = |(name, (_, count)): (&String, &(Uuid, i32))| {
             let name = name.clone();

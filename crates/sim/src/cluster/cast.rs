@@ -7,10 +7,9 @@ use ottla_metadata::MetadataVersion;
 use ottla_record::Codec;
 
 use super::actors::{Actor, OfCluster, OfPartition};
-use crate::cast::{CLASSIC_GROUP, CONSUMER_GROUP, SHARE_GROUP, TRANSACTIONAL_IDS, group_of};
+use crate::cast::{CLASSIC_GROUP, CONSUMER_GROUP, SHARE_GROUP, TRANSACTIONAL_IDS, group_of, transactional};
 use crate::clients::{
-    Client, Consumer, ConsumerMember, Member, OffsetReader, Producer, ProducerSettings, ShareMember,
-    Transactional, TransactionalSettings, Upgrader,
+    Client, Consumer, ConsumerMember, Member, OffsetReader, Producer, ProducerSettings, ShareMember, Upgrader,
 };
 use crate::rng::Rng;
 
@@ -84,23 +83,11 @@ impl Cast {
         self.of_partition(format!("consumer {number}"), topic, consumer);
     }
 
-    /// Two producers that take one id from each other and one with an id of its own, and who reads what they write.
+    /// Producers with transactions, and who reads what they write.
     fn add_transactions(&mut self, rng: &mut Rng) {
         let topics = TRANSACTIONAL.map(|(name, _)| name);
-        let [contended, own] = TRANSACTIONAL_IDS;
-        for (number, transactional_id) in [(1, contended), (2, contended), (3, own)] {
-            let settings = TransactionalSettings {
-                first_producer: number * 10_000,
-                transactional_id: transactional_id.to_owned(),
-                group: group_of(transactional_id),
-                is_version_2: rng.one_in(2),
-                timeout_ms: rng.pick(&[800, 2_000]),
-            };
-            self.of_cluster(
-                &format!("transactional producer {number}"),
-                &topics,
-                Transactional::new(settings),
-            );
+        for (name, producer) in transactional(rng) {
+            self.of_cluster(&name, &topics, producer);
         }
         for transactional_id in TRANSACTIONAL_IDS {
             let name = format!("reader of the offsets of {transactional_id}");

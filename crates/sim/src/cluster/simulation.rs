@@ -18,6 +18,7 @@ use super::observation::{NodeSeen, look, observe};
 use super::plan::{Fault, Plan, Planned};
 use super::properties::{self, ClusterProperty};
 use super::wires::{Listener, Listening, Wires};
+use crate::cast::{DELIVERY_COUNT_LIMIT, RECORD_LOCK_MS, SHORT_TIMES};
 use crate::event::Event;
 use crate::network::Late;
 use crate::node::SteppedNode;
@@ -38,9 +39,6 @@ const END_WITHIN_MS: u64 = 90_000;
 const STOP_WITHIN_MS: u64 = 5_000;
 const LATENCY_MS: u64 = 12;
 const CREATE_VERSION: i16 = 7;
-/// `group.share.record.lock.duration.ms` and `group.share.delivery.count.limit`.
-const RECORD_LOCK_MS: i64 = 1_500;
-const DELIVERY_COUNT_LIMIT: i16 = 5;
 
 /// Runs a seed and prints what happens.
 pub fn run_printing(seed: u64) -> Result<Report, Box<Failure>> {
@@ -107,7 +105,7 @@ impl ClusterSimulation {
     fn new(seed: u64) -> ClusterSimulation {
         let mut rng = Rng::new(seed);
         let now = Now { wall: Timestamp(1_700_000_000_000), mono: MonoMs(1_000) };
-        let settings = vec![
+        let mut settings = vec![
             ("default.replication.factor", "3"),
             ("min.insync.replicas", rng.pick(&["1", "2", "2"])),
             ("offsets.topic.replication.factor", "3"),
@@ -123,21 +121,8 @@ impl ClusterSimulation {
             ("transaction.state.log.min.isr", "2"),
             ("share.coordinator.state.topic.replication.factor", "3"),
             ("share.coordinator.state.topic.min.isr", "2"),
-            ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "300"),
-            ("group.consumer.min.heartbeat.interval.ms", "100"),
-            ("group.consumer.heartbeat.interval.ms", "250"),
-            ("group.consumer.min.session.timeout.ms", "1000"),
-            ("group.consumer.session.timeout.ms", "3000"),
-            ("group.consumer.assignment.interval.ms", "0"),
-            ("group.share.min.heartbeat.interval.ms", "100"),
-            ("group.share.heartbeat.interval.ms", "250"),
-            ("group.share.min.session.timeout.ms", "1000"),
-            ("group.share.session.timeout.ms", "3000"),
-            ("group.share.assignment.interval.ms", "0"),
-            ("group.share.min.record.lock.duration.ms", "1000"),
-            ("group.share.record.lock.duration.ms", "1500"),
-            ("group.share.delivery.count.limit", "5"),
         ];
+        settings.extend(SHORT_TIMES);
         let hosts = MEMBERS.map(|id| (id, Host::new(id, rng.bits(), now)));
         let cast = cast::draw(&mut rng);
         let promises = Promises {

@@ -248,14 +248,11 @@ impl OfCluster {
             self.topics.lasting.insert(name.clone(), (topic.topic_id, count));
             for partition in &topic.partitions {
                 let named = TopicPartition::new(name.clone(), partition.partition_index);
-                // A node that has not heard of a newer leader yet tells of an older one (KIP-320).
-                let known = self.topics.leader_epochs.entry(named.clone()).or_insert(-1);
-                if partition.leader_epoch < *known {
+                if self.topics.is_newest_leader(named.clone(), partition.leader_epoch) {
+                    self.leaders.insert(named, NodeId(partition.leader_id));
+                } else {
                     self.must_search = true;
-                    continue;
                 }
-                *known = partition.leader_epoch;
-                self.leaders.insert(named, NodeId(partition.leader_id));
             }
         }
     }

@@ -91,13 +91,10 @@ impl OfPartition {
         let Some(topic) = response.topics.first().filter(|topic| topic.error_code == 0) else { return };
         let Some(partition) = topic.partitions.first() else { return };
         self.topics.lasting.insert(self.topic.clone(), (topic.topic_id, 1));
-        // A node that has not heard of a newer leader yet tells of an older one (KIP-320).
-        let known =
-            self.topics.leader_epochs.entry(TopicPartition::new(self.topic.as_str(), 0)).or_insert(-1);
-        if partition.leader_epoch < *known {
+        let named = TopicPartition::new(self.topic.as_str(), 0);
+        if !self.topics.is_newest_leader(named, partition.leader_epoch) {
             return;
         }
-        *known = partition.leader_epoch;
         if partition.leader_id >= 0
             && response.brokers.iter().any(|broker| broker.node_id == partition.leader_id)
         {
