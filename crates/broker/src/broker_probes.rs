@@ -208,7 +208,7 @@ struct BrokerGone {
 impl Job for BrokerGone {
     fn run(self: Box<Self>, controller: &mut Controller, _: Now) -> Written {
         let Outcome { records, response: () } = controller.broker_is_gone(self.broker, self.epoch);
-        Written { records, awaits_effect: false, release: Box::new(|_| None) }
+        Written::for_nobody(records)
     }
 
     fn send(self: Box<Self>, _: &ControllerLink<'_>) {}

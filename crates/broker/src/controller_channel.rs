@@ -88,6 +88,13 @@ pub(crate) struct Written {
     pub release: Release,
 }
 
+impl Written {
+    /// Nobody waits for what becomes of the records.
+    pub fn for_nobody(records: Vec<VersionedRecord>) -> Written {
+        Written { records, awaits_effect: false, release: Box::new(|_| None) }
+    }
+}
+
 /// Answers, once it is known what became of everything that was written up to here. What is to be done anew comes back.
 pub(crate) type Release = Box<dyn FnOnce(Fate) -> Option<Box<dyn Job>> + Send>;
 

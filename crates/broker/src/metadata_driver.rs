@@ -2,8 +2,9 @@
 //! the other, by whoever calls [`MetadataDriver::poll`].
 //!
 //! The controller works on what is written, the published image on what is committed. An operation's answer is
-//! released when everything that was written up to it is committed, and a client's when this node acts on it; if the leadership is lost before, it is done anew by
-//! this node's next controller. On a full disk the metadata stands still: operations are refused until there is room.
+//! released when everything that was written up to it is committed, and a client's when this node acts on it; if the
+//! leadership is lost before, it is done anew by this node's next controller. On a full disk the metadata stands still:
+//! operations are refused until there is room.
 
 use std::sync::Arc;
 
@@ -286,21 +287,20 @@ impl MetadataDriver {
 
     /// Has what is new put into effect, if nothing else is just then. Returns through where the log is in effect on this node.
     fn put_into_effect(&mut self, now: Now) -> Result<Offset, MetadataDriverError> {
-        let Progress { is_busy, retry_at, .. } = self.desk.progress();
-        if !is_busy {
+        let before = self.desk.progress();
+        if !before.is_busy {
             if let Some(publication) = self.loader.publish() {
                 self.desk.publish(publication, now);
-            } else if retry_at <= now.mono {
+            } else if before.retry_at <= now.mono {
                 self.desk.retry(now);
             }
         }
-        match self.desk.progress() {
-            Progress { failure: Some(failure), .. } => Err(MetadataDriverError::Publish(failure)),
-            // What has been replayed since it began is not in effect, even if it has ended by now.
-            Progress { through, .. } if is_busy => Ok(through),
-            Progress { is_busy: true, through, .. } => Ok(through),
-            Progress { is_busy: false, .. } => Ok(Offset(i64::MAX)),
+        let Progress { is_busy, through, failure, .. } = self.desk.progress();
+        if let Some(failure) = failure {
+            return Err(MetadataDriverError::Publish(failure));
         }
+        // What has been replayed since it began is not in effect, even if it has ended by now.
+        Ok(if before.is_busy || is_busy { through } else { Offset(i64::MAX) })
     }
 
     /// A client is answered after the publication, so that it finds here what was decided.
@@ -437,7 +437,7 @@ impl MetadataDriver {
         records: Vec<VersionedRecord>,
         now: Now,
     ) -> Result<bool, MetadataDriverError> {
-        self.write(Written { records, awaits_effect: false, release: Box::new(|_| None) }, now)
+        self.write(Written::for_nobody(records), now)
     }
 
     fn raise_kraft_version(&mut self, level: i16, now: Now) -> Result<(), Fate> {

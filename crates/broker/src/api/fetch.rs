@@ -1,8 +1,8 @@
 //! Fetch: reads records for consumers, at once or when there are enough.
 //!
 //! Records never pass through memory: the response names slices of the segments' files. From version 7 on a session
-//! remembers what a client fetches (KIP-227), 11 lets consumers read from followers and tells them from which (KIP-392), 13 names topics by id (KIP-516), 16 tells of the leader where it is
-//! elsewhere (KIP-951).
+//! remembers what a client fetches (KIP-227), 11 lets consumers read from followers and tells them from which (KIP-392),
+//! 13 names topics by id (KIP-516), 16 tells of the leader where it is elsewhere (KIP-951).
 
 use std::sync::Arc;
 

@@ -52,7 +52,7 @@ where
 {
     fn run(self: Box<Self>, controller: &mut Controller, now: Now) -> Written {
         if self.is_abandoned() {
-            return Written { records: Vec::new(), awaits_effect: false, release: Box::new(|_| None) };
+            return Written::for_nobody(Vec::new());
         }
         let Outcome { records, response } = (self.operation)(controller, &self.request, now);
         // Nodes learn from their own images what was decided.

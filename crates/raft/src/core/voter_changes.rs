@@ -326,8 +326,7 @@ impl RaftCore {
         Ok(())
     }
 
-    /// They count from the moment that they are in the leader's log, which is in this step.
-    /// The same with one voter more or less.
+    /// As [`RaftCore::append_voters`], with one voter more or less.
     fn append_other_voters(&mut self, voters: &VoterSet, what: &'static str, now: Now) -> Offset {
         let offset = self.append_voters(voters, now);
         tracing::info!(
@@ -341,6 +340,7 @@ impl RaftCore {
         offset
     }
 
+    /// They count from the moment that they are in the leader's log, which is in this step.
     fn append_voters(&mut self, voters: &VoterSet, now: Now) -> Offset {
         match &mut self.quorum.role {
             Role::Leader(leader) => {
