@@ -2,6 +2,8 @@
 //! does nothing else. `bench/run` puts it beside the brokers.
 //!
 //! - produce: take a request of N bytes from a TCP socket, checksum it, append it to a file, answer with 64 bytes
+//! - produce NxM: take a request of N batches of M bytes from a socket with Kafka's receive buffer, checksum each, append each to
+//!   a file of its own at positions that are aligned to nothing (a partition is a file), answer with 64 bytes
 //! - consume: take a request of 64 bytes, answer with N bytes of that file by `sendfile`
 //! - small: requests of 128 bytes, 64 in flight: all that one read brings is checksummed, appended with one write and
 //!   answered with one
@@ -21,6 +23,10 @@ use rustix::time::{ClockId, clock_gettime};
 const ANSWER_BYTES: usize = 64;
 const SMALL_BYTES: usize = 128;
 const SMALL_IN_FLIGHT: usize = 64;
+/// The default of `socket.receive.buffer.bytes`.
+const RECEIVE_BUFFER_BYTES: usize = 100 << 10;
+/// What lies around and between the records of a batch, more or less: it keeps files from being aligned to pages.
+const ODD_BYTES: usize = 61;
 
 fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -37,6 +43,16 @@ fn main() -> io::Result<()> {
         let consume_s = consume(&file, size, count)?;
         figures.push(format!("\"produce-{kib}k s/GB\": {:.3}", produce_s / bytes * 1e9));
         figures.push(format!("\"consume-{kib}k s/GB\": {:.3}", consume_s / bytes * 1e9));
+    }
+    for (batches, kib) in [(6, 16), (4, 256)] {
+        let size = (kib << 10) + ODD_BYTES;
+        let count = (gigabytes * 1e9 / (batches * size) as f64) as usize;
+        let paths: Vec<_> = (0..batches).map(|n| path.with_extension(n.to_string())).collect();
+        let mut files = paths.iter().map(|path| open(path)).collect::<io::Result<Vec<_>>>()?;
+        let spent_s = produce_batches(&mut files, size, count)?;
+        let bytes = (count * batches * size) as f64;
+        figures.push(format!("\"produce-{batches}x{kib}k s/GB\": {:.3}", spent_s / bytes * 1e9));
+        paths.iter().try_for_each(std::fs::remove_file)?;
     }
     let count = (gigabytes * 1e6) as usize / SMALL_IN_FLIGHT * SMALL_IN_FLIGHT;
     let small_s = small(&mut open(&path)?, count)?;
@@ -98,6 +114,36 @@ fn produce(file: &mut File, size: usize, count: usize) -> io::Result<f64> {
             server.read_exact(&mut request)?;
             std::hint::black_box(checksum(&request));
             file.write_all(&request)?;
+            server.write_all(&[0; ANSWER_BYTES])?;
+        }
+        Ok(())
+    })
+}
+
+/// Two requests are on their way at any time, so that the next one's packets come while one is handled, as a producer's do.
+fn produce_batches(files: &mut [File], size: usize, count: usize) -> io::Result<f64> {
+    let request_bytes = files.len() * size;
+    let peer = move |mut client: TcpStream| {
+        let (request, mut answer) = (vec![7; request_bytes], [0; ANSWER_BYTES]);
+        for n in 0..=count {
+            if n < count {
+                client.write_all(&request)?;
+            }
+            if n > 0 {
+                client.read_exact(&mut answer)?;
+            }
+        }
+        Ok(())
+    };
+    measure(peer, |mut server| {
+        rustix::net::sockopt::set_socket_recv_buffer_size(&server, RECEIVE_BUFFER_BYTES)?;
+        let mut request = vec![0; request_bytes];
+        for _ in 0..count {
+            server.read_exact(&mut request)?;
+            for (file, batch) in files.iter_mut().zip(request.chunks_exact(size)) {
+                std::hint::black_box(checksum(batch));
+                file.write_all(batch)?;
+            }
             server.write_all(&[0; ANSWER_BYTES])?;
         }
         Ok(())
