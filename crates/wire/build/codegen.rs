@@ -426,10 +426,11 @@ impl Generator<'_> {
                 }
                 Kind::String => format!("e.string(flexible, &{name}, {path})?"),
                 Kind::Records if !self.in_request() => format!("e.records(flexible, &{name}, {path})?"),
-                Kind::Bytes | Kind::Records if field.nullable.is_some() || field.kind == Kind::Records => {
+                Kind::Records => format!("e.request_records(flexible, {name}.as_ref(), {path})?"),
+                Kind::Bytes if field.nullable.is_some() => {
                     format!("e.nullable_bytes(flexible, {name}.as_deref(), {path})?")
                 }
-                Kind::Bytes | Kind::Records => format!("e.bytes(flexible, &{name}, {path})?"),
+                Kind::Bytes => format!("e.bytes(flexible, &{name}, {path})?"),
                 Kind::Struct if field.nullable.is_some() && field.tag.is_some() => {
                     format!("e.tagged_nullable_struct(version, {name}.as_ref(), {path})?")
                 }

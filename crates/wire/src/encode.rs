@@ -57,9 +57,14 @@ pub struct Encoder {
     splices: Vec<Splice>,
     /// Bytes written or counted, spliced ones included.
     len: usize,
-    /// Those of them that are outside memory.
+    /// Those of them that are outside memory, or in pieces of their own.
     external: usize,
+    /// `Some`: large records of requests become pieces instead of being copied, each with its place in the buffer.
+    pieces: Option<Vec<(usize, Bytes)>>,
 }
+
+/// Shorter ones are cheaper to copy than to send as a piece of their own.
+const PIECE_BYTES_MIN: usize = 512;
 
 macro_rules! fixed {
     ($($name:ident($ty:ty)),*) => {$(
@@ -83,6 +88,31 @@ impl Encoder {
 
     pub fn with_capacity(bytes: usize) -> Encoder {
         Encoder::appending_to(BytesMut::with_capacity(bytes))
+    }
+
+    /// From now on, large records of requests are not copied: see [`Encoder::into_pieces`].
+    #[must_use]
+    pub(crate) fn in_pieces(self) -> Encoder {
+        Encoder { pieces: Some(Vec::new()), ..self }
+    }
+
+    /// What was written, in the order in which it is sent.
+    pub(crate) fn into_pieces(self) -> Vec<Bytes> {
+        let mut rest = self.buffer.unwrap_or_default().freeze();
+        let records = self.pieces.unwrap_or_default();
+        let mut pieces = Vec::with_capacity(2 * records.len() + 1);
+        let mut position = 0;
+        for (place, bytes) in records {
+            if place > position {
+                pieces.push(rest.split_to((place - position).min(rest.len())));
+                position = place;
+            }
+            pieces.push(bytes);
+        }
+        if !rest.is_empty() {
+            pieces.push(rest);
+        }
+        pieces
     }
 
     /// Bytes written or counted so far, with the spliced ones that are not in the buffer.
@@ -225,6 +255,26 @@ impl Encoder {
     /// `flexible`: with a compact length instead of an int32.
     pub fn bytes(&mut self, flexible: bool, value: &Bytes, field: &'static str) -> Encoded {
         self.nullable_bytes(flexible, Some(value), field)
+    }
+
+    /// Records of a request: copied, or kept as a piece of their own.
+    pub(crate) fn request_records(
+        &mut self,
+        flexible: bool,
+        value: Option<&Bytes>,
+        field: &'static str,
+    ) -> Encoded {
+        let Some(bytes) = value.filter(|bytes| self.pieces.is_some() && bytes.len() >= PIECE_BYTES_MIN)
+        else {
+            return self.nullable_bytes(flexible, value.map(AsRef::as_ref), field);
+        };
+        self.length(flexible, Some(bytes.len()), field)?;
+        if let (Some(buffer), Some(pieces)) = (&self.buffer, &mut self.pieces) {
+            pieces.push((buffer.len(), bytes.clone()));
+        }
+        self.len += bytes.len();
+        self.external += bytes.len();
+        Ok(())
     }
 
     /// Bytes in memory are copied, those outside are counted and become a [`Splice`].

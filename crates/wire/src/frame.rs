@@ -138,6 +138,36 @@ pub fn encode_request<R: Request>(
     })
 }
 
+/// A request's whole frame in pieces, for a vectored write: large records are not copied.
+pub fn encode_request_pieces<R: Request>(
+    correlation_id: i32,
+    client_id: Option<&str>,
+    request: &R,
+    version: i16,
+) -> Result<Vec<Bytes>, EncodeError> {
+    let write = |e: &mut Encoder| {
+        write_request_header(e, R::API_KEY, version, correlation_id, client_id, &TaggedFields::default())?;
+        request.encode(e, version)
+    };
+    let mut counter = Encoder::counting().in_pieces();
+    write(&mut counter)?;
+    let mut e = Encoder::appending_to(with_length(&counter, R::NAME, version)?).in_pieces();
+    write(&mut e)?;
+    debug_assert_eq!(e.len(), FRAME_LENGTH_BYTES + counter.len());
+    Ok(e.into_pieces())
+}
+
+/// A buffer for what was counted, the frame's length in it.
+fn with_length(counter: &Encoder, name: &'static str, version: i16) -> Result<BytesMut, EncodeError> {
+    let Ok(length) = i32::try_from(counter.len()) else {
+        let kind = EncodeErrorKind::TooLong { length: counter.len() };
+        return Err(EncodeError { kind, field: name, version });
+    };
+    let mut buffer = BytesMut::with_capacity(FRAME_LENGTH_BYTES + counter.len_in_memory());
+    buffer.put_i32(length);
+    Ok(buffer)
+}
+
 fn encode_frame(
     name: &'static str,
     version: i16,
@@ -145,13 +175,7 @@ fn encode_frame(
 ) -> Result<EncodedFrame, EncodeError> {
     let mut counter = Encoder::counting();
     write(&mut counter)?;
-    let Ok(length) = i32::try_from(counter.len()) else {
-        let kind = EncodeErrorKind::TooLong { length: counter.len() };
-        return Err(EncodeError { kind, field: name, version });
-    };
-    let mut buffer = BytesMut::with_capacity(FRAME_LENGTH_BYTES + counter.len_in_memory());
-    buffer.put_i32(length);
-    let mut e = Encoder::appending_to(buffer);
+    let mut e = Encoder::appending_to(with_length(&counter, name, version)?);
     write(&mut e)?;
     debug_assert_eq!(e.len(), FRAME_LENGTH_BYTES + counter.len());
     let (bytes, splices) = e.into_parts();

@@ -27,7 +27,7 @@ pub use encode::{EncodeError, EncodeErrorKind, Encoded, Encoder, Splice};
 pub use error_code::{ErrorCode, ErrorFacts};
 pub use frame::{
     EncodedFrame, FRAME_LENGTH_BYTES, RequestHeader, ResponseHeader, decode_request_header, decode_response,
-    decode_response_header, encode_request, encode_response,
+    decode_response_header, encode_request, encode_request_pieces, encode_response,
 };
 pub use message::{Element, Message, Request, Response, VersionRange};
 pub use records_field::Records;

@@ -36,7 +36,21 @@ const ROOMS: &[Room] = &[
     Room { package: "ottla-controller", rank: 3 },       // L2
     Room { package: "ottla-broker", rank: 4 },           // L2: one whole node without sockets
     Room { package: "ottla-server", rank: SERVER_RANK }, // L3
+    Room { package: "ottla-client", rank: SERVER_RANK }, // L3: see CLIENTS_ROOMS
     Room { package: "ottla", rank: 6 },                  // L4: the executable
+];
+
+/// The rooms that the client may use: it has nothing to do with how a node works.
+const CLIENTS_ROOMS: &[&str] = &["ottla-types", "ottla-wire", "ottla-record", "ottla-config"];
+
+/// Directories above the server's rank that are pure all the same, as paths below the workspace's root: no sockets,
+/// clocks or randomness, and no asynchronous runtime.
+const PURE_DIRECTORIES: &[&str] = &[
+    "crates/client/src/cluster",
+    "crates/client/src/settings",
+    "crates/client/src/producer/core",
+    "crates/client/src/consumer/core",
+    "crates/client/src/share/core",
 ];
 
 /// Rooms for developers: they may use every room, and rooms may use them in tests only.
@@ -54,6 +68,9 @@ pub fn check(root: &Path) -> Result<Vec<String>, ChoreError> {
         if room(&package.name).is_some_and(|room| room.rank < SERVER_RANK) {
             findings.extend(sources::check(root, &package.directory)?);
         }
+    }
+    for directory in PURE_DIRECTORIES {
+        findings.extend(sources::check_pure(root, &root.join(directory))?);
     }
     Ok(findings)
 }
@@ -92,6 +109,9 @@ fn check_dependency(room: &Room, dependency: &Dependency) -> Option<String> {
         return (!in_tests).then(|| format!("{from} uses {name}, which is for tests only"));
     }
     let used = self::room(name)?;
+    if from == "ottla-client" && !in_tests && !CLIENTS_ROOMS.contains(&used.package) {
+        return Some(format!("{from} uses {name}, which is no business of a client's"));
+    }
     (used.rank >= room.rank).then(|| {
         format!("{from} (rank {}) uses {name} (rank {}), which is not below it", room.rank, used.rank)
     })
@@ -144,6 +164,7 @@ mod tests {
                 "ottla-log (rank 2) uses ottla-server (rank 5), which is not below it",
             ),
             ("ottla-log: ottla-testkit", "ottla-log uses ottla-testkit, which is for tests only"),
+            ("ottla-client: ottla-log", "ottla-client uses ottla-log, which is no business of a client's"),
             ("ottla-attic:", "ottla-attic has no place in the table of rooms (crates/xtask/src/layers.rs)"),
             (
                 "ottla-log: nice\nnice: tokio",

@@ -8,6 +8,7 @@ mod garbage;
 mod generate;
 mod kafka;
 mod oracle;
+mod pieces;
 mod round_trip;
 #[path = "../../build/schema.rs"]
 #[allow(dead_code)]

@@ -24,38 +24,60 @@ const BANNED: &[Banned] = &[
     Banned { mention: "thread::sleep", instead: "time passes through `tick`", except_under: None },
 ];
 
+/// What pure modules may not mention either, although their crate depends on it.
+const BANNED_IN_PURE: &[Banned] = &[
+    Banned { mention: "tokio", instead: "a pure module has no runtime", except_under: None },
+    Banned { mention: "rand::", instead: "take randomness as an input", except_under: None },
+    Banned { mention: "crate::clock", instead: "take `Now` as an input", except_under: None },
+];
+
 /// The findings in all sources of the crate in `directory`.
 pub(super) fn check(root: &Path, directory: &Path) -> Result<Vec<String>, ChoreError> {
     let mut findings = Vec::new();
-    check_directory(root, &directory.join("src"), &mut findings)?;
+    check_directory(root, &directory.join("src"), &[BANNED], &mut findings)?;
     Ok(findings)
 }
 
-fn check_directory(root: &Path, directory: &Path, findings: &mut Vec<String>) -> Result<(), ChoreError> {
+/// The findings in a directory of pure modules; none where there is no such directory.
+pub(super) fn check_pure(root: &Path, directory: &Path) -> Result<Vec<String>, ChoreError> {
+    let mut findings = Vec::new();
+    if directory.is_dir() {
+        check_directory(root, directory, &[BANNED, BANNED_IN_PURE], &mut findings)?;
+    }
+    Ok(findings)
+}
+
+fn check_directory(
+    root: &Path,
+    directory: &Path,
+    banned: &[&[Banned]],
+    findings: &mut Vec<String>,
+) -> Result<(), ChoreError> {
     let failed = |source| ChoreError::Io { what: format!("reading {}", directory.display()), source };
     for entry in fs::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         if path.is_dir() {
             if !path.ends_with("tests") {
-                check_directory(root, &path, findings)?;
+                check_directory(root, &path, banned, findings)?;
             }
         } else if shown.ends_with(".rs") && !shown.ends_with("tests.rs") {
             let text = fs::read_to_string(&path).map_err(failed)?;
-            findings.extend(check_text(&shown, &text));
+            findings.extend(check_text(&shown, &text, banned));
         }
     }
     Ok(())
 }
 
 /// Findings in one file, up to where its tests begin.
-fn check_text(path: &str, text: &str) -> Vec<String> {
+fn check_text(path: &str, text: &str, banned: &[&[Banned]]) -> Vec<String> {
     let code = text.lines().enumerate().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
     let mut findings = Vec::new();
     for (index, line) in code {
         let line = line.split("//").next().unwrap_or_default();
         let applies = |banned: &&Banned| !banned.except_under.is_some_and(|under| path.starts_with(under));
-        for banned in BANNED.iter().filter(applies).filter(|banned| line.contains(banned.mention)) {
+        let mentioned = |banned: &&Banned| line.contains(banned.mention);
+        for banned in banned.iter().copied().flatten().filter(applies).filter(mentioned) {
             findings.push(format!("{path}:{}: {} ({})", index + 1, banned.mention, banned.instead));
         }
     }
@@ -84,7 +106,21 @@ mod tests {
             ),
             ("crates/log/src/disk/real.rs", files, vec![]),
         ] {
-            assert_eq!(check_text(path, text), expected, "{path}");
+            assert_eq!(check_text(path, text, &[BANNED]), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn pure_modules_do_without_a_runtime_too() {
+        let path = "crates/client/src/cluster/a.rs";
+        let found =
+            check_text(path, "use tokio::sync::Mutex;\nlet x = Instant::now();\n", &[BANNED, BANNED_IN_PURE]);
+        assert_eq!(
+            found,
+            [
+                format!("{path}:1: tokio (a pure module has no runtime)"),
+                format!("{path}:2: Instant::now (take `Now` as an input)")
+            ]
+        );
     }
 }

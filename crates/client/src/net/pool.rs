@@ -1,0 +1,116 @@
+//! All brokers that a client has to do with, and the connections to them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_types::NodeId;
+use parking_lot::Mutex;
+use rand::seq::SliceRandom;
+use tokio::time::Instant;
+
+use super::Lane;
+use super::dial::Dialer;
+use super::link::Link;
+use super::node::Node;
+use crate::cluster::Metadata;
+use crate::error::ClientError;
+
+/// Where a broker listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Address {
+    pub host: Arc<str>,
+    pub port: u16,
+}
+
+/// What connections go by.
+#[derive(Debug)]
+pub(crate) struct NetSettings {
+    pub dialer: Dialer,
+    pub reconnect_backoff_ms: u64,
+    pub reconnect_backoff_max_ms: u64,
+    pub setup_timeout_ms: u64,
+    pub setup_timeout_max_ms: u64,
+    pub idle_max: Option<Duration>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    settings: Arc<NetSettings>,
+    bootstrap: Vec<Arc<Node>>,
+    nodes: Mutex<HashMap<(NodeId, Lane), Arc<Node>>>,
+}
+
+impl Pool {
+    pub fn new(settings: NetSettings, bootstrap: Vec<Address>) -> Pool {
+        let settings = Arc::new(settings);
+        let node = |address: Address| {
+            let name = format!("{}:{}", address.host, address.port).into();
+            Arc::new(Node::new(address, name, Arc::clone(&settings)))
+        };
+        let bootstrap = bootstrap.into_iter().map(node).collect();
+        Pool { bootstrap, nodes: Mutex::default(), settings }
+    }
+
+    /// A broker of the cluster. One that has moved is connected to anew.
+    pub fn node(&self, metadata: &Metadata, id: NodeId, lane: Lane) -> Result<Arc<Node>, ClientError> {
+        let broker = metadata.brokers().get(&id).ok_or(ClientError::UnknownNode(id))?;
+        let address = Address { host: Arc::clone(&broker.host), port: broker.port };
+        let mut nodes = self.nodes.lock();
+        if let Some(node) = nodes.get(&(id, lane)).filter(|node| *node.address() == address) {
+            return Ok(Arc::clone(node));
+        }
+        let name = format!("broker {id} ({}:{})", address.host, address.port).into();
+        let node = Arc::new(Node::new(address, name, Arc::clone(&self.settings)));
+        nodes.insert((id, lane), Arc::clone(&node));
+        Ok(node)
+    }
+
+    /// The connection to a broker, if there is one.
+    pub fn link(&self, id: NodeId, lane: Lane) -> Option<Arc<Link>> {
+        self.nodes.lock().get(&(id, lane))?.link()
+    }
+
+    /// Any broker: the one with the least to do of those that are connected, else one that can be connected to.
+    /// `rebootstraps`: only the bootstrap servers are asked.
+    pub async fn any(
+        &self,
+        metadata: &Metadata,
+        rebootstraps: bool,
+        deadline: Instant,
+    ) -> Result<(Option<NodeId>, Arc<Link>), ClientError> {
+        let ids = metadata.brokers().keys().copied().filter(|_| !rebootstraps);
+        let known = ids.filter_map(|id| Some((Some(id), self.node(metadata, id, Lane::Main).ok()?)));
+        let mut candidates: Vec<(Option<NodeId>, Arc<Node>)> = known.collect();
+        if candidates.is_empty() {
+            candidates = self.bootstrap.iter().map(|node| (None, Arc::clone(node))).collect();
+        }
+        candidates.shuffle(&mut rand::rng());
+        candidates.sort_by_cached_key(|(_, node)| match node.link() {
+            Some(link) => (0, link.load()),
+            None if !node.is_failing() => (1, 0),
+            None => (2, 0),
+        });
+        let mut last = ClientError::misuse("there are no bootstrap servers");
+        for (id, node) in candidates {
+            match node.connected(deadline).await {
+                Ok(link) => return Ok((id, link)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Forgets brokers that are not part of the cluster any more.
+    pub fn retain(&self, metadata: &Metadata) {
+        self.nodes.lock().retain(|(id, _), _| metadata.brokers().contains_key(id));
+    }
+
+    pub fn close(&self) {
+        for node in self.bootstrap.iter().chain(self.nodes.lock().values()) {
+            node.close();
+        }
+        self.nodes.lock().clear();
+    }
+}

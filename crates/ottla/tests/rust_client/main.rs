@@ -1,0 +1,33 @@
+//! The Rust client against the real program.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod cluster;
+
+use std::path::Path;
+
+use ottla_client::wire::ErrorCode;
+use ottla_client::wire::messages::{CreateTopicsRequest, create_topics_request};
+use ottla_client::{Client, ClientSettings, Target};
+use ottla_testkit::{Launch, Ottla};
+
+fn launch(dir: &Path) -> Launch {
+    Launch::new(env!("CARGO_BIN_EXE_ottla"), dir)
+}
+
+async fn connect(ottla: &Ottla) -> Client {
+    Client::connect(ClientSettings::new(ottla.bootstrap())).await.unwrap()
+}
+
+async fn create_topic(client: &Client, name: &str, num_partitions: i32) {
+    let topic = create_topics_request::Topic {
+        name: name.to_owned(),
+        num_partitions,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request =
+        CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..CreateTopicsRequest::default() };
+    let answer = client.send(Target::Controller, &request).await.unwrap();
+    assert_eq!(ErrorCode::from_code(answer.topics[0].error_code), Some(ErrorCode::None));
+}
