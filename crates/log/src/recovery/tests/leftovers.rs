@@ -1,9 +1,10 @@
 //! Files that interrupted work leaves.
 
 use ottla_record::AppendOrigin;
-use ottla_types::Offset;
+use ottla_types::{Offset, ProducerEpoch, ProducerId};
 
-use crate::test_log::{TestLog, marker, numbered, small_config, txn_batch};
+use crate::producer_snapshot::{self, ProducerSnapshotEntry};
+use crate::test_log::{START, TestLog, marker, numbered, producer_batch, small_config, txn_batch};
 
 fn filled() -> TestLog {
     let log = TestLog::new(small_config());
@@ -203,6 +204,34 @@ fn damaged_snapshots_are_passed_over() {
         },
         unchanged,
     );
+}
+
+/// It is left of segments that are gone, perhaps of another past, and the newer ones were lost with the power.
+#[test]
+fn a_snapshot_where_no_segment_begins_says_nothing() {
+    let mut log = TestLog::new(small_config());
+    for sequence in 0..40 {
+        log.append_batch(&producer_batch(&["value"], 1, 0, sequence)).unwrap();
+    }
+    let (producers, bases) = (log.log.active_producers(), log.base_offsets());
+    for name in log.file_names().iter().filter(|name| name.ends_with(".snapshot")) {
+        std::fs::remove_file(log.dir.join(name)).unwrap();
+    }
+    let stray = bases[1] - 1;
+    let of_nobody_here = ProducerSnapshotEntry {
+        producer_id: ProducerId(77),
+        producer_epoch: ProducerEpoch(0),
+        last_sequence: 0,
+        last_offset: Offset(stray - 1),
+        offset_delta: 0,
+        timestamp: START,
+        coordinator_epoch: -1,
+        current_txn_first_offset: Offset(-1),
+    };
+    let path = log.dir.join(format!("{stray:020}.snapshot"));
+    std::fs::write(path, producer_snapshot::encode(&[of_nobody_here])).unwrap();
+    log.reopen_with(Offset(0), Offset(bases[2]), false);
+    assert_eq!(log.log.active_producers(), producers);
 }
 
 #[test]
