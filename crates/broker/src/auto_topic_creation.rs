@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_config::keys;
-use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
-use ottla_coordinator::share_state::SHARE_GROUP_STATE_TOPIC;
-use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
-use ottla_types::Now;
+use ottla_types::{CONSUMER_OFFSETS_TOPIC, Now, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::create_topics_request::{Config, CreateTopicsRequest, Topic};
 use ottla_wire::messages::create_topics_response::CreateTopicsResponse;

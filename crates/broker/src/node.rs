@@ -6,16 +6,18 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_config::{Config, DynamicConfig, Roles, TopicConfig, keys};
-use ottla_coordinator::group::{CONSUMER_OFFSETS_TOPIC, GroupCoordinator};
+use ottla_coordinator::group::GroupCoordinator;
 use ottla_coordinator::runtime::LoadProgress;
-use ottla_coordinator::transaction::{TRANSACTION_STATE_TOPIC, TransactionCoordinator};
+use ottla_coordinator::transaction::TransactionCoordinator;
 use ottla_log::log_manager::LogManager;
 use ottla_metadata::image::ResourceType;
 use ottla_metadata::loader::Publication;
 use ottla_metadata::{Feature, MetadataImage};
 use ottla_replica::fetch_session::FetchSessions;
 use ottla_replica::{PurgatorySizes, ReadLater, ReplicaManager};
-use ottla_types::{BrokerEpoch, LeaderEpoch, MonoMs, NodeId, Now, Offset};
+use ottla_types::{
+    BrokerEpoch, CONSUMER_OFFSETS_TOPIC, LeaderEpoch, MonoMs, NodeId, Now, Offset, TRANSACTION_STATE_TOPIC,
+};
 use parking_lot::{Mutex, RwLock};
 
 use crate::api::dispatch::dispatch;

@@ -24,7 +24,7 @@ pub mod partition_metadata;
 pub mod producer_snapshot;
 pub mod producer_state;
 mod recovery;
-mod scan;
+pub mod scan;
 pub mod segment;
 mod segments;
 mod unified_log;

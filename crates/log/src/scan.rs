@@ -1,9 +1,10 @@
-//! Walks the batches of a segment's file.
+//! Walks the batches of a file: of a segment's, or of a snapshot's of the metadata.
 //!
 //! A walk covers bytes that the caller knows to hold whole batches. What does not parse, or reaches over the end, is
 //! reported as corrupt with its position; nothing is allocated by what a batch claims beyond the bytes that are there.
 
 use std::io;
+use std::sync::Arc;
 
 use ottla_record::{BATCH_HEADER_BYTES, Batch, BatchHeader, BatchPrefix, RecordError};
 use thiserror::Error;
@@ -17,7 +18,7 @@ const BATCH_CHUNK_BYTES: u32 = 256 * 1024;
 
 /// Why a walk ended before the end.
 #[derive(Debug, Error)]
-pub(crate) enum ScanError {
+pub enum ScanError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("no valid batch at byte {position}: {source}")]
@@ -104,20 +105,28 @@ impl<'a> HeaderScan<'a> {
 
 /// Walks whole batches.
 #[derive(Debug)]
-pub(crate) struct BatchScan<'a> {
-    file: &'a dyn DiskFile,
+pub struct BatchScan {
+    file: Arc<dyn DiskFile>,
     position: u32,
     end: u32,
     chunk: Vec<u8>,
     chunk_position: u32,
 }
 
-impl<'a> BatchScan<'a> {
-    pub fn new(file: &'a dyn DiskFile, position: u32, end: u32) -> BatchScan<'a> {
+impl BatchScan {
+    /// Walks the batches from `position` to `end`.
+    pub fn new(file: Arc<dyn DiskFile>, position: u32, end: u32) -> BatchScan {
         BatchScan { file, position, end, chunk: Vec::new(), chunk_position: position }
     }
 
+    /// Walks all that the file has by now. Files of batches have less than 2 GiB.
+    pub fn whole(file: Arc<dyn DiskFile>) -> io::Result<BatchScan> {
+        let end = u32::try_from(file.len()?).unwrap_or(u32::MAX);
+        Ok(BatchScan::new(file, 0, end))
+    }
+
     /// The next batch and its position. Its checksum is not checked.
+    #[expect(clippy::should_implement_trait, reason = "it lends what it has read")]
     pub fn next(&mut self) -> Result<Option<(u32, Batch<'_>)>, ScanError> {
         if self.position >= self.end {
             return Ok(None);

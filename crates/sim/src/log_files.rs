@@ -6,12 +6,11 @@ use bytes::Bytes;
 use ottla_log::disk::{Disk, Open, SimDisk};
 use ottla_log::log_manager::LogManager;
 use ottla_record::{Batches, ControlRecordType};
-use ottla_types::TopicPartition;
+use ottla_types::{METADATA_TOPIC, TopicPartition};
 
 use crate::event::RecordId;
 use crate::node::DIR;
 
-const METADATA_TOPIC: &str = "__cluster_metadata";
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 24;
 
 /// A record in a file.

@@ -12,5 +12,6 @@ pub use ids::{BrokerEpoch, LeaderEpoch, NodeId, ProducerEpoch, ProducerId};
 pub use offset::Offset;
 pub use time::{MonoMs, Now, Timestamp};
 pub use topic::{
+    CONSUMER_OFFSETS_TOPIC, METADATA_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC,
     TopicIdPartition, TopicPartition, Uuid, UuidParseError, is_internal_topic, java_string_hash,
 };

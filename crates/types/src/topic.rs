@@ -92,9 +92,18 @@ impl std::str::FromStr for Uuid {
     }
 }
 
+/// The log of the cluster's metadata: no topic that the metadata tell of.
+pub const METADATA_TOPIC: &str = "__cluster_metadata";
+/// What the coordinator of groups keeps.
+pub const CONSUMER_OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// What the coordinator of transactions keeps.
+pub const TRANSACTION_STATE_TOPIC: &str = "__transaction_state";
+/// What the share coordinator keeps.
+pub const SHARE_GROUP_STATE_TOPIC: &str = "__share_group_state";
+
 /// Topics that Kafka keeps for itself and hides from `subscribe` by pattern (`Topic.INTERNAL_TOPICS`).
 pub fn is_internal_topic(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+    matches!(name, CONSUMER_OFFSETS_TOPIC | TRANSACTION_STATE_TOPIC | SHARE_GROUP_STATE_TOPIC)
 }
 
 /// Java's `String.hashCode`, over UTF-16 units: the partition of an internal topic is chosen with it.

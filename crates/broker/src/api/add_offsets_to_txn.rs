@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
-use ottla_types::TopicPartition;
+use ottla_types::{CONSUMER_OFFSETS_TOPIC, TopicPartition};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::add_offsets_to_txn_request::AddOffsetsToTxnRequest;
 use ottla_wire::messages::add_offsets_to_txn_response::AddOffsetsToTxnResponse;

@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
-use ottla_coordinator::share_state::SHARE_GROUP_STATE_TOPIC;
-use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
-use ottla_types::Uuid;
+use ottla_types::{CONSUMER_OFFSETS_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::FindCoordinatorRequest;
 use ottla_wire::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
 use ottla_coordinator::runtime::Producer;
 use ottla_log::producer_state::VerificationGuard;
 use ottla_record::NO_SEQUENCE;
+use ottla_types::CONSUMER_OFFSETS_TOPIC;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::txn_offset_commit_request::{Topic as AskedTopic, TxnOffsetCommitRequest};
 use ottla_wire::messages::txn_offset_commit_response::{Partition, Topic, TxnOffsetCommitResponse};

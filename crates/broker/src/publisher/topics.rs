@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
-use ottla_coordinator::share_state::SHARE_GROUP_STATE_TOPIC;
-use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
 use ottla_log::log_manager::CreateLog;
 use ottla_log::{LogConfig, OpenError, StorageError, UnifiedLog};
 use ottla_metadata::MetadataImage;
 use ottla_metadata::image::{PartitionRegistration, TopicImage, directory};
 use ottla_metadata::loader::Publication;
 use ottla_replica::Assignment;
-use ottla_types::{NodeId, Now, Offset, TopicIdPartition, TopicPartition, Uuid};
+use ottla_types::{
+    CONSUMER_OFFSETS_TOPIC, NodeId, Now, Offset, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC,
+    TopicIdPartition, TopicPartition, Uuid,
+};
 use ottla_wire::ErrorCode;
 
 use super::log_config;

@@ -42,7 +42,7 @@ pub fn read_bootstrap(disk: &dyn Disk, metadata_dir: &Path) -> Result<Option<Val
     if !disk.exists(&path)? {
         return Ok(None);
     }
-    let mut reader = SnapshotReader::new(disk.open(&path, Open::Read)?);
+    let mut reader = SnapshotReader::new(disk.open(&path, Open::Read)?)?;
     let mut values = Values::new();
     while let Some(batch) = reader.next_batch()? {
         if let SnapshotBatch::Data(batch) = batch {

@@ -11,13 +11,12 @@ use ottla_log::{
     AppendError, DeleteRecordsError, FetchIsolation, LeaderAppend, LogConfig, LogContext, OpenLog,
     StorageError, UnifiedLog,
 };
-use ottla_raft::wire::METADATA_TOPIC;
 use ottla_raft::{
     ControlRecord, LeaderBatch, LogError, LogRead, LogStart, OffsetAndEpoch, ReceivedBatch, ReplicatedLog,
     record_batches,
 };
 use ottla_record::{AppendOrigin, Batches};
-use ottla_types::{Now, Offset, TopicPartition, Uuid};
+use ottla_types::{METADATA_TOPIC, Now, Offset, TopicPartition, Uuid};
 
 use super::Place;
 use super::bootstrap::BOOTSTRAP_ID;
@@ -128,7 +127,7 @@ impl MetadataLog {
     /// Reads a snapshot of [`ottla_raft::Delivery::Snapshot`].
     pub fn open_snapshot(&self, id: OffsetAndEpoch) -> Result<SnapshotReader, LogError> {
         let path = self.place.dir.join(snapshot_name(id));
-        Ok(SnapshotReader::new(self.place.disk.open(&path, Open::Read)?))
+        Ok(SnapshotReader::new(self.place.disk.open(&path, Open::Read)?)?)
     }
 
     /// Closes the log as a clean stop does.

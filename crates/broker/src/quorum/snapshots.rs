@@ -60,7 +60,7 @@ pub(super) fn info(place: &Place, id: OffsetAndEpoch) -> Result<SnapshotInfo, Lo
     let path = place.dir.join(snapshot_name(id));
     let file = place.disk.open(&path, Open::Read)?;
     let size = file.len()?;
-    let last_contained_log_timestamp = match SnapshotReader::new(file).header() {
+    let last_contained_log_timestamp = match SnapshotReader::new(file)?.header() {
         Ok(timestamp) => timestamp,
         Err(LogError::Corrupt(reason)) => {
             tracing::error!(reason, "the header of a snapshot can't be read");

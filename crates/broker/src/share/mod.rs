@@ -11,11 +11,11 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use ottla_config::{Config, keys};
 use ottla_coordinator::runtime::LoadProgress;
-use ottla_coordinator::share_state::{SHARE_GROUP_STATE_TOPIC, ShareCoordinator, ShareCoordinatorParts};
+use ottla_coordinator::share_state::{ShareCoordinator, ShareCoordinatorParts};
 use ottla_metadata::loader::Publication;
 use ottla_replica::ReplicaManager;
 use ottla_replica::share::{EndedSession, SharePartitionId, SharePartitions, ShareSessions};
-use ottla_types::{MonoMs, Now, Uuid};
+use ottla_types::{MonoMs, Now, SHARE_GROUP_STATE_TOPIC, Uuid};
 use parking_lot::Mutex;
 
 use crate::coordinator_storage::CoordinatorStorage;

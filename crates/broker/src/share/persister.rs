@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use ottla_coordinator::share_state::{
-    Outcome, ReadState, SHARE_GROUP_STATE_TOPIC, SharePartitionKey, ShareStateError, StateBatch, WriteState,
+    Outcome, ReadState, SharePartitionKey, ShareStateError, StateBatch, WriteState,
 };
 use ottla_replica::share::{
     Persisted, PersistedBatch, PersistedState, Persister, RecordState, SharePartitionId, StateWrite,
 };
-use ottla_types::{NodeId, Now, Offset};
+use ottla_types::{NodeId, Now, Offset, SHARE_GROUP_STATE_TOPIC};
 use ottla_wire::ErrorCode;
 
 use super::NodeLink;

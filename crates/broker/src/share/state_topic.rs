@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use ottla_coordinator::share_state::{LogPruner, SHARE_GROUP_STATE_TOPIC, ShareCoordinator, TopicPartitions};
+use ottla_coordinator::share_state::{LogPruner, ShareCoordinator, TopicPartitions};
 use ottla_replica::{PartitionListener, ReplicaManager};
-use ottla_types::{Now, Offset, TopicPartition, Uuid};
+use ottla_types::{Now, Offset, SHARE_GROUP_STATE_TOPIC, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 
 use super::NodeLink;

@@ -4,9 +4,6 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use ottla_config::Config;
-use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
-use ottla_coordinator::share_state::SHARE_GROUP_STATE_TOPIC;
-use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
 use ottla_log::disk::{Disk, SimDisk};
 use ottla_log::log_manager::{CreateLog, LogManager};
 use ottla_log::{LogConfig, OpenError, UnifiedLog};
@@ -17,7 +14,10 @@ use ottla_raft::{
 };
 use ottla_record::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_replica::Assignment;
-use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Timestamp, TopicIdPartition, TopicPartition, Uuid};
+use ottla_types::{
+    CONSUMER_OFFSETS_TOPIC, LeaderEpoch, MonoMs, NodeId, Now, SHARE_GROUP_STATE_TOPIC,
+    TRANSACTION_STATE_TOPIC, Timestamp, TopicIdPartition, TopicPartition, Uuid,
+};
 use ottla_wire::records::register_broker_record::EndPoint;
 use ottla_wire::records::{
     FeatureLevelRecord, MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord,

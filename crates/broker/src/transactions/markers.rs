@@ -5,11 +5,10 @@ use std::sync::{Arc, Weak};
 
 use ottla_config::keys;
 use ottla_coordinator::Gather;
-use ottla_coordinator::group::CONSUMER_OFFSETS_TOPIC;
 use ottla_coordinator::runtime::TransactionMarker;
 use ottla_coordinator::transaction::{MarkerSender, MarkersToWrite};
 use ottla_replica::{ProduceEntry, ProduceParams};
-use ottla_types::{NodeId, Now, TopicPartition};
+use ottla_types::{CONSUMER_OFFSETS_TOPIC, NodeId, Now, TopicPartition};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::write_txn_markers_request::{Marker, Topic, WriteTxnMarkersRequest};
 use ottla_wire::messages::write_txn_markers_response::WriteTxnMarkersResponse;

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use ottla_config::keys;
 use ottla_coordinator::runtime::Producer;
-use ottla_coordinator::transaction::TRANSACTION_STATE_TOPIC;
 use ottla_log::producer_state::VerificationGuard;
 use ottla_replica::Partition;
-use ottla_types::{NodeId, Now, Timestamp, TopicPartition};
+use ottla_types::{NodeId, Now, TRANSACTION_STATE_TOPIC, Timestamp, TopicPartition};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::add_partitions_to_txn_request::{AddPartitionsToTxnRequest, Topic, Transaction};
 use ottla_wire::messages::add_partitions_to_txn_response::AddPartitionsToTxnResponse;

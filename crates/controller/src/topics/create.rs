@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use ottla_config::Overrides;
 use ottla_config::alter::{self, AlterOp, Alteration, ResourceKind};
 use ottla_metadata::image::ResourceType;
-use ottla_types::{NodeId, Uuid};
+use ottla_types::{METADATA_TOPIC, NodeId, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::create_topics_request::{self as request, CreateTopicsRequest};
 use ottla_wire::messages::create_topics_response::{self as response, CreateTopicsResponse};
 use ottla_wire::records::{ConfigRecord, MetadataRecord, TopicRecord};
 
-use super::name::{CLUSTER_METADATA, NameRules};
+use super::name::NameRules;
 use super::{MAX_PER_REQUEST, nodes};
 use crate::controller::Controller;
 use crate::error::ApiError;
@@ -41,7 +41,7 @@ impl Controller {
         let topics_image = self.image.topics.clone();
         let mut names = NameRules::new(&topics_image);
         let (mut records, mut results) = (self.records(), Vec::new());
-        for topic in request.topics.iter().filter(is_unique).filter(|topic| topic.name != CLUSTER_METADATA) {
+        for topic in request.topics.iter().filter(is_unique).filter(|topic| topic.name != METADATA_TOPIC) {
             let planned = names.check(&topic.name).and_then(|()| self.plan(topic));
             match planned {
                 Ok(new) => {
@@ -63,9 +63,9 @@ impl Controller {
         for (name, _) in times.iter().filter(|(_, times)| **times > 1) {
             results.push(refused(name, ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name.")));
         }
-        if times.get(CLUSTER_METADATA) == Some(&1) {
-            let message = format!("Creation of internal topic {CLUSTER_METADATA} is prohibited.");
-            results.push(refused(CLUSTER_METADATA, ApiError::new(ErrorCode::InvalidRequest, message)));
+        if times.get(METADATA_TOPIC) == Some(&1) {
+            let message = format!("Creation of internal topic {METADATA_TOPIC} is prohibited.");
+            results.push(refused(METADATA_TOPIC, ApiError::new(ErrorCode::InvalidRequest, message)));
         }
         records.with(CreateTopicsResponse { topics: results, ..CreateTopicsResponse::default() })
     }

@@ -9,9 +9,6 @@ use ottla_wire::ErrorCode;
 
 use crate::error::ApiError;
 
-/// The log of the metadata itself, which is no topic that anybody creates.
-pub(crate) const CLUSTER_METADATA: &str = "__cluster_metadata";
-
 /// Whether any topic may have that name.
 pub(crate) fn check_form(name: &str) -> Result<(), ApiError> {
     topic_name::check(name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ottla_metadata::{Changes, MetadataImage};
-use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, Uuid};
+use ottla_types::{CONSUMER_OFFSETS_TOPIC, LeaderEpoch, MonoMs, Now, Offset, Uuid};
 use ottla_wire::ErrorCode;
 
 use super::config::GroupCoordinatorConfig;
@@ -14,9 +14,6 @@ use super::shard::{GroupShard, GroupTurn};
 use crate::runtime::{
     Executor, LoadProgress, LoadTask, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
 };
-
-/// The topic that group coordinators keep their state in.
-pub const CONSUMER_OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// Coordinates the groups whose partition of `__consumer_offsets` this node leads.
 ///

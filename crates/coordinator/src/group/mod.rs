@@ -28,5 +28,5 @@ mod tests;
 pub use config::GroupCoordinatorConfig;
 pub use consumer::{Bounded, ConsumerGroupConfig, MigrationPolicy};
 pub use context::RequestContext;
-pub use coordinator::{CONSUMER_OFFSETS_TOPIC, GroupCoordinator, GroupLoad};
+pub use coordinator::{GroupCoordinator, GroupLoad};
 pub use share::{ShareGroupConfig, ShareGroups, ShareStates};

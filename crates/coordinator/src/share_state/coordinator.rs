@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, TopicPartition, Uuid};
+use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, SHARE_GROUP_STATE_TOPIC, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 
@@ -16,9 +16,6 @@ use crate::group::errors;
 use crate::runtime::{
     LoadProgress, LoadTask, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
 };
-
-/// The topic that share coordinators keep their state in.
-pub const SHARE_GROUP_STATE_TOPIC: &str = "__share_group_state";
 
 /// Which topics there are.
 pub trait TopicPartitions: Send + Sync {

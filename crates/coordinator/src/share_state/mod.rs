@@ -21,9 +21,6 @@ mod tests;
 
 pub use batches::{StateBatch, combine};
 pub use config::ShareCoordinatorConfig;
-pub use coordinator::{
-    LogPruner, SHARE_GROUP_STATE_TOPIC, ShareCoordinator, ShareCoordinatorParts, ShareStateLoad,
-    TopicPartitions,
-};
+pub use coordinator::{LogPruner, ShareCoordinator, ShareCoordinatorParts, ShareStateLoad, TopicPartitions};
 pub use key::SharePartitionKey;
 pub use outcome::{Outcome, ReadState, ShareStateError, StateSummary, WriteState};

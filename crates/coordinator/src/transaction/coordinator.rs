@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use ottla_types::{
+    LeaderEpoch, MonoMs, Now, Offset, ProducerEpoch, ProducerId, TRANSACTION_STATE_TOPIC, TopicPartition,
+};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::describe_transactions_response::TransactionState as Described;
 use ottla_wire::messages::list_transactions_response::TransactionState as Listed;
@@ -22,9 +24,6 @@ use crate::gather::Gather;
 use crate::runtime::{
     LoadProgress, LoadTask, PartitionReader, PartitionWriter, Producer, Responder, Runtime, RuntimeConfig,
 };
-
-/// The topic that transaction coordinators keep their state in.
-pub const TRANSACTION_STATE_TOPIC: &str = "__transaction_state";
 
 /// From this version of EndTxn on, a client bumps its epoch with every transaction.
 const END_TXN_BUMPS_SINCE: i16 = 5;

@@ -23,5 +23,5 @@ mod state;
 mod tests;
 
 pub use config::TransactionCoordinatorConfig;
-pub use coordinator::{ProducerIdSource, TRANSACTION_STATE_TOPIC, TransactionCoordinator, TransactionLoad};
+pub use coordinator::{ProducerIdSource, TransactionCoordinator, TransactionLoad};
 pub use markers::{MarkerSender, MarkerTicket, MarkersToWrite};

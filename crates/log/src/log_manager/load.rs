@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use ottla_types::{Now, Offset, TopicPartition};
+use ottla_types::{METADATA_TOPIC, Now, Offset, TopicPartition};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::{debug, info, warn};
@@ -19,8 +19,6 @@ use crate::error::{OpenError, StorageError};
 use crate::names::{self, DirState, PartitionDirName, PartitionDirNameError};
 use crate::unified_log::{OpenLog, UnifiedLog};
 
-/// The metadata log's directory belongs to Raft.
-const METADATA_TOPIC: &str = "__cluster_metadata";
 /// What fails where a log of the directory can't be loaded.
 const LOADING: &str = "loading its logs";
 /// Progress is told after so many logs that need no recovery, and after each that does.
@@ -138,6 +136,7 @@ impl LogManager {
             match name.state {
                 DirState::Delete => self.doom(path, now),
                 DirState::Stray => warn!(dir = %path.display(), "a stray log is left alone"),
+                // It belongs to Raft.
                 DirState::Live | DirState::Future if &*name.partition.topic == METADATA_TOPIC => {}
                 DirState::Live | DirState::Future => found.logs.push(LogToLoad { path, name }),
             }

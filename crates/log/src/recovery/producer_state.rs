@@ -1,9 +1,12 @@
 //! Bringing the producer state to an offset of the log: from a snapshot, and the batches behind it.
 
+use std::sync::Arc;
+
 use ottla_types::{Now, Offset};
 use tracing::debug;
 
 use super::tolerate_full_disk;
+use crate::disk::DiskFile;
 use crate::producer_state::{BatchSource, ProducerBatch, ProducerStateManager};
 use crate::segment::{Segment, SegmentError};
 use crate::segments::Segments;
@@ -75,7 +78,7 @@ fn replay_segment(
             continue;
         }
         let batch = if at.header.is_control() {
-            control_batch(segment, &*file, at.position)?
+            control_batch(segment, &file, at.position)?
         } else {
             ProducerBatch::of_header(&at.header)
         };
@@ -86,7 +89,7 @@ fn replay_segment(
 
 fn control_batch(
     segment: &Segment,
-    file: &dyn crate::disk::DiskFile,
+    file: &Arc<dyn DiskFile>,
     position: u32,
 ) -> Result<ProducerBatch, SegmentError> {
     let corrupt = |source| SegmentError::Corrupt { path: segment.path(), position, source };

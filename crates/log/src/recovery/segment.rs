@@ -147,7 +147,7 @@ impl Loader<'_> {
         segment.time_index().reset()?;
         segment.txn_index().reset()?;
         let file = segment.file()?;
-        let mut scan = BatchScan::new(&*file, 0, segment.size());
+        let mut scan = BatchScan::new(Arc::clone(&file), 0, segment.size());
         let mut latest_epoch = self.leader_epochs.latest_epoch();
         let mut indexed_size = 0;
         loop {

@@ -22,7 +22,7 @@ pub(crate) fn split_overflowed(
 ) -> Result<Vec<Arc<Segment>>, SegmentError> {
     let file = segment.file()?;
     let mut parts: Vec<Arc<Segment>> = Vec::new();
-    let mut batches = segment.batches(&*file, 0);
+    let mut batches = segment.batches(&file, 0);
     loop {
         let batch = match batches.next() {
             Ok(Some((_, batch))) if batch.check_crc().is_ok() && batch.last_offset() < OFFSET_MAX => batch,

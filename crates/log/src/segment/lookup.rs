@@ -1,5 +1,7 @@
 //! Finding batches in a segment: by its offset index, and by a walk over the file from there on.
 
+use std::sync::Arc;
+
 use ottla_types::Offset;
 use tracing::warn;
 
@@ -125,8 +127,8 @@ impl Segment {
     }
 
     /// A walk over whole batches from `position` on.
-    pub(crate) fn batches<'f>(&self, file: &'f dyn DiskFile, position: u32) -> BatchScan<'f> {
-        BatchScan::new(file, position, self.size())
+    pub(crate) fn batches(&self, file: &Arc<dyn DiskFile>, position: u32) -> BatchScan {
+        BatchScan::new(Arc::clone(file), position, self.size())
     }
 }
 

@@ -119,7 +119,7 @@ fn first_record(
         if at.header.max_timestamp < timestamp {
             continue;
         }
-        let mut batches = segment.batches(&*file, at.position);
+        let mut batches = segment.batches(&file, at.position);
         let Some((position, batch)) = batches.next().map_err(|error| segment.scan_error(error))? else {
             break;
         };

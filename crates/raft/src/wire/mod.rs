@@ -6,7 +6,7 @@ mod requests;
 mod responses;
 mod voters;
 
-use ottla_types::{NodeId, Uuid};
+use ottla_types::{METADATA_TOPIC, NodeId, Uuid};
 use ottla_wire::messages as wire;
 
 use crate::core::{QuorumInfo, ReplicaInfo};
@@ -14,9 +14,6 @@ use crate::messages::{RaftError, Request};
 
 pub use requests::{request_from_wire, request_to_wire};
 pub use responses::{error_to_wire, response_from_wire, response_to_wire};
-
-/// The one topic of the quorum.
-pub const METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// Fetch knows topics by id from this version on.
 const FETCH_TOPIC_ID_VERSION: i16 = 13;

@@ -1,11 +1,10 @@
 //! Requests in both directions.
 
-use ottla_types::{LeaderEpoch, NodeId, Offset, Uuid};
+use ottla_types::{LeaderEpoch, METADATA_TOPIC, NodeId, Offset, Uuid};
 use ottla_wire::messages as wire;
 
 use super::{
-    FETCH_REPLICA_STATE_VERSION, METADATA_TOPIC, WireRequest, fetch_topic_is_metadata, metadata_partition,
-    single, voters,
+    FETCH_REPLICA_STATE_VERSION, WireRequest, fetch_topic_is_metadata, metadata_partition, single, voters,
 };
 use crate::messages::{
     BeginQuorumEpochRequest, EndQuorumEpochRequest, FetchRequest, FetchSnapshotRequest, RaftError, Request,

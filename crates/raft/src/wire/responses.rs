@@ -2,12 +2,12 @@
 //! top; everything else is the partition's.
 
 use bytes::Bytes;
-use ottla_types::{LeaderEpoch, Offset, Uuid};
+use ottla_types::{LeaderEpoch, METADATA_TOPIC, Offset, Uuid};
 use ottla_wire::{Records, messages as wire};
 
 use super::{
-    FETCH_ENDPOINTS_VERSION, METADATA_TOPIC, OTHER_ENDPOINTS_VERSION, QuorumApi, WireResponse,
-    metadata_partition, node_id, single, voters,
+    FETCH_ENDPOINTS_VERSION, OTHER_ENDPOINTS_VERSION, QuorumApi, WireResponse, metadata_partition, node_id,
+    single, voters,
 };
 use crate::messages::{
     EpochResponse, FetchResponse, FetchSnapshotResponse, FetchedRecords, LeaderInfo, RaftError, Response,

@@ -63,7 +63,7 @@ fn security(image: &MetadataImage, report: &mut Report) {
         (image.quotas.iter().count(), "quotas of clients or users", "nobody is held to them"),
     ];
     for (count, what, meaning) in kept.into_iter().filter(|(count, ..)| *count > 0) {
-        report.not_acted_on(format!("{count} {what} are kept, and {meaning}"));
+        report.not_acted_on(format!("{what}, {count} of them: {meaning}"));
     }
 }
 
@@ -104,7 +104,7 @@ fn configs(image: &MetadataImage, config: Option<&Config>, report: &mut Report) 
     }
     if !subscriptions.is_empty() {
         report.not_acted_on(format!(
-            "{} subscriptions to metrics of clients are kept, and no client is asked for metrics",
+            "subscriptions to metrics of clients, {} of them: no client is asked for metrics",
             subscriptions.len()
         ));
     }

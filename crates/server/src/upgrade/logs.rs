@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_broker::quorum::PARTITION_DIR;
@@ -11,17 +12,17 @@ use ottla_log::disk::{Disk, DiskFile, Open};
 use ottla_log::names::{
     DirState, FileKind, FileState, PartitionDirName, REMOTE_LOG_INDEX_CACHE, SegmentFile,
 };
-use ottla_record::{BATCH_PREFIX_BYTES, Batch, BatchPrefix, Batches, RecordError};
+use ottla_log::scan::{BatchScan, ScanError};
+use ottla_record::{BATCH_PREFIX_BYTES, Batch, BatchPrefix, RecordError};
+use ottla_types::CONSUMER_OFFSETS_TOPIC;
 use ottla_wire::Decoder;
 
 use super::Report;
 
-const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// Of the key of the record that makes a streams group what it is, or ends it.
 const STREAMS_GROUP_METADATA: i16 = 17;
-const CHUNK_BYTES: usize = 1 << 20;
-/// What a batch has at most, and its records when they are decompressed.
-const BATCH_BYTES_MAX: usize = 128 << 20;
+/// What the records of a batch have at most when they are decompressed.
+const RECORDS_BYTES_MAX: usize = 128 << 20;
 const NAMES_SHOWN_MAX: usize = 10;
 
 #[derive(Default)]
@@ -49,7 +50,7 @@ pub(super) fn look_at(disk: &dyn Disk, dir: &Path, report: &mut Report) {
     }
     if moves > 0 {
         report.to_know(format!(
-            "{moves} replicas are moving to {} from another log directory: let them arrive first (kafka-log-dirs shows \
+            "replicas that move to {} from another log directory, {moves} of them: let them arrive first (kafka-log-dirs shows \
              isFuture)",
             dir.display()
         ));
@@ -81,7 +82,7 @@ fn look_around(disk: &dyn Disk, dir: &Path, seen: &mut Seen, report: &mut Report
         match PartitionDirName::parse(&entry.name) {
             Ok(PartitionDirName { state: DirState::Live, partition }) => {
                 seen.partitions += 1;
-                let is_of_groups = &*partition.topic == OFFSETS_TOPIC;
+                let is_of_groups = &*partition.topic == CONSUMER_OFFSETS_TOPIC;
                 look_at_partition(disk, &dir.join(&entry.name), is_of_groups, seen)?;
             }
             Ok(PartitionDirName { state: DirState::Future, .. }) => seen.moves += 1,
@@ -112,7 +113,7 @@ fn look_at_partition(disk: &dyn Disk, dir: &Path, is_of_groups: bool, seen: &mut
             seen.older_segments += 1;
         }
         if is_of_groups {
-            each_batch(&*file, |batch| {
+            each_batch(file, |batch| {
                 // Recovery says what is wrong with a batch that can't be read.
                 let _ = each_record(batch, |key, value| note_streams_group(key, value.is_some(), seen));
                 ControlFlow::Continue(())
@@ -138,30 +139,20 @@ fn note_streams_group(key: Option<&[u8]>, is_there: bool, seen: &mut Seen) {
 
 /// Every whole batch of a file whose checksum is right, up to the first that has not.
 pub(super) fn each_batch(
-    file: &dyn DiskFile,
+    file: Arc<dyn DiskFile>,
     mut see: impl FnMut(&Batch<'_>) -> ControlFlow<()>,
 ) -> io::Result<()> {
-    let mut buffer = Vec::new();
-    let mut position = 0;
+    let mut scan = BatchScan::whole(file)?;
     loop {
-        let filled = buffer.len();
-        // A batch larger than a chunk is put together in ever larger steps.
-        buffer.resize(filled + CHUNK_BYTES.max(filled), 0);
-        let read = file.read_at(buffer.get_mut(filled..).unwrap_or_default(), position)?;
-        buffer.truncate(filled + read);
-        position += read as u64;
-        let mut batches = Batches::with_size_max(&buffer, BATCH_BYTES_MAX);
-        for batch in batches.by_ref() {
-            let Ok(batch) = batch else { return Ok(()) };
-            if batch.check_crc().is_err() || see(&batch).is_break() {
-                return Ok(());
+        match scan.next() {
+            Ok(Some((_, batch))) if batch.check_crc().is_ok() => {
+                if see(&batch).is_break() {
+                    return Ok(());
+                }
             }
+            Err(ScanError::Io(error)) => return Err(error),
+            Ok(_) | Err(ScanError::Corrupt { .. }) => return Ok(()),
         }
-        let consumed = batches.position();
-        if read == 0 {
-            return Ok(());
-        }
-        buffer.drain(..consumed);
     }
 }
 
@@ -170,7 +161,7 @@ pub(super) fn each_record(
     batch: &Batch<'_>,
     mut see: impl FnMut(Option<&[u8]>, Option<&[u8]>),
 ) -> Result<(), RecordError> {
-    let mut records = batch.records(BATCH_BYTES_MAX)?;
+    let mut records = batch.records(RECORDS_BYTES_MAX)?;
     while let Some(record) = records.next()? {
         see(record.key, record.value);
     }

@@ -82,7 +82,7 @@ struct Replay {
 impl Replay {
     fn snapshot(&mut self, file: Arc<dyn DiskFile>, end: Offset) -> Result<(), Unreadable> {
         let path = file.path();
-        let mut reader = SnapshotReader::new(file);
+        let mut reader = SnapshotReader::new(file)?;
         let mut records = Vec::new();
         while let Some(batch) = reader.next_batch()? {
             match batch {
@@ -104,7 +104,7 @@ impl Replay {
     fn segment(&mut self, file: Arc<dyn DiskFile>) -> Result<(), Unreadable> {
         let path = file.path();
         let mut failed = None;
-        logs::each_batch(&*file, |batch| match self.batch(batch, &path) {
+        logs::each_batch(file, |batch| match self.batch(batch, &path) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failed = Some(error);

@@ -185,9 +185,9 @@ fn what_is_kept_and_not_acted_on() {
             /upgrade-check: 0 partitions, 0 segments
 
             Kept, but not acted on:
-              - 1 access rules (ACLs) are kept, and nobody is denied anything
-              - 1 quotas of clients or users are kept, and nobody is held to them
-              - 1 subscriptions to metrics of clients are kept, and no client is asked for metrics
+              - access rules (ACLs), 1 of them: nobody is denied anything
+              - quotas of clients or users, 1 of them: nobody is held to them
+              - subscriptions to metrics of clients, 1 of them: no client is asked for metrics
               - ssl.cipher.suites is set for all brokers, and nothing acts on it yet
 
             To know:
@@ -349,7 +349,7 @@ fn what_lies_in_partitions() {
 
         To know:
           - 1 of 3 segments in /upgrade-check begin with records in a format older than Kafka 0.11's: they are kept, served and compacted as they are
-          - 1 replicas are moving to /upgrade-check from another log directory: let them arrive first (kafka-log-dirs shows isFuture)
+          - replicas that move to /upgrade-check from another log directory, 1 of them: let them arrive first (kafka-log-dirs shows isFuture)
 
         This node can be taken over; see what would not be acted on.
     "#]],

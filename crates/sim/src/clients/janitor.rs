@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ottla_types::{MonoMs, TopicPartition};
+use ottla_types::{CONSUMER_OFFSETS_TOPIC, MonoMs, TopicPartition};
 use ottla_wire::messages::{
     DescribeProducersRequest, DescribeProducersResponse, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
@@ -22,7 +22,6 @@ const MARKERS_VERSION: i16 = 1;
 /// Longer than any producer's transaction may take.
 const HANGS_AFTER_MS: i64 = 8_000;
 const PAUSE_MS: i64 = 100;
-const OFFSETS_TOPIC: &str = "__consumer_offsets";
 const OFFSETS_PARTITIONS: i32 = 3;
 
 /// A transaction, and where it begins.
@@ -128,7 +127,7 @@ fn describe(topics: &Topics) -> DescribeProducersRequest {
         partition_indexes: (0..partitions).collect(),
         ..Default::default()
     };
-    let all = lasting.chain([(OFFSETS_TOPIC, OFFSETS_PARTITIONS)]);
+    let all = lasting.chain([(CONSUMER_OFFSETS_TOPIC, OFFSETS_PARTITIONS)]);
     DescribeProducersRequest { topics: all.map(topic).collect(), ..DescribeProducersRequest::default() }
 }
 

@@ -6,7 +6,7 @@ use ottla_broker::peers::Peers;
 use ottla_log::disk::sim::Loss;
 use ottla_log::disk::{Disk, Open, SimDisk};
 use ottla_metadata::MetadataVersion;
-use ottla_types::{MonoMs, NodeId, Now, Timestamp};
+use ottla_types::{METADATA_TOPIC, MonoMs, NodeId, Now, Timestamp};
 
 use crate::node::{DIR, Died, NodeSetup, SteppedNode};
 
@@ -223,7 +223,7 @@ impl Host {
         let mut segments = Vec::new();
         for dir in self.disk.read_dir(Path::new(DIR)).unwrap_or_default() {
             let path = Path::new(DIR).join(&dir.name);
-            if dir.name.starts_with("__cluster_metadata") {
+            if dir.name.starts_with(METADATA_TOPIC) {
                 continue;
             }
             let entries = self.disk.read_dir(&path).unwrap_or_default();

@@ -4,13 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_types::TopicPartition;
+use ottla_types::{TRANSACTION_STATE_TOPIC, TopicPartition};
 
 use super::{Promises, Property};
 use crate::event::{Ending, Event, RecordId, TransactionEvent};
 use crate::log_files::LogFiles;
-
-const DECISIONS_TOPIC: &str = "__transaction_state";
 
 #[derive(Debug)]
 pub(super) struct Acknowledged {
@@ -94,7 +92,7 @@ impl Property for Acknowledged {
                 // What a process says that did not get to serve adds nothing.
                 for log in logs {
                     self.flushed.entry(log.partition.clone()).or_insert(log.flushed);
-                    if &*log.partition.topic == DECISIONS_TOPIC {
+                    if &*log.partition.topic == TRANSACTION_STATE_TOPIC {
                         self.decisions.entry(log.partition.clone()).or_insert(log.log_end);
                     }
                 }

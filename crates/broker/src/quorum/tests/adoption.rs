@@ -87,7 +87,7 @@ fn what_kafka_wrote_is_written_the_same() {
     let original = read(&path);
     // The same records, at the times that Kafka's own batches have.
     let time = |ms: i64| Now { wall: Timestamp(ms), mono: MonoMs(0) };
-    let mut reader = SnapshotReader::new(disk.open(&path, Open::Read).unwrap());
+    let mut reader = SnapshotReader::new(disk.open(&path, Open::Read).unwrap()).unwrap();
     let mut voters = None;
     let mut values = Values::new();
     while let Some(batch) = reader.next_batch().unwrap() {

@@ -1,6 +1,8 @@
 //! Snapshots on disk: made, kept as long as the settings say, and fetched by a replica that is far behind.
 
-use ottla_raft::{Outgoing, RoleName};
+use ottla_log::disk::Open;
+use ottla_log::scan::BatchScan;
+use ottla_raft::{LogError, Outgoing, RoleName};
 
 use super::*;
 
@@ -67,6 +69,33 @@ fn only_complete_snapshots_of_committed_state_count() {
     assert_eq!(quorum.core().log().latest_snapshot(), Some(id));
     let names = disk.read_dir(&metadata_dir().join(PARTITION_DIR)).unwrap();
     assert!(names.iter().all(|entry| !entry.name.ends_with(".part")), "{names:?}");
+}
+
+#[test]
+fn a_snapshot_without_its_footer_is_refused() {
+    let disk = disk(5);
+    let mut quorum = open(&disk, at(0));
+    let id = take_snapshot(&mut quorum, &["one", "two"], at(0));
+    let path = metadata_dir().join(PARTITION_DIR).join(snapshot_name(id));
+    let file = disk.open(&path, Open::ReadWrite).unwrap();
+    let mut scan = BatchScan::whole(Arc::clone(&file)).unwrap();
+    let mut footer = 0;
+    while let Some((position, _)) = scan.next().unwrap() {
+        footer = u64::from(position);
+    }
+    let read = || {
+        let mut reader = SnapshotReader::new(Arc::clone(&file))?;
+        while reader.next_batch()?.is_some() {}
+        Ok::<(), LogError>(())
+    };
+    read().unwrap();
+    for end in (0..file.len().unwrap()).rev() {
+        file.set_len(end).unwrap();
+        let error = read().unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        let is_between_batches = end == footer || end == 0;
+        assert!(!is_between_batches || error.ends_with("it ends without a footer"), "{end}: {error}");
+    }
 }
 
 #[test]
