@@ -20,7 +20,7 @@ Ottla takes Apache Kafka's `server.properties` unchanged. A setting comes from t
 
 `--check-config` prints each value with its source and starts nothing. An unknown key is ignored with a warning.
 A known key that nothing acts on yet is accepted with a warning, unless neglecting it would weaken security or durability:
-then Ottla refuses to start and says why.
+then Ottla refuses to start and says why. [Which they are](#not-acted-on-yet), and why, stands at the end.
 
 How a setting of a running broker can be changed: *read-only* by a restart, *per-broker* for one broker, *cluster-wide* for one
 broker or for all. Settings of topics and groups can be changed at any time.
@@ -57,10 +57,18 @@ fn section(page: &mut String, title: &str, rows: impl Iterator<Item = &'static R
                 type_name(row.kind),
                 default_name(row),
                 values(row.validator),
-                row.doc
+                meaning(row)
             ),
         );
     }
+}
+
+fn meaning(row: &Row) -> String {
+    if row.acted_on {
+        return row.doc.to_owned();
+    }
+    let what = if row.doc.is_empty() { "" } else { " " };
+    format!("*Not acted on yet.*{what}{}", row.doc)
 }
 
 fn not_acted_on(page: &mut String) {

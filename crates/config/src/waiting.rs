@@ -61,7 +61,6 @@ const REASONS: &[(&str, &str)] = &[
         "share.coordinator.threads",
         "states of share groups are worked on by the threads that bring their requests",
     ),
-    ("share.coordinator.write.timeout.ms", "it acts, and no test shows it yet"),
     ("group.share.assignors", "there is one assignor"),
     ("group.share.persister.", "persisters are Java classes"),
     ("group.streams.", STREAMS),

@@ -191,7 +191,6 @@ fn offsets_are_committed_for_partitions_that_exist() {
 /// A topic's name or id, and for each partition the offset and the error.
 type FetchedTopic = (String, Uuid, Vec<(i64, i16)>);
 
-/// What version 8 and later answer for one group.
 /// What a commit is told, so many milliseconds after it, that another replica does not take over.
 fn commit_in_vain(settings: &[(&str, &str)], ms: u64) -> Option<i16> {
     let harness = Harness::with_settings(settings);
@@ -218,6 +217,7 @@ fn commits_wait_for_replicas_as_long_as_the_setting_says() {
     assert_eq!((commit_in_vain(&short, 999), commit_in_vain(&short, 1001)), (None, late));
 }
 
+/// What version 8 and later answer for one group.
 fn fetched(harness: &Harness, version: i16, topics: Option<Vec<fetch::GroupTopic>>) -> Vec<FetchedTopic> {
     let group = fetch::Group { group_id: "g".to_owned(), topics, ..fetch::Group::default() };
     let request = OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };

@@ -42,7 +42,7 @@ pub(super) const ELSEWHERE_ID: Uuid = Uuid([8; 16]);
 pub(super) const UNKNOWN_ID: Uuid = Uuid([9; 16]);
 pub(super) const OFFSETS_ID: Uuid = Uuid([10; 16]);
 const TRANSACTIONS_ID: Uuid = Uuid([11; 16]);
-const SHARE_STATES_ID: Uuid = Uuid([12; 16]);
+pub(super) const SHARE_STATES_ID: Uuid = Uuid([12; 16]);
 
 pub(super) fn at(ms: u64) -> Now {
     Now { wall: Timestamp(1_700_000_000_000 + ms as i64), mono: MonoMs(ms) }
@@ -121,14 +121,22 @@ impl Harness {
     }
 
     /// Of a node whose topic of share groups' states has one partition, which `leader` leads.
-    pub fn with_share_states(leader: i32, hooks: Hooks) -> Harness {
-        let harness = Harness::with_hooks(&[], hooks);
+    pub fn with_share_states(settings: &[(&str, &str)], leader: i32, hooks: Hooks) -> Harness {
+        let harness = Harness::with_hooks(settings, hooks);
         harness.node.metadata.publish(Arc::new(image()));
         harness.replay(&[
             topic(SHARE_GROUP_STATE_TOPIC, SHARE_STATES_ID),
             partition(SHARE_STATES_ID, 0, leader),
         ]);
-        harness.node.share.coordinator.start(1, at(0));
+        let share = &harness.node.share;
+        share.coordinator.start(1, at(0));
+        if leader == LOCAL {
+            harness.take_up_image();
+            let replica = harness.node.replicas.partition(SHARE_GROUP_STATE_TOPIC, 0).expect("it is here");
+            replica.set_listener(Some(Arc::clone(&share.listener) as _));
+            share.coordinator.on_partition_leader(0, LeaderEpoch(3));
+            while harness.node.load_next_shard(|| at(0)) {}
+        }
         harness
     }
 

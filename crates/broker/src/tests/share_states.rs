@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use ottla_coordinator::share_state::{Outcome, SharePartitionKey, ShareStateError, StateSummary};
-use ottla_types::{NodeId, Now};
+use ottla_types::{NodeId, Now, SHARE_GROUP_STATE_TOPIC};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{
-    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ListOffsetsRequest, ListOffsetsResponse,
-    ReadShareGroupStateSummaryResponse, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
+    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, InitializeShareGroupStateRequest,
+    ListOffsetsRequest, ListOffsetsResponse, ReadShareGroupStateSummaryResponse, WriteTxnMarkersRequest,
+    WriteTxnMarkersResponse, initialize_share_group_state_request as initialize,
     list_offsets_response as list, read_share_group_state_summary_response as summary,
 };
 use parking_lot::Mutex;
 
-use super::harness::{ELSEWHERE_ID, Harness, OTHER, TOPIC_ID, UNKNOWN_ID, at};
+use super::harness::{ELSEWHERE_ID, Harness, LOCAL, OTHER, SHARE_STATES_ID, TOPIC_ID, UNKNOWN_ID, at};
 use crate::node::Hooks;
 use crate::transactions::{Answered, OtherBrokers, ShareStateRequest, ShareStateResponse};
 
@@ -70,7 +71,7 @@ impl Brokers {
 fn what_another_broker_keeps_is_asked_of_it_until_it_can_answer() {
     let brokers = Arc::new(Brokers::default());
     let hooks = Hooks { brokers: Arc::clone(&brokers) as _, ..Hooks::default() };
-    let harness = Harness::with_share_states(OTHER, hooks);
+    let harness = Harness::with_share_states(&[], OTHER, hooks);
     let outcomes: Arc<Mutex<Vec<Told>>> = Arc::default();
     let ask = || {
         let into = Arc::clone(&outcomes);
@@ -113,7 +114,7 @@ fn what_another_broker_keeps_is_asked_of_it_until_it_can_answer() {
 fn the_end_of_a_partition_is_asked_of_its_leader() {
     let brokers = Arc::new(Brokers::default());
     let hooks = Hooks { brokers: Arc::clone(&brokers) as _, ..Hooks::default() };
-    let harness = Harness::with_share_states(OTHER, hooks);
+    let harness = Harness::with_share_states(&[], OTHER, hooks);
     let ends: Arc<Mutex<Vec<Option<i64>>>> = Arc::default();
     let ask = |topic_id| {
         let into = Arc::clone(&ends);
@@ -138,4 +139,29 @@ fn the_end_of_a_partition_is_asked_of_its_leader() {
     ask(UNKNOWN_ID);
     assert_eq!(*ends.lock(), [Some(12), None, None, None]);
     assert!(brokers.ends.lock().is_empty());
+}
+
+/// What is told of a state's begin, so many milliseconds after it, that another replica does not take over.
+fn begin_in_vain(settings: &[(&str, &str)], ms: u64) -> Option<i16> {
+    let harness = Harness::with_share_states(settings, LOCAL, Hooks::default());
+    harness.widen_isr(SHARE_STATES_ID, SHARE_GROUP_STATE_TOPIC);
+    let partition = initialize::Partition { start_offset: 1, ..initialize::Partition::default() };
+    let topic =
+        initialize::Topic { topic_id: TOPIC_ID, partitions: vec![partition], ..initialize::Topic::default() };
+    let request = InitializeShareGroupStateRequest {
+        group_id: "g".to_owned(),
+        topics: vec![topic],
+        ..InitializeShareGroupStateRequest::default()
+    };
+    let sent = harness.send(0, &request, at(0));
+    harness.node.share.tick(at(ms));
+    Some(harness.response(&sent)?.results[0].partitions[0].error_code)
+}
+
+#[test]
+fn states_wait_for_replicas_as_long_as_the_setting_says() {
+    let late = Some(ErrorCode::CoordinatorNotAvailable.code());
+    assert_eq!((begin_in_vain(&[], 4999), begin_in_vain(&[], 5001)), (None, late));
+    let short = [("share.coordinator.write.timeout.ms", "1000")];
+    assert_eq!((begin_in_vain(&short, 999), begin_in_vain(&short, 1001)), (None, late));
 }
