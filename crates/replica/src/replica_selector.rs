@@ -17,8 +17,8 @@ pub enum ReplicaSelector {
 /// What is known of a consumer that reads from followers too (Fetch since version 11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchClient {
-    /// Empty if it does not tell.
-    pub rack: Arc<str>,
+    /// None if it does not tell.
+    pub rack: Option<Arc<str>>,
     /// By which it has come, and reaches other brokers.
     pub listener: Arc<str>,
     /// A tool that compares replicas (replica id -2): it asks each.
@@ -29,7 +29,7 @@ impl FetchClient {
     /// Whether it may mean a follower when it asks one. Who tells neither rack nor leader epoch was never sent there, and takes
     /// for the leader what led once: that log may have been cut off.
     pub(crate) fn may_mean_a_follower(&self, knows: LeaderEpoch) -> bool {
-        self.compares_replicas || !self.rack.is_empty() || knows != LeaderEpoch::NONE
+        self.compares_replicas || self.rack.is_some() || knows != LeaderEpoch::NONE
     }
 }
 

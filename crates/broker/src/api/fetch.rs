@@ -92,7 +92,7 @@ fn reader(context: &Context, request: &FetchRequest) -> Result<Reader, ErrorCode
         _ => return Err(ErrorCode::UnknownServerError),
     };
     let client = || FetchClient {
-        rack: Arc::from(request.rack_id.as_str()),
+        rack: (!request.rack_id.is_empty()).then(|| Arc::from(request.rack_id.as_str())),
         listener: Arc::clone(&context.connection.listener),
         compares_replicas: replica == COMPARING_REPLICA,
     };

@@ -441,7 +441,7 @@ impl Cluster {
         client_epoch: LeaderEpoch,
     ) -> Answers<PartitionRead> {
         let client = rack.map(|rack| FetchClient {
-            rack: rack.into(),
+            rack: Some(rack.into()).filter(|_| !rack.is_empty()),
             listener: LISTENER.into(),
             compares_replicas: false,
         });

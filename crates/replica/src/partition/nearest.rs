@@ -16,16 +16,16 @@ impl Partition {
         offset: Offset,
     ) -> Option<NodeId> {
         let Role::Leader(leading) = &state.role else { return None };
-        let is_near =
-            |node| self.rules.brokers.rack(node, &client.listener).as_deref() == Some(&*client.rack);
-        match self.rules.selector {
-            ReplicaSelector::Leader => None,
-            ReplicaSelector::RackAware if client.rack.is_empty() || is_near(self.local) => None,
-            ReplicaSelector::RackAware => {
-                let having = leading.in_sync_having(state, offset);
-                most_caught_up(having.into_iter().filter(|candidate| is_near(candidate.node)))
-            }
+        let rack = match self.rules.selector {
+            ReplicaSelector::Leader => return None,
+            ReplicaSelector::RackAware => client.rack.as_deref()?,
+        };
+        let is_near = |node| self.rules.brokers.rack(node, &client.listener).as_deref() == Some(rack);
+        if is_near(self.local) {
+            return None;
         }
+        let having = leading.in_sync_having(state, offset);
+        most_caught_up(having.into_iter().filter(|candidate| is_near(candidate.node)))
     }
 
     /// Whether a follower that consumers may read from does not know the high watermark yet: it is told at once, for those
