@@ -288,19 +288,18 @@ impl MetadataDriver {
     /// Has what is new put into effect, if nothing else is just then. Returns through where the log is in effect on this node.
     fn put_into_effect(&mut self, now: Now) -> Result<Offset, MetadataDriverError> {
         let before = self.desk.progress();
-        if !before.is_busy {
-            if let Some(publication) = self.loader.publish() {
-                self.desk.publish(publication, now);
-            } else if before.retry_at <= now.mono {
-                self.desk.retry(now);
-            }
-        }
-        let Progress { is_busy, through, failure, .. } = self.desk.progress();
+        let was_busy = before.is_busy;
+        let publication = if was_busy { None } else { self.loader.publish() };
+        let Progress { is_busy, through, failure, .. } = match publication {
+            Some(publication) => self.desk.publish(publication, now),
+            None if !was_busy && before.retry_at <= now.mono => self.desk.retry(now),
+            None => before,
+        };
         if let Some(failure) = failure {
             return Err(MetadataDriverError::Publish(failure));
         }
         // What has been replayed since it began is not in effect, even if it has ended by now.
-        Ok(if before.is_busy || is_busy { through } else { Offset(i64::MAX) })
+        Ok(if was_busy || is_busy { through } else { Offset(i64::MAX) })
     }
 
     /// A client is answered after the publication, so that it finds here what was decided.

@@ -61,23 +61,27 @@ impl Desk {
         self.shared.progress.lock().clone()
     }
 
-    /// To be called only while it is not busy, as [`Desk::retry`].
-    pub fn publish(&self, publication: Publication, now: Now) {
+    /// To be called only while it is not busy, as [`Desk::retry`]. Returns how far it is then.
+    pub fn publish(&self, publication: Publication, now: Now) -> Progress {
         self.run(move |publisher, progress| match publisher.publish(&publication, now) {
             Ok(()) => progress.through = publication.image.provenance.last_offset,
             Err(failure) => progress.failure = Some(failure),
-        });
+        })
     }
 
     /// Tries again what could not be had.
-    pub fn retry(&self, now: Now) {
-        self.run(move |publisher, _| publisher.retry(now));
+    pub fn retry(&self, now: Now) -> Progress {
+        self.run(move |publisher, _| publisher.retry(now))
     }
 
-    fn run(&self, job: impl FnOnce(&mut Publisher, &mut Progress) + Send + 'static) {
-        let mut progress = self.progress();
-        debug_assert!(!progress.is_busy, "one at a time");
-        self.shared.progress.lock().is_busy = true;
+    fn run(&self, job: impl FnOnce(&mut Publisher, &mut Progress) + Send + 'static) -> Progress {
+        let mut progress = {
+            let mut shared = self.shared.progress.lock();
+            debug_assert!(!shared.is_busy, "one at a time");
+            let before = shared.clone();
+            shared.is_busy = true;
+            before
+        };
         let shared = Arc::clone(&self.shared);
         (self.node.hooks.publish_later)(Box::new(move || {
             let mut publisher = shared.publisher.lock();
@@ -87,5 +91,7 @@ impl Desk {
             drop(publisher);
             (shared.wake)();
         }));
+        // It may be done already.
+        self.progress()
     }
 }
