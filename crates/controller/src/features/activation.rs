@@ -47,6 +47,8 @@ impl Controller {
     /// transaction, which is aborted; the controller's image must be that from before it.
     pub fn activate(&self, bootstrap: &[VersionedRecord], has_open_transaction: bool) -> Outcome<()> {
         let is_empty = !self.image.features.has_metadata_version();
+        let version =
+            if is_empty { bootstrap_version(bootstrap) } else { self.image.features.metadata_version() };
         let mut records = Vec::new();
         if has_open_transaction {
             records.push(MetadataRecord::AbortTransaction(AbortTransactionRecord {
@@ -55,7 +57,7 @@ impl Controller {
             }));
         }
         if is_empty {
-            let brackets = bootstrap_version(bootstrap).are_metadata_transactions_supported();
+            let brackets = version.are_metadata_transactions_supported();
             if brackets {
                 records.push(MetadataRecord::BeginTransaction(BeginTransactionRecord {
                     name: Some("Bootstrap records".into()),
@@ -73,7 +75,7 @@ impl Controller {
             }
         }
         tracing::info!(is_empty, has_open_transaction, records = records.len(),
-            metadata_version = %self.image.features.metadata_version(), "activating the controller");
+            metadata_version = %version, "activating the controller");
         // All of these have one version only.
         Outcome { records: records.into_iter().map(|record| (record, 0)).collect(), response: () }
     }
