@@ -241,6 +241,11 @@ impl Ottla {
         self.signal(Signal::TERM);
     }
 
+    /// As a terminal that goes away does.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, signal).expect("the process is there");

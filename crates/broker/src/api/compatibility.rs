@@ -13,7 +13,8 @@ const INTRODUCTION: &str = "\
 
 Ottla speaks the protocol of Apache Kafka 4.3.1. What it serves, it serves in all versions that Apache Kafka does, and
 ApiVersions tells clients of nothing else. The tables have every API that Apache Kafka 4.3.1 advertises on a kind of
-listener, with the versions that each of the two advertises.
+listener, with the versions that each of the two advertises; `-` stands for what is not there yet: authentication, access
+rules, users and tokens, quotas, streams groups. A request for it closes the connection, as one for any unknown API does.
 ";
 
 /// What a client might stumble over, by API.

@@ -1,8 +1,15 @@
 //! Starts and ends that depend on the metadata quorum and on signals.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use ottla_testkit::Launch;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::clients::client;
 use super::{command, launch};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The file of a directory whose name ends in `suffix`, the last of several.
 fn last_file(dir: &Path, suffix: &str) -> PathBuf {
@@ -56,6 +63,32 @@ fn a_second_signal_ends_it_at_once() {
     let status = ottla.wait();
     // Whichever comes first: a stop in good order may be through already.
     assert!(matches!(status.code(), Some(0 | 1)), "{status}");
+}
+
+/// Whether SIGHUP is ignored here, and by what is started from here.
+fn hang_ups_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 1
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_it_in_good_order_unless_it_is_to_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    if !hang_ups_are_ignored() {
+        let mut ottla = launch(dir.path()).start();
+        ottla.hang_up();
+        let status = ottla.wait();
+        assert!(status.success(), "{status}");
+        assert!(dir.path().join("ottla-data/.kafka_cleanshutdown").exists());
+    }
+    let nohup = Launch::bare("nohup", dir.path()).argument(env!("CARGO_BIN_EXE_ottla"));
+    let ottla = nohup.listening_on(0, 0).start();
+    ottla.hang_up();
+    let consumer: BaseConsumer = client(&ottla, &[]).create().unwrap();
+    let brokers = consumer.fetch_metadata(None, PATIENCE).unwrap().brokers().len();
+    assert_eq!(brokers, 1, "it goes on");
+    assert!(ottla.stop().success());
 }
 
 #[test]

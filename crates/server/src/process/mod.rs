@@ -50,7 +50,7 @@ pub enum RunError {
     Fatal(String),
 }
 
-/// Runs a node until it is told to stop (SIGTERM, SIGINT) and has stopped; `tell` is called when it serves. A second signal
+/// Runs a node until it is told to stop (SIGTERM, SIGINT, SIGHUP) and has stopped; `tell` is called when it serves. A second signal
 /// ends the process at once.
 ///
 /// `loggers` steer what the process logs.
