@@ -32,13 +32,18 @@ fn main() {
     let (apis, errors) = (read("apis.tsv"), read("errors.tsv"));
     let messages = schema::messages(&rpc, "message", &["api_key"]);
     let records = schema::messages(&records, "record", &["stored_in", "kind", "type_id"]);
-    let modules = |messages: &[schema::Message]| messages.iter().map(codegen::module).collect::<String>();
+    let modules = |messages: &[schema::Message], with_json: bool| {
+        messages.iter().map(|message| codegen::module(message, with_json)).collect::<String>()
+    };
 
     write(
         "messages.rs",
-        facts::reexports(&messages) + &facts::requests(&messages, &apis) + &modules(&messages),
+        facts::reexports(&messages) + &facts::requests(&messages, &apis) + &modules(&messages, false),
     );
-    write("records.rs", facts::reexports(&records) + &facts::record_list(&records) + &modules(&records));
+    write(
+        "records.rs",
+        facts::reexports(&records) + &facts::record_list(&records) + &modules(&records, true),
+    );
     write("metadata_records.rs", stored::metadata(&records));
     write("coordinator_records.rs", stored::coordinators(&records));
     write("api_key.rs", facts::apis(&apis));

@@ -4,6 +4,7 @@
 //! included, with the reason on standard error; those of `upgrade-check` are its own.
 
 mod dev;
+mod kafka_tools;
 mod logging;
 mod output;
 mod server;
@@ -13,9 +14,10 @@ mod upgrade_check;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use dev::DevArgs;
+use kafka_tools::LinkArgs;
 use output::tell;
 use server::ServerArgs;
 use storage::StorageCommand;
@@ -42,10 +44,15 @@ enum Command {
     Storage(StorageCommand),
     /// Tell what would not work, or not be acted on, if this program took over a node of Apache Kafka
     UpgradeCheck(UpgradeCheckArgs),
+    /// Link this program in a directory by the names of Apache Kafka's tools, which it answers to
+    Link(LinkArgs),
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    if let Some(code) = kafka_tools::run_if_named() {
+        return code;
+    }
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
@@ -53,6 +60,7 @@ fn main() -> ExitCode {
         Some(Command::Server(args)) => server::run(&args),
         Some(Command::Dev(args)) => dev::run(&args),
         Some(Command::Storage(command)) => storage::run(&command),
+        Some(Command::Link(args)) => kafka_tools::link(&args),
         Some(Command::UpgradeCheck(args)) => match upgrade_check::run(&args) {
             Ok(code) => return code,
             Err(text) => Err(text),
@@ -69,6 +77,12 @@ fn main() -> ExitCode {
     }
 }
 
+/// Below the help for its own commands stand the tools by Apache Kafka's names.
+fn parse() -> Result<Cli, clap::Error> {
+    let command = Cli::command().after_help(kafka_tools::list());
+    Cli::from_arg_matches(&command.try_get_matches()?)
+}
+
 /// Help and version are what was asked for; everything else is a wrong flag.
 fn explain(error: &clap::Error) -> ExitCode {
     // Nobody is left to tell where this fails.
@@ -82,7 +96,6 @@ mod tests {
 
     #[test]
     fn flags_are_declared_soundly() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 

@@ -20,6 +20,13 @@ pub struct ServerArgs {
     check_config: bool,
 }
 
+impl ServerArgs {
+    /// To run with these.
+    pub fn of(settings: SettingsArgs) -> ServerArgs {
+        ServerArgs { settings, check_config: false }
+    }
+}
+
 pub fn run(args: &ServerArgs) -> Result<bool, String> {
     let supported = Supported::plaintext_node();
     let (config, warnings) =

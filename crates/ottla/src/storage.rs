@@ -46,39 +46,39 @@ pub enum StorageCommand {
 #[command(group = ArgGroup::new("voters").multiple(false))]
 pub struct FormatArgs {
     #[command(flatten)]
-    settings: SettingsArgs,
+    pub settings: SettingsArgs,
 
     /// The id of the cluster that the node is to belong to
     #[arg(long, short = 't', value_name = "ID")]
-    cluster_id: String,
+    pub cluster_id: String,
 
     /// Make this node the only voter of a quorum that can grow
     #[arg(long, short, group = "voters")]
-    standalone: bool,
+    pub standalone: bool,
 
     /// Name no voters: this node will be added to a quorum
     #[arg(long, short = 'N', group = "voters")]
-    no_initial_controllers: bool,
+    pub no_initial_controllers: bool,
 
     /// The first voters of a quorum that can change, the same on all its nodes
     #[arg(long, short = 'I', group = "voters", value_name = "ID@HOST:PORT:DIRECTORY,...")]
-    initial_controllers: Option<String>,
+    pub initial_controllers: Option<String>,
 
     /// The release whose feature levels the cluster gets, such as 4.0; the default is the latest
     #[arg(long, short, value_name = "RELEASE")]
-    release_version: Option<String>,
+    pub release_version: Option<String>,
 
     /// The level of one feature, such as group.version=1; may be repeated
     #[arg(long = "feature", short, value_name = "FEATURE=LEVEL")]
-    features: Vec<String>,
+    pub features: Vec<String>,
 
     /// Leave directories that are formatted as they are, and format the others
     #[arg(long, short = 'g')]
-    ignore_formatted: bool,
+    pub ignore_formatted: bool,
 
     /// Add a user: SCRAM-SHA-256=[name=alice,password=secret], or with salt, iterations, saltedpassword
     #[arg(long, short = 'S', value_name = "CREDENTIAL")]
-    add_scram: Vec<String>,
+    pub add_scram: Vec<String>,
 }
 
 /// Why the command failed: one text for the user.

@@ -8,14 +8,14 @@ use std::fmt::Write as _;
 use crate::names::{self, StructNames};
 use crate::schema::{Field, Kind, Message, Versions};
 
-/// The module of one message.
-pub fn module(message: &Message) -> String {
+/// The module of one message; `with_json`: with its form in JSON.
+pub fn module(message: &Message, with_json: bool) -> String {
     let names = StructNames::new(message);
     let mut out = String::new();
     let module = names::snake(&message.name);
     let _ = writeln!(out, "/// `{}`, versions {}.\npub mod {module} {{", message.name, range(message.valid));
     out += "    use crate::generated::prelude::*;\n\n";
-    let generator = Generator { message, names: &names };
+    let generator = Generator { message, names: &names, with_json };
     generator.structure(&message.name, None, &message.fields, message.valid, &mut out);
     let since = message.flexible.map_or("None".to_owned(), |f| format!("Some({})", f.low));
     let _ = writeln!(
@@ -34,6 +34,7 @@ pub fn module(message: &Message) -> String {
 struct Generator<'a> {
     message: &'a Message,
     names: &'a StructNames,
+    with_json: bool,
 }
 
 impl Generator<'_> {
@@ -67,6 +68,9 @@ impl Generator<'_> {
             self.default(name, fields, versions, out);
         }
         self.element(name, fields, versions, out);
+        if self.with_json {
+            self.json(name, fields, versions, out);
+        }
         for field in fields.iter().filter(|f| f.kind == Kind::Struct) {
             self.structure(self.names.of(field), Some(field), &field.fields, field.versions, out);
         }
@@ -211,6 +215,30 @@ impl Generator<'_> {
         let _ = writeln!(out, "    fn write(&self, e: &mut Encoder, {params}) -> Encoded {{");
         self.write_body(fields, versions, out);
         out.push_str("    }\n}\n\n");
+    }
+
+    fn json(&self, name: &str, fields: &[Field], versions: Versions, out: &mut String) {
+        let _ = writeln!(
+            out,
+            "impl ToJson for {name} {{\n    fn to_json(&self, version: i16) -> Json {{\n        \
+             let mut members = Vec::with_capacity({});",
+            fields.len()
+        );
+        for field in fields {
+            let there = condition("version", field.versions, versions);
+            let says_something = field.tag.is_some().then(|| format!("!({})", self.is_default(field)));
+            let conditions: Vec<String> = there.into_iter().chain(says_something).collect();
+            let push = format!(
+                "members.push((\"{}\", self.{}.to_json(version)));",
+                names::camel_lower(&field.name),
+                names::field(&field.name)
+            );
+            let _ = match conditions.is_empty() {
+                true => writeln!(out, "        {push}"),
+                false => writeln!(out, "        if {} {{ {push} }}", conditions.join(" && ")),
+            };
+        }
+        out.push_str("        Json::Object(members)\n    }\n}\n\n");
     }
 
     /// The smallest size that a struct has in any version.

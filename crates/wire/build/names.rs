@@ -24,6 +24,12 @@ pub fn field(name: &str) -> String {
     }
 }
 
+/// `TopicId` -> `topicId`: a field's name in JSON.
+pub fn camel_lower(name: &str) -> String {
+    let (first, rest) = name.split_at(1);
+    first.to_ascii_lowercase() + rest
+}
+
 /// `UNKNOWN_TOPIC_ID` -> `UnknownTopicId`.
 pub fn camel(name: &str) -> String {
     name.split('_')

@@ -15,6 +15,7 @@ mod encode;
 mod error_code;
 mod frame;
 mod generated;
+mod json;
 mod message;
 pub mod messages;
 pub mod records;
@@ -29,6 +30,7 @@ pub use frame::{
     EncodedFrame, FRAME_LENGTH_BYTES, RequestHeader, ResponseHeader, decode_request_header, decode_response,
     decode_response_header, encode_request, encode_request_pieces, encode_response,
 };
+pub use json::{Json, ToJson, java_double};
 pub use message::{Element, Message, Request, Response, VersionRange};
 pub use records_field::Records;
 pub use tagged::{RawTaggedField, TaggedFields};

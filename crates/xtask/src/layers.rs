@@ -37,7 +37,8 @@ const ROOMS: &[Room] = &[
     Room { package: "ottla-broker", rank: 4 },           // L2: one whole node without sockets
     Room { package: "ottla-server", rank: SERVER_RANK }, // L3
     Room { package: "ottla-client", rank: SERVER_RANK }, // L3: see CLIENTS_ROOMS
-    Room { package: "ottla", rank: 6 },                  // L4: the executable
+    Room { package: "ottla-tools", rank: 6 },            // L4: the command-line tools
+    Room { package: "ottla", rank: 7 },                  // L4: the executable
 ];
 
 /// The rooms that the client may use: it has nothing to do with how a node works.

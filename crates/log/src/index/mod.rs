@@ -8,6 +8,7 @@ mod over_entries;
 
 mod entries;
 mod offset_index;
+pub mod stored;
 mod time_index;
 mod txn_index;
 

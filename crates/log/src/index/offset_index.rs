@@ -16,7 +16,7 @@ pub struct OffsetPosition {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Raw {
+pub(super) struct Raw {
     relative_offset: i32,
     position: u32,
 }
@@ -123,9 +123,15 @@ impl OffsetIndex {
     }
 
     fn absolute(&self, entry: Raw) -> OffsetPosition {
+        entry.absolute(self.base_offset())
+    }
+}
+
+impl Raw {
+    pub(super) fn absolute(self, base_offset: i64) -> OffsetPosition {
         OffsetPosition {
-            offset: self.base_offset().saturating_add(i64::from(entry.relative_offset)),
-            position: entry.position,
+            offset: base_offset.saturating_add(i64::from(self.relative_offset)),
+            position: self.position,
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct TimestampOffset {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Raw {
+pub(super) struct Raw {
     timestamp: i64,
     relative_offset: i32,
 }
@@ -126,9 +126,15 @@ impl TimeIndex {
     }
 
     fn absolute(&self, entry: Raw) -> TimestampOffset {
+        entry.absolute(self.base_offset())
+    }
+}
+
+impl Raw {
+    pub(super) fn absolute(self, base_offset: i64) -> TimestampOffset {
         TimestampOffset {
-            timestamp: entry.timestamp,
-            offset: self.base_offset().saturating_add(i64::from(entry.relative_offset)),
+            timestamp: self.timestamp,
+            offset: base_offset.saturating_add(i64::from(self.relative_offset)),
         }
     }
 }

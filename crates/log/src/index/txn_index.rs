@@ -27,9 +27,9 @@ pub struct AbortedTxn {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Raw {
-    version: i16,
-    txn: AbortedTxn,
+pub(super) struct Raw {
+    pub(super) version: i16,
+    pub(super) txn: AbortedTxn,
 }
 
 impl Entry for Raw {

@@ -9,6 +9,7 @@ use super::schema::*;
 use super::versioned::{encode_versioned, prefixed};
 use crate::decode::{Decoded, Decoder};
 use crate::encode::EncodeError;
+use crate::json::{Json, ToJson};
 use crate::message::{Message, VersionRange};
 
 /// Every key is written at this version.
@@ -76,6 +77,27 @@ macro_rules! coordinator_records {
                     $($name::$variant(..) => Some($type_id),)*
                     $name::Unknown { .. } => None,
                 }
+            }
+
+            /// The key's fields. `None`: not known here.
+            pub fn key_to_json(&self) -> Option<Json> {
+                match self {
+                    $($name::$variant(key, _) => Some(key.to_json(KEY_VERSION)),)*
+                    $name::Unknown { .. } => None,
+                }
+            }
+
+            /// The value's fields, as a version of it has them. `None`: not known here, or a tombstone.
+            pub fn value_to_json(&self, version: i16) -> Option<Json> {
+                match self {
+                    $($name::$variant(_, value) => value.as_ref().map(|value| value.to_json(version)),)*
+                    $name::Unknown { .. } => None,
+                }
+            }
+
+            /// Does a key with this number in front have a schema here?
+            pub fn knows(type_id: i16) -> bool {
+                matches!(type_id, $($type_id)|*)
             }
 
             /// Versions that the value can be written at. `None`: not known here.

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::schema::*;
 use crate::decode::{DecodeErrorKind, Decoded, Decoder};
 use crate::encode::{EncodeError, Encoder};
+use crate::json::{Json, ToJson};
 use crate::message::{Message, VersionRange};
 
 const FRAME_VERSION: u32 = 1;
@@ -105,6 +106,14 @@ macro_rules! metadata_records {
                 match self {
                     $(MetadataRecord::$variant(_) => $record::NAME,)*
                     MetadataRecord::Unknown { .. } => "an unknown record",
+                }
+            }
+
+            /// Its fields, as a version of it has them. `None`: not known here.
+            pub fn to_json(&self, version: i16) -> Option<Json> {
+                match self {
+                    $(MetadataRecord::$variant(record) => Some(record.to_json(version)),)*
+                    MetadataRecord::Unknown { .. } => None,
                 }
             }
 

@@ -1,0 +1,90 @@
+//! What somebody may have meant.
+
+use super::table::{Flag, Grammar};
+
+/// Flags that earlier versions had, or that other tools have, and what to do now.
+const FORMER: &[(&str, &str)] = &[
+    ("zookeeper", "There is no ZooKeeper any more: name a broker with --bootstrap-server."),
+    ("authorizer", "There is no ZooKeeper any more: name a broker with --bootstrap-server."),
+    ("authorizer-properties", "There is no ZooKeeper any more: name a broker with --bootstrap-server."),
+    ("broker-list", "Brokers are named with --bootstrap-server."),
+    ("new-consumer", "There is one consumer only: leave it out."),
+    ("whitelist", "Topics are chosen with --include."),
+    ("blacklist", "Topics are chosen with --include."),
+    ("delete-config", "Settings are removed with kafka-configs --alter --delete-config."),
+];
+
+/// For an option that joptsimple would not know. `name` is without dashes.
+pub(super) fn hint_for_option(tool: &str, flags: &[Flag], name: &str) -> Option<String> {
+    let names = || flags.iter().map(Flag::name);
+    let dashed = format!("--{name}");
+    let beginning: Vec<&str> = names().filter(|known| known.starts_with(&dashed)).collect();
+    if let Some((_, word)) = FORMER.iter().find(|(former, _)| *former == name) {
+        return Some((*word).to_owned());
+    }
+    match beginning.as_slice() {
+        [] => {}
+        // The shortest is the plural or the like.
+        [first, others @ ..] => {
+            let shortest =
+                others.iter().fold(*first, |best, name| if name.len() < best.len() { name } else { best });
+            let all = beginning.join(", ");
+            return Some(format!("It could be {all}. Did you mean {shortest}?"));
+        }
+    }
+    let hint = nearest(&dashed, names()).map(|known| format!("Did you mean {known}?"));
+    hint.or_else(|| Some(format!("All options: {tool} --help")))
+}
+
+/// For a word in the place of an option that argparse4j would not know.
+pub(super) fn hint_for_misplaced(
+    grammar: &Grammar,
+    flags: &[Flag],
+    command: Option<&str>,
+    word: &str,
+) -> Option<String> {
+    let name = word.split_once('=').map_or(word, |(name, _)| name);
+    if let Some(command) = command.filter(|_| grammar.flags.iter().any(|flag| flag.names.contains(&name))) {
+        return Some(format!("{name} stands before {command}."));
+    }
+    if command.is_none() {
+        let of_command =
+            |(_, flags): &&(&'static str, Vec<Flag>)| flags.iter().any(|flag| flag.names.contains(&name));
+        if let Some((command, _)) = grammar.commands.iter().find(of_command) {
+            return Some(format!("{name} stands behind a command, such as {command}."));
+        }
+    }
+    nearest(name, flags.iter().map(Flag::name)).map(|known| format!("Did you mean {known}?"))
+}
+
+/// The known name that takes the fewest changes, if these are few enough to be a slip.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = 1 + word.trim_start_matches('-').chars().count() / 4;
+    let distances = known.map(|name| (distance(word, name), name));
+    distances
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Letters added, left out, changed or swapped with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
+            let changed = at(&last, j) + usize::from(x != y);
+            let mut best = changed.min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
+            let is_swap = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
+            if is_swap {
+                best = best.min(at(&before, j - 1) + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last.last().copied().unwrap_or_default()
+}

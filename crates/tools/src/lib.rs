@@ -1,0 +1,20 @@
+//! Apache Kafka's command-line tools, by name and flag, for the one executable.
+//!
+//! A table says which flags each tool has; the tools say what they do, one module each. What a tool prints and how it ends is
+//! as with Kafka's own tool, so that scripts keep working; help is in words of our own, and what Kafka answers with a stack trace
+//! is answered with a sentence.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod dump_log;
+pub mod flags;
+mod link;
+mod tool;
+
+pub use link::link;
+pub use tool::{FAILED, Failure, Output, Run, Tool, Toolbox, said};
+
+/// The tools of this crate.
+pub const TOOLS: &[Tool] = &[dump_log::TOOL];
+
+#[cfg(test)]
+mod testing;
