@@ -88,6 +88,9 @@ pub enum ClientError {
         is_sent: bool,
         last: Option<Arc<ClientError>>,
     },
+    /// An attempt failed for good, but an earlier one, whose answer was lost, may have succeeded.
+    #[error("{cause}; an earlier attempt may have been written")]
+    Unconfirmed { cause: Arc<ClientError> },
     /// The transaction that these records were part of is being aborted.
     #[error("the transaction was aborted before these records were sent")]
     TransactionAborted,
@@ -118,7 +121,7 @@ impl ClientError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             ClientError::Broker { code, .. } => Some(*code),
-            ClientError::Failed { cause, .. } => cause.code(),
+            ClientError::Failed { cause, .. } | ClientError::Unconfirmed { cause } => cause.code(),
             _ => None,
         }
     }
@@ -164,6 +167,7 @@ impl ClientError {
             ClientError::Broker { code, .. } => *code == ErrorCode::TransactionAbortable,
             ClientError::Failed { is_fatal, .. } => !is_fatal,
             ClientError::TransactionAborted => true,
+            ClientError::Unconfirmed { cause } => cause.is_abortable(),
             _ => false,
         }
     }
@@ -172,6 +176,7 @@ impl ClientError {
     pub fn is_fatal(&self) -> bool {
         match self {
             ClientError::Failed { is_fatal, .. } => *is_fatal,
+            ClientError::Unconfirmed { cause } => cause.is_fatal(),
             ClientError::Unsupported { .. }
             | ClientError::Settings(_)
             | ClientError::Misuse(_)
@@ -205,7 +210,7 @@ impl ClientError {
             ClientError::Disconnected { is_sent, .. }
             | ClientError::TimedOut { is_sent, .. }
             | ClientError::DeliveryTimedOut { is_sent, .. } => *is_sent,
-            ClientError::Protocol { .. } => true,
+            ClientError::Protocol { .. } | ClientError::Unconfirmed { .. } => true,
             _ => false,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use ottla_types::{LeaderEpoch, Offset, Timestamp};
+use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 use crate::attributes::{Attributes, TimestampType};
 use crate::crc::{crc32, crc32c};
@@ -122,6 +122,19 @@ impl<'a> BatchMut<'a> {
         put(self.bytes, layout::BASE_TIMESTAMP, timestamp.0.to_be_bytes());
     }
 
+    /// Puts the batch into another place of a producer's sequence, or under another producer.
+    pub fn set_producer(
+        &mut self,
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+        base_sequence: i32,
+    ) {
+        put(self.bytes, layout::PRODUCER_ID, producer_id.0.to_be_bytes());
+        put(self.bytes, layout::PRODUCER_EPOCH, producer_epoch.0.to_be_bytes());
+        put(self.bytes, layout::BASE_SEQUENCE, base_sequence.to_be_bytes());
+        self.update_crc();
+    }
+
     pub fn update_crc(&mut self) {
         let crc = compute_crc(self.bytes, false);
         put(self.bytes, layout::CRC, crc.to_be_bytes());
@@ -160,6 +173,21 @@ mod tests {
 
         batch.set_max_timestamp(TimestampType::CreateTime, Timestamp(5));
         assert_eq!(batch.as_batch().unwrap().crc, crc);
+    }
+
+    #[test]
+    fn a_batch_gets_another_producer_in_place() {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.set_producer(ProducerId(7), ProducerEpoch(1), 40, true);
+        builder.append(&NewRecord { timestamp: Timestamp(5), ..NewRecord::default() }).unwrap();
+        let mut bytes = builder.build().unwrap();
+        let producer = |batch: &Batch<'_>| (batch.producer_id.0, batch.producer_epoch.0, batch.base_sequence);
+        let batch = Batch::parse(&bytes).unwrap();
+        assert_eq!((producer(&batch), batch.is_transactional()), ((7, 1, 40), true));
+        BatchMut::parse(&mut bytes).unwrap().set_producer(ProducerId(7), ProducerEpoch(2), 0);
+        let batch = Batch::parse(&bytes).unwrap();
+        batch.check_crc().unwrap();
+        assert_eq!((producer(&batch), batch.is_transactional()), ((7, 2, 0), true));
     }
 
     #[test]

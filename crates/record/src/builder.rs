@@ -167,6 +167,18 @@ impl BatchBuilder {
         Ok(offset)
     }
 
+    /// Says under which producer the batch goes out: of a batch that waits, that is known only at its end.
+    pub fn set_producer(
+        &mut self,
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+        base_sequence: i32,
+        transactional: bool,
+    ) {
+        self.options =
+            BatchOptions { producer_id, producer_epoch, base_sequence, transactional, ..self.options };
+    }
+
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -94,6 +94,15 @@ impl Client {
         &self.inner.settings
     }
 
+    pub(crate) fn clock(&self) -> Clock {
+        self.inner.clock
+    }
+
+    /// The latest picture, for a short look at it: cheaper than to share it.
+    pub(crate) fn look(&self) -> arc_swap::Guard<Arc<Metadata>> {
+        self.inner.metadata.load()
+    }
+
     /// The latest picture of the cluster.
     pub fn metadata(&self) -> Arc<Metadata> {
         self.inner.metadata.load_full()

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -163,27 +164,8 @@ impl Link {
         version: i16,
         timeout: Duration,
     ) -> Result<R::Response, ClientError> {
-        let frame = self.exchange(request, version, timeout, true).await?;
-        let unreadable =
-            |why: String| ClientError::Protocol { node: Arc::clone(&self.name), why: why.into() };
-        let (_, response) =
-            decode_response::<R::Response>(frame, version).map_err(|error| unreadable(error.to_string()))?;
-        Ok(response)
-    }
-
-    async fn exchange<R: Request>(
-        &self,
-        request: &R,
-        version: i16,
-        timeout: Duration,
-        is_answered: bool,
-    ) -> Result<Bytes, ClientError> {
-        let correlation_id = self.next_correlation_id.fetch_add(1, Ordering::Relaxed) & i32::MAX;
-        let pieces = encode_request_pieces(correlation_id, Some(&self.client_id), request, version)
-            .map_err(|error| ClientError::misuse(error.to_string()))?;
-        let (answer, answered) = oneshot::channel();
-        let deadline = Instant::now() + timeout;
-        let outgoing = Outgoing { pieces, correlation_id, deadline, answer, is_answered };
+        let (outgoing, answered) = self.prepare(request, version, timeout, true)?;
+        let deadline = outgoing.deadline;
         let _counted = Counted::new(&self.waiting);
         let lost = |lost: Lost| self.lost(R::API_KEY.name(), timeout, &lost);
         let closed = |is_sent| Lost { why: Ended::Closed, is_sent, is_late: false };
@@ -193,9 +175,53 @@ impl Link {
             Err(_) => return Err(lost(Lost { why: Ended::TimedOut, is_sent: false, is_late: true })),
         }
         match answered.await {
-            Ok(result) => result.map_err(lost),
+            Ok(result) => self.decode::<R>(result.map_err(lost)?, version),
             Err(_) => Err(lost(closed(true))),
         }
+    }
+
+    /// Puts a request in line at once: requests are sent in the order in which they were put there. With `is_answered` false
+    /// (Produce with acks=0) it is done once it was written to the socket.
+    pub fn begin<R: Request>(
+        self: &Arc<Self>,
+        request: &R,
+        version: i16,
+        timeout: Duration,
+        is_answered: bool,
+    ) -> Result<Begun<R>, ClientError> {
+        let (outgoing, answered) = self.prepare(request, version, timeout, is_answered)?;
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let begun = Begun { link: Arc::clone(self), answered, version, timeout, request: PhantomData };
+        match self.requests.try_send(outgoing) {
+            Ok(()) => Ok(begun),
+            Err(_) => {
+                let lost = Lost { why: Ended::Closed, is_sent: false, is_late: false };
+                Err(self.lost(R::API_KEY.name(), timeout, &lost))
+            }
+        }
+    }
+
+    fn prepare<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        timeout: Duration,
+        is_answered: bool,
+    ) -> Result<(Outgoing, oneshot::Receiver<Result<Bytes, Lost>>), ClientError> {
+        let correlation_id = self.next_correlation_id.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+        let pieces = encode_request_pieces(correlation_id, Some(&self.client_id), request, version)
+            .map_err(|error| ClientError::misuse(error.to_string()))?;
+        let (answer, answered) = oneshot::channel();
+        let deadline = Instant::now() + timeout;
+        Ok((Outgoing { pieces, correlation_id, deadline, answer, is_answered }, answered))
+    }
+
+    fn decode<R: Request>(&self, frame: Bytes, version: i16) -> Result<R::Response, ClientError> {
+        let unreadable =
+            |why: String| ClientError::Protocol { node: Arc::clone(&self.name), why: why.into() };
+        let (_, response) =
+            decode_response::<R::Response>(frame, version).map_err(|error| unreadable(error.to_string()))?;
+        Ok(response)
     }
 
     fn lost(&self, api: &'static str, timeout: Duration, lost: &Lost) -> ClientError {
@@ -218,6 +244,40 @@ impl std::fmt::Debug for Link {
             .field("name", &self.name)
             .field("is_open", &self.is_open())
             .finish_non_exhaustive()
+    }
+}
+
+/// A request that is on its way.
+pub(crate) struct Begun<R> {
+    link: Arc<Link>,
+    answered: oneshot::Receiver<Result<Bytes, Lost>>,
+    version: i16,
+    timeout: Duration,
+    request: PhantomData<fn() -> R>,
+}
+
+impl<R: Request> Begun<R> {
+    /// The answer.
+    pub async fn answer(mut self) -> Result<R::Response, ClientError> {
+        let frame = self.done().await?;
+        self.link.decode::<R>(frame, self.version)
+    }
+
+    /// For a request that is not answered: it was written to the socket.
+    pub async fn written(mut self) -> Result<(), ClientError> {
+        self.done().await.map(drop)
+    }
+
+    async fn done(&mut self) -> Result<Bytes, ClientError> {
+        let closed = Lost { why: Ended::Closed, is_sent: true, is_late: false };
+        let result = (&mut self.answered).await.unwrap_or(Err(closed));
+        result.map_err(|lost| self.link.lost(R::API_KEY.name(), self.timeout, &lost))
+    }
+}
+
+impl<R> Drop for Begun<R> {
+    fn drop(&mut self) {
+        self.link.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -104,5 +104,5 @@ async fn nobody_there_is_an_error_that_says_so() {
     let settings =
         ClientSettings { default_api_timeout_ms: 300, ..ClientSettings::new(&format!("127.0.0.1:{port}")) };
     let error = Client::connect(settings).await.unwrap_err();
-    assert!(error.is_retriable() && error.to_string().contains(&port.to_string()), "{error}");
+    assert!(matches!(error, ClientError::TimedOut { .. }) && error.is_retriable(), "{error}");
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod cluster;
+mod producer;
 
 use std::path::Path;
 
@@ -20,10 +21,20 @@ async fn connect(ottla: &Ottla) -> Client {
 }
 
 async fn create_topic(client: &Client, name: &str, num_partitions: i32) {
+    create_topic_with(client, name, num_partitions, &[]).await;
+}
+
+async fn create_topic_with(client: &Client, name: &str, num_partitions: i32, configs: &[(&str, &str)]) {
+    let config = |(name, value): &(&str, &str)| create_topics_request::Config {
+        name: (*name).to_owned(),
+        value: Some((*value).to_owned()),
+        ..Default::default()
+    };
     let topic = create_topics_request::Topic {
         name: name.to_owned(),
         num_partitions,
         replication_factor: 1,
+        configs: configs.iter().map(config).collect(),
         ..Default::default()
     };
     let request =
