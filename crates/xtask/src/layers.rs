@@ -38,6 +38,7 @@ const ROOMS: &[Room] = &[
     Room { package: "ottla-server", rank: SERVER_RANK }, // L3
     Room { package: "ottla-client", rank: SERVER_RANK }, // L3: see CLIENTS_ROOMS
     Room { package: "ottla-tools", rank: 6 },            // L4: the command-line tools
+    Room { package: "ottla-embedded", rank: 6 },         // L4: a node for other programs' tests
     Room { package: "ottla", rank: 7 },                  // L4: the executable
 ];
 

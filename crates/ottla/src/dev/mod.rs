@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use ottla_server::process::Signals;
+use ottla_server::process::{Signals, StopRequests};
 
 use crate::output::tell_line;
 use layout::Layout;

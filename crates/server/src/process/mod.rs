@@ -50,17 +50,34 @@ pub enum RunError {
     Fatal(String),
 }
 
-/// Runs a node until it is told to stop (SIGTERM, SIGINT, SIGHUP) and has stopped; `tell` is called when it serves. A second signal
-/// ends the process at once.
+/// Who asks a node to end.
+pub trait StopRequests {
+    /// Comes back with the next request: the first asks for a clean stop, the second for an end without it.
+    fn next(&mut self) -> impl Future<Output = ()>;
+}
+
+/// Runs a node as this process, until it is told to stop (SIGTERM, SIGINT, SIGHUP) and has stopped; `tell` is called when it
+/// serves. A second signal ends the process at once.
 ///
 /// `loggers` steer what the process logs.
 pub fn run(config: Config, loggers: Arc<dyn Loggers>, tell: impl FnOnce(&Ready)) -> Result<(), RunError> {
-    let clock = Clock::start();
     raise_open_files_limit();
+    run_until(Signals::listen, config, loggers, tell)
+}
+
+/// Runs a node until those requests end it; they are made within the runtime that waits for them. Nothing outside of the node's
+/// threads, its files and its sockets is touched: another program may be around it.
+pub fn run_until<S: StopRequests>(
+    requests: impl FnOnce() -> std::io::Result<S>,
+    config: Config,
+    loggers: Arc<dyn Loggers>,
+    tell: impl FnOnce(&Ready),
+) -> Result<(), RunError> {
+    let clock = Clock::start();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
     let result = runtime.block_on(async {
-        let mut signals = Signals::listen().map_err(RunError::Runtime)?;
+        let mut requests = requests().map_err(RunError::Runtime)?;
         let (fatal, mut heard) = Fatal::channel();
         let starting = tokio::task::spawn_blocking(move || {
             let mut times = StartTimes::begin();
@@ -70,13 +87,13 @@ pub fn run(config: Config, loggers: Arc<dyn Loggers>, tell: impl FnOnce(&Ready))
         let (mut running, bound, mut times) = tokio::select! {
             started = starting => started.map_err(|error| RunError::Fatal(format!("the start failed: {error}")))??,
             // No log of a partition is open yet: there is nothing to close.
-            () = signals.next() => return Ok(()),
+            () = requests.next() => return Ok(()),
         };
         let listeners = running.serve_controllers(bound).map_err(StartError::Thread)?;
         let reason = tokio::select! {
             biased;
             reason = heard.heard() => return Err(abandon(running, reason)),
-            () = signals.next() => None,
+            () = requests.next() => None,
             () = is_running(running.states(), &mut times) => Some(()),
         };
         if reason.is_some() {
@@ -87,7 +104,7 @@ pub fn run(config: Config, loggers: Arc<dyn Loggers>, tell: impl FnOnce(&Ready))
             tokio::select! {
                 biased;
                 reason = heard.heard() => return Err(abandon(running, reason)),
-                () = signals.next() => {}
+                () = requests.next() => {}
             }
         }
         tracing::info!("stopping");
@@ -98,7 +115,7 @@ pub fn run(config: Config, loggers: Arc<dyn Loggers>, tell: impl FnOnce(&Ready))
                 done.unwrap_or_else(|error| Err(format!("the stop failed: {error}"))).map_err(RunError::Fatal)
             }
             reason = heard.heard() => Err(RunError::Fatal(reason)),
-            () = signals.next() => Err(RunError::Fatal("ended by a second signal, before it had stopped".to_owned())),
+            () = requests.next() => Err(RunError::Fatal("ended by a second request, before it had stopped".to_owned())),
         }
     });
     // Dropped, it would wait for a stop that hangs.

@@ -1,5 +1,6 @@
 //! What asks a process of this program to end.
 
+use super::StopRequests;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the kernel says of this process, with a line of the signals that are ignored.
@@ -25,8 +26,10 @@ impl Signals {
             hangup: if is_ignored(&status, hangup) { None } else { Some(signal(hangup)?) },
         })
     }
+}
 
-    pub async fn next(&mut self) {
+impl StopRequests for Signals {
+    async fn next(&mut self) {
         let hung_up = async {
             match &mut self.hangup {
                 Some(hangup) => drop(hangup.recv().await),
