@@ -13,6 +13,7 @@ mod backoff;
 mod client;
 mod clock;
 mod cluster;
+pub mod consumer;
 mod error;
 mod net;
 mod producer;

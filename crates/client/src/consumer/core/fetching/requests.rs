@@ -1,0 +1,152 @@
+//! What to fetch now.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ottla_types::{LeaderEpoch, MonoMs, NodeId, TopicPartition};
+use ottla_wire::messages::FetchRequest;
+
+use super::partition::{Partition, Phase};
+use super::session::{Wish, Wishes};
+use super::{Asked, FetchSettings, Fetcher, InFlight, IsolationLevel, Leaders};
+
+/// Kafka's number for a consumer in the place of a follower's id.
+const CONSUMER_REPLICA_ID: i32 = -1;
+
+impl Fetcher {
+    /// Fetch requests that are to be sent now; each is to be followed by [`Fetcher::fetched`] or
+    /// [`Fetcher::fetch_failed`].
+    pub fn fetches(&mut self, leaders: &impl Leaders, now: MonoMs) -> Vec<(NodeId, FetchRequest)> {
+        self.learn_of_leaders(leaders);
+        let mut requests = Vec::new();
+        for (node, wishes) in self.wishes(leaders, now) {
+            requests.extend(self.fetch(node, wishes).map(|request| (node, request)));
+        }
+        requests
+    }
+
+    /// Requests that end the sessions: on closing, so that nodes don't keep them until they are old.
+    pub fn end_sessions(&mut self) -> Vec<(NodeId, FetchRequest)> {
+        let nodes = std::mem::take(&mut self.nodes);
+        self.asked_bytes = 0;
+        let ended = nodes.into_iter().filter_map(|(id, mut node)| Some((id, node.session.end()?)));
+        ended.map(|(id, request)| (id, self.with_settings(request, 0))).collect()
+    }
+
+    /// When something may be to be asked that isn't at `now`, but for answers and changes of the cluster.
+    pub fn deadline(&self, now: MonoMs) -> MonoMs {
+        let nodes = self.nodes.values().filter(|node| node.in_flight.is_none()).map(|node| node.retry_at);
+        let partitions = self.partitions.values().map(|state| state.retry_at);
+        nodes.chain(partitions).filter(|at| *at > now).min().unwrap_or(MonoMs::NEVER)
+    }
+
+    /// A position that was read under another leader has to be there under this one too (KIP-320).
+    fn learn_of_leaders(&mut self, leaders: &impl Leaders) {
+        let mut changed = Vec::new();
+        for (name, state) in &mut self.partitions {
+            let Some((_, epoch)) = leaders.leader(name) else { continue };
+            if state.phase != Phase::Fetch || state.valid_in.is_some_and(|valid_in| valid_in >= epoch) {
+                continue;
+            }
+            let moved = state.valid_in.is_some();
+            state.valid_in = Some(epoch);
+            if moved && state.position.is_some_and(|position| position.leader_epoch.is_some()) {
+                changed.push(name.clone());
+            }
+        }
+        for partition in changed {
+            self.refetch(&partition);
+        }
+    }
+
+    fn wishes(
+        &mut self,
+        leaders: &impl Leaders,
+        now: MonoMs,
+    ) -> BTreeMap<NodeId, BTreeMap<TopicPartition, Wish>> {
+        let mut wishes: BTreeMap<NodeId, BTreeMap<TopicPartition, Wish>> = BTreeMap::new();
+        for (name, state) in &mut self.partitions {
+            if !wants_more(state, &self.settings, now) {
+                continue;
+            }
+            state.topic_id = leaders.topic_id(&name.topic);
+            let (Some((leader, epoch)), Some(_)) = (leaders.leader(name), state.topic_id) else {
+                self.wants_metadata = true;
+                continue;
+            };
+            let node = node_to_read(state, leader, leaders, now);
+            if self.nodes.get(&node).is_some_and(|node| node.in_flight.is_some() || now < node.retry_at) {
+                continue;
+            }
+            let wish = Wish {
+                topic: name.topic.to_string(),
+                fetch_offset: state.fetch.offset.value(),
+                current_leader_epoch: epoch.max(LeaderEpoch::NONE).value(),
+                partition_max_bytes: self.settings.max_partition_fetch_bytes,
+            };
+            wishes.entry(node).or_default().insert(name.clone(), wish);
+        }
+        wishes
+    }
+
+    fn fetch(&mut self, node: NodeId, wishes: BTreeMap<TopicPartition, Wish>) -> Option<FetchRequest> {
+        let bytes_max = self.room(wishes.len())?;
+        let mut asked = HashMap::new();
+        let mut by_id = Wishes::new();
+        for (name, wish) in wishes {
+            let state = self.partitions.get(&name)?;
+            let id = (state.topic_id?, name.partition);
+            asked.insert(id, Asked { era: state.era, offset: state.fetch.offset, partition: name });
+            by_id.insert(id, wish);
+        }
+        let mut request = FetchRequest::default();
+        let state = self.nodes.entry(node).or_default();
+        state.session.ask(by_id, &mut request);
+        state.in_flight = Some(InFlight { partitions: asked, bytes_max });
+        self.asked_bytes += bytes_max;
+        Some(self.with_settings(request, bytes_max))
+    }
+
+    /// How many bytes a request may ask for; `None` while that is too little to be worth it.
+    fn room(&self, partitions: usize) -> Option<usize> {
+        let bytes = |setting: i32| usize::try_from(setting).unwrap_or(0);
+        let of_partitions = partitions.saturating_mul(bytes(self.settings.max_partition_fetch_bytes));
+        let wanted = bytes(self.settings.fetch_max_bytes).min(of_partitions);
+        let least = bytes(self.settings.max_partition_fetch_bytes).min(wanted);
+        let used = self.buffered_bytes + self.asked_bytes;
+        let room = self.settings.buffer_bytes_max.saturating_sub(used).min(wanted);
+        // With nothing on its way and nothing to hand out, there is no other way on.
+        (room >= least || used == 0).then_some(room)
+    }
+
+    fn with_settings(&self, request: FetchRequest, bytes_max: usize) -> FetchRequest {
+        let settings = &self.settings;
+        FetchRequest {
+            replica_id: CONSUMER_REPLICA_ID,
+            max_wait_ms: settings.fetch_max_wait_ms,
+            min_bytes: settings.fetch_min_bytes,
+            max_bytes: i32::try_from(bytes_max).unwrap_or(i32::MAX),
+            isolation_level: i8::from(settings.isolation_level == IsolationLevel::ReadCommitted),
+            rack_id: settings.rack_id.clone(),
+            ..request
+        }
+    }
+}
+
+fn wants_more(state: &Partition, settings: &FetchSettings, now: MonoMs) -> bool {
+    let ahead_max = usize::try_from(settings.max_partition_fetch_bytes).unwrap_or(0).max(1);
+    state.phase == Phase::Fetch
+        && !state.paused
+        && !state.held
+        && now >= state.retry_at
+        && state.buffered_bytes() < ahead_max
+}
+
+fn node_to_read(state: &mut Partition, leader: NodeId, leaders: &impl Leaders, now: MonoMs) -> NodeId {
+    match state.preferred {
+        Some((node, until)) if now < until && leaders.is_node(node) => node,
+        _ => {
+            state.preferred = None;
+            leader
+        }
+    }
+}
