@@ -2,7 +2,7 @@
 //!
 //! What always holds of an idempotent producer: batches have gapless sequences in the order in which they were taken; a
 //! batch that failed once goes out again only when nothing with a lower sequence is open, and before anything new; no
-//! batch gets another sequence while one of the partition is under way.
+//! batch gets another sequence while one of the partition is under way; the first batch of a sequence goes alone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -87,8 +87,11 @@ impl Lane {
             }
             return if batch.not_before <= now { Ok(()) } else { Err(NotNow::Until(batch.not_before)) };
         }
-        let is_stale = self.identity != identity && !self.in_flight.is_empty();
-        if settings.is_idempotent && (self.is_unresolved || is_stale) {
+        let is_stale = self.identity != identity;
+        // A leader that knows nothing of the producer takes any sequence: the first batch must not be overtaken.
+        let is_first = self.confirmed_until == 0;
+        let waits = self.is_unresolved || (!self.in_flight.is_empty() && (is_stale || is_first));
+        if settings.is_idempotent && waits {
             return Err(NotNow::Wait);
         }
         let state = self.queue.state.lock();

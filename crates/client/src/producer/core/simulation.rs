@@ -105,10 +105,11 @@ impl Log {
                 return Err(ErrorCode::InvalidProducerEpoch);
             }
             if self.epoch != Some(epoch) {
-                if first != 0 {
+                // Of a producer that it knows nothing of, a leader takes any sequence for the first one.
+                if first != 0 && self.epoch.is_some() {
                     return Err(ErrorCode::OutOfOrderSequenceNumber);
                 }
-                (self.epoch, self.next_sequence) = (Some(epoch), 0);
+                (self.epoch, self.next_sequence) = (Some(epoch), first);
                 self.last.clear();
             }
             if let Some((_, _, offset)) = self.last.iter().find(|known| (known.0, known.1) == (first, last)) {
