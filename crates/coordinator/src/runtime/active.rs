@@ -72,7 +72,7 @@ impl<S: Shard> Active<S> {
         shard: S,
         loaded: super::load::LoadedLog<S>,
     ) -> Active<S> {
-        Active {
+        let mut active = Active {
             partition,
             config,
             writer,
@@ -81,7 +81,7 @@ impl<S: Shard> Active<S> {
             versions: loaded.versions,
             end: loaded.end,
             loaded_end: loaded.end,
-            high_watermark: loaded.high_watermark,
+            high_watermark: Offset::UNKNOWN,
             batch: None,
             waiting: VecDeque::new(),
             completed: VecDeque::new(),
@@ -89,7 +89,10 @@ impl<S: Shard> Active<S> {
             answers: Vec::new(),
             background: Vec::new(),
             out_of_sync: false,
-        }
+        };
+        // What was not committed when it was read may have been by the time that the last was.
+        active.advance(loaded.high_watermark);
+        active
     }
 
     /// Runs one operation. Its records join the open batch.

@@ -382,6 +382,26 @@ fn the_end_of_a_transaction_is_a_batch_behind_all_that_was_written() {
 }
 
 #[test]
+fn what_is_committed_while_a_log_is_loaded_counts_as_committed() {
+    let logs = MemoryLogs::new();
+    for value in 0..5 {
+        let value = Some(Bytes::from(value.to_string()));
+        logs.push(0, Content::Records(None, vec![EncodedRecord { key: Bytes::from("a"), value }]));
+    }
+    let log = logs.log(0);
+    for end in 0..=5 {
+        let rig = Rig::with_log(None, log.clone());
+        let mut load = rig.runtime.next_load().unwrap();
+        assert_eq!(load.step(at(0)), LoadProgress::More);
+        rig.logs.commit_to(0, Offset(end));
+        rig.runtime.high_watermark_updated(0, Offset(end));
+        while load.step(at(0)) == LoadProgress::More {}
+        assert_eq!(rig.committed(), replayed(&log, Offset(end)), "committed up to {end}");
+        assert_eq!(rig.state(), replayed(&log, Offset(5)));
+    }
+}
+
+#[test]
 fn a_log_with_foreign_records_is_loaded_again() {
     let rig = Rig::new(None).loaded();
     let record = EncodedRecord { key: Bytes::from("x"), value: Some(Bytes::from("3")) };
