@@ -188,9 +188,10 @@ impl Node {
     /// Does what is due: answers that have waited long enough, timers of groups, the broker's heartbeat.
     pub fn tick(self: &Arc<Self>, now: Now) {
         self.replicas.tick(now);
-        self.groups.tick(now);
-        self.transactions.tick(now);
-        self.share.tick(now);
+        let loads = [self.groups.tick(now), self.transactions.tick(now), self.share.tick(now)];
+        if loads.contains(&true) {
+            (self.hooks.shards_to_load)();
+        }
         self.deadlines.expire(now);
         self.poll_lifecycle(now);
         self.replicate(now);

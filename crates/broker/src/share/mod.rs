@@ -79,11 +79,13 @@ impl ShareGroupParts {
         ShareGroupParts { link, coordinator, partitions, sessions, listener, closed_connections }
     }
 
-    pub fn tick(&self, now: Now) {
+    /// Does what is due; whether there is a log to read anew.
+    pub fn tick(&self, now: Now) -> bool {
         let closed = std::mem::take(&mut *self.closed_connections.lock());
         closed.into_iter().for_each(|connection| self.end_sessions_of(connection, now));
-        self.coordinator.tick(now);
+        let loads = self.coordinator.tick(now);
         self.partitions.tick(now);
+        loads
     }
 
     pub fn next_deadline(&self) -> MonoMs {

@@ -1,9 +1,10 @@
 //! Transactions with a part in other brokers, which the test plays.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla_record::BatchOptions;
-use ottla_types::{NodeId, ProducerEpoch, ProducerId};
+use ottla_types::{NodeId, ProducerEpoch, ProducerId, TRANSACTION_STATE_TOPIC};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
 use ottla_wire::messages::{
@@ -183,23 +184,34 @@ fn produce_from(base_sequence: i32, version: i16, (id, epoch): (i64, i16)) -> Pr
 }
 
 /// Commits the transaction in `t-0`, as its coordinator does.
-fn mark(harness: &Harness, transaction_version: i8, (producer_id, producer_epoch): (i64, i16)) {
+fn mark(harness: &Harness, transaction_version: i8, producer: (i64, i16)) {
+    assert_eq!(marker_code(harness, marker_in("t", transaction_version, producer)), 0);
+}
+
+fn marker_in(
+    topic: &str,
+    transaction_version: i8,
+    (producer_id, producer_epoch): (i64, i16),
+) -> write_txn_markers_request::Marker {
     let topic = write_txn_markers_request::Topic {
-        name: "t".to_owned(),
+        name: topic.to_owned(),
         partition_indexes: vec![0],
         ..Default::default()
     };
-    let marker = write_txn_markers_request::Marker {
+    write_txn_markers_request::Marker {
         producer_id,
         producer_epoch,
         transaction_result: true,
         topics: vec![topic],
         transaction_version,
         ..Default::default()
-    };
+    }
+}
+
+fn marker_code(harness: &Harness, marker: write_txn_markers_request::Marker) -> i16 {
     let request = WriteTxnMarkersRequest { markers: vec![marker], ..Default::default() };
     let response = harness.call(2, &request, at(0));
-    assert_eq!(response.markers[0].topics[0].partitions[0].error_code, 0);
+    response.markers[0].topics[0].partitions[0].error_code
 }
 
 fn code_of(response: &ottla_wire::messages::ProduceResponse) -> ErrorCode {
@@ -300,4 +312,30 @@ fn a_transaction_begins_though_the_marker_of_the_one_before_comes_meanwhile() {
         }
         assert_eq!(code_of(&harness.response(&sent).expect("an answer")), ErrorCode::None, "{version}");
     }
+}
+
+#[test]
+fn a_coordinator_whose_log_holds_what_it_has_not_written_is_brought_back() {
+    let rings = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&rings);
+    let shards_to_load = Box::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    let hooks = Hooks { shards_to_load, ..Hooks::default() };
+    let harness = Harness::with_transactions(&[], LOCAL, hooks);
+    let first = init(&harness);
+    let rings_before = rings.load(Ordering::Relaxed);
+    // Nothing of a transaction's is there to be ended.
+    let marker = marker_in(TRANSACTION_STATE_TOPIC, 2, (4711, 1));
+    assert_eq!(marker_code(&harness, marker), 0);
+    let request = InitProducerIdRequest {
+        transactional_id: Some(ID.to_owned()),
+        transaction_timeout_ms: 60_000,
+        ..InitProducerIdRequest::default()
+    };
+    assert_eq!(harness.call(5, &request, at(0)).error_code, ErrorCode::NotCoordinator.code());
+    harness.node.tick(at(0));
+    assert_eq!(rings.load(Ordering::Relaxed), rings_before + 1, "whoever loads logs is told");
+    while harness.node.load_next_shard(|| at(0)) {}
+    assert!(init(&harness).1 > first.1);
 }

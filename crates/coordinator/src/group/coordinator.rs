@@ -155,8 +155,9 @@ impl GroupCoordinator {
         Some(self.metadata.image().topics.by_id(id)?.name.to_string())
     }
 
-    pub fn tick(&self, now: Now) {
-        self.runtime.tick(now);
+    /// Does what is due; whether [`GroupCoordinator::next_load`] has something that is to be loaded anew.
+    pub fn tick(&self, now: Now) -> bool {
+        self.runtime.tick(now)
     }
 
     /// When [`GroupCoordinator::tick`] has something to do next. Any request may bring it forward, so look again in between.

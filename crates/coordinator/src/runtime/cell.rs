@@ -139,6 +139,7 @@ impl<S: Shard> Cell<S> {
             self.drain(&mut held);
             let deadline = match &held.phase {
                 Phase::Active(active) => active.next_deadline(),
+                _ if self.needs_reload() => MonoMs(0),
                 _ => MonoMs::NEVER,
             };
             self.next_deadline.store(deadline.0, Ordering::Release);

@@ -179,8 +179,10 @@ impl<S: Shard> Runtime<S> {
         self.cells.read().keys().copied().collect()
     }
 
-    /// Lets every shard fire what is due, and loads anew where the log turned out to be another than the shard's.
-    pub fn tick(&self, now: Now) {
+    /// Lets every shard fire what is due, and loads anew where the log turned out to be another than the shard's: whether
+    /// [`Runtime::next_load`] has something for that.
+    pub fn tick(&self, now: Now) -> bool {
+        let mut loads = false;
         let cells: Vec<(i32, Arc<Cell<S>>)> =
             self.cells.read().iter().map(|(partition, cell)| (*partition, Arc::clone(cell))).collect();
         for (partition, cell) in cells {
@@ -191,8 +193,10 @@ impl<S: Shard> Runtime<S> {
                 let epoch = cell.epoch();
                 self.resign(partition, None);
                 self.become_leader(partition, epoch);
+                loads = true;
             }
         }
+        loads
     }
 
     /// When [`Runtime::tick`] has something to do next. Any request may bring it forward, so look again in between.

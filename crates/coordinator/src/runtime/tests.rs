@@ -404,10 +404,13 @@ fn what_is_committed_while_a_log_is_loaded_counts_as_committed() {
 #[test]
 fn a_log_with_foreign_records_is_loaded_again() {
     let rig = Rig::new(None).loaded();
+    assert!(!rig.runtime.tick(at(1)));
     let record = EncodedRecord { key: Bytes::from("x"), value: Some(Bytes::from("3")) };
     rig.logs.push(0, Content::Records(None, vec![record]));
     assert_eq!(rig.add("a", 1).get(), Some(Err(ErrorCode::NotCoordinator)));
-    rig.runtime.tick(at(1));
+    assert!(rig.runtime.next_deadline() <= at(1).mono, "nobody serves the shard until then");
+    assert!(rig.runtime.tick(at(1)), "there is something to load");
+    assert!(rig.runtime.next_deadline() > at(1).mono);
     assert_eq!(rig.loaded().state(), counts([("a", 1), ("x", 3)]));
 }
 

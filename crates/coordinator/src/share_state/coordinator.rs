@@ -158,16 +158,18 @@ impl ShareCoordinator {
         }
     }
 
-    pub fn tick(&self, now: Now) {
-        self.runtime.tick(now);
+    /// Does what is due; whether [`ShareCoordinator::next_load`] has something that is to be loaded anew.
+    pub fn tick(&self, now: Now) -> bool {
+        let loads = self.runtime.tick(now);
         let mut pruning = self.pruning.lock();
         if pruning.due > now.mono {
-            return;
+            return loads;
         }
         pruning.due = now.mono.plus_ms(self.config.prune_interval_ms);
         let done = Arc::clone(&pruning.done);
         drop(pruning);
         self.prune(&done, now);
+        loads
     }
 
     /// When [`ShareCoordinator::tick`] has something to do next. Any request may bring it forward, so look again in

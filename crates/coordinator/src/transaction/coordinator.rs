@@ -147,8 +147,9 @@ impl TransactionCoordinator {
         self.runtime.high_watermark_updated(partition, offset);
     }
 
-    pub fn tick(self: &Arc<Self>, now: Now) {
-        self.runtime.tick(now);
+    /// Does what is due; whether [`TransactionCoordinator::next_load`] has something that is to be loaded anew.
+    pub fn tick(self: &Arc<Self>, now: Now) -> bool {
+        let loads = self.runtime.tick(now);
         for (partition, transactional_id) in self.exhausted.take() {
             let operation: Arc<WithId<()>> = Arc::new(move |shard, turn, id, asker| {
                 shard.abort_exhausted(turn, &transactional_id, id, asker)
@@ -157,6 +158,7 @@ impl TransactionCoordinator {
             self.submit_with_id(Ok(partition), now, None, operation, asker(|_| {}));
         }
     }
+        loads
 
     /// When [`TransactionCoordinator::tick`] has something to do next. Any request may bring it forward.
     pub fn next_deadline(&self) -> MonoMs {
