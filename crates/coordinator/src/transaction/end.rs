@@ -116,6 +116,8 @@ impl TransactionShard {
     /// Aborts transactions that are open for longer than their producers have asked for.
     pub(super) fn abort_timed_out(&mut self, turn: &mut TransactionTurn<'_>) {
         turn.schedule(TransactionTimer::AbortTimedOut, self.rules.config.abort_timed_out_interval_ms);
+        // Each stands for itself, and there may be more than a batch has room for.
+        turn.allow_split();
         let now = turn.now.wall;
         let late = turn.state.by_id.iter().filter(|(_, metadata)| is_late(metadata, now));
         let late: Vec<_> = late.map(|(id, metadata)| (Arc::clone(id), Arc::clone(metadata))).collect();

@@ -249,6 +249,27 @@ fn what_takes_too_long_is_aborted_and_its_producer_fenced() {
 }
 
 #[test]
+fn however_many_take_too_long_they_are_aborted() {
+    let rig = Rig::new();
+    let ids: Vec<String> = (0..7).map(|number| format!("{ID}-{number}")).collect();
+    for id in &ids {
+        let who = rig.send_init(id, None).now();
+        let who = producer(who.producer_id, who.producer_epoch);
+        rig.send_add(id, who, &[0]).now().unwrap();
+    }
+    let batches_before = rig.logs.log(0).batches.len();
+    *rig.logs.max_batch_bytes.lock() = 512;
+    rig.pass(i64::from(TIMEOUT_MS));
+    rig.pass(10_000);
+    let batches = rig.logs.log(0).batches.len() - batches_before;
+    assert!((2..7).contains(&batches), "in {batches} batches");
+    assert_eq!(rig.deliver(ErrorCode::None).len(), ids.len());
+    for id in &ids {
+        assert_eq!(rig.describe(id).transaction_state, "CompleteAbort", "{id}");
+    }
+}
+
+#[test]
 fn ids_that_nobody_uses_expire_and_open_transactions_do_not() {
     const WEEK_MS: i64 = 7 * 24 * 3_600_000;
     let metadata = |status| TransactionMetadata {
