@@ -89,10 +89,11 @@ impl TransactionCoordinator {
         let epochs = Arc::new(CoordinatorEpochs::default());
         let exhausted = Arc::new(Exhausted::default());
         let (of_shards, shard_epochs) = (Arc::clone(&rules), Arc::clone(&epochs));
-        let of_exhausted = Arc::clone(&exhausted);
+        let (of_exhausted, attempts) = (Arc::clone(&exhausted), Arc::default());
         let new_shard = move |partition: &TopicPartition| {
             let channel = MarkerChannel {
                 partition: partition.partition,
+                attempts: Arc::clone(&attempts),
                 epochs: Arc::clone(&shard_epochs),
                 sender: Arc::clone(&sender),
                 exhausted: Arc::clone(&of_exhausted),
@@ -157,8 +158,8 @@ impl TransactionCoordinator {
             // Where it fails, it is found again.
             self.submit_with_id(Ok(partition), now, None, operation, asker(|_| {}));
         }
-    }
         loads
+    }
 
     /// When [`TransactionCoordinator::tick`] has something to do next. Any request may bring it forward.
     pub fn next_deadline(&self) -> MonoMs {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_types::{LeaderEpoch, Now, TopicPartition};
 use ottla_wire::ErrorCode;
@@ -76,6 +77,9 @@ impl Exhausted {
 /// One shard's way to what is outside of it.
 pub(super) struct MarkerChannel {
     pub partition: i32,
+    /// How often markers were sent by any shard: no two attempts have the same number, not even where one shard follows
+    /// another.
+    pub attempts: Arc<AtomicU64>,
     pub epochs: Arc<CoordinatorEpochs>,
     pub sender: Arc<dyn MarkerSender>,
     pub exhausted: Arc<Exhausted>,
@@ -131,8 +135,7 @@ impl TransactionShard {
             turn.on_completion(TransactionCompletion::Completed { transactional_id });
             return;
         }
-        self.attempts += 1;
-        ending.attempt = self.attempts;
+        ending.attempt = self.channel.attempts.fetch_add(1, Ordering::Relaxed) + 1;
         let markers = MarkersToWrite {
             ticket: MarkerTicket {
                 coordinator_partition: self.channel.partition,

@@ -24,7 +24,6 @@ pub(super) struct TransactionShard {
     pub(super) channel: MarkerChannel,
     /// Transactions that are decided and whose markers are being written.
     pub(super) ending: BTreeMap<Arc<str>, Ending>,
-    pub(super) attempts: u64,
     /// For producers whose epoch was bumped by a request of their own: the epoch before it, by which the request is
     /// recognized when it comes again. As in Kafka, the log does not have it.
     previous_epochs: BTreeMap<Arc<str>, (Producer, ProducerEpoch)>,
@@ -58,13 +57,7 @@ pub(super) enum TransactionCompletion {
 
 impl TransactionShard {
     pub(super) fn new(rules: Arc<Rules>, channel: MarkerChannel) -> TransactionShard {
-        TransactionShard {
-            rules,
-            channel,
-            ending: BTreeMap::new(),
-            attempts: 0,
-            previous_epochs: BTreeMap::new(),
-        }
+        TransactionShard { rules, channel, ending: BTreeMap::new(), previous_epochs: BTreeMap::new() }
     }
 
     /// Writes what is known of an id from now on; nothing, without metadata.

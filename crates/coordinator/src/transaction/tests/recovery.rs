@@ -67,3 +67,29 @@ fn answers_to_a_former_coordinator_count_no_more() {
     next.deliver(ErrorCode::None);
     assert_eq!(next.status(), "CompleteCommit");
 }
+
+#[test]
+fn what_was_answered_before_the_coordinator_lost_its_place_counts_no_more_when_it_has_it_again() {
+    for (stale_code, stale_partition) in [(ErrorCode::TransactionCoordinatorFenced, 0), (ErrorCode::None, 1)]
+    {
+        let rig = Rig::new();
+        let who = rig.init(None).unwrap();
+        rig.add(who, &[0, 1]).unwrap();
+        rig.end(who, true).unwrap();
+        let stale = rig.markers().remove(0).ticket;
+        rig.coordinator.on_resign(0, Some(LeaderEpoch(2)));
+        rig.coordinator.on_partition_leader(0, LeaderEpoch(3));
+        rig.load();
+        let markers = rig.markers().remove(0);
+        assert_eq!(markers.marker.coordinator_epoch, 3);
+        rig.coordinator.markers_written(stale, vec![(data(stale_partition), stale_code)], rig.now());
+        let written = |number: i32| vec![(data(number), ErrorCode::None)];
+        rig.coordinator.markers_written(markers.ticket, written(0), rig.now());
+        rig.pass(100);
+        assert_eq!(rig.status(), "PrepareCommit", "one partition has no marker yet");
+        let again = rig.markers().remove(0);
+        assert_eq!(again.partitions, [data(1)]);
+        rig.answer(again, ErrorCode::None);
+        assert_eq!(rig.status(), "CompleteCommit");
+    }
+}
