@@ -92,7 +92,10 @@ impl GroupShard {
             }
             Found::Idle => {}
             Found::Consumer(group) if !group.is_empty() => return Err(ErrorCode::NonEmptyGroup),
-            Found::Share(group) if !group.is_empty() => return Err(ErrorCode::NonEmptyGroup),
+            Found::Share(group) if !group.is_empty() => {
+                self.check_share_states_again(group_id);
+                return Err(ErrorCode::NonEmptyGroup);
+            }
             Found::Consumer(_) | Found::Share(_) => {}
             Found::Foreign(_) | Found::Nothing => return Err(ErrorCode::GroupIdNotFound),
         }

@@ -44,6 +44,12 @@ impl GroupShard {
         }
     }
 
+    /// Something of the group's was deleted at the share coordinator though somebody has joined meanwhile: what was initialized
+    /// since may have been deleted with it.
+    pub(crate) fn check_share_states_again(&mut self, group_id: &str) {
+        self.share_checks.insert(Arc::from(group_id), StatesCheck::Due);
+    }
+
     /// What to ask the share coordinator for, if that is still to be done, or was not answered for too long.
     pub(super) fn begin_check(&mut self, turn: &GroupTurn<'_>, draft: &ShareDraft) -> Option<Inquiry> {
         let retry_ms = self.config.share.initialize_retry_interval_ms;
@@ -73,7 +79,9 @@ impl GroupShard {
         found: &Found,
         responder: Responder<()>,
     ) {
-        if let Some(StatesCheck::Asked(_, in_question)) = self.share_checks.remove(group_id) {
+        // What was asked before there was a new reason to ask does not do.
+        let is_asked = matches!(self.share_checks.get(group_id), Some(StatesCheck::Asked(..)));
+        if is_asked && let Some(StatesCheck::Asked(_, in_question)) = self.share_checks.remove(group_id) {
             // A topic that is gone is taken out with its deletion.
             let is_known = |found: &Result<bool, ErrorCode>| {
                 matches!(found, Ok(_) | Err(ErrorCode::UnknownTopicOrPartition))

@@ -43,6 +43,7 @@ impl GroupShard {
         let mut draft = share_draft(turn, group_id, true)?;
         check_empty(&draft)?;
         let mut topics = (*draft.group().topics).clone();
+        let mut begun = BTreeMap::new();
         let mut partitions = Vec::new();
         let mut responses = Vec::with_capacity(asked.len());
         for topic in asked {
@@ -52,6 +53,8 @@ impl GroupShard {
                 let found = known.filter(|known| known.partitions.contains_key(&asked.partition_index));
                 let code = match found {
                     Some(known) => {
+                        // Whoever joins meanwhile must not have the group begin elsewhere.
+                        begun.insert((known.id, asked.partition_index), turn.now.mono);
                         topics.begin(known.id, &topic.topic_name, asked.partition_index);
                         partitions.push((known.id, asked.partition_index, asked.start_offset));
                         ErrorCode::None
@@ -71,6 +74,7 @@ impl GroupShard {
         let initialization =
             Initialization { group_id: Arc::clone(&draft.group_id), state_epoch, partitions };
         if !initialization.partitions.is_empty() {
+            self.share_initializations.entry(Arc::clone(&draft.group_id)).or_default().extend(begun);
             draft.write_topics(&topics);
             draft.finish(turn);
         }
@@ -121,12 +125,15 @@ impl GroupShard {
 
     /// The share coordinator has nothing of these topics any more.
     pub(super) fn end_offset_deletion(
-        &self,
+        &mut self,
         turn: &mut GroupTurn<'_>,
         group_id: &str,
         deleted: &BTreeSet<Uuid>,
     ) {
         let Ok(mut draft) = share_draft(turn, group_id, false) else { return };
+        if !draft.group().is_empty() {
+            self.check_share_states_again(group_id);
+        }
         let mut topics = (*draft.group().topics).clone();
         topics.deleting.retain(|topic_id, _| !deleted.contains(topic_id));
         if topics != *draft.group().topics {

@@ -25,12 +25,14 @@ type Owned = BTreeMap<Uuid, BTreeSet<i32>>;
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// State epoch and start offset of each partition that is initialized.
+type Known = BTreeMap<(Uuid, i32), (i32, i64)>;
+
 /// A share coordinator in memory.
 #[derive(Default)]
 struct States {
-    /// State epoch and start offset of what is initialized.
-    known: Mutex<BTreeMap<(Uuid, i32), (i32, i64)>>,
-    /// Calls that wait for [`States::release`]; none: they are answered at once.
+    known: Arc<Mutex<Known>>,
+    /// Calls that wait for [`States::release`], deletions with what they do; none: they are answered at once.
     held: Mutex<Option<Vec<Job>>>,
     /// What the next calls fail with.
     failures: Mutex<Vec<ErrorCode>>,
@@ -84,11 +86,14 @@ impl ShareStates for States {
     }
 
     fn delete(&self, key: SharePartitionKey, now: Now, done: Box<dyn FnOnce(Outcome<()>, Now) + Send>) {
-        let outcome = self.outcome(());
-        if outcome.is_ok() {
-            self.known.lock().remove(&(key.topic_id, key.partition));
-        }
-        self.answer(outcome, now, done);
+        let (outcome, known) = (self.outcome(()), Arc::clone(&self.known));
+        let delete: Box<dyn FnOnce(Outcome<()>, Now) + Send> = Box::new(move |outcome, now| {
+            if outcome.is_ok() {
+                known.lock().remove(&(key.topic_id, key.partition));
+            }
+            done(outcome, now);
+        });
+        self.answer(outcome, now, delete);
     }
 
     fn summarize(
@@ -172,7 +177,7 @@ impl ShareRig {
         self.rig.coordinator.on_topics_deleted(&[(name.to_owned(), topic_id(name))], self.rig.now());
     }
 
-    fn known(&self) -> BTreeMap<(Uuid, i32), (i32, i64)> {
+    fn known(&self) -> Known {
         self.states.known.lock().clone()
     }
 

@@ -13,6 +13,14 @@ pub(super) fn alter(
     topic: &str,
     partitions: &[(i32, i64)],
 ) -> AlterShareGroupOffsetsResponse {
+    send_alter(rig, topic, partitions).now()
+}
+
+fn send_alter(
+    rig: &ShareRig,
+    topic: &str,
+    partitions: &[(i32, i64)],
+) -> Answer<AlterShareGroupOffsetsResponse> {
     let partition = |(partition_index, start_offset): &(i32, i64)| alter::Partition {
         partition_index: *partition_index,
         start_offset: *start_offset,
@@ -28,17 +36,21 @@ pub(super) fn alter(
         topics: vec![topic],
         ..AlterShareGroupOffsetsRequest::default()
     };
-    Answer::of(|reply| rig.api.alter_offsets(rig.rig.context(0), request, reply)).now()
+    Answer::of(|reply| rig.api.alter_offsets(rig.rig.context(0), request, reply))
 }
 
 fn delete(rig: &ShareRig, topic: &str) -> DeleteShareGroupOffsetsResponse {
+    send_delete(rig, topic).now()
+}
+
+fn send_delete(rig: &ShareRig, topic: &str) -> Answer<DeleteShareGroupOffsetsResponse> {
     let topic = delete::Topic { topic_name: topic.to_owned(), ..delete::Topic::default() };
     let request = DeleteShareGroupOffsetsRequest {
         group_id: GROUP.to_owned(),
         topics: vec![topic],
         ..DeleteShareGroupOffsetsRequest::default()
     };
-    Answer::of(|reply| rig.api.delete_offsets(rig.rig.context(0), request, reply)).now()
+    Answer::of(|reply| rig.api.delete_offsets(rig.rig.context(0), request, reply))
 }
 
 /// Partition, start offset, leader epoch, lag, and error.
@@ -162,9 +174,39 @@ fn a_group_that_is_not_deleted_after_all_begins_anew() {
     c.beat(&rig);
     rig.states.release();
     assert_eq!(error(deletion.now().results[0].error_code), ErrorCode::NonEmptyGroup);
-    for _ in 0..3 {
-        rig.rig.pass(ASSIGNMENT_INTERVAL_MS);
-        c.beat(&rig);
-    }
+    assert!(rig.known().is_empty(), "what was asked for before the member came was done after");
+    beat_often(&rig, &mut c);
     assert_eq!((c.partitions("t"), rig.known().len()), (vec![0, 1], 2));
+
+    rig.beat(beat_request("c", LEAVE));
+    rig.states.hold();
+    let deletion = send_delete(&rig, "t");
+    let mut d = Member::new("d", &["t"]);
+    d.beat(&rig);
+    rig.states.release();
+    assert_eq!(error(deletion.now().responses[0].error_code), ErrorCode::None);
+    beat_often(&rig, &mut d);
+    assert_eq!((d.partitions("t"), rig.known().len()), (vec![0, 1], 2));
+}
+
+#[test]
+fn who_joins_while_offsets_are_set_begins_there() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 1);
+    rig.states.hold();
+    let altered = send_alter(&rig, "t", &[(0, 5)]);
+    let mut a = Member::new("a", &["t"]);
+    a.beat(&rig);
+    rig.states.release();
+    assert_eq!(altered.now().responses[0].partitions[0].error_code, 0);
+    beat_often(&rig, &mut a);
+    assert_eq!(rig.known()[&(topic_id("t"), 0)].1, 5);
+    assert_eq!(a.partitions("t"), [0]);
+}
+
+fn beat_often(rig: &ShareRig, member: &mut Member) {
+    for _ in 0..6 {
+        rig.rig.pass(ASSIGNMENT_INTERVAL_MS);
+        member.beat(rig);
+    }
 }
