@@ -55,9 +55,9 @@ impl GroupShard {
         turn.on_completion(GroupCompletion::ConsumerRemoved(timer.of(group_id, member_id)));
     }
 
-    /// A removal that could not be written is tried again.
+    /// A removal that could not be written is tried again; unless the member is back and has a timer of its own by now.
     pub(crate) fn consumer_removal_failed(turn: &mut GroupTurn<'_>, timer: GroupTimer) {
-        turn.schedule(timer, RETRY_MS);
+        turn.schedule_if_absent(timer, RETRY_MS);
     }
 
     pub(super) fn cancel_consumer_timers(

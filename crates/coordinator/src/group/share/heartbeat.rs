@@ -252,9 +252,9 @@ impl GroupShard {
         turn.on_completion(GroupCompletion::ShareRemoved(timer));
     }
 
-    /// A removal that could not be written is tried again.
+    /// A removal that could not be written is tried again; unless the member is back and has a timer of its own by now.
     pub(crate) fn share_removal_failed(turn: &mut GroupTurn<'_>, timer: GroupTimer) {
-        turn.schedule(timer, RETRY_MS);
+        turn.schedule_if_absent(timer, RETRY_MS);
     }
 
     /// Gives the members of all groups a full session.

@@ -86,6 +86,22 @@ fn who_could_not_be_taken_out_is_missed_later() {
 }
 
 #[test]
+fn who_is_back_while_its_removal_is_being_written_has_a_session_of_its_own() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 1);
+    rig.member_of("a", "t").beat(&rig);
+    rig.rig.hold_commits();
+    rig.rig.pass(SHARE_SESSION_MS);
+    assert!(rig.group().is_empty());
+    let back = rig.send_beat(Member::new("a", &["t"]).request());
+    rig.rig.pass(config().offsets_commit_timeout_ms);
+    assert_eq!(error(back.now().error_code), ErrorCode::CoordinatorNotAvailable, "nothing is committed");
+    rig.rig.commit();
+    rig.rig.pass(SHARE_SESSION_MS / 2);
+    assert_eq!(rig.group().len(), 1);
+}
+
+#[test]
 fn a_coordinator_that_takes_over_waits_for_the_members() {
     let rig = ShareRig::new();
     rig.rig.topic("t", 1);
