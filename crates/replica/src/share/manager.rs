@@ -48,6 +48,8 @@ pub(super) struct EntryState {
     /// Changes reach the share coordinator one after the other: one that overtook another would take its start back.
     queue: VecDeque<(Change, Option<Acknowledged>)>,
     is_writing: bool,
+    /// Somebody is handing changes on.
+    is_handing_on: bool,
 }
 
 pub(super) enum Phase {
@@ -109,6 +111,7 @@ impl SharePartitions {
                 phase: Phase::Loading,
                 queue: VecDeque::new(),
                 is_writing: false,
+                is_handing_on: false,
             }),
             fetches: Watchers::default(),
         });
@@ -304,15 +307,24 @@ impl SharePartitions {
         }
     }
 
-    /// Hands the next change to the share coordinator, unless one is on its way.
+    /// Hands change after change to the share coordinator, until one is on its way. Whoever comes here from within, because one
+    /// was answered at once, leaves the rest to this: so the stack does not grow with what has waited.
     pub(super) fn write_next(self: &Arc<Self>, entry: &Arc<Entry>, now: Now) {
-        let mut held = entry.state.lock();
-        if held.is_writing {
-            return;
+        loop {
+            let mut held = entry.state.lock();
+            if held.is_writing || held.is_handing_on {
+                return;
+            }
+            let Some((change, waiter)) = held.queue.pop_front() else { return };
+            held.is_writing = true;
+            held.is_handing_on = true;
+            drop(held);
+            self.write(entry, change, waiter, now);
+            entry.state.lock().is_handing_on = false;
         }
-        let Some((change, waiter)) = held.queue.pop_front() else { return };
-        held.is_writing = true;
-        drop(held);
+    }
+
+    fn write(self: &Arc<Self>, entry: &Arc<Entry>, change: Change, waiter: Option<Acknowledged>, now: Now) {
         let (shares, of) = (Arc::clone(self), Arc::clone(entry));
         let Change { id, dead, write } = change;
         let persist = move |now| {

@@ -33,6 +33,8 @@ struct Coordinator {
     /// Reads are answered with this, and writes with success, at once.
     answers_at_once: Mutex<Option<PersistedState>>,
     writes: Mutex<Vec<StateWrite>>,
+    /// Writes that are being made, one within the other, and how many these were at most.
+    depth: Mutex<(usize, usize)>,
 }
 
 impl Persister for Coordinator {
@@ -47,7 +49,14 @@ impl Persister for Coordinator {
     fn write(&self, _: &SharePartitionId, write: StateWrite, now: Now, done: Persisted<()>) {
         self.writes.lock().push(write);
         if self.answers_at_once.lock().is_some() {
-            return done(Ok(()), now);
+            {
+                let (now, most) = &mut *self.depth.lock();
+                *now += 1;
+                *most = (*most).max(*now);
+            }
+            done(Ok(()), now);
+            self.depth.lock().0 -= 1;
+            return;
         }
         self.calls.lock().push_back(Call::Write(done));
     }
@@ -238,6 +247,24 @@ fn letters_are_written_before_what_they_are_about_is_given_up() {
         writes.iter().flat_map(|write| write.batches.iter().map(|batch| batch.state)).collect();
     assert_eq!(states, [RecordState::Archived, RecordState::Acknowledged]);
     assert!(harness.letters.0.lock().is_empty());
+}
+
+#[test]
+fn changes_that_have_waited_are_written_one_after_the_other_and_not_one_within_the_other() {
+    let harness = Harness::new();
+    harness.produce(&["a"; 100], at(0));
+    assert_eq!(acquired(&harness.fetch("m", 100, at(0))), Some(vec![(0, 99, 1)]));
+    let rejected = harness.say(AcknowledgeType::Reject, "m", 0, 0, at(1));
+    let accepted: Vec<_> = (1..100).map(|offset| harness.accept("m", offset, offset, at(1))).collect();
+    let (_, done) = harness.letters.0.lock().pop_front().unwrap();
+    done(at(2));
+    assert_eq!(taken(&rejected), [Ok(())]);
+    assert!(accepted.iter().all(|answers| taken(answers) == [Ok(())]));
+    let starts: Vec<i64> =
+        harness.coordinator.writes.lock().iter().map(|write| write.batches[0].first_offset.0).collect();
+    assert!(starts.iter().copied().eq(0..100), "{starts:?}");
+    let (_, most) = *harness.coordinator.depth.lock();
+    assert!(most <= 2, "{most} at once");
 }
 
 fn acquired(answers: &Answers<Found>) -> Option<Vec<(i64, i64, i16)>> {
