@@ -39,6 +39,23 @@ fn a_damaged_snapshot_of_the_metadata_is_named() {
 }
 
 #[test]
+fn a_node_ends_whose_metadata_another_program_cuts_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ottla = launch(dir.path()).start();
+    let log = last_file(&dir.path().join("ottla-data/__cluster_metadata-0"), ".log");
+    let file = std::fs::File::options().write(true).open(&log).unwrap();
+    // In the middle of a batch that was written long ago.
+    file.set_len(500).unwrap();
+    assert_eq!(ottla.wait().code(), Some(1));
+    let told = ottla.log();
+    assert!(
+        told.contains(".log has 500 bytes, and ") && told.contains("another program has cut it off"),
+        "{told}"
+    );
+    assert!(launch(dir.path()).start().stop().success());
+}
+
+#[test]
 fn a_static_quorum_wants_its_setting() {
     let dir = tempfile::tempdir().unwrap();
     let voters = ("controller.quorum.voters", "1@127.0.0.1:9093");

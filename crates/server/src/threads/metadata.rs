@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ottla_broker::metadata_driver::{MetadataDriver, MetadataDriverError};
 use ottla_broker::quorum::PARTITION_DIR;
+use ottla_log::UnifiedLog;
 use ottla_metadata::ReplayError;
 use ottla_raft::{LogError, RaftDriverError};
 
@@ -24,6 +25,10 @@ pub fn metadata(
 ) -> Option<MetadataDriver> {
     loop {
         let now = clock.now();
+        if let Some(why) = cut_off(driver.quorum().log().unified_log()) {
+            fatal.tell(why);
+            return None;
+        }
         if let Err(error) = driver.poll(now) {
             fatal.tell(explain(&error, dir));
             return None;
@@ -33,6 +38,22 @@ pub fn metadata(
             return Some(driver);
         }
     }
+}
+
+/// Apache Kafka writes to the metadata's log, and cuts it off, before it asks for the directory's lock. What is written behind that
+/// can't be read at the next start: it must not be acknowledged.
+fn cut_off(log: &UnifiedLog) -> Option<String> {
+    let active = log.segments().last().cloned()?;
+    // What keeps it from being opened is told by who needs it.
+    let (len, written) = (active.file().ok()?.len().ok()?, u64::from(active.size()));
+    (len < written).then(|| {
+        format!(
+            "{} has {len} bytes, and {written} were written: another program has cut it off, perhaps a second node that was \
+             started on this directory. What is changed from now on could not be kept. Make sure that the other one has ended, and \
+             start again",
+            active.path().display()
+        )
+    })
 }
 
 /// What has failed, where, and what can be done about it.
