@@ -89,7 +89,7 @@ fn what_cannot_be_made_anew_is_named_with_what_to_do() {
         (
             "bootstrap.checkpoint",
             expect![[r#"
-            error: ./ottla-data/bootstrap.checkpoint can't be read: the metadata log is corrupt: ./ottla-data/bootstrap.checkpoint: invalid magic 10. If the file is damaged, restore it from a copy, or remove it: a cluster that has been running before does not need it any more
+            error: ./ottla-data/bootstrap.checkpoint can't be read: the metadata log is corrupt: ./ottla-data/bootstrap.checkpoint: no valid batch at byte 0: invalid magic 10. If the file is damaged, restore it from a copy, or remove it: a cluster that has been running before does not need it any more
         "#]],
         ),
         (
