@@ -5,16 +5,38 @@
 //! is answered with a sentence.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod api_versions;
+mod cluster_tool;
+mod delete_records;
 mod dump_log;
 pub mod flags;
+mod get_offsets;
+mod groups;
+mod leader_election;
 mod link;
+mod log_dirs;
+mod names;
+mod net;
 mod tool;
+mod topics;
 
 pub use link::link;
 pub use tool::{FAILED, Failure, Output, Run, Tool, Toolbox, said};
 
 /// The tools of this crate.
-pub const TOOLS: &[Tool] = &[dump_log::TOOL];
+pub const TOOLS: &[Tool] = &[
+    api_versions::TOOL,
+    cluster_tool::TOOL,
+    delete_records::TOOL,
+    dump_log::TOOL,
+    get_offsets::TOOL,
+    groups::TOOL,
+    leader_election::TOOL,
+    log_dirs::TOOL,
+    topics::TOOL,
+];
 
+#[cfg(test)]
+mod effects_tests;
 #[cfg(test)]
 mod testing;

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_wire::ErrorCode;
-use ottla_wire::messages::{MetadataRequest, MetadataResponse, metadata_request};
+use ottla_wire::messages::{
+    DescribeClusterRequest, DescribeClusterResponse, MetadataRequest, MetadataResponse,
+    describe_cluster_response, metadata_request, metadata_response,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -184,6 +187,11 @@ impl Refresher {
         let reached = self.inner.pool.any(&metadata, self.rebootstraps, deadline).await;
         let (_, link) = reached.map_err(|error| (Attempt::NobodyReached, error))?;
         let refused = |error| (Attempt::Refused, error);
+        if self.inner.settings.is_of_controllers {
+            let version = link.choose::<DescribeClusterRequest>(None).map_err(refused)?;
+            let request = DescribeClusterRequest { endpoint_type: CONTROLLERS, ..Default::default() };
+            return link.ask(&request, version, timeout).await.map(metadata_of_controllers).map_err(refused);
+        }
         let version = link.choose::<MetadataRequest>(None).map_err(refused)?;
         let request = request(topics, version, self.inner.settings.allow_auto_create_topics);
         link.ask(&request, version, timeout).await.map_err(refused)
@@ -200,6 +208,27 @@ impl Refresher {
         });
         self.inner.pool.retain(&metadata);
         metadata
+    }
+}
+
+/// What DescribeCluster calls them.
+const CONTROLLERS: i8 = 2;
+
+/// Controllers don't serve Metadata: what they tell of each other, as if they did.
+fn metadata_of_controllers(answer: DescribeClusterResponse) -> MetadataResponse {
+    let node = |node: describe_cluster_response::Broker| metadata_response::Broker {
+        node_id: node.broker_id,
+        host: node.host,
+        port: node.port,
+        rack: node.rack,
+        ..Default::default()
+    };
+    MetadataResponse {
+        error_code: answer.error_code,
+        cluster_id: Some(answer.cluster_id),
+        controller_id: answer.controller_id,
+        brokers: answer.brokers.into_iter().map(node).collect(),
+        ..Default::default()
     }
 }
 

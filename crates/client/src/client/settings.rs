@@ -27,6 +27,8 @@ use crate::settings::{Scope, Settings};
 pub struct ClientSettings {
     /// `bootstrap.servers`: `host:port` each. One that answers is enough.
     pub bootstrap_servers: Vec<String>,
+    /// They are controllers, as `bootstrap.controllers` names them (KIP-919): the picture is of controllers, without topics.
+    pub is_of_controllers: bool,
     /// `client.id`: what brokers call this client in logs, metrics and quotas.
     pub client_id: String,
     /// `request.timeout.ms`: how long a broker has for an answer.
@@ -67,6 +69,7 @@ impl Default for ClientSettings {
     fn default() -> ClientSettings {
         ClientSettings {
             bootstrap_servers: Vec::new(),
+            is_of_controllers: false,
             client_id: String::new(),
             request_timeout_ms: 30_000,
             default_api_timeout_ms: 60_000,
@@ -109,6 +112,7 @@ impl ClientSettings {
         let api_timeout = if has_api_timeout { "default.api.timeout.ms" } else { "max.block.ms" };
         ClientSettings {
             bootstrap_servers: settings.list("bootstrap.servers"),
+            is_of_controllers: false,
             client_id: settings.text("client.id").unwrap_or_default().to_owned(),
             request_timeout_ms: ms("request.timeout.ms"),
             default_api_timeout_ms: ms(api_timeout),

@@ -20,7 +20,7 @@ pub const TOOL: Tool = Tool { name: "kafka-dump-log", run: Run::Flags(run) };
 
 /// What the flags say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Plan {
+pub(crate) struct Plan {
     files: Vec<String>,
     decoder: Decoder,
     prints_data: bool,
@@ -43,7 +43,7 @@ enum IndexCheck {
 }
 
 impl Plan {
-    fn of(parsed: &Parsed) -> Result<Plan, Failure> {
+    pub(crate) fn of(parsed: &Parsed) -> Result<Plan, Failure> {
         let files = parsed
             .value("--files")
             .ok_or_else(|| Failure::Usage("Missing required argument \"[files]\"".to_owned()))?;

@@ -12,6 +12,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
+use crate::tool::Failure;
 pub(crate) use help::commands_help;
 pub use help::{command_line_help, usage};
 pub use suggest::nearest;
@@ -77,6 +78,17 @@ impl Parsed {
     /// The value of a flag that the table says is a number, or its default.
     pub fn number<T: std::str::FromStr>(&self, flag: &str) -> Option<T> {
         self.value(flag)?.trim_start_matches('+').parse().ok()
+    }
+
+    /// Fails where flags stand beside one that they can't be used with. Names are without dashes.
+    pub fn refuse_beside(&self, flag: &str, others: &[&str]) -> Result<(), Failure> {
+        let has = |name: &str| self.has(&format!("--{name}"));
+        match others.iter().find(|other| has(flag) && has(other)) {
+            Some(other) => {
+                Err(Failure::Usage(format!("Option \"[{flag}]\" can't be used with option \"[{other}]\"")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn note(&mut self, flag: &Flag, value: Option<String>) {

@@ -1,8 +1,8 @@
 //! Command lines read as joptsimple reads them.
 //!
-//! An option may have one dash or two, may be abbreviated as long as only one begins so, and takes its value from behind `=` or
-//! from the next word, whatever that is; where the value may be missing, the next word is taken unless it looks like an option.
-//! What is no option is ignored.
+//! An option may have one dash or two, and takes its value from behind `=` or from the next word, whatever that is; where the
+//! value may be missing, the next word is taken unless it looks like an option. What is no option is ignored. Abbreviations, which
+//! the library knows, are not allowed by Kafka.
 
 use super::suggest::hint_for_option;
 use super::table::{Flag, Grammar, Takes};
@@ -48,14 +48,9 @@ fn split(word: &str) -> Option<(&str, Option<&str>)> {
     })
 }
 
-/// The option of that name, or the only one that begins so.
+/// The option of that name.
 fn recognize<'a>(flags: &'a [Flag], name: &str) -> Option<&'a Flag> {
-    let named = |flag: &&Flag| bare(flag) == name;
-    if let Some(flag) = flags.iter().find(named) {
-        return Some(flag);
-    }
-    let mut beginning = flags.iter().filter(|flag| bare(flag).starts_with(name));
-    beginning.next().filter(|_| beginning.next().is_none())
+    flags.iter().find(|flag| bare(flag) == name)
 }
 
 fn bare(flag: &Flag) -> &'static str {

@@ -24,6 +24,7 @@ pub(super) fn hint_for_option(tool: &str, flags: &[Flag], name: &str) -> Option<
     }
     match beginning.as_slice() {
         [] => {}
+        [only] => return Some(format!("Did you mean {only}? Options can't be abbreviated.")),
         // The shortest is the plural or the like.
         [first, others @ ..] => {
             let shortest =

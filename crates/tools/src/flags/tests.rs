@@ -35,9 +35,19 @@ fn options_have_values_behind_a_blank_or_an_equals_sign() {
 }
 
 #[test]
-fn options_may_be_abbreviated_while_only_one_begins_so() {
-    check("kafka-topics --des --boot a:1", expect!["--bootstrap-server=a:1 --describe="]);
-    check("kafka-topics --topic x --topics", expect!["--topic=x --topics-with-overrides="]);
+fn options_are_not_abbreviated() {
+    check(
+        "kafka-topics --des --boot a:1",
+        expect![
+            "error: des is not a recognized option [Did you mean --describe? Options can't be abbreviated.]"
+        ],
+    );
+    check(
+        "kafka-topics --topic x --topics",
+        expect![
+            "error: topics is not a recognized option [Did you mean --topics-with-overrides? Options can't be abbreviated.]"
+        ],
+    );
     check(
         "kafka-configs --bootstrap a:1",
         expect![

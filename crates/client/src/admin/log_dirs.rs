@@ -1,0 +1,80 @@
+//! Log directories of brokers, and what is in them.
+
+use std::collections::BTreeMap;
+
+use ottla_types::{NodeId, TopicPartition};
+use ottla_wire::messages::DescribeLogDirsRequest;
+
+use super::{Admin, Results, check};
+use crate::error::ClientError;
+
+/// A log directory of a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogDirDescription {
+    /// Why it can't be used.
+    pub error: Option<ClientError>,
+    pub replicas: BTreeMap<TopicPartition, ReplicaInfo>,
+    /// -1 where the broker doesn't tell.
+    pub total_bytes: i64,
+    /// -1 where the broker doesn't tell.
+    pub usable_bytes: i64,
+    pub is_cordoned: bool,
+}
+
+/// A replica in a log directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaInfo {
+    pub size_bytes: i64,
+    /// How far it is behind: the high watermark, or the replica that it will replace.
+    pub offset_lag: i64,
+    /// It will replace the one in another directory.
+    pub is_future: bool,
+}
+
+impl Admin {
+    /// The log directories of each of these brokers.
+    pub async fn describe_log_dirs(
+        &self,
+        brokers: &[i32],
+    ) -> Results<NodeId, BTreeMap<String, LogDirDescription>> {
+        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
+        let requests = brokers.iter().map(|&id| (NodeId(id), request.clone()));
+        let answers = self.ask_nodes(requests, |answer| answer.error_code).await;
+        let read =
+            |(node, answer): (NodeId, Result<ottla_wire::messages::DescribeLogDirsResponse, ClientError>)| {
+                let dirs = answer.and_then(|answer| {
+                    check(answer.error_code, None, || {
+                        format!("describing log directories of broker {node}")
+                    })?;
+                    Ok(answer.results.into_iter().map(description).collect())
+                });
+                (node, dirs)
+            };
+        answers.into_iter().map(read).collect()
+    }
+}
+
+fn description(
+    answer: ottla_wire::messages::describe_log_dirs_response::Result,
+) -> (String, LogDirDescription) {
+    let mut replicas = BTreeMap::new();
+    for topic in answer.topics {
+        for partition in topic.partitions {
+            let at = TopicPartition::new(topic.name.as_str(), partition.partition_index);
+            let info = ReplicaInfo {
+                size_bytes: partition.partition_size,
+                offset_lag: partition.offset_lag,
+                is_future: partition.is_future_key,
+            };
+            replicas.insert(at, info);
+        }
+    }
+    let dir = LogDirDescription {
+        error: check(answer.error_code, None, || answer.log_dir.clone()).err(),
+        replicas,
+        total_bytes: answer.total_bytes,
+        usable_bytes: answer.usable_bytes,
+        is_cordoned: answer.is_cordoned,
+    };
+    (answer.log_dir, dir)
+}

@@ -1,0 +1,127 @@
+//! Administration: topics, offsets, settings, log directories, groups and brokers.
+//!
+//! Each operation asks whom it must (the controller, leaders, coordinators, every broker), all at the same time, and again as
+//! leaders and coordinators change, for as long as the timeout allows. What concerns several things answers for each of them: one
+//! that fails takes no other with it.
+
+mod cluster;
+mod configs;
+mod groups;
+mod leaders;
+mod log_dirs;
+mod offsets;
+mod partitions;
+mod reassignments;
+mod topics;
+
+use std::collections::BTreeMap;
+
+use ottla_types::NodeId;
+use ottla_wire::{ErrorCode, Request};
+use tokio::task::JoinSet;
+
+use crate::client::{Client, Target};
+use crate::error::ClientError;
+
+pub use cluster::{BrokerApis, ClusterDescription, Endpoint, EndpointType};
+pub use configs::{ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym, ResourceType};
+pub use groups::GroupListing;
+pub use leaders::ElectionType;
+pub use log_dirs::{LogDirDescription, ReplicaInfo};
+pub use offsets::{ListedOffset, OffsetSpec};
+pub use reassignments::PartitionReassignment;
+pub use topics::{NewPartitions, NewTopic, PartitionDescription, TopicDescription, TopicListing};
+
+/// What came of each thing that was asked for.
+pub type Results<K, V> = BTreeMap<K, Result<V, ClientError>>;
+
+/// Administration of a cluster. Cloning copies a pointer.
+///
+/// ```no_run
+/// use ottla_client::admin::{Admin, NewTopic};
+/// use ottla_client::{Client, ClientSettings};
+///
+/// # async fn example() -> Result<(), ottla_client::ClientError> {
+/// let admin = Admin::new(Client::connect(ClientSettings::new("localhost:9092")).await?);
+/// admin.create_topic(&NewTopic::new("orders").partitions(6)).await?;
+/// for topic in admin.list_topics().await? {
+///     println!("{}", topic.name);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Admin {
+    client: Client,
+    timeout_ms: u64,
+}
+
+impl Admin {
+    /// With `default.api.timeout.ms` for each operation.
+    pub fn new(client: Client) -> Admin {
+        let timeout_ms = client.settings().default_api_timeout_ms;
+        Admin { client, timeout_ms }
+    }
+
+    /// How long an operation may take with all its attempts.
+    pub fn within(self, timeout_ms: u64) -> Admin {
+        Admin { timeout_ms, ..self }
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What requests say that the broker may take.
+    fn request_timeout_ms(&self) -> i32 {
+        i32::try_from(self.timeout_ms.min(self.client.settings().request_timeout_ms)).unwrap_or(i32::MAX)
+    }
+
+    /// One answer; `code` says what is wrong with it as a whole.
+    async fn ask<R: Request>(
+        &self,
+        target: Target,
+        request: &R,
+        code: impl Fn(&R::Response) -> i16,
+    ) -> Result<R::Response, ClientError> {
+        let made = |_| request.clone();
+        let answer =
+            self.client.call(target, self.timeout_ms, made, |answer| error_code(code(answer))).await?;
+        Ok(answer.response)
+    }
+
+    /// The same of several nodes, at the same time.
+    async fn ask_nodes<R: Request>(
+        &self,
+        requests: impl IntoIterator<Item = (NodeId, R)>,
+        code: fn(&R::Response) -> i16,
+    ) -> Results<NodeId, R::Response> {
+        let mut asked = JoinSet::new();
+        for (node, request) in requests {
+            let admin = self.clone();
+            asked.spawn(async move { (node, admin.ask(Target::Node(node), &request, code).await) });
+        }
+        let mut answers = Results::new();
+        while let Some(joined) = asked.join_next().await {
+            if let Ok((node, answer)) = joined {
+                answers.insert(node, answer);
+            }
+        }
+        answers
+    }
+
+    /// Brokers that are alive, as the client knows them.
+    fn nodes(&self) -> Vec<NodeId> {
+        self.client.metadata().brokers().keys().copied().collect()
+    }
+}
+
+fn error_code(code: i16) -> ErrorCode {
+    ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError)
+}
+
+/// Nothing, or what a broker's code and words make an error of.
+fn check(code: i16, message: Option<String>, what: impl FnOnce() -> String) -> Result<(), ClientError> {
+    let code = error_code(code);
+    if code.is_error() { Err(ClientError::broker(code, message, what())) } else { Ok(()) }
+}

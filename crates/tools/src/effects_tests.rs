@@ -1,0 +1,100 @@
+//! That every flag of the table has an effect: the tool understands a command line differently with it.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+use crate::flags::{self, Grammar, Parsed};
+use crate::tool::Failure;
+use crate::{
+    TOOLS, api_versions, cluster_tool, delete_records, dump_log, get_offsets, groups, leader_election,
+    log_dirs, topics,
+};
+
+fn shown<P: Debug>(plan: Result<P, Failure>) -> String {
+    format!("{plan:?}")
+}
+
+/// What a tool understands.
+fn plan(tool: &str, parsed: &Parsed) -> String {
+    match tool {
+        "kafka-broker-api-versions" => shown(api_versions::Plan::of(parsed)),
+        "kafka-cluster" => shown(cluster_tool::Plan::of(parsed)),
+        "kafka-delete-records" => shown(delete_records::Plan::of(parsed)),
+        "kafka-dump-log" => shown(dump_log::Plan::of(parsed)),
+        "kafka-get-offsets" => shown(get_offsets::Plan::of(parsed)),
+        "kafka-groups" => shown(groups::Plan::of(parsed)),
+        "kafka-leader-election" => shown(leader_election::Plan::of(parsed)),
+        "kafka-log-dirs" => shown(log_dirs::Plan::of(parsed)),
+        "kafka-topics" => shown(topics::Plan::of(parsed)),
+        other => panic!("{other} has no plan here"),
+    }
+}
+
+fn understood(tool: &str, line: &str) -> (Option<&'static str>, String) {
+    let grammar = Grammar::of(tool).unwrap();
+    let words: Vec<String> = line.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    match flags::parse(&grammar, &words) {
+        Ok(parsed) => (parsed.command(), plan(tool, &parsed)),
+        Err(misuse) => panic!("{tool} {line}: {misuse:?}"),
+    }
+}
+
+/// Tool, sub-command and flag of each line that shows an effect.
+fn with_effect() -> BTreeSet<(&'static str, &'static str, &'static str)> {
+    let lines = include_str!("effects.txt").lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (tool, rest) = line.split_once(' ').unwrap();
+            let (before, added) = rest.split_once(" => ").unwrap();
+            let flag = added.split(' ').next().unwrap();
+            let after = match added.split_once(" instead ") {
+                Some((_, other)) => other.to_owned(),
+                None => format!("{before} {added}"),
+            };
+            let ((command, before), (_, after)) = (understood(tool, before), understood(tool, &after));
+            assert_ne!(before, after, "{line}");
+            assert!(after.starts_with("Ok("), "{line}: {after}");
+            (tool, command.unwrap_or_default(), flag)
+        })
+        .collect()
+}
+
+#[test]
+fn every_flag_of_every_tool_has_an_effect() {
+    let shown = with_effect();
+    let mut rows = BTreeSet::new();
+    for tool in TOOLS {
+        let grammar = Grammar::of(tool.name).unwrap();
+        let of_tool = grammar.flags.iter().map(|flag| ("", flag));
+        let of_commands = grammar
+            .commands
+            .iter()
+            .flat_map(|(command, flags)| flags.iter().map(move |flag| (*command, flag)));
+        for (command, flag) in of_tool.chain(of_commands) {
+            assert!(flag.name() == "--version" || !flag.help.is_empty(), "{} {}", tool.name, flag.name());
+            if !["--help", "--version"].contains(&flag.name()) {
+                rows.insert((tool.name, command, flag.name()));
+            }
+        }
+    }
+    assert_eq!(shown.symmetric_difference(&rows).collect::<Vec<_>>(), Vec::<&(&str, &str, &str)>::new());
+}
+
+#[test]
+fn what_is_not_there_yet_is_counted() {
+    let here: BTreeSet<&str> = TOOLS.iter().map(|tool| tool.name).collect();
+    let (mut rows, mut missing) = (0, 0);
+    for tool in flags::tools() {
+        let grammar = Grammar::of(tool).unwrap();
+        let count =
+            grammar.flags.len() + grammar.commands.iter().map(|(_, flags)| flags.len()).sum::<usize>();
+        rows += count;
+        // The executable has two more, and tests them.
+        missing += if here.contains(tool) || ["kafka-storage", "kafka-server-start"].contains(&tool) {
+            0
+        } else {
+            count
+        };
+    }
+    expect_test::expect!["466 of 593 rows"].assert_eq(&format!("{missing} of {rows} rows"));
+}
