@@ -20,8 +20,7 @@ impl ModernMembership {
         let Some(answer) = answer else {
             // Whether it was heard isn't known: all is said again.
             self.heartbeat.said = None;
-            self.beat_later(now);
-            return self.reconcile(now);
+            return self.beat_later(now);
         };
         let code = ErrorCode::from_code(answer.error_code).unwrap_or(ErrorCode::UnknownServerError);
         match code {
@@ -33,7 +32,6 @@ impl ModernMembership {
                 self.heartbeat.said = None;
                 self.effects.push(Effect::ForgetCoordinator);
                 self.beat_later(now);
-                self.reconcile(now);
             }
             ErrorCode::CoordinatorLoadInProgress | ErrorCode::RequestTimedOut => {
                 self.beat_later(now);

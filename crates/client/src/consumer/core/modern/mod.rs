@@ -305,9 +305,7 @@ impl ModernMembership {
 
     /// Goes towards the target as far as names are known.
     fn reconcile(&mut self, now: MonoMs) {
-        // While the coordinator is being told what is owned, nothing is taken up that it isn't told of: it could give that
-        // to somebody else.
-        if self.phase != Phase::In || self.giving_up.is_some() || self.is_telling_owned() {
+        if self.phase != Phase::In || self.giving_up.is_some() || !self.is_known_to_own() {
             return;
         }
         let Some(target) = &self.target else { return };
@@ -334,10 +332,12 @@ impl ModernMembership {
         }
     }
 
-    fn is_telling_owned(&self) -> bool {
-        let said = self.heartbeat.said.as_ref().map(|said| &said.owned);
-        self.heartbeat.in_flight
-            && self.heartbeat.saying.as_ref().is_some_and(|saying| Some(&saying.owned) != said)
+    /// Does the coordinator know for sure what this member owns? While it is being told something else, or may not have
+    /// heard, nothing is taken up: it could just have given that to somebody else, as this member didn't own it.
+    fn is_known_to_own(&self) -> bool {
+        let Some(said) = &self.heartbeat.said else { return false };
+        let saying = self.heartbeat.saying.as_ref().filter(|_| self.heartbeat.in_flight);
+        saying.is_none_or(|saying| saying.owned == said.owned)
     }
 
     fn take_up(&mut self, assigned: BTreeMap<IdPartition, TopicPartition>, now: MonoMs) {
