@@ -26,6 +26,8 @@ pub(crate) struct WaitingAppend {
     pub partition: Arc<Partition>,
     /// The high watermark that it waits for.
     pub required_offset: Offset,
+    /// See [`Appended::leader_epoch`](crate::partition::Appended::leader_epoch).
+    pub leader_epoch: Option<LeaderEpoch>,
     /// Its place in the results.
     pub index: usize,
 }
@@ -33,11 +35,14 @@ pub(crate) struct WaitingAppend {
 impl DelayedOperation for DelayedProduce {
     fn is_complete(&mut self) -> bool {
         let results = &mut self.results;
-        self.waiting.retain(|waiting| match waiting.partition.is_replicated_up_to(waiting.required_offset) {
-            Ok(is_replicated) => !is_replicated,
-            Err(code) => {
-                fail(results, waiting.index, code);
-                false
+        self.waiting.retain(|waiting| {
+            let WaitingAppend { partition, required_offset, leader_epoch, index } = waiting;
+            match partition.is_replicated_up_to(*required_offset, *leader_epoch) {
+                Ok(is_replicated) => !is_replicated,
+                Err(code) => {
+                    fail(results, *index, code);
+                    false
+                }
             }
         });
         self.waiting.is_empty()

@@ -109,8 +109,12 @@ impl ReplicaManager {
             results.push(result);
             let Some((partition, appended)) = appended else { continue };
             if params.required_acks == -1 {
-                let required_offset = appended.info.last_offset.next();
-                waiting.push(WaitingAppend { partition: Arc::clone(&partition), required_offset, index });
+                waiting.push(WaitingAppend {
+                    partition: Arc::clone(&partition),
+                    required_offset: appended.info.last_offset.next(),
+                    leader_epoch: appended.leader_epoch,
+                    index,
+                });
             }
             changed.push((partition, appended.has_advanced));
         }

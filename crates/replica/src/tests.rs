@@ -162,7 +162,11 @@ pub(crate) fn open(context: &Arc<LogContext>) -> Result<Arc<UnifiedLog>, OpenErr
 }
 
 pub(crate) fn batch(values: &[&str], now: Now) -> Bytes {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
+    batch_with(BatchOptions::default(), values, now)
+}
+
+fn batch_with(options: BatchOptions, values: &[&str], now: Now) -> Bytes {
+    let mut builder = BatchBuilder::new(options);
     for value in values {
         let record =
             NewRecord { timestamp: now.wall, key: None, value: Some(value.as_bytes()), headers: &[] };
@@ -378,6 +382,39 @@ fn losing_the_leadership_answers_who_waits() {
     assert_eq!(taken(&consumer)[0].0, ErrorCode::NotLeaderOrFollower);
     let refused = taken(&harness.produce(1, 100, &["b"], at(3))).remove(0);
     assert_eq!(refused.leader_hint.map(|hint| hint.leader), Some(OTHER));
+}
+
+/// A replica that waits for others leads no more, and then does again; whoever waits is not looked at before it does.
+fn led_again(has_been_cut: bool) -> Vec<(Option<ErrorCode>, i64)> {
+    let harness = Harness::new(&[LOCAL, OTHER]);
+    let producer = harness.produce(-1, 10_000, &["a"], at(1));
+    harness.partition.assign(assignment(&[OTHER, LOCAL], 1), MonoMs(2));
+    if has_been_cut {
+        let log = harness.partition.log();
+        assert!(log.truncate_to(Offset::ZERO, at(2)).expect("it can be truncated"));
+        let options = BatchOptions { partition_leader_epoch: LeaderEpoch(1), ..BatchOptions::default() };
+        let records = batch_with(options, &["another"], at(2));
+        log.append_as_follower(&records, LeaderEpoch(1), at(2)).expect("it continues the log");
+    }
+    harness.assign(&[LOCAL], 2, at(3));
+    assert_eq!(harness.partition.log().high_watermark(), Offset(1));
+    outcome(&producer)
+}
+
+#[test]
+fn what_was_cut_off_is_not_acknowledged_when_others_have_taken_its_place() {
+    assert_eq!(led_again(false), [(None, 0)]);
+    assert_eq!(led_again(true), [(Some(ErrorCode::NotLeaderOrFollower), -1)]);
+}
+
+#[test]
+fn a_replica_that_has_gone_does_not_come_back() {
+    let harness = Harness::new(&[LOCAL]);
+    harness.manager.take_offline(&TopicPartition::new("t", 0), at(1));
+    // Whoever has looked it up before brings news of it.
+    harness.partition.assign(assignment(&[LOCAL], 1), MonoMs(2));
+    assert!(!harness.partition.is_leader());
+    assert_eq!(outcome(&harness.produce(1, 100, &["a"], at(3))), [(Some(ErrorCode::KafkaStorageError), -1)]);
 }
 
 #[test]

@@ -105,10 +105,8 @@ impl Fetchers {
         }
     }
 
-    /// Spreads the partitions over the fetchers of their leader; always the same way.
-    fn index(&self, (topic_id, partition): &Key) -> u32 {
-        let of_topic = topic_id.0.iter().fold(0u32, |hash, byte| hash.wrapping_mul(31) + u32::from(*byte));
-        of_topic.wrapping_add(partition.cast_unsigned()) % self.count.load(Ordering::Relaxed).max(1)
+    fn index(&self, key: &Key) -> u32 {
+        spread(key) % self.count.load(Ordering::Relaxed).max(1)
     }
 
     /// What is to be sent now. `broker_epoch` is this broker's own.
@@ -143,5 +141,28 @@ impl Fetchers {
 impl std::fmt::Debug for Fetchers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fetchers").field("fetchers", &self.by_id.read().len()).finish_non_exhaustive()
+    }
+}
+
+/// Spreads the partitions over the fetchers of their leader; always the same way.
+fn spread((topic_id, partition): &Key) -> u32 {
+    let add = |hash: u32, byte: &u8| hash.wrapping_mul(31).wrapping_add(u32::from(*byte));
+    topic_id.0.iter().fold(0, add).wrapping_add(partition.cast_unsigned())
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_types::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn every_topic_has_a_place() {
+        let carries = Uuid([179, 202, 243, 14, 249, 186, 96, 137, 133, 226, 131, 134, 1, 8, 7, 36]);
+        assert_eq!([spread(&(carries, 0)), spread(&(carries, 1))], [1092001152, 1092001153]);
+        assert_eq!(
+            spread(&(Uuid([255; 16]), i32::MAX)),
+            spread(&(Uuid([255; 16]), 0)).wrapping_add(i32::MAX as u32)
+        );
     }
 }

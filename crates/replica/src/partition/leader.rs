@@ -15,6 +15,9 @@ use crate::produce::ProduceParams;
 #[derive(Clone, Copy, Debug)]
 pub struct Appended {
     pub info: LogAppendInfo,
+    /// The leader epoch of its records, by which they are known again. Another than that of the append where they had been
+    /// appended before; none if that is not known.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// The high watermark reached further with it.
     pub has_advanced: bool,
 }
@@ -47,8 +50,13 @@ impl Partition {
             transaction_version: params.transaction_version,
             ..LeaderAppend::new(assignment.leader_epoch, params.origin)
         };
-        let info = self.log().append_as_leader(records, &append, now).map_err(LeaderAppendError::Log)?;
-        Ok(Appended { info, has_advanced: self.advance_high_watermark(&state, now.mono) })
+        let log = self.log();
+        let info = log.append_as_leader(records, &append, now).map_err(LeaderAppendError::Log)?;
+        let leader_epoch = match info.is_duplicate {
+            true => log.leader_epochs().epoch_for_offset(info.last_offset),
+            false => Some(assignment.leader_epoch),
+        };
+        Ok(Appended { info, leader_epoch, has_advanced: self.advance_high_watermark(&state, now.mono) })
     }
 
     /// Before a transactional batch is appended: whether the transaction's coordinator has to be asked, and what the append
@@ -94,10 +102,23 @@ impl Partition {
     }
 
     /// Whether everything below `offset` is on as many replicas as acks=all asks for. An error if this node no longer
-    /// leads, or if too few replicas are in sync by the time that it is.
-    pub(crate) fn is_replicated_up_to(&self, offset: Offset) -> Result<bool, ErrorCode> {
+    /// leads, if what was appended there in `written_in` has been cut off since, or if too few replicas are in sync by the time
+    /// that it is.
+    pub(crate) fn is_replicated_up_to(
+        &self,
+        offset: Offset,
+        written_in: Option<LeaderEpoch>,
+    ) -> Result<bool, ErrorCode> {
         let state = self.state.read();
         self.check_leads(&state)?;
+        if let Some(written_in) = written_in
+            && written_in != state.assignment.leader_epoch
+            && let Some(there) = self.log().leader_epochs().epoch_for_offset(offset - 1)
+            && there != written_in
+        {
+            // Another has led meanwhile, who did not have it.
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
         if self.log().high_watermark() < offset {
             return Ok(false);
         }

@@ -170,7 +170,10 @@ impl Partition {
     /// Takes up a newer assignment. Returns whether the high watermark moved.
     pub(crate) fn assign(&self, assignment: Assignment, now: MonoMs) -> bool {
         let mut state = self.state.write();
-        if assignment.partition_epoch < state.assignment.partition_epoch {
+        // One that has gone does not come back: the next replica here is another.
+        if assignment.partition_epoch < state.assignment.partition_epoch
+            || matches!(state.role, Role::Gone(_))
+        {
             return false;
         }
         self.set_min_insync_replicas(assignment.min_insync_replicas);
