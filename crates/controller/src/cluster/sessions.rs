@@ -2,6 +2,9 @@ use std::collections::BTreeMap;
 
 use ottla_types::{MonoMs, NodeId, Offset};
 
+/// Of a session's time.
+const SHORT_PART: i64 = 10;
+
 /// When each broker was last heard of: soft state, which a new controller starts afresh.
 #[derive(Debug)]
 pub(crate) struct BrokerSessions {
@@ -45,8 +48,13 @@ impl BrokerSessions {
         session.metadata_offset = metadata_offset;
     }
 
-    /// Nobody could be heard for so long: that is not the brokers' silence.
+    /// Nobody could be heard for so long: that is not the brokers' silence. A time that is short against a session is passed
+    /// over: what came meanwhile is heard before anybody is taken for silent, and many such times would add up to sessions
+    /// without an end.
     pub fn extend(&mut self, ms: i64) {
+        if ms < self.timeout_ms / SHORT_PART {
+            return;
+        }
         for session in self.brokers.values_mut() {
             session.last_heard = session.last_heard.plus_ms(ms);
         }

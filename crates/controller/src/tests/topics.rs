@@ -294,6 +294,20 @@ fn a_broker_is_not_fenced_for_the_time_in_which_nobody_listened() {
 }
 
 #[test]
+fn a_controller_that_is_always_busy_fences_who_falls_silent_all_the_same() {
+    let mut cluster = Cluster::with_brokers(&[], &[0]);
+    cluster.create(&[topic("t", 1, 1)]);
+    for _ in 0..99 {
+        cluster.controller.was_deaf_for(90);
+        cluster.advance(90);
+    }
+    assert_eq!(cluster.partitions("t"), "0: 0@0 isr 0\n");
+    cluster.controller.was_deaf_for(90);
+    cluster.advance(90);
+    assert_eq!(cluster.partitions("t"), "0: -1@1 isr 0\n");
+}
+
+#[test]
 fn a_broker_that_falls_silent_is_fenced_and_leads_again_when_it_is_back() {
     let mut cluster = Cluster::with_brokers(&[], &[0]);
     cluster.create(&[topic("t", 1, 1)]);
