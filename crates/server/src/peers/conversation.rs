@@ -49,11 +49,16 @@ impl Conversation {
         }
     }
 
+    /// None from when the conversation is over: nothing more can be sent to it then, so that nobody waits for an answer in vain.
     async fn next(&mut self) -> Option<Sending> {
-        match self.shared.settings.idle_max {
-            None => self.requests.recv().await,
-            Some(idle_max) => timeout(idle_max, self.requests.recv()).await.ok().flatten(),
+        if let Some(idle_max) = self.shared.settings.idle_max {
+            match timeout(idle_max, self.requests.recv()).await {
+                Ok(next) => return next,
+                Err(_) => self.requests.close(),
+            }
         }
+        // Also what has come in just before it was closed.
+        self.requests.recv().await
     }
 
     async fn connect(&mut self, deadline: Instant) -> Result<Connection, PeerError> {
@@ -126,5 +131,47 @@ fn client_id(node: i32, channel: Channel) -> String {
         Channel::Probe => format!("{node}:probe"),
         Channel::Fetcher(number) => format!("broker-{node}-fetcher-{number}"),
         Channel::Coordinator => format!("broker-{node}-coordinator"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    use ottla_broker::peers::PeerRequest;
+    use ottla_types::NodeId;
+    use ottla_wire::messages::BrokerHeartbeatRequest;
+    use tokio::sync::mpsc::error::TrySendError;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::peers::PeerSettings;
+
+    #[test]
+    fn what_is_sent_when_a_conversation_ends_is_not_lost() {
+        let short = (Duration::ZERO, Duration::ZERO);
+        let settings = PeerSettings {
+            node_id: NodeId(1),
+            setup_timeout: short,
+            reconnect_backoff: short,
+            idle_max: Some(Duration::ZERO),
+            fetcher_threads: 1,
+        };
+        let shared = Arc::new(Shared { settings, clock: Clock::start(), lost: OnceLock::new() });
+        let to = PeerAddress {
+            node: NodeId(2),
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+            is_controller_listener: false,
+        };
+        let (sender, requests) = mpsc::channel(1);
+        let mut conversation = Conversation::new(to, Channel::Probe, shared, requests);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        assert!(runtime.block_on(conversation.next()).is_none());
+        let request = PeerRequest::new(BrokerHeartbeatRequest::default(), 1000, |_, _| {});
+        // Whoever sends now begins another conversation.
+        let sent = sender.try_send(Sending { request, deadline: Instant::now() });
+        assert!(matches!(sent, Err(TrySendError::Closed(_))));
     }
 }
