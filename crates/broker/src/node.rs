@@ -312,7 +312,7 @@ impl Node {
             CONSUMER_OFFSETS_TOPIC,
             |partition, leadership| match leadership {
                 Leadership::Here(epoch) => self.groups.on_partition_leader(partition, epoch),
-                Leadership::Elsewhere(epoch) => self.groups.on_resign(partition, Some(epoch)),
+                Leadership::Elsewhere(since) => self.groups.on_resign(partition, since),
             },
         );
     }
@@ -325,7 +325,7 @@ impl Node {
         self.publish_leaderships(publication, TRANSACTION_STATE_TOPIC, |partition, leadership| {
             match leadership {
                 Leadership::Here(epoch) => self.transactions.on_partition_leader(partition, epoch),
-                Leadership::Elsewhere(epoch) => self.transactions.on_resign(partition, Some(epoch)),
+                Leadership::Elsewhere(since) => self.transactions.on_resign(partition, since),
             }
         });
     }
@@ -337,29 +337,37 @@ impl Node {
         registered.is_some_and(|broker| broker.record.incarnation_id == self.registration.incarnation_id)
     }
 
-    /// Tells a coordinator of the partitions of its topic that this node has come to lead, or has ceased to.
+    /// Tells a coordinator of the partitions of its topic that this node has come to lead, or has ceased to. It leads none in an
+    /// image that does not know this process.
     pub(crate) fn publish_leaderships(
         &self,
         publication: &Publication,
         topic: &str,
         tell: impl Fn(i32, Leadership),
     ) {
-        let Some(topic) = publication.image.topics.by_name(topic) else { return };
-        if !self.is_registered_in(&publication.image) {
-            return;
-        }
+        let Publication { previous, image, .. } = publication;
         let local = self.identity.node_id;
+        let [was_registered, is_registered] = [previous, image].map(|image| self.is_registered_in(image));
+        let [before, now] = [previous, image].map(|image| image.topics.by_name(topic));
+        // A topic that was made again under the name has nothing of what this one had.
+        if let Some(gone) = before.filter(|before| now.is_none_or(|now| now.id != before.id)) {
+            let led = gone.partitions.iter().filter(|(_, registration)| registration.leader == local);
+            led.for_each(|(number, _)| tell(*number, Leadership::Elsewhere(None)));
+        }
         let mut leads_more = false;
-        for (number, registration) in &topic.partitions {
-            let previous = publication.previous.topics.partition(topic.id, *number);
-            if previous.is_some_and(|previous| Arc::ptr_eq(previous, registration)) {
+        for (number, registration) in now.iter().flat_map(|topic| &topic.partitions) {
+            let known = now.and_then(|topic| previous.topics.partition(topic.id, *number));
+            let is_as_before = known.is_some_and(|known| Arc::ptr_eq(known, registration));
+            if is_as_before && was_registered == is_registered {
                 continue;
             }
-            if registration.leader == local {
+            let led = was_registered && known.is_some_and(|known| known.leader == local);
+            if is_registered && registration.leader == local {
                 tell(*number, Leadership::Here(registration.leader_epoch));
                 leads_more = true;
-            } else if previous.is_some_and(|previous| previous.leader == local) {
-                tell(*number, Leadership::Elsewhere(registration.leader_epoch));
+            } else if led {
+                let since = is_registered.then_some(registration.leader_epoch);
+                tell(*number, Leadership::Elsewhere(since));
             }
         }
         if leads_more {
@@ -371,7 +379,8 @@ impl Node {
 /// Who leads a coordinator's partition, since which epoch.
 pub(crate) enum Leadership {
     Here(LeaderEpoch),
-    Elsewhere(LeaderEpoch),
+    /// None where the epoch is all the same: the partition is no more, or it was another process that led it.
+    Elsewhere(Option<LeaderEpoch>),
 }
 
 /// As many as a coordinator's topic has; before it is there, as many as it will have.

@@ -23,6 +23,8 @@ pub(crate) struct MemoryLogs {
     pub(crate) max_batch_bytes: Mutex<usize>,
     /// Answers of the next appends; what is not listed succeeds.
     pub(crate) failures: Mutex<VecDeque<ErrorCode>>,
+    /// Of the next reads.
+    pub(crate) read_failures: Mutex<VecDeque<ErrorCode>>,
     /// The high watermark follows the log's end at once, as on a single replica.
     pub(crate) commit_at_once: Mutex<bool>,
     /// Who is told of it, from within the append.
@@ -165,6 +167,9 @@ impl PartitionReader for MemoryLogs {
         from: Offset,
         max_bytes: usize,
     ) -> Result<LogChunk, ErrorCode> {
+        if let Some(code) = self.read_failures.lock().pop_front() {
+            return Err(code);
+        }
         let log = self.log(partition.partition);
         let batches = log.batches.iter().filter(|batch| batch.last_offset >= from);
         let batches = batches.take((max_bytes / 1024).max(1)).cloned().collect();

@@ -151,7 +151,7 @@ impl ShareGroupParts {
         node.publish_leaderships(publication, SHARE_GROUP_STATE_TOPIC, |partition, leadership| {
             match leadership {
                 Leadership::Here(epoch) => self.coordinator.on_partition_leader(partition, epoch),
-                Leadership::Elsewhere(epoch) => self.coordinator.on_resign(partition, Some(epoch)),
+                Leadership::Elsewhere(since) => self.coordinator.on_resign(partition, since),
             }
         });
     }

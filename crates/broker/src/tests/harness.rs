@@ -8,6 +8,7 @@ use ottla_log::disk::{Disk, SimDisk};
 use ottla_log::log_manager::{CreateLog, LogManager};
 use ottla_log::{LogConfig, OpenError, UnifiedLog};
 use ottla_metadata::image::{PartitionRegistration, TopicImage};
+use ottla_metadata::loader::Publication;
 use ottla_metadata::{Changes, Feature, MetadataImage};
 use ottla_raft::{
     Endpoints, EpochResponse, LeaderInfo, RaftError, Request as QuorumRequest, Response, VoterChangeResponse,
@@ -140,7 +141,7 @@ impl Harness {
         harness
     }
 
-    fn with_hooks(settings: &[(&str, &str)], hooks: Hooks) -> Harness {
+    pub fn with_hooks(settings: &[(&str, &str)], hooks: Hooks) -> Harness {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
         let defaults = [("group.initial.rebalance.delay.ms", "0"), ("log.dirs", "/data")];
         let settings = defaults.iter().chain(settings).copied();
@@ -256,6 +257,18 @@ impl Harness {
             image.replay(record, &mut Changes::default()).expect("the record fits the image");
         }
         self.node.metadata.publish(Arc::new(image));
+    }
+
+    /// As [`Harness::replay`], and coordinators follow.
+    pub fn publish(&self, records: &[MetadataRecord]) {
+        let previous = Arc::clone(&self.node.metadata.image());
+        let (mut image, mut changes) = (MetadataImage::clone(&previous), Changes::default());
+        for record in records {
+            image.replay(record, &mut changes).expect("the record fits the image");
+        }
+        let image = Arc::new(image);
+        self.node.metadata.publish(Arc::clone(&image));
+        self.node.published(&Publication { previous, image, changes }, at(0));
     }
 
     pub fn send<R: Request>(&self, version: i16, request: &R, now: Now) -> Sent<R> {
@@ -376,6 +389,11 @@ fn group_version() -> MetadataRecord {
 }
 
 fn broker(broker_id: i32) -> MetadataRecord {
+    broker_as(broker_id, Uuid::ZERO)
+}
+
+/// As the process of this incarnation.
+pub(super) fn broker_as(broker_id: i32, incarnation_id: Uuid) -> MetadataRecord {
     let end_point = EndPoint {
         name: "PLAINTEXT".to_owned(),
         host: format!("host{broker_id}"),
@@ -384,6 +402,7 @@ fn broker(broker_id: i32) -> MetadataRecord {
     };
     MetadataRecord::RegisterBroker(RegisterBrokerRecord {
         broker_id,
+        incarnation_id,
         broker_epoch: 1,
         fenced: false,
         end_points: vec![end_point],

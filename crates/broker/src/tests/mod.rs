@@ -2,6 +2,7 @@
 
 mod broker_probes;
 mod controller_requests;
+mod coordinators;
 mod every_version;
 mod fetch;
 mod groups;

@@ -23,6 +23,9 @@ use super::turn::{Background, Turn};
 pub(crate) type Operation<S> =
     Box<dyn for<'a, 'b> FnOnce(Result<(&'a mut S, &'a mut Turn<'b, S>), ErrorCode>) + Send>;
 
+/// Before a log is read again that could not be read.
+const RELOAD_MS: i64 = 1000;
+
 /// Does a job on a thread that holds no shard, at once or later.
 pub type Executor = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
 
@@ -46,8 +49,9 @@ pub(crate) struct Cell<S: Shard> {
     held: Mutex<Held<S>>,
     next_deadline: AtomicU64,
     closed: AtomicBool,
-    /// The log holds what this shard did not write: only loading it anew helps.
-    needs_reload: AtomicBool,
+    /// When the shard, which is down, is to be loaded anew: at once where the log holds what it did not write, later where the
+    /// log could not be read just now.
+    reload_at: AtomicU64,
     load_failed: AtomicBool,
 }
 
@@ -92,7 +96,7 @@ impl<S: Shard> Cell<S> {
             }),
             next_deadline: AtomicU64::new(MonoMs::NEVER.0),
             closed: AtomicBool::new(false),
-            needs_reload: AtomicBool::new(false),
+            reload_at: AtomicU64::new(MonoMs::NEVER.0),
             load_failed: AtomicBool::new(false),
         })
     }
@@ -120,8 +124,9 @@ impl<S: Shard> Cell<S> {
         self.closed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn needs_reload(&self) -> bool {
-        self.needs_reload.load(Ordering::Acquire)
+    /// Never, unless the shard is down and loading it anew may help.
+    pub(crate) fn reload_at(&self) -> MonoMs {
+        MonoMs(self.reload_at.load(Ordering::Acquire))
     }
 
     pub(crate) fn load_failed(&self) -> bool {
@@ -139,8 +144,8 @@ impl<S: Shard> Cell<S> {
             self.drain(&mut held);
             let deadline = match &held.phase {
                 Phase::Active(active) => active.next_deadline(),
-                _ if self.needs_reload() => MonoMs(0),
-                _ => MonoMs::NEVER,
+                Phase::Failed => self.reload_at(),
+                Phase::Loading(_) | Phase::Closed => MonoMs::NEVER,
             };
             self.next_deadline.store(deadline.0, Ordering::Release);
             let answers = std::mem::take(&mut held.answers);
@@ -228,7 +233,7 @@ impl<S: Shard> Cell<S> {
         held.background.extend(active.take_background());
         if active.is_out_of_sync() {
             self.leave(held, Phase::Failed);
-            self.needs_reload.store(true, Ordering::Release);
+            self.reload_at.store(held.now.mono.0, Ordering::Release);
         }
     }
 
@@ -237,9 +242,16 @@ impl<S: Shard> Cell<S> {
             return;
         }
         let Phase::Loading(shard) = std::mem::replace(&mut held.phase, Phase::Failed) else { return };
-        let Ok(loaded) = loaded else {
-            self.load_failed.store(true, Ordering::Release);
-            return;
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(code) => {
+                self.load_failed.store(true, Ordering::Release);
+                if may_pass(code) {
+                    let at = held.now.mono.plus_ms(RELOAD_MS);
+                    self.reload_at.store(at.0, Ordering::Release);
+                }
+                return;
+            }
         };
         held.high_watermark = held.high_watermark.max(loaded.high_watermark);
         let mut active = Box::new(Active::new(
@@ -261,6 +273,12 @@ impl<S: Shard> Cell<S> {
             Phase::Failed | Phase::Closed => {}
         }
     }
+}
+
+/// Whether a log that can't be read may be readable in a while: its partition, or its disk, is not there just now. What it holds
+/// will not change.
+pub(super) fn may_pass(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError)
 }
 
 impl<S: Shard> Held<S> {

@@ -5,7 +5,7 @@ use ottla_types::{Now, Offset};
 use ottla_wire::ErrorCode;
 use tracing::{error, warn};
 
-use super::cell::{Cell, Event};
+use super::cell::{Cell, Event, may_pass};
 use super::storage::{PartitionReader, StoredBatch, StoredContent};
 use super::{DecodeError, Shard};
 
@@ -69,8 +69,12 @@ impl<S: Shard> LoadTask<S> {
 
     fn read(&self, log: &mut LoadedLog<S>) -> Result<LoadProgress, ErrorCode> {
         let partition = &self.cell.partition;
-        let chunk = self.reader.read(partition, log.end, self.max_bytes).inspect_err(|code| {
-            error!(%partition, ?code, "reading the log failed: this coordinator stays down");
+        let chunk = self.reader.read(partition, log.end, self.max_bytes).inspect_err(|&code| {
+            if may_pass(code) {
+                warn!(%partition, ?code, "reading the log failed: it is read again in a while");
+            } else {
+                error!(%partition, ?code, "reading the log failed: this coordinator stays down");
+            }
         })?;
         log.high_watermark = log.high_watermark.max(chunk.high_watermark);
         let nothing_left = chunk.batches.is_empty();

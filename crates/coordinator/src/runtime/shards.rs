@@ -99,9 +99,12 @@ impl<S: Shard> Runtime<S> {
     pub fn become_leader(&self, partition: i32, epoch: LeaderEpoch) {
         let mut cells = self.cells.write();
         match cells.get(&partition) {
-            Some(cell) if !cell.load_failed() => return cell.raise_epoch(epoch),
-            _ => {}
+            Some(cell) if !cell.load_failed() => cell.raise_epoch(epoch),
+            _ => self.insert_new(&mut cells, partition, epoch),
         }
+    }
+
+    fn insert_new(&self, cells: &mut BTreeMap<i32, Arc<Cell<S>>>, partition: i32, epoch: LeaderEpoch) {
         let partition_name = TopicPartition { topic: Arc::clone(&self.topic), partition };
         let shard = (self.new_shard)(&partition_name);
         let writer = Arc::clone(&self.writer);
@@ -179,24 +182,33 @@ impl<S: Shard> Runtime<S> {
         self.cells.read().keys().copied().collect()
     }
 
-    /// Lets every shard fire what is due, and loads anew where the log turned out to be another than the shard's: whether
-    /// [`Runtime::next_load`] has something for that.
+    /// Lets every shard fire what is due, and has those loaded anew that are down and may be up again: where the log turned
+    /// out to be another than the shard's, or could not be read. Returns whether there are such, for [`Runtime::next_load`].
     pub fn tick(&self, now: Now) -> bool {
-        let mut loads = false;
         let cells: Vec<(i32, Arc<Cell<S>>)> =
             self.cells.read().iter().map(|(partition, cell)| (*partition, Arc::clone(cell))).collect();
+        let mut loads = false;
         for (partition, cell) in cells {
             if cell.next_deadline() <= now.mono {
                 cell.post(Event::Tick(now));
             }
-            if cell.needs_reload() {
-                let epoch = cell.epoch();
-                self.resign(partition, None);
-                self.become_leader(partition, epoch);
-                loads = true;
+            if cell.reload_at() <= now.mono {
+                loads |= self.reload(partition, &cell);
             }
         }
         loads
+    }
+
+    /// False if the shard has been given up, or taken up anew, meanwhile.
+    fn reload(&self, partition: i32, down: &Arc<Cell<S>>) -> bool {
+        let mut cells = self.cells.write();
+        if !cells.get(&partition).is_some_and(|known| Arc::ptr_eq(known, down)) {
+            return false;
+        }
+        self.insert_new(&mut cells, partition, down.epoch());
+        drop(cells);
+        down.close();
+        true
     }
 
     /// When [`Runtime::tick`] has something to do next. Any request may bring it forward, so look again in between.

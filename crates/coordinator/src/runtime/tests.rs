@@ -415,6 +415,33 @@ fn a_log_with_foreign_records_is_loaded_again() {
 }
 
 #[test]
+fn a_log_that_cant_be_read_just_now_is_read_again() {
+    for code in [ErrorCode::NotLeaderOrFollower, ErrorCode::KafkaStorageError] {
+        let rig = Rig::new(None);
+        rig.logs.read_failures.lock().push_back(code);
+        let rig = rig.loaded();
+        assert_eq!(rig.add("a", 1).get(), Some(Err(ErrorCode::NotCoordinator)));
+        assert_eq!(rig.runtime.next_deadline(), MonoMs(1000));
+        assert!(!rig.runtime.tick(at(999)));
+        assert!(rig.runtime.tick(at(1000)));
+        assert_eq!(rig.add("a", 1001).get(), Some(Err(ErrorCode::CoordinatorLoadInProgress)));
+        assert!(!rig.runtime.tick(at(5000)));
+        assert_eq!(rig.loaded().state(), counts([]));
+    }
+}
+
+#[test]
+fn what_was_given_up_meanwhile_is_not_read_again() {
+    let rig = Rig::new(None);
+    rig.logs.read_failures.lock().push_back(ErrorCode::NotLeaderOrFollower);
+    let rig = rig.loaded();
+    rig.runtime.resign(0, None);
+    assert!(!rig.runtime.tick(at(1000)));
+    assert!(rig.runtime.next_load().is_none());
+    assert_eq!(rig.runtime.next_deadline(), MonoMs::NEVER);
+}
+
+#[test]
 fn threads_never_wait_for_each_other_and_all_are_answered() {
     let rig = Rig::new(None).loaded();
     *rig.logs.commit_at_once.lock() = true;
