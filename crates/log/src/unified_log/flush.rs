@@ -64,8 +64,10 @@ impl UnifiedLog {
     fn sync_files(&self, segments: &Segments, offset: Offset) -> Result<(), SegmentError> {
         let recovery_point = self.recovery_point();
         let active = segments.last().map(|active| active.base_offset());
-        let mut has_new_names = false;
-        for segment in segments.range(recovery_point, offset) {
+        let unflushed = segments.range(recovery_point, offset);
+        // Where all of it has been deleted, the name of the segment that follows is what says where the log goes on.
+        let mut has_new_names = unflushed.is_empty();
+        for segment in unflushed {
             if Some(segment.base_offset()) == active {
                 segment.flush_batches()?;
                 has_new_names |= segment.base_offset() >= recovery_point;

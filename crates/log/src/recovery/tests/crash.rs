@@ -119,3 +119,16 @@ fn a_snapshot_from_before_a_hole_says_nothing() {
     ]);
     check_after_each(10886679126742588724, &ops);
 }
+
+/// All that was to be flushed was deleted before it could be: the recovery point passes it, and the segment that follows is there.
+#[test]
+fn a_log_whose_unflushed_segments_were_deleted_does_not_begin_anew() {
+    let mut ops: Vec<Op> = [1, 2, 3, 1, 1, 2, 2, 2, 1].map(|records| Op::Append(1, records)).into();
+    ops.extend([Op::DeleteRecords(80), Op::DeleteOldSegments, Op::RunDeferred]);
+    let mut log = check_after_each(0, &ops);
+    let flushed_to = log.log().recovery_point();
+    assert!(flushed_to > Offset::ZERO);
+    log.run(&Op::PowerLossWithNothingWritten);
+    log.check();
+    assert!(log.log().log_end_offset() >= flushed_to);
+}
