@@ -32,6 +32,8 @@ pub const NODE: NodeId = NodeId(1);
 /// Its first log directory, which holds the metadata; `log.dirs` may add others.
 pub const DIR: &str = "/data";
 pub const CLUSTER: &str = "cluster";
+/// Of each topic that coordinators keep what they know in.
+pub const INTERNAL_PARTITIONS: i32 = 3;
 const DIR_ID: Uuid = Uuid([5; 16]);
 
 /// Why a node's process ended: as it would with Kafka, a failing disk under the metadata is one reason.
@@ -342,6 +344,11 @@ impl<'a> NodeSetup<'a> {
         if self.members.len() == 1 { "localhost".to_owned() } else { format!("n{id}") }
     }
 
+    /// Each node of several has a rack of its own: `r2` is that of node 2.
+    fn rack(&self) -> String {
+        format!("r{}", self.id)
+    }
+
     /// Of the log directory with this number.
     fn dir_id(&self, number: u8) -> Uuid {
         let of_node = (self.id.value() - NODE.value()) as u8 * 16;
@@ -382,6 +389,7 @@ fn config(setup: &NodeSetup<'_>) -> Arc<Config> {
     let listeners = format!("PLAINTEXT://{host}:9092,CONTROLLER://{host}:9093");
     let voters = setup.voters().map(|(id, address)| format!("{id}@{}:{}", address.host, address.port));
     let voters = voters.collect::<Vec<_>>().join(",");
+    let (rack, partitions) = (setup.rack(), INTERNAL_PARTITIONS.to_string());
     let mut all = BTreeMap::from([
         ("process.roles", "broker,controller"),
         ("node.id", id.as_str()),
@@ -390,17 +398,20 @@ fn config(setup: &NodeSetup<'_>) -> Arc<Config> {
         ("log.dirs", DIR),
         ("controller.quorum.voters", voters.as_str()),
         ("offsets.topic.replication.factor", "1"),
-        ("offsets.topic.num.partitions", "3"),
+        ("offsets.topic.num.partitions", partitions.as_str()),
         ("transaction.state.log.replication.factor", "1"),
         ("transaction.state.log.min.isr", "1"),
-        ("transaction.state.log.num.partitions", "3"),
+        ("transaction.state.log.num.partitions", partitions.as_str()),
         ("share.coordinator.state.topic.replication.factor", "1"),
         ("share.coordinator.state.topic.min.isr", "1"),
-        ("share.coordinator.state.topic.num.partitions", "3"),
+        ("share.coordinator.state.topic.num.partitions", partitions.as_str()),
         ("group.initial.rebalance.delay.ms", "0"),
         // Several threads would come to the disk in an order that no seed decides.
         ("num.recovery.threads.per.data.dir", "1"),
     ]);
+    if setup.members.len() > 1 {
+        all.insert("broker.rack", rack.as_str());
+    }
     all.extend(setup.settings.iter().copied());
     Arc::new(Config::of_pairs(all).expect("the settings are valid"))
 }

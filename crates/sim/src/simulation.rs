@@ -102,7 +102,6 @@ impl Simulation {
             share_reads_committed: cast.share_reads_committed,
             record_lock_ms: RECORD_LOCK_MS,
             delivery_count_limit: DELIVERY_COUNT_LIMIT,
-            has_former_leaders: false,
         };
         let actors = cast.clients.into_iter().map(actor).collect();
         Simulation {
@@ -317,6 +316,7 @@ impl Simulation {
                 topics: &mut self.topics,
                 is_up,
                 next_connection_id: &mut self.next_connection_id,
+                hears_newest: true,
             };
             actor.client.step(&mut actor.link, &mut world);
         }

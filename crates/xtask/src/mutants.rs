@@ -47,8 +47,10 @@ pub fn check(root: &Path) -> Result<Vec<String>, ChoreError> {
         if let Err(reason) = mutant.apply(root) {
             findings.push(format!("{}: {reason}", mutant.name));
         }
-        if !sources::has_test(root, &mutant.test)? {
-            findings.push(format!("{}: there is no test {}", mutant.name, mutant.test));
+        for test in &mutant.tests {
+            if !sources::has_test(root, test)? {
+                findings.push(format!("{}: there is no test {test}", mutant.name));
+            }
         }
     }
     Ok(findings)

@@ -1,11 +1,12 @@
 //! A consumer without a group: reads all partitions from their beginning, within a fetch session; all records, or only
-//! those of transactions that were committed.
+//! those of transactions that were committed. One that tells its rack reads from a replica there when it is told of one,
+//! and from the leader again when something is wrong with that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ottla_log::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
-use ottla_types::{MonoMs, TopicPartition, Uuid};
+use ottla_types::{MonoMs, NodeId, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::fetch_request::{Partition, Topic};
 use ottla_wire::messages::fetch_response;
@@ -21,6 +22,7 @@ const LIST_VERSION: i16 = 10;
 const TOPIC_IDS_SINCE: i16 = 13;
 const RETRY_MS: i64 = 50;
 const READ_COMMITTED: i8 = 1;
+const FORGETS_NEAREST_ONE_IN: u64 = 200;
 
 /// What it waits for.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub struct Consumer {
     /// Of Fetch.
     version: i16,
     isolation_level: i8,
+    /// Empty if it does not tell it.
+    rack: &'static str,
     positions: BTreeMap<TopicPartition, i64>,
     /// What the session on the node knows; it is told what differs.
     in_session: BTreeMap<TopicPartition, i64>,
@@ -58,6 +62,7 @@ impl Consumer {
             id,
             version,
             isolation_level,
+            rack: "",
             positions: BTreeMap::new(),
             in_session: BTreeMap::new(),
             session: (0, 0),
@@ -68,6 +73,11 @@ impl Consumer {
             high_watermarks: BTreeMap::new(),
             answers_since: None,
         }
+    }
+
+    /// The consumer, in a rack.
+    pub fn in_rack(self, rack: &'static str) -> Consumer {
+        Consumer { rack, ..self }
     }
 
     /// How far it has read.
@@ -121,8 +131,15 @@ impl Consumer {
             let what = format!("{}: an answer for {partition}, which was not asked for", self.name());
             return world.events.push(Event::Unexpected { what });
         };
+        let from_follower = world.topics.nearest.is_some();
         match ErrorCode::from_code(data.error_code) {
+            Some(ErrorCode::None) if data.preferred_read_replica >= 0 => {
+                world.topics.nearest = Some(NodeId(data.preferred_read_replica));
+                return self.go_elsewhere(world);
+            }
             Some(ErrorCode::None) => {}
+            // It may not have got as far as the leader.
+            Some(ErrorCode::OffsetOutOfRange) if from_follower => return self.leave_follower(world),
             Some(ErrorCode::OffsetOutOfRange) => {
                 world.events.push(Event::OutOfRange { partition: partition.clone(), asked });
                 self.to_reset.insert(partition);
@@ -136,6 +153,9 @@ impl Consumer {
                         | ErrorCode::FencedLeaderEpoch
                         | ErrorCode::UnknownLeaderEpoch
                 );
+                if from_follower {
+                    return self.leave_follower(world);
+                }
                 self.wait_until = world.mono().plus_ms(RETRY_MS);
                 return self.forget_session();
             }
@@ -159,6 +179,7 @@ impl Consumer {
         self.high_watermarks.insert(partition.clone(), data.high_watermark);
         world.events.push(Event::Fetched {
             partition,
+            from_follower,
             asked,
             next,
             high_watermark: data.high_watermark,
@@ -166,6 +187,18 @@ impl Consumer {
             read_committed,
             records,
         });
+    }
+
+    /// Goes on with the leader, whoever that is by now.
+    fn leave_follower(&mut self, world: &mut World<'_>) {
+        world.topics.nearest = None;
+        self.go_elsewhere(world);
+    }
+
+    fn go_elsewhere(&mut self, world: &World<'_>) {
+        self.is_elsewhere = true;
+        self.wait_until = world.mono().plus_ms(RETRY_MS);
+        self.forget_session();
     }
 
     fn found_beginning(&mut self, body: &Bytes, partition: TopicPartition, world: &mut World<'_>) {
@@ -236,6 +269,7 @@ impl Consumer {
             session_id: self.session.0,
             session_epoch: self.session.1,
             topics,
+            rack_id: self.rack.to_owned(),
             ..FetchRequest::default()
         }
     }
@@ -275,10 +309,18 @@ impl Client for Consumer {
                 }
                 (Heard::Answer { .. }, waiting) => self.waiting = waiting,
                 (Heard::Closed, _) => {
+                    world.topics.nearest = None;
                     self.forget_session();
                     self.wait_until = world.mono().plus_ms(RETRY_MS);
                 }
             }
+        }
+        // Who the nearest is holds for a while only.
+        if self.waiting.is_none()
+            && world.topics.nearest.is_some()
+            && world.rng.one_in(FORGETS_NEAREST_ONE_IN)
+        {
+            self.leave_follower(world);
         }
         if std::mem::take(&mut self.is_elsewhere) {
             link.abandon();

@@ -165,7 +165,8 @@ impl ConsumerMember {
             let (partition, offset) = (partition.partition_index, partition.committed_offset);
             self.offsets.insert(partition, offset);
             let group = self.membership.group.clone();
-            world.events.push(Event::OffsetSeen { group, generation: epoch, partition, offset });
+            let is_newest = world.hears_newest;
+            world.events.push(Event::OffsetSeen { group, generation: epoch, partition, offset, is_newest });
         }
         if partitions.iter().any(|partition| !self.offsets.contains_key(partition)) {
             let what =

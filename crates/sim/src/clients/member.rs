@@ -168,7 +168,8 @@ impl Member {
             let (partition, offset) = (partition.partition_index, partition.committed_offset);
             offsets.insert(partition, offset);
             let group = self.group.clone();
-            world.events.push(Event::OffsetSeen { group, generation, partition, offset });
+            let is_newest = world.hears_newest;
+            world.events.push(Event::OffsetSeen { group, generation, partition, offset, is_newest });
         }
         if offsets.len() != partitions.len() {
             let what = format!("{}: asked for offsets of {partitions:?}, got {offsets:?}", self.name);

@@ -11,15 +11,15 @@ mod janitor;
 mod member;
 mod membership;
 mod offset_reader;
+mod operator;
 mod producer;
 mod share_member;
 mod transactional;
-mod upgrader;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use ottla_types::{MonoMs, Now, TopicPartition, Uuid};
+use ottla_types::{MonoMs, NodeId, Now, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 
 pub use admin::Admin;
@@ -28,10 +28,10 @@ pub use consumer_member::ConsumerMember;
 pub use janitor::Janitor;
 pub use member::Member;
 pub use offset_reader::OffsetReader;
+pub use operator::Operator;
 pub use producer::{Producer, ProducerSettings};
 pub use share_member::ShareMember;
 pub use transactional::{Transactional, TransactionalSettings};
-pub use upgrader::Upgrader;
 
 use crate::event::Event;
 use crate::network::Link;
@@ -47,6 +47,8 @@ pub struct World<'a> {
     /// The node takes connections.
     pub is_up: bool,
     pub next_connection_id: &'a mut u64,
+    /// What it hears in this step comes from nobody whom another has taken over from.
+    pub hears_newest: bool,
 }
 
 impl World<'_> {
@@ -75,6 +77,8 @@ pub struct Topics {
     pub lasting: BTreeMap<String, (Uuid, i32)>,
     /// As the metadata tell; clients that know none do not tell it.
     pub leader_epochs: BTreeMap<TopicPartition, i32>,
+    /// A replica near to a consumer, which it reads from instead of the leader (KIP-392).
+    pub nearest: Option<NodeId>,
 }
 
 impl Topics {

@@ -90,6 +90,7 @@ impl OffsetReader {
             group: self.group.clone(),
             is_stable,
             offsets: partitions.iter().map(|partition| partition.committed_offset).collect(),
+            is_newest: world.hears_newest,
         };
         world.events.push(Event::Transaction(event));
         0

@@ -114,6 +114,7 @@ impl Producer {
                     first: RecordId { producer: self.settings.id, number: done.first },
                     count: done.count,
                     base_offset: (result.base_offset >= 0).then_some(result.base_offset),
+                    is_newest: world.hears_newest,
                 });
             }
             Some(
@@ -196,7 +197,9 @@ impl Producer {
         }
         if self.settings.acks == 0 {
             // There is no answer to wait for, and nothing is promised.
-            self.pending.clear();
+            let sent = self.pending.drain(..);
+            let events = sent.map(|Pending { partition, count, .. }| Event::Unanswered { partition, count });
+            world.events.extend(events);
         }
     }
 }

@@ -9,7 +9,7 @@ use ottla_record::Codec;
 use super::actors::{Actor, OfCluster, OfPartition};
 use crate::cast::{CLASSIC_GROUP, CONSUMER_GROUP, SHARE_GROUP, TRANSACTIONAL_IDS, group_of, transactional};
 use crate::clients::{
-    Client, Consumer, ConsumerMember, Member, OffsetReader, Producer, ProducerSettings, ShareMember, Upgrader,
+    Client, Consumer, ConsumerMember, Member, OffsetReader, Operator, Producer, ProducerSettings, ShareMember,
 };
 use crate::rng::Rng;
 
@@ -17,6 +17,8 @@ use crate::rng::Rng;
 pub(super) const PLAIN: [&str; 2] = ["a", "b"];
 /// Topics with their partitions, which transactions are written to.
 pub(super) const TRANSACTIONAL: [(&str, i32); 2] = [("t0", 3), ("t1", 1)];
+/// Where consumers say that they are: nowhere, or with one of the nodes.
+const RACKS: [&str; 4] = ["", "r1", "r2", "r3"];
 const LATENCY_MS: u64 = 12;
 /// What some clusters are upgraded from.
 const OLD: &str = "4.0";
@@ -28,15 +30,18 @@ pub(super) struct Cast {
     /// Producers whose records fewer than all in-sync replicas have when they are acknowledged.
     pub fewer_acks: BTreeSet<u32>,
     pub share_reads_committed: bool,
+    has_share_group: bool,
     /// The levels of features that the cluster begins with.
     pub begins_at: MetadataVersion,
 }
 
-pub(super) fn draw(rng: &mut Rng) -> Cast {
+/// `may_be_old`: features may be lower than they are by default, to begin with or later.
+pub(super) fn draw(may_be_old: bool, rng: &mut Rng) -> Cast {
     let mut cast = Cast {
         actors: Vec::new(),
         fewer_acks: BTreeSet::new(),
         share_reads_committed: rng.one_in(2),
+        has_share_group: false,
         begins_at: MetadataVersion::LATEST,
     };
     for (number, topic) in (0..).zip(PLAIN) {
@@ -44,11 +49,14 @@ pub(super) fn draw(rng: &mut Rng) -> Cast {
     }
     cast.add_transactions(rng);
     cast.add_groups();
-    if rng.one_in(3) {
-        cast.add_upgrades();
-    } else if rng.one_in(2) {
+    if may_be_old && rng.one_in(2) {
+        // From before there were share groups.
+        cast.begins_at = MetadataVersion::from_name(OLD).expect("there was such a version");
+    } else if !rng.one_in(4) {
         cast.add_share_group();
     }
+    let operator = Operator::new(cast.begins_at, cast.has_share_group, may_be_old);
+    cast.of_cluster("operator", &["t1"], operator);
     cast
 }
 
@@ -64,14 +72,15 @@ impl Cast {
     fn add_plain(&mut self, number: u32, topic: &str, rng: &mut Rng) {
         for n in 0..3 {
             let id = number * 10 + n;
-            // One of each topic asks for less, and may lose records.
+            // One of each topic asks for less, and may lose records: of the first topic for its leader's word, of the other
+            // for nothing.
             let is_idempotent = n < 2;
             if !is_idempotent {
                 self.fewer_acks.insert(id);
             }
             let settings = ProducerSettings {
                 id,
-                acks: if is_idempotent { -1 } else { rng.pick(&[0, 1, 1]) },
+                acks: if is_idempotent { -1 } else { i16::from(number == 0) },
                 is_idempotent,
                 in_flight_max: if is_idempotent { rng.between(1, 5) as usize } else { 1 },
                 codec: rng.pick(&[Codec::None, Codec::None, Codec::Lz4, Codec::Zstd]),
@@ -80,6 +89,7 @@ impl Cast {
             self.of_partition(format!("producer {id}"), topic, Producer::new(settings));
         }
         let consumer = Consumer::new(number, rng.pick(&[11, 12, 13, 17]), (number % 2) as i8);
+        let consumer = consumer.in_rack(rng.pick(&RACKS));
         self.of_partition(format!("consumer {number}"), topic, consumer);
     }
 
@@ -95,6 +105,7 @@ impl Cast {
         }
         for (number, topic, isolation_level) in [(10, "t0", 1), (11, "t1", 1), (12, "t0", 0)] {
             let consumer = Consumer::new(number, rng.pick(&[12, 13, 17]), isolation_level);
+            let consumer = consumer.in_rack(rng.pick(&RACKS));
             self.of_partition(format!("consumer {number}"), topic, consumer);
         }
     }
@@ -111,14 +122,9 @@ impl Cast {
         }
     }
 
-    /// The cluster is upgraded from before there were share groups.
-    fn add_upgrades(&mut self) {
-        self.begins_at = MetadataVersion::from_name(OLD).expect("there was such a version");
-        self.of_cluster("operator", &["t1"], Upgrader::new(self.begins_at));
-    }
-
     /// Its members read one partition: a session is with one leader.
     fn add_share_group(&mut self) {
+        self.has_share_group = true;
         let isolation_level = if self.share_reads_committed { "read_committed" } else { "read_uncommitted" };
         for id in 0..2 {
             let name = format!("share-member-{id}");

@@ -208,13 +208,15 @@ impl Host {
     /// Ends the process; with a loss the machine is without power.
     pub fn end(&mut self, loss: Option<Loss>, until: MonoMs) {
         let down = Process::Down { until, is_without_power: loss.is_some() };
-        let Process::Up { node, .. } = std::mem::replace(&mut self.process, down) else { return };
+        let before = std::mem::replace(&mut self.process, down);
         self.disk.heal();
         self.make_room();
         self.doomed_until = None;
-        match loss {
-            Some(loss) => drop(node.lose_power(loss)),
-            None => drop(node.kill()),
+        match (before, loss) {
+            (Process::Up { node, .. }, Some(loss)) => drop(node.lose_power(loss)),
+            (Process::Up { node, .. }, None) => drop(node.kill()),
+            (Process::Down { .. }, Some(loss)) => self.disk.crash(loss),
+            (Process::Down { .. }, None) => {}
         }
     }
 

@@ -77,6 +77,13 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// Whether a node that lives may be taken for dead.
+    pub fn may_fence(self) -> bool {
+        matches!(self, Fault::StandStill { .. } | Fault::Slow { .. } | Fault::Cut(_))
+    }
+}
+
 /// A fault, and the round that it comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {

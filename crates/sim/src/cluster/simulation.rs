@@ -6,6 +6,7 @@ mod harm;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
+use ottla_config::RACK_AWARE_REPLICA_SELECTOR;
 use ottla_metadata::MetadataVersion;
 use ottla_types::{MonoMs, NodeId, Now, Timestamp, TopicPartition};
 use ottla_wire::messages::create_topics_request::Topic as NewTopic;
@@ -96,6 +97,9 @@ struct ClusterSimulation {
     controller: Option<(i32, NodeId)>,
     /// The machine that lost power last, while not all it lost is back: until then no other loses anything.
     poor: Option<NodeId>,
+    /// The in-sync replicas may come down to one that loses what it has (`min.insync.replicas` is 1), or it leads again though
+    /// it has (no eligible leaders, KIP-966): while a machine is poor, the others are in sync.
+    poor_needs_others: bool,
     trace: u64,
     has_faults: bool,
     prints: bool,
@@ -107,7 +111,7 @@ impl ClusterSimulation {
         let now = Now { wall: Timestamp(1_700_000_000_000), mono: MonoMs(1_000) };
         let mut settings = vec![
             ("default.replication.factor", "3"),
-            ("min.insync.replicas", rng.pick(&["1", "2", "2"])),
+            ("min.insync.replicas", "2"),
             ("offsets.topic.replication.factor", "3"),
             ("broker.heartbeat.interval.ms", "300"),
             ("broker.session.timeout.ms", "3000"),
@@ -115,6 +119,7 @@ impl ClusterSimulation {
             ("replica.fetch.backoff.ms", "200"),
             ("replica.fetch.wait.max.ms", "300"),
             ("replica.socket.timeout.ms", "2000"),
+            ("replica.selector.class", RACK_AWARE_REPLICA_SELECTOR),
             ("log.index.interval.bytes", "64"),
             ("log.roll.ms", "5000"),
             ("transaction.state.log.replication.factor", "3"),
@@ -123,14 +128,17 @@ impl ClusterSimulation {
             ("share.coordinator.state.topic.min.isr", "2"),
         ];
         settings.extend(SHORT_TIMES);
+        let poor_needs_others = rng.one_in(2);
+        if poor_needs_others && rng.one_in(2) {
+            settings.push(("min.insync.replicas", "1"));
+        }
         let hosts = MEMBERS.map(|id| (id, Host::new(id, rng.bits(), now)));
-        let cast = cast::draw(&mut rng);
+        let cast = cast::draw(poor_needs_others, &mut rng);
         let promises = Promises {
             flushes_always: true,
             share_reads_committed: cast.share_reads_committed,
             record_lock_ms: RECORD_LOCK_MS,
             delivery_count_limit: DELIVERY_COUNT_LIMIT,
-            has_former_leaders: true,
         };
         ClusterSimulation {
             seed,
@@ -155,6 +163,7 @@ impl ClusterSimulation {
             leaders: BTreeMap::new(),
             controller: None,
             poor: None,
+            poor_needs_others,
             trace: 0,
             has_faults: false,
             prints: false,
@@ -178,7 +187,6 @@ impl ClusterSimulation {
         self.end_harm();
         self.actors.iter_mut().for_each(|actor| actor.client_mut().finish());
         self.run_to_the_end()?;
-        self.events.push(Event::Calm);
         self.actors.iter_mut().for_each(|actor| actor.client_mut().conclude());
         self.run_to_the_end()?;
         // Followers hear of the last high watermark with a fetch that finds nothing.
@@ -257,9 +265,15 @@ impl ClusterSimulation {
         }
     }
 
-    /// All nodes serve, and all replicas are in sync.
+    /// All nodes serve and act on the same metadata, and all replicas are in sync.
     fn is_whole(&self) -> bool {
         if !self.hosts.values().all(|host| host.is_running() && !host.is_stopping()) {
+            return false;
+        }
+        // Who stands still says of itself what was so before.
+        let offsets: BTreeSet<_> =
+            self.hosts.values().filter_map(Host::node).map(|node| node.node.metadata_offset()).collect();
+        if offsets.len() > 1 {
             return false;
         }
         let mut leaders: BTreeMap<TopicPartition, usize> = BTreeMap::new();
@@ -334,7 +348,14 @@ impl ClusterSimulation {
             let was_up = host.node().is_some();
             let started = host.start(&MEMBERS, &self.settings, self.begins_at, peers, self.now);
             let is_up = host.node().is_some();
-            started.map_err(|died| self.failure("a node starts", died.0))?;
+            match started {
+                Ok(()) => {}
+                Err(died) if host.doomed_until.is_some() || host.full_until.is_some() => {
+                    self.die_of_disk(id, &died.0);
+                    continue;
+                }
+                Err(died) => return Err(self.failure("a node starts", died.0)),
+            }
             if is_up && !was_up {
                 self.say(&format_args!("node {id} starts"));
                 // Who still waits on a connection to its former process hears now that it is gone.
@@ -361,15 +382,19 @@ impl ClusterSimulation {
                     self.process_ended(id, true);
                 }
                 Err(died) if host.doomed_until.is_some() || host.full_until.is_some() => {
-                    self.say(&format_args!("node {id} dies of its disk: {}", died.0));
-                    self.count("nodes died of their disk", 1);
-                    let loses_power = self.hosts[&id].doomed_until.is_some();
-                    self.end_now(id, loses_power);
+                    self.die_of_disk(id, &died.0);
                 }
                 Err(died) => return Err(self.failure("a node goes on", format!("node {id}: {}", died.0))),
             }
         }
         Ok(())
+    }
+
+    fn die_of_disk(&mut self, id: NodeId, why: &str) {
+        self.say(&format_args!("node {id} dies of its disk: {why}"));
+        self.count("nodes died of their disk", 1);
+        let loses_power = self.hosts[&id].doomed_until.is_some();
+        self.end_now(id, loses_power);
     }
 
     fn serve_clients(&mut self) {
@@ -410,6 +435,7 @@ impl ClusterSimulation {
                 events: &mut self.events,
                 next_connection_id: &mut self.next_connection_id,
                 listening: &listening,
+                leaders: &self.leaders,
             };
             actor.step(&mut outside);
         }
@@ -429,7 +455,7 @@ impl ClusterSimulation {
             {
                 self.note_acknowledged(&partition.topic);
             }
-            if !matches!(event, Event::Fetched { .. } | Event::Acknowledged { .. }) {
+            if !is_told_often(&event) {
                 self.say(&format_args!("{event:?}"));
             }
             for i in 0..self.properties.len() {
@@ -468,6 +494,7 @@ impl ClusterSimulation {
                 let Some(epoch) = seen.leads_in else { continue };
                 if self.leaders.get(partition).is_none_or(|(known, _)| *known < epoch) {
                     self.leaders.insert(partition.clone(), (epoch, node.id));
+                    self.events.push(Event::Led { partition: partition.clone(), at: self.now.mono });
                     self.note_leader(node.id, partition, epoch, "partition elections");
                 }
             }
@@ -493,6 +520,14 @@ impl ClusterSimulation {
         }
         Ok(())
     }
+}
+
+/// Too often to be read, or in other words besides.
+fn is_told_often(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Fetched { .. } | Event::Acknowledged { .. } | Event::Unanswered { .. } | Event::Led { .. }
+    )
 }
 
 fn listening<'a>(hosts: &'a BTreeMap<NodeId, Host>, now: Now) -> Listening<'a> {

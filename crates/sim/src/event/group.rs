@@ -55,6 +55,8 @@ pub enum GroupEvent {
         delivery_count: i16,
         sent: MonoMs,
         heard: MonoMs,
+        /// Nobody has taken over from who has given them.
+        is_newest: bool,
     },
     /// A member says something of its records.
     Saying { client: String, partition: TopicPartition, words: Vec<(i64, Word)> },

@@ -3,7 +3,7 @@
 mod group;
 mod transaction;
 
-use ottla_types::{TopicPartition, Uuid};
+use ottla_types::{MonoMs, TopicPartition, Uuid};
 
 pub use group::{GroupEvent, Protocol, Word};
 pub use transaction::{TransactionEvent, TransactionId};
@@ -46,6 +46,8 @@ pub enum Event {
         first: RecordId,
         count: u64,
         base_offset: Option<i64>,
+        /// Nobody has taken over from who has told it.
+        is_newest: bool,
     },
     /// An idempotent producer was told that its sequence has a gap, or that it is not known.
     SequenceBroken {
@@ -53,9 +55,16 @@ pub enum Event {
         partition: TopicPartition,
         code: i16,
     },
+    /// A producer that wants no answers has sent so many records.
+    Unanswered {
+        partition: TopicPartition,
+        count: u64,
+    },
     /// A consumer was answered.
     Fetched {
         partition: TopicPartition,
+        /// By a replica near to it (KIP-392).
+        from_follower: bool,
         asked: i64,
         /// Where it reads on.
         next: i64,
@@ -115,6 +124,8 @@ pub enum Event {
         generation: i32,
         partition: i32,
         offset: i64,
+        /// Nobody has taken over from who has told it.
+        is_newest: bool,
     },
     /// The node is gone; `logs` are its files at that moment.
     Down {
@@ -145,12 +156,20 @@ pub enum Event {
         feature: &'static str,
         level: i16,
     },
+    /// And had a higher one before.
+    FeatureLowered {
+        feature: &'static str,
+        level: i16,
+    },
+    /// Another leader than before, or the same in another epoch.
+    Led {
+        partition: TopicPartition,
+        at: MonoMs,
+    },
     /// One of several nodes is gone, and what it kept in memory.
     ProcessEnded,
     /// Somebody has set a machine's clock: what it says of how long something took may be anything from now on.
     ClockSet,
-    /// Nothing fails any more, everything serves, and nobody writes any more.
-    Calm,
     /// Everybody is done, and the node still there.
     End {
         logs: Vec<LogFiles>,
@@ -174,9 +193,14 @@ impl Event {
     pub fn tally(&self) -> Option<(&'static str, u64)> {
         Some(match self {
             Event::Acknowledged { count, .. } => ("records acknowledged", *count),
+            Event::Unanswered { count, .. } => ("records sent without an answer", *count),
+            Event::Fetched { from_follower: true, records, .. } => {
+                ("records fetched from followers", records.len() as u64)
+            }
             Event::Fetched { records, .. } => ("records fetched", records.len() as u64),
             Event::OffsetCommitted { .. } => ("offsets committed", 1),
-            Event::OffsetSeen { .. } => ("partitions taken over", 1),
+            Event::OffsetSeen { is_newest: true, .. } => ("partitions taken over", 1),
+            Event::OffsetSeen { .. } => ("offsets told by a former coordinator", 1),
             Event::TopicCreated { .. } => ("topics created", 1),
             Event::TopicDeleted { .. } => ("topics deleted", 1),
             Event::RecordsDeleted { .. } => ("records deleted", 1),
@@ -187,6 +211,7 @@ impl Event {
             Event::Down { ending: Ending::Killed, .. } => ("kills", 1),
             Event::Down { ending: Ending::PowerLost, .. } => ("losses of power", 1),
             Event::FeatureRaised { .. } => ("feature levels raised", 1),
+            Event::FeatureLowered { .. } => ("feature levels lowered", 1),
             Event::Transaction(event) => return of_transactions(event),
             Event::Group(event) => return of_groups(event),
             _ => return None,

@@ -27,8 +27,16 @@ pub enum TransactionEvent {
     Ending { transaction: TransactionId, committed: bool },
     /// The client was told that the transaction is decided.
     Ended { transaction: TransactionId, committed: bool },
-    /// The instance was told that it may not go on, `open_ms` after its transaction began.
-    Refused { producer: u32, what: &'static str, code: i16, open_ms: Option<u64>, timeout_ms: u64 },
+    /// The instance was told that it may not go on, `open_ms` after its transaction began. `is_newest`: nobody has taken over
+    /// from who has told it.
+    Refused {
+        producer: u32,
+        what: &'static str,
+        code: i16,
+        open_ms: Option<u64>,
+        timeout_ms: u64,
+        is_newest: bool,
+    },
     /// A transaction stays open though its time is long over.
     Hanging { partition: TopicPartition, producer_id: i64 },
     /// The client is gone, whatever it was doing.
@@ -36,7 +44,8 @@ pub enum TransactionEvent {
     /// A reader asks for a group's offsets.
     OffsetsAsked { reader: String, group: String },
     /// It got them: one for each of the partitions. `is_stable`: it asked for such as no open transaction may change.
-    OffsetsSeen { reader: String, group: String, is_stable: bool, offsets: Vec<i64> },
+    /// `is_newest`: nobody has taken over from who has told it.
+    OffsetsSeen { reader: String, group: String, is_stable: bool, offsets: Vec<i64>, is_newest: bool },
     /// It was told that an open transaction has offsets.
     OffsetsUnstable { reader: String },
 }

@@ -80,7 +80,7 @@ impl Property for Acknowledged {
             }
             Event::Acknowledged { first, .. }
                 if self.has_lost_decisions && self.transactional.contains(&first.producer) => {}
-            Event::Acknowledged { partition, first, count, base_offset } => {
+            Event::Acknowledged { partition, first, count, base_offset, .. } => {
                 let of_partition = self.records.entry(partition.clone()).or_default();
                 for i in 0..*count {
                     let id = RecordId { number: first.number + i, ..*first };

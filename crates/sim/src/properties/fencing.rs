@@ -87,7 +87,9 @@ impl Fencing {
             TransactionEvent::Ended { transaction, .. } if self.forbidden_ends.contains(transaction) => {
                 return Err(format!("{transaction:?} could end, and its producer was fenced"));
             }
-            TransactionEvent::Refused { producer, what, code, open_ms, timeout_ms } => {
+            // A former coordinator does not know the newest instance.
+            TransactionEvent::Refused { is_newest: false, .. } => {}
+            TransactionEvent::Refused { producer, what, code, open_ms, timeout_ms, .. } => {
                 let id = self.instances.get(producer).map(|(id, _)| id);
                 let asked = id.and_then(|id| self.asked.get(id)).map(Vec::as_slice).unwrap_or_default();
                 let since = self.rivals_since.get(producer).copied().unwrap_or(0);

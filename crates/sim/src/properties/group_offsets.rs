@@ -1,6 +1,10 @@
 //! A group's offsets never go back: whoever owns a partition in a generation begins at least where the generations
 //! before were told to have got to. Only a loss of power may take back what was not flushed; generations are counted from
 //! the beginning again then, and nothing can be told from them any more.
+//!
+//! A node that has stood still, or is cut off, tells what it knew until it hears that another has taken over from it, as
+//! Apache Kafka's do: no commit counts there any more, and yet a member may begin too early with what it is told. Where
+//! nobody has taken over, nothing excuses a coordinator.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +49,13 @@ impl Property for GroupOffsets {
                 let committed = self.committed.entry(key).or_default().entry(*generation).or_insert(-1);
                 *committed = (*committed).max(*offset);
             }
-            Event::OffsetSeen { group, generation, partition, offset } => {
+            Event::OffsetSeen { group, partition, offset, is_newest: false, .. } => {
+                // Who works on from here commits less than was committed before.
+                let key = (group.clone(), *partition);
+                let committed = self.committed.get_mut(&key).into_iter().flat_map(BTreeMap::values_mut);
+                committed.for_each(|committed| *committed = (*committed).min(*offset));
+            }
+            Event::OffsetSeen { group, generation, partition, offset, .. } => {
                 let key = (group.clone(), *partition);
                 let before = self.committed.get(&key).into_iter().flat_map(|all| all.range(..=*generation));
                 if let Some((by, committed)) = before.max_by_key(|(_, committed)| **committed)

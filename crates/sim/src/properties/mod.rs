@@ -36,8 +36,6 @@ pub struct Promises {
     pub record_lock_ms: i64,
     /// How often a record is delivered.
     pub delivery_count_limit: i16,
-    /// There are several nodes, and one that does not know yet that another has taken over may say what it knew.
-    pub has_former_leaders: bool,
 }
 
 /// Something that must hold all along.
@@ -63,6 +61,7 @@ pub fn of_cluster(promises: Promises) -> Vec<Box<dyn Property>> {
         Box::new(transactional_offsets::TransactionalOffsets::new(promises)),
         Box::new(ownership::Ownership::new(promises)),
         Box::new(assigned::Assigned::default()),
+        Box::new(share_locks::ShareLocks::new(promises)),
         Box::new(share_deliveries::ShareDeliveries::new(promises)),
     ]
 }

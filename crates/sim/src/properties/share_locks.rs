@@ -1,6 +1,9 @@
 //! A record that a member of a share group has acquired is with nobody else until the member lets go of it, its connection
-//! or the node ends, or the lock runs out. A lock begins when the node gives the record, which is not before it was asked
-//! for, and not after it was heard of.
+//! or the node ends, another leads the partition, or the lock runs out. A lock begins when the node gives the record, which
+//! is not before it was asked for, and not after it was heard of.
+//!
+//! Locks are not kept: a new leader gives anew what nobody has acknowledged. One that has not heard of its successor gives
+//! what nobody can acknowledge there any more, which is no lock.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +17,13 @@ pub(super) struct ShareLocks {
     promises: Promises,
     /// Who surely has a record, and until when.
     holds: BTreeMap<(TopicPartition, i64), (String, MonoMs)>,
+    /// Since when who leads now.
+    led_since: BTreeMap<TopicPartition, MonoMs>,
 }
 
 impl ShareLocks {
     pub(super) fn new(promises: Promises) -> ShareLocks {
-        ShareLocks { promises, holds: BTreeMap::new() }
+        ShareLocks { promises, holds: BTreeMap::new(), led_since: BTreeMap::new() }
     }
 }
 
@@ -29,7 +34,20 @@ impl Property for ShareLocks {
 
     fn on(&mut self, event: &Event) -> Result<(), String> {
         match event {
-            Event::Group(GroupEvent::Acquired { client, partition, first, last, sent, heard, .. }) => {
+            Event::Group(GroupEvent::Acquired {
+                client,
+                partition,
+                first,
+                last,
+                sent,
+                heard,
+                is_newest,
+                ..
+            }) => {
+                let is_former = self.led_since.get(partition).is_some_and(|since| sent <= since);
+                if is_former || !is_newest {
+                    return Ok(());
+                }
                 let until = sent.plus_ms(self.promises.record_lock_ms);
                 for offset in (*first..=*last).filter(|_| *heard < until) {
                     let mine = (client.clone(), until);
@@ -53,7 +71,11 @@ impl Property for ShareLocks {
             Event::Group(GroupEvent::Forgot { client }) | Event::ConnectionLost { client } => {
                 self.holds.retain(|_, (holder, _)| holder != client);
             }
-            Event::Down { .. } => self.holds.clear(),
+            Event::Led { partition, at } => {
+                self.holds.retain(|(led, _), _| led != partition);
+                self.led_since.insert(partition.clone(), *at);
+            }
+            Event::Down { .. } | Event::ProcessEnded => self.holds.clear(),
             _ => {}
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The last stable offset never passes an open transaction: of all that a reader is told is stable, the markers lie below
-//! the high watermark that it is told with it. And read_committed gets nothing above it.
+//! the high watermark that it is told with it, or below one that somebody was told before: who leads anew does not know at
+//! once how far all is replicated. And read_committed gets nothing above it.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +11,15 @@ use super::spans::spans;
 use crate::event::Event;
 use crate::log_files::LogFiles;
 
-/// A last stable offset, and the high watermark that was told with it.
+/// A last stable offset, and the highest high watermark that was told by then.
 type Told = (i64, i64);
 
 #[derive(Debug, Default)]
 pub(super) struct StableOffset {
     /// Since the files were looked at last.
     told: BTreeMap<TopicPartition, Vec<Told>>,
+    /// The highest; of one node, by its process.
+    high_watermarks: BTreeMap<TopicPartition, i64>,
 }
 
 impl StableOffset {
@@ -48,8 +51,10 @@ impl Property for StableOffset {
             Event::Fetched {
                 partition, high_watermark, last_stable_offset, read_committed, records, ..
             } => {
+                let highest = self.high_watermarks.entry(partition.clone()).or_default();
+                *highest = (*highest).max(*high_watermark);
                 let told = self.told.entry(partition.clone()).or_default();
-                let new = (*last_stable_offset, *high_watermark);
+                let new = (*last_stable_offset, *highest);
                 if told.last() != Some(&new) {
                     told.push(new);
                 }
@@ -62,6 +67,9 @@ impl Property for StableOffset {
             Event::Down { logs, .. } | Event::Files { logs } | Event::End { logs } => {
                 logs.iter().try_for_each(|log| self.check(log))?;
                 self.told.clear();
+                if matches!(event, Event::Down { .. }) {
+                    self.high_watermarks.clear();
+                }
                 Ok(())
             }
             _ => Ok(()),

@@ -20,7 +20,6 @@ pub(super) struct TransactionalOffsets {
     floors: BTreeMap<String, i64>,
     /// And what it was when a reader asked.
     floors_when_asked: BTreeMap<String, i64>,
-    is_calm: bool,
     is_over: bool,
 }
 
@@ -34,7 +33,6 @@ impl TransactionalOffsets {
             told: BTreeMap::new(),
             floors: BTreeMap::new(),
             floors_when_asked: BTreeMap::new(),
-            is_calm: false,
             is_over: false,
         }
     }
@@ -44,7 +42,14 @@ impl TransactionalOffsets {
         *floor = offset.max(*floor);
     }
 
-    fn seen(&mut self, reader: &str, group: &str, is_stable: bool, offsets: &[i64]) -> Result<(), String> {
+    fn seen(
+        &mut self,
+        reader: &str,
+        group: &str,
+        is_stable: bool,
+        is_newest: bool,
+        offsets: &[i64],
+    ) -> Result<(), String> {
         let Some(&offset) = offsets.first() else { return Err(format!("{reader} was told nothing")) };
         if offsets.iter().any(|other| *other != offset) {
             return Err(format!("{group}: {offsets:?} are not of one transaction"));
@@ -59,7 +64,6 @@ impl TransactionalOffsets {
         }
         let floor = self.floors_when_asked.get(reader).copied().unwrap_or(-1);
         // A former coordinator that has not heard of its successor tells what it knew.
-        let is_newest = self.is_calm || !self.promises.has_former_leaders;
         if is_stable && is_newest && offset < floor {
             return Err(format!("{group}: {offset} is seen after {floor} was committed"));
         }
@@ -81,10 +85,6 @@ impl Property for TransactionalOffsets {
         }
         let event = match event {
             Event::Transaction(event) => event,
-            Event::Calm => {
-                self.is_calm = true;
-                return Ok(());
-            }
             Event::Down { ending: Ending::PowerLost, .. } => {
                 self.is_over = !self.promises.flushes_always;
                 return Ok(());
@@ -111,8 +111,8 @@ impl Property for TransactionalOffsets {
                 let floor = self.floors.get(group).copied().unwrap_or(-1);
                 self.floors_when_asked.insert(reader.clone(), floor);
             }
-            TransactionEvent::OffsetsSeen { reader, group, is_stable, offsets } => {
-                return self.seen(reader, group, *is_stable, offsets);
+            TransactionEvent::OffsetsSeen { reader, group, is_stable, is_newest, offsets } => {
+                return self.seen(reader, group, *is_stable, *is_newest, offsets);
             }
             _ => {}
         }

@@ -10,7 +10,8 @@
 //! lines that take their place; none at all if nothing does
 //! ```
 //!
-//! A test in `crates/sim/tests/seeds.rs` is written as `ottla-sim --test seeds name`.
+//! Several tests may be named, each of which must catch it. A test in `crates/sim/tests/seeds.rs` is written as
+//! `ottla-sim --test seeds name`, and the seed that is to catch it as `ottla-sim --test seeds name with SIM_SEED=7`.
 
 use std::fmt;
 use std::fs;
@@ -23,7 +24,8 @@ pub struct Mutant {
     pub says: String,
     /// From the workspace's root.
     pub file: String,
-    pub test: TestName,
+    /// At least one.
+    pub tests: Vec<TestName>,
     is: String,
     becomes: String,
 }
@@ -35,6 +37,8 @@ pub struct TestName {
     /// The integration test's name; none is the library.
     pub target: Option<String>,
     pub path: String,
+    /// An environment variable and its value.
+    pub with: Option<(String, String)>,
 }
 
 impl fmt::Display for TestName {
@@ -42,6 +46,10 @@ impl fmt::Display for TestName {
         match &self.target {
             Some(target) => write!(f, "{} --test {target} {}", self.package, self.path),
             None => write!(f, "{} --lib {}", self.package, self.path),
+        }?;
+        match &self.with {
+            Some((variable, value)) => write!(f, " with {variable}={value}"),
+            None => Ok(()),
         }
     }
 }
@@ -62,18 +70,21 @@ impl Mutant {
 pub fn parse(name: &str, text: &str) -> Result<Mutant, String> {
     let (head, change) = text.split_once("\n--- is\n").ok_or("there is no line \"--- is\"")?;
     let (is, becomes) = change.split_once("--- becomes\n").ok_or("there is no line \"--- becomes\"")?;
-    let (mut says, mut file, mut test) = (Vec::new(), None, None);
+    let (mut says, mut file, mut tests) = (Vec::new(), None, Vec::new());
     for line in head.lines() {
         if let Some(path) = line.strip_prefix("file: ") {
             file = Some(path.trim().to_owned());
         } else if let Some(name) = line.strip_prefix("test: ") {
-            test = Some(parse_test(name)?);
+            tests.push(parse_test(name)?);
         } else {
             says.push(line);
         }
     }
     if is.trim().is_empty() || is == becomes {
         return Err("it changes nothing".to_owned());
+    }
+    if tests.is_empty() {
+        return Err("there is no line \"test: \"".to_owned());
     }
     if says.is_empty() {
         return Err("it does not say what it does wrong".to_owned());
@@ -82,20 +93,27 @@ pub fn parse(name: &str, text: &str) -> Result<Mutant, String> {
         name: name.to_owned(),
         says: says.join(" "),
         file: file.ok_or("there is no line \"file: \"")?,
-        test: test.ok_or("there is no line \"test: \"")?,
+        tests,
         is: is.to_owned(),
         becomes: becomes.to_owned(),
     })
 }
 
 fn parse_test(text: &str) -> Result<TestName, String> {
+    let (text, with) = match text.split_once(" with ") {
+        Some((test, with)) => {
+            let (variable, value) = with.split_once('=').ok_or_else(|| format!("{with:?} sets nothing"))?;
+            (test, Some((variable.trim().to_owned(), value.trim().to_owned())))
+        }
+        None => (text, None),
+    };
     let words: Vec<&str> = text.split_whitespace().collect();
     let (package, target, path) = match words[..] {
         [package, "--lib", path] => (package, None, path),
         [package, "--test", target, path] => (package, Some(target.to_owned()), path),
         _ => return Err(format!("{text:?} names no test")),
     };
-    Ok(TestName { package: package.to_owned(), target, path: path.to_owned() })
+    Ok(TestName { package: package.to_owned(), target, path: path.to_owned(), with })
 }
 
 #[cfg(test)]
@@ -109,9 +127,21 @@ mod tests {
     fn a_variant_is_read() {
         let mutant = parse("wrong", TEXT).unwrap();
         assert_eq!((mutant.says.as_str(), mutant.file.as_str()), ("It is wrong.", "a/b.rs"));
-        assert_eq!(mutant.test.to_string(), "ottla-a --test t m::n");
+        assert_eq!(
+            mutant.tests.iter().map(TestName::to_string).collect::<Vec<_>>(),
+            ["ottla-a --test t m::n"]
+        );
         assert_eq!((mutant.is.as_str(), mutant.becomes.as_str()), ("  x;\n", "  y;\n"));
         assert_eq!(parse("wrong", &TEXT.replace("  y;\n", "")).unwrap().becomes, "");
+    }
+
+    #[test]
+    fn several_tests_may_catch_it() {
+        let seed = "test: ottla-sim --test clusters m with SIM_SEED=7";
+        let mutant = parse("wrong", &TEXT.replace("\n--- is", &format!("\n{seed}\n--- is"))).unwrap();
+        let named = mutant.tests.iter().map(|test| format!("test: {test}")).collect::<Vec<_>>();
+        assert_eq!(named, ["test: ottla-a --test t m::n", seed]);
+        assert_eq!(mutant.tests[1].with, Some(("SIM_SEED".to_owned(), "7".to_owned())));
     }
 
     #[test]
@@ -122,6 +152,7 @@ mod tests {
             ("file: ", ""),
             ("test: ", ""),
             ("--test t", "--bench t"),
+            ("m::n", "m::n with SIM_SEED"),
             ("  y;", "  x;"),
             ("It is wrong.\n", ""),
         ] {

@@ -29,31 +29,31 @@ pub fn run(root: &Path, names: &[String]) -> Result<Vec<String>, ChoreError> {
         mutants.retain(|mutant| names.contains(&mutant.name));
     }
     // Those of one file and one test binary after another: little is built again between them.
-    mutants
-        .sort_by_key(|mutant| (mutant.test.package.clone(), mutant.test.target.clone(), mutant.file.clone()));
+    let mut trials: Vec<Trial<'_>> =
+        mutants.iter().flat_map(|mutant| mutant.tests.iter().map(move |test| (mutant, test))).collect();
+    trials.sort_by_key(|(mutant, test)| (&test.package, &test.target, &mutant.file));
     let tree = Tree::new(root)?;
-    let targets = mutants.chunk_by(|a, b| same_binary(&a.test, &b.test));
-    for mutants in targets {
-        let Some(first) = mutants.first() else { continue };
-        let healthy = tree.build(&first.test)?.map_err(|stderr| ChoreError::Command {
-            command: format!("building the tests of {}", first.test.package),
+    for trials in trials.chunk_by(|(_, a), (_, b)| same_binary(a, b)) {
+        let Some((_, first)) = trials.first() else { continue };
+        let healthy = tree.build(first)?.map_err(|stderr| ChoreError::Command {
+            command: format!("building the tests of {}", first.package),
             stderr,
         })?;
         // All before the first variant is built: it takes the place of this binary.
         let mut without_change = BTreeMap::new();
-        for mutant in mutants {
-            if !without_change.contains_key(&mutant.test) {
-                without_change.insert(mutant.test.clone(), healthy.run(&mutant.test.path)?);
+        for (_, test) in trials {
+            if !without_change.contains_key(test) {
+                without_change.insert(*test, healthy.run(test)?);
             }
         }
-        for mutant in mutants {
+        for (mutant, test) in trials {
             let start = Instant::now();
-            let found = match without_change.get(&mutant.test) {
-                Some(Outcome::Passed) => tree.try_mutant(mutant)?,
-                other => Err(format!("{} does not pass without the change: {other:?}", mutant.test)),
+            let found = match without_change.get(test) {
+                Some(Outcome::Passed) => tree.try_mutant(mutant, test)?,
+                other => Err(format!("{test} does not pass without the change: {other:?}")),
             };
             match found {
-                Ok(()) => println!("caught in {:>3} s: {}", start.elapsed().as_secs(), mutant.name),
+                Ok(()) => println!("caught in {:>3} s: {} by {test}", start.elapsed().as_secs(), mutant.name),
                 Err(why) => {
                     println!("SURVIVES: {}: {why}", mutant.name);
                     findings.push(format!("{}: {why}", mutant.name));
@@ -63,6 +63,9 @@ pub fn run(root: &Path, names: &[String]) -> Result<Vec<String>, ChoreError> {
     }
     Ok(findings)
 }
+
+/// A variant, and one of the tests that must catch it.
+type Trial<'a> = (&'a Mutant, &'a TestName);
 
 fn same_binary(a: &TestName, b: &TestName) -> bool {
     (&a.package, &a.target) == (&b.package, &b.target)
@@ -86,19 +89,19 @@ impl<'a> Tree<'a> {
     }
 
     /// Why the variant is not caught.
-    fn try_mutant(&self, mutant: &Mutant) -> Result<Result<(), String>, ChoreError> {
+    fn try_mutant(&self, mutant: &Mutant, test: &TestName) -> Result<Result<(), String>, ChoreError> {
         let changed = match mutant.apply(self.root) {
             Ok(changed) => changed,
             Err(reason) => return Ok(Err(reason)),
         };
         self.write(&mutant.file, changed.as_bytes())?;
-        let built = self.build(&mutant.test);
+        let built = self.build(test);
         let outcome = match built {
-            Ok(Ok(binary)) => binary.run(&mutant.test.path).map(|outcome| match outcome {
+            Ok(Ok(binary)) => binary.run(test).map(|outcome| match outcome {
                 Outcome::Failed => Ok(()),
-                Outcome::Passed => Err(format!("{} passes", mutant.test)),
-                Outcome::NotFound => Err(format!("there is no test {}", mutant.test)),
-                Outcome::Endless => Err(format!("{} does not end", mutant.test)),
+                Outcome::Passed => Err(format!("{test} passes")),
+                Outcome::NotFound => Err(format!("there is no test {test}")),
+                Outcome::Endless => Err(format!("{test} does not end")),
             }),
             Ok(Err(stderr)) => Ok(Err(format!("it does not build: {stderr}"))),
             Err(error) => Err(error),
@@ -170,9 +173,10 @@ enum Outcome {
 }
 
 impl Binary {
-    fn run(&self, test: &str) -> Result<Outcome, ChoreError> {
+    fn run(&self, test: &TestName) -> Result<Outcome, ChoreError> {
         let mut child = Command::new(&self.path)
-            .args(["--exact", test])
+            .args(["--exact", &test.path])
+            .envs(test.with.clone())
             .current_dir(&self.directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

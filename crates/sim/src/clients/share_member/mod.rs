@@ -230,6 +230,7 @@ impl ShareMember {
                 delivery_count: range.delivery_count,
                 sent,
                 heard: world.now.mono,
+                is_newest: world.hears_newest,
             };
             self.membership.tell(event, world);
         }

@@ -176,6 +176,7 @@ impl Transactional {
             code,
             open_ms,
             timeout_ms: self.settings.timeout_ms as u64,
+            is_newest: world.hears_newest,
         };
         world.events.push(Event::Transaction(event));
         self.become_another(world);

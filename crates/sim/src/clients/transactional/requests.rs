@@ -272,6 +272,7 @@ impl Transactional {
                         first: batch.first,
                         count: batch.count,
                         base_offset: (result.base_offset >= 0).then_some(result.base_offset),
+                        is_newest: world.hears_newest,
                     });
                 }
                 result.error_code

@@ -4,9 +4,10 @@ mod of_cluster;
 mod of_partition;
 mod routes;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use ottla_types::{MonoMs, NodeId, Now};
+use ottla_types::{MonoMs, NodeId, Now, TopicPartition};
 
 use crate::clients::Client;
 use crate::event::Event;
@@ -30,6 +31,8 @@ pub(super) struct Outside<'a> {
     pub next_connection_id: &'a mut u64,
     /// Nodes that take connections.
     pub listening: &'a [NodeId],
+    /// Who leads what, as far as anybody does, and in which epoch: what no client knows.
+    pub leaders: &'a BTreeMap<TopicPartition, (i32, NodeId)>,
 }
 
 impl Outside<'_> {
@@ -37,6 +40,11 @@ impl Outside<'_> {
     fn anybody(&mut self) -> Option<NodeId> {
         let count = self.listening.len() as u64;
         if count == 0 { None } else { Some(self.listening[self.rng.below(count) as usize]) }
+    }
+
+    /// Whether nobody has taken over from a node.
+    fn leads(&self, id: NodeId, partition: &TopicPartition) -> bool {
+        self.leaders.get(partition).is_none_or(|(_, leader)| *leader == id)
     }
 
     fn next_connection(&mut self) -> u64 {

@@ -105,7 +105,9 @@ impl OfCluster {
         self.break_off(now);
     }
 
-    fn hear(&mut self, now: MonoMs) {
+    /// Whether all answers are of nodes that nobody has taken over from.
+    fn hear(&mut self, outside: &Outside<'_>) -> bool {
+        let now = outside.now.mono;
         let mut answers = Vec::new();
         let mut is_cut = false;
         for (id, link) in &mut self.ways {
@@ -116,9 +118,11 @@ impl OfCluster {
                 }
             }
         }
+        let mut hears_newest = true;
         for (id, ticket, body) in answers {
             let Some((ticket, routed)) = self.under_way.remove(&(id, ticket)) else { continue };
             self.silent_since = None;
+            hears_newest &= routed.to.partition().is_none_or(|partition| outside.leads(id, &partition));
             self.must_search |= routed.says_elsewhere(&body);
             if routed.api_key == ApiKey::FindCoordinator {
                 self.found_coordinators(&decode(&body, routed.version), None);
@@ -128,6 +132,7 @@ impl OfCluster {
         if is_cut {
             self.forget_where(now);
         }
+        hears_newest
     }
 
     /// Sends on what the client has sent, or asks first where to.
@@ -276,7 +281,7 @@ impl Actor for OfCluster {
         let now = outside.now.mono;
         self.give_up_if_silent(now);
         self.hear_of_search(now);
-        self.hear(now);
+        let hears_newest = self.hear(outside);
         if self.topics.lasting.is_empty() {
             self.search_for(Search::Leaders, outside);
         }
@@ -287,6 +292,7 @@ impl Actor for OfCluster {
             topics: &mut self.topics,
             is_up: !outside.listening.is_empty(),
             next_connection_id: outside.next_connection_id,
+            hears_newest,
         };
         let was_open = self.line.is_open();
         self.client.step(&mut self.line, &mut world);

@@ -73,6 +73,13 @@ impl OfPartition {
         if self.target.is_some() || now < self.wait_until || self.ticket.is_some() {
             return;
         }
+        if let Some(nearest) = self.topics.nearest {
+            if outside.listening.contains(&nearest) {
+                self.target = Some(nearest);
+                return;
+            }
+            self.topics.nearest = None;
+        }
         let Some(node) = outside.anybody() else { return };
         self.finder.connect(outside.next_connection());
         self.asked = Some(node);
@@ -122,6 +129,8 @@ impl Actor for OfPartition {
             self.find(outside);
         }
         let is_up = self.target.is_some_and(|target| outside.listening.contains(&target));
+        let partition = TopicPartition::new(self.topic.as_str(), 0);
+        let hears_newest = self.target.is_none_or(|target| outside.leads(target, &partition));
         let mut world = World {
             rng: outside.rng,
             now: outside.now,
@@ -129,6 +138,7 @@ impl Actor for OfPartition {
             topics: &mut self.topics,
             is_up,
             next_connection_id: outside.next_connection_id,
+            hears_newest,
         };
         self.client.step(&mut self.link, &mut world);
         if !self.link.is_open() && !self.link.has_unanswered() {

@@ -1,7 +1,7 @@
 //! To whom a request goes: to anybody, to a coordinator, or to a partition's leader.
 
 use bytes::Bytes;
-use ottla_types::{TopicPartition, Uuid};
+use ottla_types::{CONSUMER_OFFSETS_TOPIC, TRANSACTION_STATE_TOPIC, TopicPartition, Uuid, java_string_hash};
 use ottla_wire::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ConsumerGroupHeartbeatRequest, EndTxnRequest,
     HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, OffsetCommitRequest,
@@ -13,6 +13,7 @@ use ottla_wire::{ApiKey, Decoder, Message, decode_request_header};
 
 use crate::clients::Topics;
 use crate::network::decode;
+use crate::node::INTERNAL_PARTITIONS;
 
 /// Kinds of coordinators, as FindCoordinator names them.
 const OF_GROUPS: i8 = 0;
@@ -23,6 +24,20 @@ pub(super) enum Destination {
     Anybody,
     Coordinator { key_type: i8, key: String },
     Leader(TopicPartition),
+}
+
+impl Destination {
+    /// Whose leader it is.
+    pub fn partition(&self) -> Option<TopicPartition> {
+        let (topic, key) = match self {
+            Destination::Anybody => return None,
+            Destination::Leader(partition) => return Some(partition.clone()),
+            Destination::Coordinator { key_type: OF_GROUPS, key } => (CONSUMER_OFFSETS_TOPIC, key),
+            Destination::Coordinator { key, .. } => (TRANSACTION_STATE_TOPIC, key),
+        };
+        let hash = java_string_hash(key).checked_abs().unwrap_or(0);
+        Some(TopicPartition::new(topic, hash % INTERNAL_PARTITIONS))
+    }
 }
 
 /// A request that was taken over from a client.

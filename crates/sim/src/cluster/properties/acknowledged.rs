@@ -45,7 +45,7 @@ impl ClusterProperty for Acknowledged {
     }
 
     fn heard(&mut self, event: &Event) -> Result<(), String> {
-        if let Event::Acknowledged { partition, first, count, base_offset } = event
+        if let Event::Acknowledged { partition, first, count, base_offset, .. } = event
             && !self.fewer_acks.contains(&first.producer)
         {
             let of_partition = self.records.entry(partition.clone()).or_default();

@@ -3,6 +3,7 @@
 
 mod acknowledged;
 mod agreement;
+mod few_acks;
 mod high_watermarks;
 mod leaders;
 mod metadata;
@@ -52,6 +53,7 @@ pub fn all(fewer_acks: &BTreeSet<u32>, promises: Promises) -> Vec<Box<dyn Cluste
     let mut all: Vec<Box<dyn ClusterProperty>> = vec![
         Box::new(acknowledged::Acknowledged::new(fewer_acks)),
         Box::new(agreement::Agreement),
+        Box::new(few_acks::FewAcks::new(fewer_acks)),
         Box::new(high_watermarks::HighWatermarks::default()),
         Box::new(leaders::Leaders::default()),
         Box::new(metadata::Metadata::default()),

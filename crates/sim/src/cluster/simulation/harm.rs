@@ -17,6 +17,9 @@ const LATE_MS: u64 = 3_000;
 
 impl ClusterSimulation {
     pub(super) fn go_wrong(&mut self, fault: Fault) {
+        if self.poor.is_some() && self.poor_needs_others && fault.may_fence() {
+            return;
+        }
         match fault {
             Fault::Mend => {
                 if self.wires.has_cuts() {
@@ -67,7 +70,7 @@ impl ClusterSimulation {
         if self.poor.is_some() && self.is_whole() && self.hosts.values().all(is_well) {
             self.poor = None;
         }
-        if self.postponed.is_some() && self.poor.is_none() && self.is_whole() {
+        if self.postponed.is_some() && self.poor.is_none() && self.is_whole() && self.may_be_poor() {
             self.be_poor();
         }
         for id in MEMBERS {
@@ -84,6 +87,12 @@ impl ClusterSimulation {
             .filter(|id| self.hosts[id].stops_too_long(STOP_WITHIN_MS, self.now))
             .collect();
         late.into_iter().for_each(|id| self.end_now(id, false));
+    }
+
+    fn may_be_poor(&self) -> bool {
+        let now = self.now;
+        let are_heard = || self.hosts.values().all(|host| !host.is_frozen(now) && !host.is_slow(now));
+        !self.poor_needs_others || (are_heard() && !self.wires.has_cuts())
     }
 
     /// One machine may lose what it has, or have no room for more.
