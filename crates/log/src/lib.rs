@@ -38,8 +38,8 @@ pub use offset_metadata::OffsetMetadata;
 pub use segments::Segments;
 pub use unified_log::{
     ActiveProducer, EARLIEST_LOCAL_TIMESTAMP, EARLIEST_PENDING_UPLOAD_TIMESTAMP, EARLIEST_TIMESTAMP,
-    LATEST_TIERED_TIMESTAMP, LATEST_TIMESTAMP, LeaderAppend, LogOffsetSnapshot, MAX_TIMESTAMP, OpenLog,
-    TimestampAndOffset, UnifiedLog,
+    LATEST_TIERED_TIMESTAMP, LATEST_TIMESTAMP, LeaderAppend, LogOffsetSnapshot, MAX_TIMESTAMP,
+    OffsetsObserver, OpenLog, TimestampAndOffset, UnifiedLog,
 };
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 //! The operations that wait in purgatories, and what completes each.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use ottla_log::OffsetMetadata;
-use ottla_types::{LeaderEpoch, Now, Offset};
+use ottla_types::{LeaderEpoch, Now, Offset, Uuid};
 use ottla_wire::ErrorCode;
 
-use crate::fetch::{
-    FetchParams, FetchedPartition, PartitionFetch, ReadLater, answer, read_all, read_in_memory,
-};
+use crate::fetch::{Asking, FetchParams, PartitionFetch, ReadLater, answer, read_all, read_in_memory};
 use crate::partition::Partition;
 use crate::produce::ProduceResult;
 use crate::purgatory::DelayedOperation;
@@ -67,11 +66,17 @@ fn fail(results: &mut [ProduceResult], index: usize, code: ErrorCode) {
 
 /// A fetch until there is as much to read as it asks for.
 pub(crate) struct DelayedFetch {
-    pub params: FetchParams,
-    pub partitions: Vec<PartitionFetch>,
-    /// For each partition that could be read: where it was read from.
-    pub watched: Vec<WatchedPartition>,
-    pub respond: Box<dyn FnOnce(Vec<FetchedPartition>, Now) + Send>,
+    params: FetchParams,
+    partitions: Vec<PartitionFetch>,
+    waits_for: WaitsFor,
+    asking: Asking,
+}
+
+enum WaitsFor {
+    /// Those that could be read: all of them are looked at whenever one has changed.
+    Partitions(Vec<WatchedPartition>),
+    /// Those that have changed: what each of them has, and at first those that could be read.
+    News { first: Vec<WatchedPartition>, available: HashMap<(Uuid, i32), u64>, total: u64 },
 }
 
 pub(crate) struct WatchedPartition {
@@ -81,16 +86,58 @@ pub(crate) struct WatchedPartition {
     pub client_epoch: LeaderEpoch,
 }
 
+impl DelayedFetch {
+    pub fn for_partitions(
+        params: FetchParams,
+        partitions: Vec<PartitionFetch>,
+        watched: Vec<WatchedPartition>,
+        asking: Asking,
+    ) -> DelayedFetch {
+        DelayedFetch { params, partitions, waits_for: WaitsFor::Partitions(watched), asking }
+    }
+
+    pub fn for_news(
+        params: FetchParams,
+        partitions: Vec<PartitionFetch>,
+        first: Vec<WatchedPartition>,
+        asking: Asking,
+    ) -> DelayedFetch {
+        let waits_for = WaitsFor::News { first, available: HashMap::new(), total: 0 };
+        DelayedFetch { params, partitions, waits_for, asking }
+    }
+}
+
+fn key_of(partition: &Partition) -> (Uuid, i32) {
+    (partition.topic_id(), partition.topic_partition().partition)
+}
+
 impl DelayedOperation for DelayedFetch {
     fn is_complete(&mut self) -> bool {
-        let mut available = 0;
-        for watched in &self.watched {
-            match watched.available_bytes(&self.params) {
-                Available::Bytes(bytes) => available += bytes,
-                Available::Complete => return true,
+        let DelayedFetch { params, waits_for, asking, .. } = self;
+        match waits_for {
+            WaitsFor::Partitions(watched) => {
+                let mut available = 0;
+                for watched in watched {
+                    match watched.available_bytes(params) {
+                        Available::Bytes(bytes) => available += bytes,
+                        Available::Complete => return true,
+                    }
+                }
+                available >= u64::from(params.min_bytes)
+            }
+            WaitsFor::News { first, available, total } => {
+                let changed = asking.changed();
+                let changed = changed.iter().map(|changed| WatchedPartition::changed(changed, params));
+                for watched in first.drain(..).map(Some).chain(changed) {
+                    let Some(watched) = watched else { return true };
+                    let Available::Bytes(bytes) = watched.available_bytes(params) else { return true };
+                    let before = available.insert(key_of(&watched.partition), bytes);
+                    *total = *total - before.unwrap_or(0) + bytes;
+                }
+                *total >= u64::from(params.min_bytes)
+                    || asking.news.as_ref().is_some_and(|news| news.is_closed())
             }
         }
-        available >= u64::from(self.params.min_bytes)
     }
 }
 
@@ -101,6 +148,19 @@ enum Available {
 }
 
 impl WatchedPartition {
+    /// A partition that has changed, from where its follower stands; none if there is an error to tell.
+    fn changed(asked: &PartitionFetch, params: &FetchParams) -> Option<WatchedPartition> {
+        let partition = Arc::clone(asked.partition.as_ref().ok()?);
+        let place = params.reader.follower.and_then(|follower| partition.place_of_follower(follower.node));
+        let from = place.filter(|place| place.message_offset == asked.offset);
+        Some(WatchedPartition {
+            partition,
+            from: from.unwrap_or(OffsetMetadata::offset_only(asked.offset)),
+            max_bytes: asked.max_bytes,
+            client_epoch: asked.client_epoch,
+        })
+    }
+
     fn available_bytes(&self, params: &FetchParams) -> Available {
         if self.partition.check_reader(&params.reader, self.client_epoch).is_err() {
             return Available::Complete;
@@ -136,11 +196,13 @@ impl WatchedPartition {
 impl DelayedFetch {
     /// Reads what there is now, and answers.
     pub fn complete(self, now: Now, read_later: &ReadLater) {
-        match read_in_memory(&self.params, &self.partitions) {
-            Some(read) => answer(&self.params, read, now, self.respond),
+        let DelayedFetch { params, partitions, mut asking, .. } = self;
+        let partitions = asking.reads_again(partitions);
+        match read_in_memory(&params, &partitions) {
+            Some(read) => answer(&params, read, asking, now),
             None => read_later(Box::new(move || {
-                let read = read_all(&self.params, &self.partitions);
-                answer(&self.params, read, now, self.respond);
+                let read = read_all(&params, &partitions);
+                answer(&params, read, asking, now);
             })),
         }
     }

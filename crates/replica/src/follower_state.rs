@@ -1,7 +1,11 @@
 //! What the leader knows of a follower: how far its log reaches, and when it had all there was.
 
+use std::sync::Arc;
+
 use ottla_log::OffsetMetadata;
 use ottla_types::{BrokerEpoch, MonoMs, NodeId, Offset};
+
+use crate::news::FetchClock;
 
 /// Who fetches as a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +29,7 @@ pub struct FollowerFetch {
 }
 
 /// See the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct FollowerState {
     /// Where the follower's log ends; [`Offset::UNKNOWN`] until its first fetch in this leader epoch.
     pub log_end_offset: OffsetMetadata,
@@ -38,6 +42,10 @@ pub struct FollowerState {
     last_caught_up: Option<MonoMs>,
     /// When it fetched last, and where the leader's log ended then: a later fetch from there shows that it had all of that.
     last_fetch: Option<(MonoMs, Offset)>,
+    /// Of the session in which it fetched here last, if that leaves out what is at rest.
+    clock: Option<Arc<FetchClock>>,
+    /// It has everything, and its session's fetches do not look here: when the last one was the clock tells.
+    is_at_rest: bool,
 }
 
 impl FollowerState {
@@ -50,6 +58,8 @@ impl FollowerState {
             told_high_watermark: Offset::UNKNOWN,
             last_caught_up: is_in_sync.then_some(now),
             last_fetch: None,
+            clock: None,
+            is_at_rest: false,
         }
     }
 
@@ -58,7 +68,15 @@ impl FollowerState {
         matches!((self.broker_epoch, by), (Some(known), Some(fetching)) if fetching < known)
     }
 
-    pub fn fetched(&mut self, fetch: &FollowerFetch, broker_epoch: Option<BrokerEpoch>) {
+    /// `clock` is that of its session, if it has one.
+    pub fn fetched(
+        &mut self,
+        fetch: &FollowerFetch,
+        broker_epoch: Option<BrokerEpoch>,
+        clock: Option<&Arc<FetchClock>>,
+    ) {
+        self.rests_no_more();
+        self.clock = clock.cloned();
         let offset = fetch.offset.message_offset;
         if offset >= fetch.leader_end {
             self.caught_up(fetch.at);
@@ -73,8 +91,35 @@ impl FollowerState {
         self.broker_epoch = broker_epoch.or(self.broker_epoch);
     }
 
+    /// Whether it fetched here last in the session with that clock.
+    pub fn is_of(&self, clock: &Arc<FetchClock>) -> bool {
+        self.clock.as_ref().is_some_and(|known| Arc::ptr_eq(known, clock))
+    }
+
+    /// The clock of the session in which it fetched here last, if it is another one.
+    pub fn session_other_than(&self, clock: Option<&Arc<FetchClock>>) -> Option<&Arc<FetchClock>> {
+        self.clock.as_ref().filter(|known| !clock.is_some_and(|clock| Arc::ptr_eq(known, clock)))
+    }
+
+    /// It has everything, and counts as fetching here whenever its session fetches.
+    pub fn rests(&mut self) {
+        self.is_at_rest = self.clock.is_some();
+    }
+
+    /// It may lack something from now on: until its session's last fetch it did not, as if that had looked here.
+    pub fn rests_no_more(&mut self) {
+        if let Some(clock) = self.clock.as_ref().filter(|_| self.is_at_rest) {
+            let at = clock.last_fetch();
+            self.last_fetch = Some((at, self.log_end_offset.message_offset));
+            self.caught_up(at);
+        }
+        self.is_at_rest = false;
+    }
+
+    /// See `last_caught_up`, the field.
     pub fn last_caught_up(&self) -> Option<MonoMs> {
-        self.last_caught_up
+        let resting = self.clock.as_ref().filter(|_| self.is_at_rest);
+        self.last_caught_up.max(resting.map(|clock| clock.last_fetch()))
     }
 
     fn caught_up(&mut self, at: MonoMs) {
@@ -84,7 +129,7 @@ impl FollowerState {
     /// Whether it has all that the leader has, or had so within `lag_time_max_ms`.
     pub fn is_caught_up(&self, leader_end: Offset, lag_time_max_ms: i64, now: MonoMs) -> bool {
         self.log_end_offset.message_offset == leader_end
-            || self.last_caught_up.is_some_and(|at| at.plus_ms(lag_time_max_ms) >= now)
+            || self.last_caught_up().is_some_and(|at| at.plus_ms(lag_time_max_ms) >= now)
     }
 }
 
@@ -100,7 +145,7 @@ mod tests {
             log_generation: 0,
             at: MonoMs(at),
         };
-        state.fetched(&fetch, None);
+        state.fetched(&fetch, None, None);
     }
 
     #[test]

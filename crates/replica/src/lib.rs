@@ -17,6 +17,9 @@ mod high_watermark;
 mod isr_changes;
 mod manager;
 mod moves;
+mod news;
+#[cfg(test)]
+mod news_tests;
 mod partition;
 mod produce;
 pub mod purgatory;
@@ -29,7 +32,7 @@ mod tests;
 
 pub use assignment::Assignment;
 pub use brokers::{Brokers, NoOtherBrokers};
-pub use fetch::{FetchParams, FetchedPartition, PartitionFetch, ReadLater};
+pub use fetch::{FetchParams, FetchedPartition, FindPartition, PartitionFetch, ReadLater};
 pub use follower_state::FollowerId;
 pub use manager::{PurgatorySizes, ReplicaManager, ReplicaSettings, ReplicationRates};
 pub use moves::{MoveStep, Moved};

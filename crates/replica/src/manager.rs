@@ -56,7 +56,8 @@ pub struct ReplicationRates {
 }
 
 /// Entries of the lists in which operations wait, as Kafka's `PurgatorySize` counts them: one for each partition that an
-/// operation waits for, and until they are tidied up also those of operations that are over.
+/// operation waits for, and until they are tidied up also those of operations that are over. Fetches of followers that have a
+/// session are not among them: each waits in one place, for whatever partition has news.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PurgatorySizes {
     pub produce: usize,
@@ -318,11 +319,16 @@ impl ReplicaManager {
             self.produce_purgatory.check(&partition.produces).into_iter().for_each(DelayedProduce::complete);
             partition.tell_listener();
         }
-        self.fetch_purgatory
-            .check(&partition.fetches)
-            .into_iter()
-            .for_each(|fetch| fetch.complete(now, &self.read_later));
+        self.check_fetches(&partition.fetches, now);
+        for news in partition.waiting_followers() {
+            self.check_fetches(&news.waiting, now);
+        }
         self.share_fetches.check(&partition.share_fetches).into_iter().for_each(|fetch| fetch.complete(now));
+    }
+
+    pub(crate) fn check_fetches(&self, waiting: &Watchers<DelayedFetch>, now: Now) {
+        let complete = self.fetch_purgatory.check(waiting);
+        complete.into_iter().for_each(|fetch| fetch.complete(now, &self.read_later));
     }
 
     pub(crate) fn check_deletes(&self, partition: &Partition) {

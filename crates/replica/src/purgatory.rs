@@ -163,6 +163,22 @@ impl<Op: DelayedOperation> Purgatory<Op> {
         }
     }
 
+    /// [`Purgatory::purge`] of one list, which is checked more seldom than it is waited in.
+    pub fn tidy(&self, watchers: &Watchers<Op>) {
+        if watchers.is_empty() {
+            return;
+        }
+        let mut list = watchers.list.lock();
+        let before = list.len();
+        list.retain(|delayed| delayed.op.lock().is_some());
+        watchers.count.store(list.len(), Ordering::Release);
+        let removed = before - list.len();
+        drop(list);
+        let _ = self
+            .stale
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |stale| Some(stale.saturating_sub(removed)));
+    }
+
     fn note_over(&self, delayed: &Delayed<Op>, removed: usize) {
         let left = delayed.watched.load(Ordering::Relaxed).saturating_sub(removed);
         self.stale.fetch_add(left, Ordering::Relaxed);

@@ -13,9 +13,9 @@ use ottla_replica::fetch_session::{
     FetchContext, FetchPartition, PartitionKey, PartitionSummary, SessionRequest,
 };
 use ottla_replica::{
-    FetchClient, FetchParams, FetchedPartition, FollowerId, PartitionFetch, PartitionRead, Reader, ReaderKind,
+    FetchClient, FetchParams, FetchedPartition, FollowerId, PartitionRead, Reader, ReaderKind,
 };
-use ottla_types::{BrokerEpoch, LeaderEpoch, NodeId, Now, Offset, Uuid};
+use ottla_types::{BrokerEpoch, NodeId, Now, Offset, Uuid};
 use ottla_wire::messages::fetch_request::{FetchRequest, ForgottenTopicsData, Topic};
 use ottla_wire::messages::fetch_response::{
     AbortedTransaction, CurrentLeader, DivergingEpoch, FetchResponse, Partition, Response,
@@ -49,8 +49,7 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<FetchRequest>) {
         Ok(reader) => reader,
         Err(code) => return answer.reply(&error_response(version, code, request)),
     };
-    let is_follower = reader.kind == ReaderKind::Follower;
-    let session = session_request(version, &mut request, is_follower);
+    let session = session_request(version, &mut request, reader.follower);
     let session = match node.fetch_sessions.begin(session, context.now.mono) {
         Ok(session) => session,
         Err(code) => return answer.reply(&error_response(version, code, request)),
@@ -63,10 +62,13 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<FetchRequest>) {
         min_bytes: not_negative(request.min_bytes).min(max_bytes),
         max_bytes,
     };
-    let partitions = session.partitions.iter().map(|asked| partition_fetch(node, asked)).collect();
+    let of = Arc::clone(node);
+    let find = Box::new(move |key: &PartitionKey| topic_key(key).replica(&of, key.partition));
     let now = context.now;
-    let reply = Reply { node: Arc::clone(node), context, is_follower, session, answer };
-    node.replicas.fetch(params, partitions, now, move |fetched, now| reply.send(fetched, now));
+    let reply =
+        Reply { node: Arc::clone(node), context, is_follower: params.reader.follower.is_some(), answer };
+    let respond = move |session, fetched, now| reply.send(session, fetched, now);
+    node.replicas.fetch_in_session(params, session, find, now, respond);
 }
 
 fn not_negative(bytes: i32) -> u32 {
@@ -99,7 +101,7 @@ fn reader(context: &Context, request: &FetchRequest) -> Result<Reader, ErrorCode
     Ok(Reader { kind, follower: None, client: (version >= RACKS_SINCE).then(client) })
 }
 
-fn session_request(version: i16, request: &mut FetchRequest, is_follower: bool) -> SessionRequest {
+fn session_request(version: i16, request: &mut FetchRequest, follower: Option<FollowerId>) -> SessionRequest {
     let uses_topic_ids = version >= TOPIC_IDS_SINCE;
     let no_name: Arc<str> = Arc::default();
     let name = |name: &str| if uses_topic_ids { Arc::clone(&no_name) } else { Arc::from(name) };
@@ -134,18 +136,7 @@ fn session_request(version: i16, request: &mut FetchRequest, is_follower: bool) 
         partitions,
         forgotten: request.forgotten_topics_data.iter().flat_map(forgotten).collect(),
         uses_topic_ids,
-        is_follower,
-    }
-}
-
-fn partition_fetch(node: &Node, asked: &FetchPartition) -> PartitionFetch {
-    PartitionFetch {
-        partition: topic_key(&asked.key).replica(node, asked.key.partition),
-        offset: asked.fetch_offset,
-        max_bytes: not_negative(asked.max_bytes),
-        client_epoch: LeaderEpoch(asked.current_leader_epoch),
-        last_fetched_epoch: LeaderEpoch(asked.last_fetched_epoch),
-        log_start_offset: asked.log_start_offset,
+        follower,
     }
 }
 
@@ -158,13 +149,12 @@ struct Reply {
     node: Arc<Node>,
     context: Context,
     is_follower: bool,
-    session: FetchContext,
     answer: Answer<FetchRequest>,
 }
 
 impl Reply {
-    fn send(self, mut fetched: Vec<FetchedPartition>, now: Now) {
-        let Reply { node, context, is_follower, session, answer } = self;
+    fn send(self, session: FetchContext, mut fetched: Vec<FetchedPartition>, now: Now) {
+        let Reply { node, context, is_follower, answer } = self;
         for found in &mut fetched {
             adapt(context.version(), found);
         }
@@ -172,7 +162,7 @@ impl Reply {
             .partitions
             .iter()
             .zip(&fetched)
-            .map(|(asked, found)| (asked.key.clone(), summary(&found.read)))
+            .map(|(asked, found)| (asked.key.clone(), summary(found)))
             .collect();
         let (session_id, carried) = node.fetch_sessions.finish(session, &summaries, now.mono);
         let mut response = Assembly::new(&node, &context);
@@ -203,13 +193,15 @@ fn adapt(version: i16, found: &mut FetchedPartition) {
     }
 }
 
-fn summary(read: &PartitionRead) -> PartitionSummary {
+fn summary(found: &FetchedPartition) -> PartitionSummary {
+    let read = &found.read;
     PartitionSummary {
         error: read.error,
         has_records: !read.is_empty(),
         high_watermark: read.high_watermark,
         log_start_offset: read.log_start_offset,
         has_redirect: read.diverging.is_some() || read.preferred_read_replica.is_some(),
+        is_at_rest: found.is_at_rest,
     }
 }
 

@@ -122,10 +122,30 @@ fn first_fetch(settings: Settings<'_>) -> (FetchRequest, PeerRequest) {
     let (mut node, sent) = beside_another(settings);
     create(&mut node, 1, [OTHER, NODE]);
     let (_, mut request) = sent.take_fetches().remove(0);
-    let version = request.choose_version(ApiKey::Fetch.facts().broker_versions).unwrap();
+    (decoded(&mut request), request)
+}
+
+fn fetch_version(request: &PeerRequest) -> i16 {
+    request.choose_version(ApiKey::Fetch.facts().broker_versions).unwrap()
+}
+
+fn decoded(request: &mut PeerRequest) -> FetchRequest {
+    let version = fetch_version(request);
     let mut d = Decoder::new(request.encode(1, "node", version).unwrap().slice(FRAME_LENGTH_BYTES..));
     decode_request_header(&mut d).unwrap();
-    (FetchRequest::decode(&mut d, version).unwrap(), request)
+    FetchRequest::decode(&mut d, version).unwrap()
+}
+
+/// What a follower fetches when it has a session, and waits.
+fn fetch_in_session(settings: Settings<'_>) -> FetchRequest {
+    let (mut node, sent) = beside_another(settings);
+    create(&mut node, 1, [OTHER, NODE]);
+    let (_, mut first) = sent.take_fetches().remove(0);
+    assert_eq!(decoded(&mut first).max_wait_ms, 0);
+    let response = FetchResponse { session_id: 7, ..FetchResponse::default() };
+    let frame = encode_response(1, &response, fetch_version(&first)).unwrap();
+    first.answered(frame.bytes.slice(FRAME_LENGTH_BYTES..), node.now());
+    decoded(&mut sent.take_fetches().remove(0).1)
 }
 
 /// How long after a fetch that failed the next one is sent.
@@ -367,7 +387,7 @@ const CASES: &[Case] = &[
         key: "replica.fetch.wait.max.ms",
         value: "250",
         node: &[],
-        observe: |settings| first_fetch(settings).0.max_wait_ms.to_string(),
+        observe: |settings| fetch_in_session(settings).max_wait_ms.to_string(),
         expected: ("500", "250"),
     },
     Case {

@@ -362,7 +362,7 @@ impl UnifiedLog {
         let end = pending.last_offset().next();
         producers.set_map_end_offset(end);
         self.tail.appended(segment.base_offset(), position, &batches);
-        let mut offsets = self.offsets.write();
+        let mut offsets = self.offsets.change();
         offsets.log_end = OffsetMetadata::new(end, segment.base_offset(), segment.size());
         publish_first_unstable(producers, &mut offsets);
         Ok(())

@@ -1,7 +1,6 @@
 //! The bounds that readers keep to: high watermark and last stable offset; and where the log starts.
 
 use ottla_types::Offset;
-use parking_lot::RwLockWriteGuard;
 use tracing::{info, warn};
 
 use super::UnifiedLog;
@@ -13,35 +12,35 @@ use crate::producer_state::ProducerStateManager;
 
 impl UnifiedLog {
     pub fn high_watermark(&self) -> Offset {
-        self.offsets.read().high_watermark.message_offset
+        self.offsets.get().high_watermark.message_offset
     }
 
     /// As it was set last: of unknown place, perhaps.
     pub fn high_watermark_metadata(&self) -> OffsetMetadata {
-        self.offsets.read().high_watermark
+        self.offsets.get().high_watermark
     }
 
     /// Readers of committed data see what is below: every transaction there is decided, and replicated.
     pub fn last_stable_offset(&self) -> Offset {
-        self.offsets.read().last_stable().message_offset
+        self.offsets.get().last_stable().message_offset
     }
 
     /// Offsets that are replicated and not yet decided.
     pub fn last_stable_offset_lag(&self) -> i64 {
-        let offsets = *self.offsets.read();
+        let offsets = self.offsets.get();
         offsets.high_watermark.message_offset - offsets.last_stable().message_offset
     }
 
     /// The start of the oldest transaction that holds the last stable offset back.
     pub fn first_unstable_offset(&self) -> Option<Offset> {
-        self.offsets.read().first_unstable.map(|first| first.message_offset)
+        self.offsets.get().first_unstable.map(|first| first.message_offset)
     }
 
     /// All offsets at one moment, with their places.
     pub fn offset_snapshot(&self) -> Result<LogOffsetSnapshot, ReadError> {
         self.resolved_high_watermark(Reach::Disk)?;
         self.resolved_last_stable_offset(Reach::Disk)?;
-        let offsets = *self.offsets.read();
+        let offsets = self.offsets.get();
         Ok(LogOffsetSnapshot {
             log_start_offset: offsets.log_start,
             log_end_offset: offsets.log_end,
@@ -83,13 +82,13 @@ impl UnifiedLog {
 
     /// Sets the high watermark and lets go of the transactions that it has passed.
     fn set_high_watermark(&self, change: impl FnOnce(&mut Offsets)) {
-        let mut offsets = self.offsets.write();
+        let mut offsets = self.offsets.change();
         if offsets.first_unstable.is_none() {
             return change(&mut offsets);
         }
         drop(offsets);
         let mut producers = self.writer.lock();
-        offsets = self.offsets.write();
+        offsets = self.offsets.change();
         change(&mut offsets);
         producers.on_high_watermark_updated(offsets.high_watermark.message_offset);
         publish_first_unstable(&producers, &mut offsets);
@@ -113,7 +112,7 @@ impl UnifiedLog {
         reason: &str,
     ) -> Result<bool, DeleteRecordsError> {
         {
-            let mut offsets = self.offsets.write();
+            let mut offsets = self.offsets.change();
             let high_watermark = offsets.high_watermark.message_offset;
             if offset > high_watermark {
                 let partition = self.partition.clone();
@@ -141,17 +140,17 @@ impl UnifiedLog {
 
     /// The high watermark with its place, which is looked up once.
     pub(super) fn resolved_high_watermark(&self, reach: Reach) -> Result<OffsetMetadata, ReadError> {
-        let high_watermark = self.offsets.read().high_watermark;
+        let high_watermark = self.offsets.get().high_watermark;
         self.resolve(high_watermark, reach, |offsets| &mut offsets.high_watermark)
     }
 
     pub(super) fn resolved_last_stable_offset(&self, reach: Reach) -> Result<OffsetMetadata, ReadError> {
-        let offsets = *self.offsets.read();
+        let offsets = self.offsets.get();
         let high_watermark = offsets.high_watermark.message_offset;
         match offsets.first_unstable {
             Some(first) if first.message_offset < high_watermark => {
                 let placed = self.place_of(first, reach)?;
-                let mut offsets = self.offsets.write();
+                let mut offsets = self.offsets.change();
                 if offsets.first_unstable == Some(first) {
                     offsets.first_unstable = Some(placed);
                 }
@@ -171,7 +170,7 @@ impl UnifiedLog {
             return Ok(wanted);
         }
         let placed = self.place_of(wanted, reach)?;
-        let mut offsets = self.offsets.write();
+        let mut offsets = self.offsets.change();
         let stored = field(&mut offsets);
         if *stored == wanted {
             *stored = placed;
@@ -181,10 +180,7 @@ impl UnifiedLog {
 }
 
 /// Publishes what bounds the last stable offset; a place that is known already stays.
-pub(super) fn publish_first_unstable(
-    producers: &ProducerStateManager,
-    offsets: &mut RwLockWriteGuard<'_, Offsets>,
-) {
+pub(super) fn publish_first_unstable(producers: &ProducerStateManager, offsets: &mut Offsets) {
     let first = producers.first_unstable_offset().map(|offset| offset.max(offsets.log_start));
     if first != offsets.first_unstable.map(|first| first.message_offset) {
         offsets.first_unstable = first.map(OffsetMetadata::offset_only);

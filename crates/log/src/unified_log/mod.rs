@@ -26,7 +26,7 @@ pub use offset_lookup::{
     EARLIEST_LOCAL_TIMESTAMP, EARLIEST_PENDING_UPLOAD_TIMESTAMP, EARLIEST_TIMESTAMP, LATEST_TIERED_TIMESTAMP,
     LATEST_TIMESTAMP, MAX_TIMESTAMP, TimestampAndOffset,
 };
-pub use offsets::LogOffsetSnapshot;
+pub use offsets::{LogOffsetSnapshot, OffsetsObserver};
 pub use producers::ActiveProducer;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ use arc_swap::{ArcSwap, Guard};
 use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, TopicPartition, Uuid};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use self::offsets::Offsets;
+use self::offsets::{Offsets, PublishedOffsets};
 use self::tail::Tail;
 use crate::context::LogContext;
 use crate::error::{OpenError, StorageError};
@@ -79,8 +79,8 @@ pub struct UnifiedLog {
     config: ArcSwap<LogConfig>,
     topic_id: RwLock<Option<Uuid>>,
     segments: ArcSwap<Segments>,
-    /// Held for the copy of some words.
-    offsets: RwLock<Offsets>,
+    /// Locked for the copy of some words.
+    offsets: PublishedOffsets,
     tail: Tail,
     leader_epochs: LeaderEpochCache,
     /// All before it is on disk. It may lie before the log's start: what was flushed behind a gap would not survive.
@@ -138,7 +138,7 @@ impl UnifiedLog {
             config: ArcSwap::new(params.config),
             topic_id: RwLock::new(topic_id),
             segments: ArcSwap::from_pointee(loaded.segments),
-            offsets: RwLock::new(offsets),
+            offsets: PublishedOffsets::new(offsets),
             tail: Tail::default(),
             leader_epochs: loaded.leader_epochs,
             recovery_point: AtomicI64::new(loaded.recovery_point.0),
@@ -197,17 +197,22 @@ impl UnifiedLog {
         self.config.swap(config)
     }
 
+    /// From now on `observer` hears of each change of the published offsets, and nobody else.
+    pub fn set_observer(&self, observer: Option<Arc<dyn OffsetsObserver>>) {
+        self.offsets.set_observer(observer);
+    }
+
     pub fn log_start_offset(&self) -> Offset {
-        self.offsets.read().log_start
+        self.offsets.get().log_start
     }
 
     /// The offset that the next record gets.
     pub fn log_end_offset(&self) -> Offset {
-        self.offsets.read().log_end.message_offset
+        self.offsets.get().log_end.message_offset
     }
 
     pub fn log_end_offset_metadata(&self) -> OffsetMetadata {
-        self.offsets.read().log_end
+        self.offsets.get().log_end
     }
 
     /// All before it is on disk.

@@ -50,7 +50,7 @@ impl UnifiedLog {
         min_one_message: bool,
         reach: Reach,
     ) -> Result<FetchDataInfo, ReadError> {
-        let offsets = *self.offsets.read();
+        let offsets = self.offsets.get();
         if start < offsets.log_start || start > offsets.log_end.message_offset {
             return Err(self.out_of_range(start, &offsets));
         }
@@ -180,7 +180,7 @@ impl UnifiedLog {
     /// The place of an offset: where the batch starts that holds it.
     pub(super) fn place_of(&self, wanted: OffsetMetadata, reach: Reach) -> Result<OffsetMetadata, ReadError> {
         let offset = wanted.message_offset;
-        let log_end = self.offsets.read().log_end;
+        let log_end = self.offsets.get().log_end;
         if offset >= log_end.message_offset {
             return Ok(log_end);
         }

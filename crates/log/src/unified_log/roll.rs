@@ -111,7 +111,7 @@ impl UnifiedLog {
 
     /// The log's end keeps its offset and lies in a new, empty segment.
     fn move_log_end_to(&self, segment: &Segment) {
-        let mut offsets = self.offsets.write();
+        let mut offsets = self.offsets.change();
         let end = offsets.log_end.message_offset;
         offsets.log_end = OffsetMetadata::new(end, segment.base_offset(), segment.size());
         if offsets.high_watermark.message_offset >= end {

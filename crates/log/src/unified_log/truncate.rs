@@ -65,7 +65,7 @@ impl UnifiedLog {
         // Readers are turned away first.
         self.removing(|| {
             {
-                let mut offsets = self.offsets.write();
+                let mut offsets = self.offsets.change();
                 offsets.log_end = end;
                 offsets.log_start = offsets.log_start.min(offset);
                 if offsets.high_watermark.message_offset >= offset {
@@ -129,7 +129,7 @@ impl UnifiedLog {
             }
             let segment = self.new_segment(offset, now)?;
             {
-                let mut offsets = self.offsets.write();
+                let mut offsets = self.offsets.change();
                 offsets.log_end = OffsetMetadata::new(offset, offset, 0);
                 offsets.log_start = log_start_offset;
                 offsets.high_watermark = offsets.log_end;
@@ -167,7 +167,7 @@ impl UnifiedLog {
     }
 
     fn publish_producers(&self, producers: &mut ProducerStateManager) {
-        let mut offsets = self.offsets.write();
+        let mut offsets = self.offsets.change();
         producers.on_high_watermark_updated(offsets.high_watermark.message_offset);
         publish_first_unstable(producers, &mut offsets);
     }

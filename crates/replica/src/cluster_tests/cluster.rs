@@ -21,7 +21,9 @@ use ottla_wire::messages::{
 use ottla_wire::{ErrorCode, Records};
 use parking_lot::Mutex;
 
-use crate::fetch_session::{FetchPartition, FetchSessions, PartitionKey, PartitionSummary, SessionRequest};
+use crate::fetch_session::{
+    FetchContext, FetchPartition, FetchSessions, PartitionKey, PartitionSummary, SessionRequest,
+};
 use crate::fetcher::{FetcherAnswer, FetcherId, FetcherRequest, FetcherSettings, ToFetch};
 use crate::tests::{Answers, FETCHERS, at, taken};
 use crate::{
@@ -382,21 +384,15 @@ impl Cluster {
                 .flat_map(|topic| topic.partitions.iter().map(|partition| key(topic.topic_id, *partition)))
                 .collect(),
             uses_topic_ids: true,
-            is_follower: true,
+            follower: Some(follower),
         };
         let session = match sessions.begin(session, self.now.mono) {
             Ok(session) => session,
             Err(code) => return FetchResponse { error_code: code.code(), ..FetchResponse::default() },
         };
-        let asked = session.partitions.iter().map(|asked| PartitionFetch {
-            partition: manager
-                .partition_by_id(asked.key.topic_id, asked.key.partition)
-                .ok_or(ErrorCode::UnknownTopicId),
-            offset: asked.fetch_offset,
-            max_bytes: asked.max_bytes as u32,
-            client_epoch: LeaderEpoch(asked.current_leader_epoch),
-            last_fetched_epoch: LeaderEpoch(asked.last_fetched_epoch),
-            log_start_offset: asked.log_start_offset,
+        let of = Arc::clone(manager);
+        let find = Box::new(move |key: &PartitionKey| {
+            of.partition_by_id(key.topic_id, key.partition).ok_or(ErrorCode::UnknownTopicId)
         });
         let params = FetchParams {
             reader: Reader { kind: ReaderKind::Follower, follower: Some(follower), client: None },
@@ -404,10 +400,11 @@ impl Cluster {
             min_bytes: request.min_bytes as u32,
             max_bytes: request.max_bytes as u32,
         };
-        let found: Answers<FetchedPartition> = Arc::default();
+        let found: Answers<(FetchContext, Vec<FetchedPartition>)> = Arc::default();
         let into = Arc::clone(&found);
-        manager.fetch(params, asked.collect(), self.now, move |found, _| into.lock().extend(found));
-        let found = taken(&found);
+        let respond = move |session, found, _| into.lock().push((session, found));
+        manager.fetch_in_session(params, session, find, self.now, respond);
+        let (session, found) = taken(&found).pop().expect("nobody waits");
         let keys: Vec<_> = session.partitions.iter().map(|asked| asked.key.clone()).collect();
         let summaries: Vec<_> = keys.iter().cloned().zip(found.iter().map(summary)).collect();
         let (session_id, carried) = sessions.finish(session, &summaries, self.now.mono);
@@ -618,6 +615,7 @@ fn summary(found: &FetchedPartition) -> PartitionSummary {
         high_watermark: found.read.high_watermark,
         log_start_offset: found.read.log_start_offset,
         has_redirect: found.read.diverging.is_some(),
+        is_at_rest: found.is_at_rest,
     }
 }
 

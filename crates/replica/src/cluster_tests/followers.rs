@@ -26,7 +26,8 @@ fn a_session_names_what_has_changed_alone() {
     let asked = &request.topics[0].partitions[0];
     assert_eq!((request.session_id, request.session_epoch), (0, 0));
     assert_eq!((asked.fetch_offset, asked.current_leader_epoch, asked.last_fetched_epoch), (0, 0, -1));
-    assert_eq!((request.max_wait_ms, request.min_bytes, request.max_bytes), (500, 1, 10 << 20));
+    // Until it has a session it waits for nothing.
+    assert_eq!((request.max_wait_ms, request.min_bytes, request.max_bytes), (0, 1, 10 << 20));
     assert_eq!((request.replica_state.replica_id, request.replica_state.replica_epoch), (2, 102));
     assert!(cluster.due(Y).is_empty(), "one request at a time");
     let (fetcher, ticket) = (first.fetcher, first.ticket);
@@ -35,7 +36,7 @@ fn a_session_names_what_has_changed_alone() {
     let second = cluster.due(Y).remove(0);
     let request = fetch_request(&second.request).clone();
     let asked = &request.topics[0].partitions[0];
-    assert_eq!(request.session_epoch, 1);
+    assert_eq!((request.session_epoch, request.max_wait_ms), (1, 500));
     assert_eq!((asked.fetch_offset, asked.last_fetched_epoch), (1, 0));
     let (fetcher, ticket) = (second.fetcher, second.ticket);
     let answer = cluster.answer(Y, second);
@@ -43,6 +44,31 @@ fn a_session_names_what_has_changed_alone() {
     let third = cluster.due(Y).remove(0);
     let request = fetch_request(&third.request);
     assert_eq!((request.session_epoch, request.topics.len()), (2, 0), "nothing is new");
+}
+
+/// Each request that is given up holds up those behind it on its connection for as long as it waits.
+#[test]
+fn however_many_leaders_change_no_more_than_one_request_is_given_up() {
+    let mut cluster = Cluster::new();
+    cluster.replicate();
+    let waits = cluster.due(Y);
+    assert_eq!(fetch_request(&waits[0].request).max_wait_ms, 500);
+    let mut sent = Vec::new();
+    for _ in 0..20 {
+        cluster.elect(X, &ALL);
+        cluster.pass_ms(50);
+        sent.extend(cluster.due(Y));
+    }
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    let begins = sent.remove(0);
+    assert_eq!(fetch_request(&begins.request).max_wait_ms, 0);
+    let (fetcher, ticket) = (begins.fetcher, begins.ticket);
+    let answer = cluster.answer(Y, begins);
+    cluster.hand_in(Y, fetcher, ticket, answer);
+    // It is of an epoch that is over: what is asked next is of the last one.
+    cluster.produce(X, -1, &["a"]);
+    cluster.replicate();
+    assert_eq!(cluster.end(Y), 1);
 }
 
 #[test]

@@ -9,6 +9,10 @@ use super::session::Session;
 use super::{
     FINAL_EPOCH, FetchPartition, INITIAL_EPOCH, NO_SESSION, PartitionKey, PartitionSummary, SessionRequest,
 };
+use crate::fetch::PartitionFetch;
+use crate::follower_state::FollowerId;
+use crate::news::{News, Slot};
+use crate::partition::Partition;
 
 /// A session that was not used for this long, or that is older than this and smaller than a new one, may be evicted
 /// (`FetchSessionCache`'s MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS).
@@ -41,13 +45,96 @@ pub struct FetchContext {
     kind: Kind,
     /// The partitions to read, in order.
     pub partitions: Vec<FetchPartition>,
+    /// Of each of those; empty without a session.
+    slots: Vec<Slot>,
+    /// What the session has let go of.
+    forgotten: Vec<(Slot, PartitionKey)>,
+    follower: Option<FollowerId>,
+    /// Of the session that ends with this request.
+    ended: Option<Arc<News>>,
 }
 
 #[derive(Debug)]
 enum Kind {
     Sessionless,
-    Full { is_follower: bool, uses_topic_ids: bool },
+    /// A session that is kept when the request is answered, if there is room for it.
+    Full(Arc<Mutex<Session>>),
     Incremental(Arc<Mutex<Session>>),
+}
+
+impl FetchContext {
+    fn new(kind: Kind, follower: Option<FollowerId>) -> FetchContext {
+        let (partitions, slots, forgotten) = (Vec::new(), Vec::new(), Vec::new());
+        FetchContext { kind, partitions, slots, forgotten, follower, ended: None }
+    }
+
+    /// Of a fetch that says itself what it reads.
+    pub(crate) fn sessionless() -> FetchContext {
+        FetchContext::new(Kind::Sessionless, None)
+    }
+
+    fn of_session(kind: Kind, follower: Option<FollowerId>) -> FetchContext {
+        let mut context = FetchContext::new(kind, follower);
+        context.look_again();
+        context
+    }
+
+    /// Where a follower's session hears of changes; none if all its partitions are looked at with each request.
+    pub(crate) fn news(&self) -> Option<Arc<News>> {
+        match &self.kind {
+            Kind::Sessionless => None,
+            Kind::Full(session) | Kind::Incremental(session) => session.lock().news().cloned(),
+        }
+    }
+
+    /// Of a session that has ended with this request: what waits there waits in vain.
+    pub(crate) fn ended(&self) -> Option<&Arc<News>> {
+        self.ended.as_ref()
+    }
+
+    /// Brings [`FetchContext::partitions`] up to date after a wait.
+    pub fn look_again(&mut self) {
+        let looked = match &self.kind {
+            Kind::Sessionless => return,
+            Kind::Full(session) => session.lock().look_at_all(),
+            Kind::Incremental(session) => session.lock().look(),
+        };
+        (self.slots, self.partitions) = looked.into_iter().unzip();
+    }
+
+    /// What is to be read, with the replicas that `find` finds. They say from now on when they have changed.
+    pub fn reads(
+        &mut self,
+        find: impl Fn(&PartitionKey) -> Result<Arc<Partition>, ErrorCode>,
+    ) -> Vec<PartitionFetch> {
+        let news = self.news();
+        for (slot, key) in self.forgotten.drain(..) {
+            if let (Some(news), Ok(partition)) = (&news, find(&key)) {
+                partition.unsubscribe(news, slot, self.follower);
+            }
+        }
+        let slots = self.slots.iter().copied().map(Some).chain(std::iter::repeat(None));
+        let reads = self.partitions.iter().zip(slots).map(|(asked, slot)| {
+            let read = PartitionFetch::new(asked, find(&asked.key));
+            if let (Some(news), Some(slot), Ok(partition)) = (&news, slot, &read.partition) {
+                partition.subscribe(news, slot);
+            }
+            read
+        });
+        reads.collect()
+    }
+
+    /// What has changed since it was looked at, or since the last call.
+    pub(crate) fn changed(
+        &self,
+        find: impl Fn(&PartitionKey) -> Result<Arc<Partition>, ErrorCode>,
+    ) -> Vec<PartitionFetch> {
+        let changed = match &self.kind {
+            Kind::Sessionless => Vec::new(),
+            Kind::Full(session) | Kind::Incremental(session) => session.lock().take_news(),
+        };
+        changed.iter().map(|(_, asked)| PartitionFetch::new(asked, find(&asked.key))).collect()
+    }
 }
 
 impl FetchSessions {
@@ -73,7 +160,7 @@ impl FetchSessions {
     /// eviction, and begins anew.
     pub fn begin(&self, request: SessionRequest, now: MonoMs) -> Result<FetchContext, ErrorCode> {
         if matches!(request.session_epoch, INITIAL_EPOCH | FINAL_EPOCH) {
-            return Ok(self.begin_full(request));
+            return Ok(self.begin_full(request, now));
         }
         let mut cache = self.cache.lock();
         let Some(session) = cache.sessions.get(&request.session_id).cloned() else {
@@ -87,38 +174,46 @@ impl FetchSessions {
             return Err(ErrorCode::FetchSessionTopicIdError);
         }
         cache.partitions -= locked.len();
+        locked.continue_as(request.follower);
         for partition in request.partitions {
             locked.put(partition);
         }
-        for key in &request.forgotten {
-            locked.forget(key);
-        }
+        let forget = |key: PartitionKey| Some((locked.forget(&key)?, key));
+        let forgotten: Vec<_> = request.forgotten.into_iter().filter_map(forget).collect();
         cache.partitions += locked.len();
         if locked.is_empty() || cache.partitions > self.partitions_max {
             let is_empty = locked.is_empty();
             drop(locked);
             cache.remove(request.session_id);
             return match is_empty {
-                true => Ok(FetchContext { kind: Kind::Sessionless, partitions: Vec::new() }),
+                true => Ok(FetchContext::new(Kind::Sessionless, request.follower)),
                 false => Err(ErrorCode::FetchSessionIdNotFound),
             };
         }
         locked.last_used = now;
         locked.epoch = if locked.epoch == i32::MAX { 1 } else { locked.epoch + 1 };
-        let partitions = locked.requests();
         drop(locked);
-        Ok(FetchContext { kind: Kind::Incremental(session), partitions })
+        drop(cache);
+        let context = FetchContext::of_session(Kind::Incremental(session), request.follower);
+        Ok(FetchContext { forgotten, ..context })
     }
 
-    fn begin_full(&self, request: SessionRequest) -> FetchContext {
-        if request.session_id != NO_SESSION {
-            self.cache.lock().remove(request.session_id);
-        }
-        let kind = match request.session_epoch {
-            FINAL_EPOCH => Kind::Sessionless,
-            _ => Kind::Full { is_follower: request.is_follower, uses_topic_ids: request.uses_topic_ids },
+    fn begin_full(&self, request: SessionRequest, now: MonoMs) -> FetchContext {
+        let ended = match request.session_id {
+            NO_SESSION => None,
+            id => self.cache.lock().remove(id),
         };
-        FetchContext { kind, partitions: request.partitions }
+        let follower = request.follower;
+        if request.session_epoch == FINAL_EPOCH || request.partitions.is_empty() {
+            let partitions = request.partitions;
+            return FetchContext { partitions, ended, ..FetchContext::new(Kind::Sessionless, follower) };
+        }
+        let mut session = Session::new(follower, request.uses_topic_ids, now);
+        for partition in request.partitions {
+            session.put(partition);
+        }
+        let kind = Kind::Full(Arc::new(Mutex::new(session)));
+        FetchContext { ended, ..FetchContext::of_session(kind, follower) }
     }
 
     /// Takes what was read, in the order of `context.partitions`; returns the response's session id and, for each
@@ -129,41 +224,32 @@ impl FetchSessions {
         summaries: &[(PartitionKey, PartitionSummary)],
         now: MonoMs,
     ) -> (i32, Vec<bool>) {
+        let tell = |session: &mut Session| {
+            let told = context.slots.iter().zip(summaries);
+            told.map(|(slot, (key, summary))| session.tell(*slot, key, summary)).collect()
+        };
         match context.kind {
             Kind::Sessionless => (NO_SESSION, vec![true; summaries.len()]),
-            Kind::Full { is_follower, uses_topic_ids } => {
-                let id = self.create(context.partitions, summaries, is_follower, uses_topic_ids, now);
-                (id, vec![true; summaries.len()])
+            Kind::Full(session) => {
+                let _: Vec<bool> = tell(&mut session.lock());
+                (self.keep(session, now), vec![true; summaries.len()])
             }
             Kind::Incremental(session) => {
                 let mut session = session.lock();
-                (session.id, summaries.iter().map(|(key, summary)| session.tell(key, summary)).collect())
+                (session.id, tell(&mut session))
             }
         }
     }
 
     /// The new session's id; `NO_SESSION` where there is no room for it.
-    fn create(
-        &self,
-        partitions: Vec<FetchPartition>,
-        summaries: &[(PartitionKey, PartitionSummary)],
-        is_follower: bool,
-        uses_topic_ids: bool,
-        now: MonoMs,
-    ) -> i32 {
-        if partitions.is_empty() {
-            return NO_SESSION;
-        }
-        let mut session = Session::new(is_follower, uses_topic_ids, now);
-        for partition in partitions {
-            session.put(partition);
-        }
-        for (key, summary) in summaries {
-            session.tell(key, summary);
-        }
+    fn keep(&self, session: Arc<Mutex<Session>>, now: MonoMs) -> i32 {
+        let (partitions, is_follower) = {
+            let session = session.lock();
+            (session.len(), session.is_of_follower())
+        };
         let mut cache = self.cache.lock();
-        while !self.has_room(&cache, session.len()) {
-            if session.len() > self.partitions_max || !cache.evict_for(session.len(), is_follower, now) {
+        while !self.has_room(&cache, partitions) {
+            if partitions > self.partitions_max || !cache.evict_for(partitions, is_follower, now) {
                 return NO_SESSION;
             }
         }
@@ -177,19 +263,26 @@ impl FetchSessions {
 
 impl Cache {
     /// Returns the session's id.
-    fn insert(&mut self, mut session: Session) -> i32 {
+    fn insert(&mut self, session: Arc<Mutex<Session>>) -> i32 {
         let id = self.new_id();
-        session.id = id;
-        self.partitions += session.len();
-        self.sessions.insert(id, Arc::new(Mutex::new(session)));
+        let mut new = session.lock();
+        new.id = id;
+        self.partitions += new.len();
+        drop(new);
+        self.sessions.insert(id, session);
         id
     }
 
-    /// Whether it was there.
-    fn remove(&mut self, id: i32) -> bool {
-        let Some(session) = self.sessions.remove(&id) else { return false };
-        self.partitions -= session.lock().len();
-        true
+    /// Returns where it heard of changes, if it was there and did.
+    fn remove(&mut self, id: i32) -> Option<Arc<News>> {
+        let session = self.sessions.remove(&id)?;
+        let session = session.lock();
+        self.partitions -= session.len();
+        let news = session.news().cloned();
+        if let Some(news) = &news {
+            news.close();
+        }
+        news
     }
 
     /// Makes room if KIP-227's rules allow: a stale session goes first, then one that is worth less than the new
@@ -208,16 +301,18 @@ impl Cache {
                 .map(|session| session.lock())
                 .filter(|session| {
                     let is_old = now.since_ms(session.created) > EVICTION_MS;
-                    match (is_follower, session.is_follower) {
+                    match (is_follower, session.is_of_follower()) {
                         (true, false) => true,
                         (false, true) => false,
                         _ => is_old && session.len() < partitions,
                     }
                 })
-                .min_by_key(|session| (session.is_follower, session.len(), session.created))
+                .min_by_key(|session| (session.is_of_follower(), session.len(), session.created))
                 .map(|session| session.id)
         });
-        victim.is_some_and(|id| self.remove(id))
+        let Some(victim) = victim else { return false };
+        self.remove(victim);
+        true
     }
 
     /// Positive and not in use.

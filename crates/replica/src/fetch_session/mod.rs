@@ -14,6 +14,8 @@ use std::sync::Arc;
 use ottla_types::{Offset, Uuid};
 use ottla_wire::ErrorCode;
 
+use crate::follower_state::FollowerId;
+
 pub use cache::{FetchContext, FetchSessions};
 
 /// `FetchRequest.SessionId` of a request outside any session, and of a response that made none.
@@ -58,8 +60,8 @@ pub struct SessionRequest {
     pub forgotten: Vec<PartitionKey>,
     /// Version 13 and later.
     pub uses_topic_ids: bool,
-    /// Sessions of followers may take the place of consumers' ones.
-    pub is_follower: bool,
+    /// The replica that fetches. Sessions of followers may take the place of consumers' ones, and look at what has changed alone.
+    pub follower: Option<FollowerId>,
 }
 
 /// What of a partition's answer decides whether an incremental response must carry it.
@@ -71,4 +73,6 @@ pub struct PartitionSummary {
     pub log_start_offset: Offset,
     /// A preferred read replica or a diverging epoch is told.
     pub has_redirect: bool,
+    /// See [`crate::FetchedPartition::is_at_rest`].
+    pub is_at_rest: bool,
 }

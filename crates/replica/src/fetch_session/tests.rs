@@ -1,5 +1,6 @@
+use ottla_types::{MonoMs, NodeId};
+
 use super::*;
-use ottla_types::MonoMs;
 
 const START: MonoMs = MonoMs(1_000_000);
 
@@ -35,6 +36,7 @@ fn answer(high_watermark: i64, has_records: bool) -> PartitionSummary {
         high_watermark: Offset(high_watermark),
         log_start_offset: Offset::ZERO,
         has_redirect: false,
+        is_at_rest: false,
     }
 }
 
@@ -128,8 +130,10 @@ fn a_full_request_closes_the_session_that_it_names() {
 fn a_full_cache_takes_a_session_only_in_place_of_a_lesser_one() {
     let later = MonoMs(START.0 + 60_000);
     let evictable = MonoMs(START.0 + 121_000);
-    let open = |sessions: &FetchSessions, partitions: &[(i32, i64)], is_follower, now| {
-        let request = SessionRequest { is_follower, ..request(0, 0, partitions) };
+    let open = |sessions: &FetchSessions, partitions: &[(i32, i64)], is_follower: bool, now| {
+        let replica = FollowerId { node: NodeId(2), broker_epoch: None };
+        let request =
+            SessionRequest { follower: is_follower.then_some(replica), ..request(0, 0, partitions) };
         fetch(sessions, request, now, |_| answer(5, false)).0
     };
     let sessions = FetchSessions::new(1, 1);

@@ -36,7 +36,7 @@ impl Fetcher {
         };
         self.give_up_at = None;
         match (under_way, answer) {
-            (UnderWay::Fetch, FetcherAnswer::Fetch(response)) => self.fetched(response, logs, now),
+            (UnderWay::Fetch { .. }, FetcherAnswer::Fetch(response)) => self.fetched(response, logs, now),
             (UnderWay::ListOffsets(asked), FetcherAnswer::ListOffsets(response)) => {
                 self.listed(asked, response, logs, now);
                 Vec::new()

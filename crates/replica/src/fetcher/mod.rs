@@ -6,7 +6,9 @@
 //! offset is out of the leader's range it asks for the leader's end and start first.
 //!
 //! Nobody waits long for a follower to find its new leader: a leader that does not know its epoch yet is asked again at once,
-//! less and less often, and a request that still waits there for records is given up for one that names the partition.
+//! less and less often, and a request that still waits there for records is given up for one that names the partition. That
+//! one begins a session and waits for nothing: it is not given up itself, so that however many partitions come, there is never
+//! more than one request that is given up and not answered.
 //!
 //! Nothing here sends or waits: whoever drives it sends what `Fetchers::poll` gives, and hands in the answers.
 
@@ -125,7 +127,10 @@ struct Asked {
 /// The request under way, with what it asks for.
 #[derive(Debug)]
 enum UnderWay {
-    Fetch,
+    Fetch {
+        /// The leader may wait for records before it answers.
+        waits: bool,
+    },
     ListOffsets(BTreeMap<(Arc<str>, i32), (Key, LeaderEpoch, Next)>),
 }
 
@@ -206,7 +211,8 @@ impl Fetcher {
         self.partitions.insert(key, followed);
         self.changed.insert(key);
         // In its first epoch nobody has been served before.
-        if leader_epoch > LeaderEpoch(0) && matches!(self.under_way, Some((_, UnderWay::Fetch))) {
+        let waits = matches!(self.under_way, Some((_, UnderWay::Fetch { waits: true })));
+        if leader_epoch > LeaderEpoch(0) && waits {
             self.give_up_at.get_or_insert(now.mono.plus_ms(HOLD_UP_MAX_MS));
         }
     }

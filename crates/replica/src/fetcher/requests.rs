@@ -22,7 +22,11 @@ impl Fetcher {
         self.hold_back(now);
         let (request, under_way) = match self.list_offsets() {
             Some((request, asked)) => (FetcherRequest::ListOffsets(request), UnderWay::ListOffsets(asked)),
-            None => (FetcherRequest::Fetch(self.fetch(broker_epoch)?), UnderWay::Fetch),
+            None => {
+                let request = self.fetch(broker_epoch)?;
+                let waits = request.max_wait_ms > 0;
+                (FetcherRequest::Fetch(request), UnderWay::Fetch { waits })
+            }
         };
         self.next_ticket += 1;
         self.under_way = Some((self.next_ticket, under_way));
@@ -41,6 +45,7 @@ impl Fetcher {
             self.session.reset();
             self.changed = self.partitions.keys().copied().collect();
         }
+        let begins_session = self.session.begins();
         let changed: BTreeSet<Key> = std::mem::take(&mut self.changed);
         let max_bytes = self.settings.max_bytes;
         let wanted = |key: &Key| {
@@ -54,7 +59,7 @@ impl Fetcher {
                 replica_epoch: broker_epoch.unwrap_or(BrokerEpoch::NONE).value(),
                 ..ReplicaState::default()
             },
-            max_wait_ms: self.settings.wait_max_ms,
+            max_wait_ms: if begins_session { 0 } else { self.settings.wait_max_ms },
             min_bytes: self.settings.min_bytes,
             max_bytes: self.settings.response_max_bytes,
             session_id: part.id,

@@ -13,6 +13,8 @@ pub(super) struct Session {
     id: i32,
     /// Of the next request.
     epoch: i32,
+    /// The leader has made none when it was asked last.
+    is_refused: bool,
     asked: BTreeMap<Key, Asked>,
 }
 
@@ -34,6 +36,11 @@ impl Session {
     /// Whether a request has to name everything.
     pub fn is_full(&self) -> bool {
         self.epoch == INITIAL_EPOCH
+    }
+
+    /// Whether a request will begin a session, as far as is known: where the leader makes none every request names everything.
+    pub fn begins(&self) -> bool {
+        self.is_full() && !self.is_refused
     }
 
     /// The next request: `wanted` of each key that may have changed, none where the partition is not to be fetched now.
@@ -61,7 +68,8 @@ impl Session {
 
     /// The answer names the session; the leader may have made none.
     pub fn answered(&mut self, id: i32) {
-        if id == NO_SESSION {
+        self.is_refused = id == NO_SESSION;
+        if self.is_refused {
             self.reset();
         } else {
             self.epoch = if self.epoch == i32::MAX { INITIAL_EPOCH + 1 } else { self.epoch + 1 };

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ottla_log::OffsetMetadata;
 use ottla_types::{BrokerEpoch, LeaderEpoch, MonoMs, NodeId, Offset};
@@ -10,6 +11,7 @@ use super::{Partition, Role, State};
 use crate::assignment::Assignment;
 use crate::follower_state::{FollowerFetch, FollowerId, FollowerState};
 use crate::high_watermark::replicated_up_to;
+use crate::news::FetchClock;
 
 /// What a leader knows of its partition beyond the log.
 #[derive(Debug)]
@@ -129,12 +131,13 @@ impl Partition {
         }
     }
 
-    /// Takes note of where a follower stands. Nothing if that was in another leader epoch.
+    /// Takes note of where a follower stands. Nothing if that was in another leader epoch. `clock` is that of its session.
     pub(crate) fn follower_fetched(
         &self,
         follower: FollowerId,
         client_epoch: LeaderEpoch,
         fetch: &FollowerFetch,
+        clock: Option<&Arc<FetchClock>>,
     ) -> FollowerProgress {
         let state = self.state.read();
         let Role::Leader(leading) = &state.role else { return FollowerProgress::default() };
@@ -147,14 +150,18 @@ impl Partition {
         else {
             return FollowerProgress::default();
         };
-        let before = *known;
+        let before = known.clone();
         let mut fetch = *fetch;
         if fetch.log_generation != self.log_generation() {
             fetch.offset = OffsetMetadata::offset_only(fetch.offset.message_offset);
         }
-        known.fetched(&fetch, follower.broker_epoch);
-        let now_is = *known;
+        known.fetched(&fetch, follower.broker_epoch, clock);
+        let now_is = known.clone();
         drop(followers);
+        if let Some(other) = before.session_other_than(clock) {
+            // It has to look anew: where this follower stands may not be what it knows there.
+            self.subscribers.tell_session(other);
+        }
         FollowerProgress {
             has_advanced: self.advance_high_watermark(&state, fetch.at),
             low_watermark_may_have_advanced: before.log_start_offset != now_is.log_start_offset,
@@ -174,9 +181,9 @@ impl Partition {
     /// A larger ISR, if `id` is to join it. From now on the high watermark waits for it.
     pub(crate) fn propose_to_join(&self, id: NodeId) -> Option<ProposedIsr> {
         // Nothing is appended and no high watermark moves between the look at the follower and its counting.
-        let mut state = self.state.write();
+        let mut state = self.change_state();
         let Role::Leader(leading) = &state.role else { return None };
-        let follower = *leading.followers.lock().get(&id)?;
+        let follower = leading.followers.lock().get(&id)?.clone();
         if !self.is_to_join(&state, leading, id, &follower) {
             return None;
         }
@@ -192,7 +199,7 @@ impl Partition {
         if !self.has_lagging(&self.state.read(), now) {
             return None;
         }
-        let mut state = self.state.write();
+        let mut state = self.change_state();
         let Role::Leader(leading) = &state.role else { return None };
         let lagging = self.lagging(&state.assignment, leading, now);
         if lagging.is_empty() || leading.proposed_isr.is_some() {
@@ -249,7 +256,7 @@ impl Partition {
 
     /// The controller won't have it: the ISR stays as it is.
     pub(crate) fn isr_refused(&self, proposed: &ProposedIsr, now: MonoMs) -> bool {
-        let mut state = self.state.write();
+        let mut state = self.change_state();
         let is_of_now = state.assignment.leader_epoch == proposed.leader_epoch
             && state.assignment.partition_epoch == proposed.partition_epoch;
         let Role::Leader(leading) = &mut state.role else { return false };
@@ -269,7 +276,7 @@ impl Partition {
         isr: Vec<NodeId>,
         now: MonoMs,
     ) -> bool {
-        let mut state = self.state.write();
+        let mut state = self.change_state();
         let State { assignment, role } = &mut *state;
         let Role::Leader(leading) = role else { return false };
         // The metadata may have told of it before, and more since; another proposal may wait by now. With the epoch

@@ -8,9 +8,11 @@ mod leader;
 mod leading;
 mod nearest;
 mod read;
+mod rest;
 mod swap;
 mod throttle;
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -18,7 +20,7 @@ use arc_swap::ArcSwap;
 use ottla_log::{OffsetMetadata, UnifiedLog};
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Offset, TopicIdPartition, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 pub(crate) use following::{FollowError, Followed, LeaderOffsets};
 pub use leader::{Appended, LeaderAppendError};
@@ -31,6 +33,7 @@ use self::throttle::Flags;
 use crate::assignment::Assignment;
 use crate::brokers::Brokers;
 use crate::delayed::{DelayedDelete, DelayedFetch, DelayedProduce};
+use crate::news::Subscribers;
 use crate::purgatory::Watchers;
 use crate::quota::Quota;
 use crate::replica_selector::ReplicaSelector;
@@ -69,6 +72,8 @@ pub struct Partition {
     /// The topic's `min.insync.replicas`.
     min_insync_replicas: AtomicUsize,
     throttled: Flags,
+    /// Who hears of all that changes here.
+    subscribers: Arc<Subscribers>,
     pub(crate) produces: Watchers<DelayedProduce>,
     pub(crate) fetches: Watchers<DelayedFetch>,
     pub(crate) deletes: Watchers<DelayedDelete>,
@@ -89,6 +94,32 @@ enum Role {
     Gone(ErrorCode),
 }
 
+/// The state, to be changed: subscribers hear of it.
+struct StateChange<'a> {
+    state: RwLockWriteGuard<'a, State>,
+    subscribers: &'a Subscribers,
+}
+
+impl Deref for StateChange<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for StateChange<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for StateChange<'_> {
+    fn drop(&mut self) {
+        self.subscribers.tell();
+    }
+}
+
 /// What an error answer says of where the leader is (KIP-951).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaderHint {
@@ -103,6 +134,8 @@ impl Partition {
         assignment: Assignment,
         log: Arc<UnifiedLog>,
     ) -> Partition {
+        let subscribers = Arc::<Subscribers>::default();
+        log.set_observer(Some(Arc::clone(&subscribers) as _));
         Partition {
             local,
             rules,
@@ -111,6 +144,7 @@ impl Partition {
             log_generation: AtomicU32::new(0),
             min_insync_replicas: AtomicUsize::new(assignment.min_insync_replicas),
             throttled: Flags::default(),
+            subscribers,
             state: RwLock::new(State { assignment, role: Role::Follower }),
             listener: Mutex::new(None),
             produces: Watchers::default(),
@@ -118,6 +152,10 @@ impl Partition {
             deletes: Watchers::default(),
             share_fetches: Watchers::default(),
         }
+    }
+
+    fn change_state(&self) -> StateChange<'_> {
+        StateChange { state: self.state.write(), subscribers: &self.subscribers }
     }
 
     pub fn topic_partition(&self) -> &TopicPartition {
@@ -169,7 +207,7 @@ impl Partition {
 
     /// Takes up a newer assignment. Returns whether the high watermark moved.
     pub(crate) fn assign(&self, assignment: Assignment, now: MonoMs) -> bool {
-        let mut state = self.state.write();
+        let mut state = self.change_state();
         // One that has gone does not come back: the next replica here is another.
         if assignment.partition_epoch < state.assignment.partition_epoch
             || matches!(state.role, Role::Gone(_))
@@ -208,7 +246,7 @@ impl Partition {
 
     /// The replica leaves this node, or can't be used: whoever asks is told `code` from now on.
     pub(crate) fn retire(&self, code: ErrorCode) {
-        self.state.write().role = Role::Gone(code);
+        self.change_state().role = Role::Gone(code);
     }
 
     /// Moves the high watermark to what the ISR has. Only a leader decides it, and only while enough replicas are in sync:

@@ -20,7 +20,7 @@ impl Partition {
         unique: Uuid,
         now: Now,
     ) -> Result<bool, MoveError> {
-        let state = self.state.write();
+        let state = self.change_state();
         let current = self.log();
         copy_some(logs, &current, future, now)?;
         if is_behind(&current, future) {
@@ -35,6 +35,8 @@ impl Partition {
         let replaced = logs.replace_current_with_future(id, unique, now);
         // The old directory may have failed when it was to be deleted.
         if logs.log(id).is_some_and(|log| Arc::ptr_eq(&log, future)) {
+            current.set_observer(None);
+            future.set_observer(Some(Arc::clone(&self.subscribers) as _));
             self.log.store(Arc::clone(future));
             self.log_generation.fetch_add(1, Ordering::AcqRel);
             if let Role::Leader(leading) = &state.role {
