@@ -47,6 +47,6 @@ pub use table::{
     UpdateMode, entity_keys, group_keys, keys, topic_keys,
 };
 pub use topic::{CleanupPolicy, CompressionType, TimestampType, TopicConfig, broker_default};
-pub use unknown::close_key;
+pub use unknown::{close_key, closest};
 pub use validate::{HostPort, QuorumVoter, Validator};
 pub use value::{Password, Value};

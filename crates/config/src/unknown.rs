@@ -2,12 +2,16 @@
 
 use crate::table::{BROKER, Scope};
 
-/// The broker key that is closest to `key`, if any is close: at most two letters wrong, or one in eight of a long name.
+/// The broker key that is closest to `key`, if any is close.
 pub fn close_key(key: &str) -> Option<&'static str> {
+    closest(key, BROKER.iter().filter(|row| row.scope != Scope::DynamicOnly).map(|row| row.name))
+}
+
+/// The name that is closest to `key`, if any is close: at most two letters wrong, or one in eight of a long name.
+pub fn closest<'a>(key: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (key.len() / 8).max(2);
-    let candidates = BROKER.iter().filter(|row| row.scope != Scope::DynamicOnly);
-    let distances = candidates.map(|row| (strsim::damerau_levenshtein(key, row.name), row.name));
-    distances
+    names
+        .map(|name| (strsim::damerau_levenshtein(key, name), name))
         .filter(|(distance, _)| *distance <= allowed && *distance < key.len())
         .min()
         .map(|(_, name)| name)

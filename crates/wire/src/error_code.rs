@@ -28,6 +28,11 @@ impl ErrorCode {
         Some(FACTS.get(usize::try_from(code.checked_add(1)?).ok()?)?.code)
     }
 
+    /// As a client takes what it was answered: a number that it doesn't know is `UnknownServerError`.
+    pub fn from_answer(code: i16) -> ErrorCode {
+        ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError)
+    }
+
     pub const fn code(self) -> i16 {
         self as i16
     }

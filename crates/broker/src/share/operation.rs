@@ -225,7 +225,7 @@ fn refusal(error_code: i16, message: Option<String>) -> Option<ShareStateError> 
     if error_code == ErrorCode::None.code() {
         return None;
     }
-    let code = ErrorCode::from_code(error_code).unwrap_or(ErrorCode::UnknownServerError);
+    let code = ErrorCode::from_answer(error_code);
     Some(ShareStateError { code, message: message.unwrap_or_else(|| code.description().to_owned()) })
 }
 

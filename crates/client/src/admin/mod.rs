@@ -85,8 +85,10 @@ impl Admin {
         code: impl Fn(&R::Response) -> i16,
     ) -> Result<R::Response, ClientError> {
         let made = |_| request.clone();
-        let answer =
-            self.client.call(target, self.timeout_ms, made, |answer| error_code(code(answer))).await?;
+        let answer = self
+            .client
+            .call(target, self.timeout_ms, made, |answer| ErrorCode::from_answer(code(answer)))
+            .await?;
         Ok(answer.response)
     }
 
@@ -116,12 +118,8 @@ impl Admin {
     }
 }
 
-fn error_code(code: i16) -> ErrorCode {
-    ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError)
-}
-
 /// Nothing, or what a broker's code and words make an error of.
 fn check(code: i16, message: Option<String>, what: impl FnOnce() -> String) -> Result<(), ClientError> {
-    let code = error_code(code);
+    let code = ErrorCode::from_answer(code);
     if code.is_error() { Err(ClientError::broker(code, message, what())) } else { Ok(()) }
 }

@@ -255,7 +255,7 @@ impl Admin {
             .client
             .call(Target::Controller, self.timeout_ms, request, |answer| {
                 let codes = answer.responses.iter().map(|response| response.error_code);
-                super::error_code(
+                ottla_wire::ErrorCode::from_answer(
                     codes.into_iter().find(|&code| is_controller_elsewhere(code)).unwrap_or_default(),
                 )
             })
@@ -348,7 +348,7 @@ fn creatable(topic: &NewTopic) -> create_topics_request::Topic {
 
 /// The whole request is to be made again, to somebody else.
 fn is_controller_elsewhere(code: i16) -> bool {
-    super::error_code(code) == ottla_wire::ErrorCode::NotController
+    ottla_wire::ErrorCode::from_answer(code) == ottla_wire::ErrorCode::NotController
 }
 
 fn no_answer(name: &str) -> ClientError {

@@ -173,7 +173,7 @@ impl Client {
             Some(found) => (found.error_code, found.error_message, found.node_id),
             None => (answer.error_code, answer.error_message, answer.node_id),
         };
-        let code = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
+        let code = ErrorCode::from_answer(code);
         if code.is_error() {
             let what = format!("finding the coordinator of {kind:?} {key}");
             return Err(ClientError::broker(code, message, what));

@@ -157,7 +157,7 @@ impl Refresher {
         let asked = self.ask_somebody(topics).await;
         let (attempt, result) = match asked {
             Ok(answer) => {
-                let code = ErrorCode::from_code(answer.error_code).unwrap_or(ErrorCode::UnknownServerError);
+                let code = ErrorCode::from_answer(answer.error_code);
                 if code.is_error() {
                     let is_told = code == ErrorCode::RebootstrapRequired;
                     let attempt = if is_told { Attempt::ToldToRebootstrap } else { Attempt::Refused };

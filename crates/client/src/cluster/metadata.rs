@@ -140,7 +140,7 @@ impl Metadata {
         let Some(name) = answer.name.as_deref() else { return };
         let old = before.topics.get(name);
         let name = old.map_or_else(|| Arc::from(name), |old| Arc::clone(&old.name));
-        let error = ErrorCode::from_code(answer.error_code).unwrap_or(ErrorCode::UnknownServerError);
+        let error = ErrorCode::from_answer(answer.error_code);
         let is_usable =
             !error.is_error() || (error == ErrorCode::LeaderNotAvailable && !answer.partitions.is_empty());
         if error.is_error() {
@@ -236,7 +236,7 @@ fn partition(answer: &metadata_response::Partition) -> Partition {
         replicas: nodes(&answer.replica_nodes),
         isr: nodes(&answer.isr_nodes),
         offline: nodes(&answer.offline_replicas),
-        error: ErrorCode::from_code(answer.error_code).unwrap_or(ErrorCode::UnknownServerError),
+        error: ErrorCode::from_answer(answer.error_code),
     }
 }
 

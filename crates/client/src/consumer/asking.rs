@@ -144,7 +144,7 @@ fn read_committed(
     answer: OffsetFetchResponse,
 ) -> Result<BTreeMap<TopicPartition, CommittedOffset>, ClientError> {
     let mut committed = BTreeMap::new();
-    let failed = |code: i16, what: String| match code_of(code) {
+    let failed = |code: i16, what: String| match ErrorCode::from_answer(code) {
         ErrorCode::None => Ok(()),
         code => Err(ClientError::broker(code, None, what)),
     };
@@ -292,7 +292,7 @@ async fn list_offsets_of(
             let epoch = Some(LeaderEpoch(partition.leader_epoch)).filter(|epoch| epoch.value() >= 0);
             let position = Position { offset: Offset(partition.offset), leader_epoch: epoch };
             let found = Listed { position, timestamp: partition.timestamp };
-            let answer = match code_of(partition.error_code) {
+            let answer = match ErrorCode::from_answer(partition.error_code) {
                 ErrorCode::None => Ok((partition.offset >= 0).then_some(found)),
                 code => Err(code),
             };
@@ -300,8 +300,4 @@ async fn list_offsets_of(
         }
     }
     Ok(listed)
-}
-
-pub(super) fn code_of(code: i16) -> ErrorCode {
-    ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError)
 }

@@ -14,7 +14,7 @@ use ottla_wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::asking::{OFFSETS_BY_NAME_VERSION_MAX, code_of};
+use super::asking::OFFSETS_BY_NAME_VERSION_MAX;
 use super::core::membership::MemberIdentity;
 use super::core::record::Position;
 use super::driver::Shared;
@@ -157,7 +157,7 @@ fn request(group_id: &str, member: MemberIdentity, offsets: &Offsets) -> OffsetC
 fn read(answer: OffsetCommitResponse) -> Result<(), ConsumerError> {
     for topic in answer.topics {
         for partition in topic.partitions {
-            let code = code_of(partition.error_code);
+            let code = ErrorCode::from_answer(partition.error_code);
             let key = || TopicPartition::new(topic.name.as_str(), partition.partition_index);
             match code {
                 ErrorCode::None => {}

@@ -257,7 +257,7 @@ impl Driver {
                 ..InitProducerIdRequest::default()
             };
             let result = client.send(Target::AnyNode, &request).await.and_then(|answer| {
-                let code = ErrorCode::from_code(answer.error_code).unwrap_or(ErrorCode::UnknownServerError);
+                let code = ErrorCode::from_answer(answer.error_code);
                 if code.is_error() {
                     return Err(ClientError::broker(code, None, "asking for a producer id"));
                 }
@@ -338,7 +338,7 @@ fn partition_answers(response: ProduceResponse, places: &[Place]) -> Vec<Partiti
             let records = partition.record_errors.into_iter();
             answers.push(PartitionAnswer {
                 lane: place.lane,
-                code: ErrorCode::from_code(partition.error_code).unwrap_or(ErrorCode::UnknownServerError),
+                code: ErrorCode::from_answer(partition.error_code),
                 message: partition.error_message,
                 base_offset: Offset(partition.base_offset),
                 log_append_time: Some(Timestamp(partition.log_append_time_ms)).filter(|time| time.0 >= 0),

@@ -57,10 +57,7 @@ impl Scope {
 
     /// The key that was probably meant.
     pub(super) fn close_key(self, key: &str) -> Option<&'static str> {
-        let allowed = (key.len() / 8).max(2);
-        let distances = self.rows().iter().map(|row| (strsim::damerau_levenshtein(key, row.name), row.name));
-        let close = distances.filter(|(distance, _)| *distance <= allowed && *distance < key.len());
-        close.min().map(|(_, name)| name)
+        ottla_config::closest(key, self.rows().iter().map(|row| row.name))
     }
 }
 

@@ -66,7 +66,7 @@ impl Client {
 
 /// The error that a number stands for, `None` for 0.
 pub fn error_of(code: i16) -> Option<ErrorCode> {
-    Some(ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError)).filter(|code| code.is_error())
+    Some(ErrorCode::from_answer(code)).filter(|code| code.is_error())
 }
 
 /// Fails on any error.

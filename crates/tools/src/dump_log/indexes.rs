@@ -29,9 +29,8 @@ pub(super) fn dump_offset_index(
         return output.line(format_args!("{} is empty.", file.shown));
     }
     if plan.index == IndexCheck::Sanity {
-        let last = entries.last().map_or(base_offset, |entry| entry.offset);
-        check_sane(file, bytes.len(), stored::OFFSET_ENTRY_BYTES, last, base_offset)?;
-        return output.line(format_args!("{} passed sanity check.", file.shown));
+        let last = entries.last().map(|entry| entry.offset);
+        return check_sane(file, bytes.len(), stored::OFFSET_ENTRY_BYTES, last, base_offset, output);
     }
     let log = file.beside(".log");
     for (n, entry) in entries.iter().enumerate() {
@@ -58,10 +57,11 @@ fn check_sane(
     file: &File,
     len: usize,
     entry_bytes: usize,
-    last_offset: i64,
+    last_offset: Option<i64>,
     base_offset: i64,
+    output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    if last_offset < base_offset {
+    if let Some(last_offset) = last_offset.filter(|last_offset| *last_offset < base_offset) {
         return Err(said(format_args!(
             "Corrupt index found, index file ({}) has non-zero size but the last offset is {last_offset} which is less \
              than the base offset {base_offset}",
@@ -74,7 +74,7 @@ fn check_sane(
             file.absolute()
         )));
     }
-    Ok(())
+    output.line(format_args!("{} passed sanity check.", file.shown))
 }
 
 pub(super) fn dump_time_index(
@@ -87,9 +87,8 @@ pub(super) fn dump_time_index(
     let bytes = read(file)?;
     let entries = stored::time_entries(&bytes, base_offset);
     if plan.index == IndexCheck::Sanity {
-        let last = entries.last().map_or(base_offset, |entry| entry.offset);
-        check_sane(file, bytes.len(), stored::TIME_ENTRY_BYTES, last, base_offset)?;
-        return output.line(format_args!("{} passed sanity check.", file.shown));
+        let last = entries.last().map(|entry| entry.offset);
+        return check_sane(file, bytes.len(), stored::TIME_ENTRY_BYTES, last, base_offset, output);
     }
     let log = file.beside(".log");
     let positions = stored::offset_entries(&read(&file.beside(".index"))?, base_offset);

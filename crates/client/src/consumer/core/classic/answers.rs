@@ -30,10 +30,6 @@ fn remedy(code: ErrorCode) -> Remedy {
     }
 }
 
-pub(super) fn code_of(code: i16) -> ErrorCode {
-    ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError)
-}
-
 impl ClassicMembership {
     /// The answer to JoinGroup; `None` when none came.
     pub fn joined(&mut self, answer: Option<JoinGroupResponse>, now: MonoMs) {
@@ -41,7 +37,7 @@ impl ClassicMembership {
             return;
         }
         let Some(answer) = answer else { return self.join_later(now) };
-        match code_of(answer.error_code) {
+        match ErrorCode::from_answer(answer.error_code) {
             ErrorCode::None => self.enter_generation(answer, now),
             // The coordinator wants to know that the member exists before it counts it (KIP-394).
             ErrorCode::MemberIdRequired => {
@@ -58,7 +54,7 @@ impl ClassicMembership {
             return;
         }
         let Some(answer) = answer else { return self.join_later(now) };
-        match code_of(answer.error_code) {
+        match ErrorCode::from_answer(answer.error_code) {
             ErrorCode::None => match Assignment::decode(&answer.assignment) {
                 Ok(assignment) => self.assigned(assignment, answer.protocol_name.as_deref(), now),
                 Err(error) => self.fail(GroupError::Unreadable(error.to_string())),
@@ -80,7 +76,7 @@ impl ClassicMembership {
             return;
         };
         self.heartbeat.next = now.plus_ms(self.settings.heartbeat_interval_ms.into());
-        match code_of(answer.error_code) {
+        match ErrorCode::from_answer(answer.error_code) {
             ErrorCode::None => self.session_lives(now),
             ErrorCode::RebalanceInProgress => {
                 self.session_lives(now);

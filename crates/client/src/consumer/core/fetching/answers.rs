@@ -92,7 +92,7 @@ impl Fetcher {
         if !is_current {
             return;
         }
-        let code = ErrorCode::from_code(answer.error_code).unwrap_or(ErrorCode::UnknownServerError);
+        let code = ErrorCode::from_answer(answer.error_code);
         if code != ErrorCode::None {
             return self.refused(name, code, now);
         }

@@ -102,7 +102,8 @@ impl Fetcher {
             let answer = answers.remove(&(&*name.topic, name.partition));
             let retry_at = now.plus_ms(self.settings.retry_backoff_ms as i64);
             let Some(state) = self.asked(name, asked) else { continue };
-            let code = answer.map_or(ErrorCode::UnknownServerError, |answer| code_of(answer.error_code));
+            let code = answer
+                .map_or(ErrorCode::UnknownServerError, |answer| ErrorCode::from_answer(answer.error_code));
             match (code, answer) {
                 (ErrorCode::None, Some(answer)) if answer.offset >= 0 => {
                     let epoch = Some(LeaderEpoch(answer.leader_epoch)).filter(|epoch| epoch.value() >= 0);
@@ -170,7 +171,8 @@ impl Fetcher {
             let answer = answers.remove(&(&*name.topic, name.partition));
             let retry_at = now.plus_ms(self.settings.retry_backoff_ms as i64);
             let Some(state) = self.asked(name, asked) else { continue };
-            let code = answer.map_or(ErrorCode::UnknownServerError, |answer| code_of(answer.error_code));
+            let code = answer
+                .map_or(ErrorCode::UnknownServerError, |answer| ErrorCode::from_answer(answer.error_code));
             match (code, answer) {
                 (ErrorCode::None, Some(answer)) => self.compare(name, answer),
                 (ErrorCode::TopicAuthorizationFailed, _) => {
@@ -280,8 +282,4 @@ fn timestamp(reset: OffsetReset, now: Now) -> i64 {
         OffsetReset::Latest | OffsetReset::None => LATEST_TIMESTAMP,
         OffsetReset::ByDuration(ms) => now.wall.value().saturating_sub(ms).max(0),
     }
-}
-
-fn code_of(code: i16) -> ErrorCode {
-    ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError)
 }

@@ -22,7 +22,7 @@ impl ModernMembership {
             self.heartbeat.said = None;
             return self.beat_later(now);
         };
-        let code = ErrorCode::from_code(answer.error_code).unwrap_or(ErrorCode::UnknownServerError);
+        let code = ErrorCode::from_answer(answer.error_code);
         match code {
             ErrorCode::None => {
                 self.heartbeat.said = saying;
