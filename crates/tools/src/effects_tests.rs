@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use crate::flags::{self, Grammar, Parsed};
 use crate::tool::Failure;
 use crate::{
-    TOOLS, api_versions, cluster_tool, delete_records, dump_log, get_offsets, groups, leader_election,
-    log_dirs, topics,
+    TOOLS, api_versions, cluster_tool, configs, delete_records, dump_log, features, get_offsets, groups,
+    leader_election, log_dirs, metadata_quorum, topics, transactions,
 };
 
 fn shown<P: Debug>(plan: Result<P, Failure>) -> String {
@@ -19,13 +19,17 @@ fn plan(tool: &str, parsed: &Parsed) -> String {
     match tool {
         "kafka-broker-api-versions" => shown(api_versions::Plan::of(parsed)),
         "kafka-cluster" => shown(cluster_tool::Plan::of(parsed)),
+        "kafka-configs" => shown(configs::Plan::of(parsed)),
         "kafka-delete-records" => shown(delete_records::Plan::of(parsed)),
         "kafka-dump-log" => shown(dump_log::Plan::of(parsed)),
+        "kafka-features" => shown(features::Plan::of(parsed)),
         "kafka-get-offsets" => shown(get_offsets::Plan::of(parsed)),
         "kafka-groups" => shown(groups::Plan::of(parsed)),
         "kafka-leader-election" => shown(leader_election::Plan::of(parsed)),
         "kafka-log-dirs" => shown(log_dirs::Plan::of(parsed)),
+        "kafka-metadata-quorum" => shown(metadata_quorum::Plan::of(parsed)),
         "kafka-topics" => shown(topics::Plan::of(parsed)),
+        "kafka-transactions" => shown(transactions::Plan::of(parsed)),
         other => panic!("{other} has no plan here"),
     }
 }
@@ -54,7 +58,9 @@ fn with_effect() -> BTreeSet<(&'static str, &'static str, &'static str)> {
             let ((command, before), (_, after)) = (understood(tool, before), understood(tool, &after));
             assert_ne!(before, after, "{line}");
             assert!(after.starts_with("Ok("), "{line}: {after}");
-            (tool, command.unwrap_or_default(), flag)
+            // Some stand in front of the sub-command.
+            let is_of_tool = Grammar::of(tool).unwrap().flags.iter().any(|of| of.name() == flag);
+            (tool, command.filter(|_| !is_of_tool).unwrap_or_default(), flag)
         })
         .collect()
 }
@@ -96,5 +102,5 @@ fn what_is_not_there_yet_is_counted() {
             count
         };
     }
-    expect_test::expect!["466 of 593 rows"].assert_eq(&format!("{missing} of {rows} rows"));
+    expect_test::expect!["374 of 593 rows"].assert_eq(&format!("{missing} of {rows} rows"));
 }

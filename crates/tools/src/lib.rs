@@ -7,18 +7,24 @@
 
 mod api_versions;
 mod cluster_tool;
+mod configs;
 mod delete_records;
 mod dump_log;
+mod features;
 pub mod flags;
 mod get_offsets;
 mod groups;
+mod java;
 mod leader_election;
 mod link;
 mod log_dirs;
+mod metadata_quorum;
 mod names;
 mod net;
+mod table;
 mod tool;
 mod topics;
+mod transactions;
 
 pub use link::link;
 pub use tool::{FAILED, Failure, Output, Run, Tool, Toolbox, said};
@@ -27,13 +33,17 @@ pub use tool::{FAILED, Failure, Output, Run, Tool, Toolbox, said};
 pub const TOOLS: &[Tool] = &[
     api_versions::TOOL,
     cluster_tool::TOOL,
+    configs::TOOL,
     delete_records::TOOL,
     dump_log::TOOL,
+    features::TOOL,
     get_offsets::TOOL,
     groups::TOOL,
     leader_election::TOOL,
     log_dirs::TOOL,
+    metadata_quorum::TOOL,
     topics::TOOL,
+    transactions::TOOL,
 ];
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub(crate) struct Connection {
     config: Option<String>,
     client_id: &'static str,
     default_api_timeout_ms: Option<u64>,
+    /// The file of settings is one of something else too.
+    shares_config: bool,
 }
 
 impl Connection {
@@ -46,6 +48,7 @@ impl Connection {
             config: parsed.value("--command-config").map(str::to_owned),
             client_id: "",
             default_api_timeout_ms: None,
+            shares_config: false,
         })
     }
 
@@ -57,6 +60,11 @@ impl Connection {
     /// What brokers know the tool by, unless the settings say something else.
     pub(crate) fn named(self, client_id: &'static str) -> Connection {
         Connection { client_id, ..self }
+    }
+
+    /// The file of settings has others beside the client's, which nobody is to be warned of.
+    pub(crate) fn sharing_config(self) -> Connection {
+        Connection { shares_config: true, ..self }
     }
 
     /// How long things may take, unless the settings say something else.
@@ -74,7 +82,7 @@ impl Connection {
             Some(path) => said(format_args!("{path}: {error}")),
             None => said(error),
         })?;
-        for warning in parsed.warnings() {
+        for warning in parsed.warnings().iter().filter(|_| !self.shares_config) {
             output.tell(format_args!("warning: {warning}"))?;
         }
         let mut settings = ClientSettings::from_settings(&parsed);

@@ -1,9 +1,13 @@
 //! Settings of topics, brokers, groups and the like.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ottla_types::NodeId;
-use ottla_wire::messages::{DescribeConfigsRequest, describe_configs_request, describe_configs_response};
+use ottla_wire::messages::{
+    DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
+    describe_configs_request, describe_configs_response, incremental_alter_configs_request,
+};
 
 use super::{Admin, Results, check};
 use crate::client::Target;
@@ -113,6 +117,17 @@ pub struct ConfigSynonym {
     pub source: ConfigSource,
 }
 
+/// A change of one setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlterOp {
+    Set(String),
+    Delete,
+    /// To a list.
+    Append(String),
+    /// From a list.
+    Subtract(String),
+}
+
 impl Admin {
     /// All settings of each resource.
     pub async fn describe_configs(
@@ -150,6 +165,47 @@ impl Admin {
         }
         Ok(results)
     }
+
+    /// Changes settings, or only tells whether it could.
+    pub async fn alter_configs(
+        &self,
+        changes: &BTreeMap<ConfigResource, Vec<(String, AlterOp)>>,
+        validate_only: bool,
+    ) -> Result<Results<ConfigResource, ()>, ClientError> {
+        let mut results = Results::new();
+        for (target, resources) in by_target(changes.keys().cloned()) {
+            let resource = |resource: &ConfigResource| incremental_alter_configs_request::Resource {
+                resource_type: resource.kind as i8,
+                resource_name: resource.name.clone(),
+                configs: changes.get(resource).into_iter().flatten().map(change).collect(),
+                ..Default::default()
+            };
+            let request = IncrementalAlterConfigsRequest {
+                resources: resources.iter().map(resource).collect(),
+                validate_only,
+                ..Default::default()
+            };
+            let answer = self.ask(target, &request, |_| 0).await?;
+            for result in answer.responses {
+                let named = resources
+                    .iter()
+                    .find(|resource| is_named(resource, result.resource_type, &result.resource_name));
+                if let Some(resource) = named {
+                    let what = || format!("changing settings of {}", resource.name);
+                    results.insert(resource.clone(), check(result.error_code, result.error_message, what));
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    /// Names of what has settings of its own, of one kind.
+    pub async fn list_config_resources(&self, kind: ResourceType) -> Result<Vec<String>, ClientError> {
+        let request = ListConfigResourcesRequest { resource_types: vec![kind as i8], ..Default::default() };
+        let answer = self.ask(Target::AnyNode, &request, |answer| answer.error_code).await?;
+        check(answer.error_code, None, || "listing what has settings".to_owned())?;
+        Ok(answer.config_resources.into_iter().map(|resource| resource.resource_name).collect())
+    }
 }
 
 fn by_target(resources: impl Iterator<Item = ConfigResource>) -> Vec<(Target, Vec<ConfigResource>)> {
@@ -181,5 +237,20 @@ fn entry(config: describe_configs_response::Config) -> ConfigEntry {
         is_sensitive: config.is_sensitive,
         is_read_only: config.read_only,
         synonyms: config.synonyms.into_iter().map(synonym).collect(),
+    }
+}
+
+fn change((name, op): &(String, AlterOp)) -> incremental_alter_configs_request::Config {
+    let (operation, value) = match op {
+        AlterOp::Set(value) => (0, Some(value.clone())),
+        AlterOp::Delete => (1, None),
+        AlterOp::Append(value) => (2, Some(value.clone())),
+        AlterOp::Subtract(value) => (3, Some(value.clone())),
+    };
+    incremental_alter_configs_request::Config {
+        name: name.clone(),
+        config_operation: operation,
+        value,
+        ..Default::default()
     }
 }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use ottla_types::{NodeId, TopicPartition};
-use ottla_wire::messages::DescribeLogDirsRequest;
+use ottla_wire::messages::{
+    AlterReplicaLogDirsRequest, DescribeLogDirsRequest, alter_replica_log_dirs_request,
+};
 
+use super::partitions::by_topic;
 use super::{Admin, Results, check};
 use crate::error::ClientError;
 
@@ -51,6 +54,42 @@ impl Admin {
                 (node, dirs)
             };
         answers.into_iter().map(read).collect()
+    }
+
+    /// Moves replicas of a broker to other directories of the same broker.
+    pub async fn alter_replica_log_dirs(
+        &self,
+        broker: i32,
+        dirs: &BTreeMap<TopicPartition, String>,
+    ) -> Result<Results<TopicPartition, ()>, ClientError> {
+        let mut by_path: BTreeMap<&str, Vec<TopicPartition>> = BTreeMap::new();
+        for (at, path) in dirs {
+            by_path.entry(path).or_default().push(at.clone());
+        }
+        let dir = |(path, of): (&str, Vec<TopicPartition>)| alter_replica_log_dirs_request::Dir {
+            path: path.to_owned(),
+            topics: by_topic(&of)
+                .into_iter()
+                .map(|(name, partitions)| alter_replica_log_dirs_request::Topic {
+                    name: name.to_string(),
+                    partitions,
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        };
+        let request =
+            AlterReplicaLogDirsRequest { dirs: by_path.into_iter().map(dir).collect(), ..Default::default() };
+        let answer = self.ask(crate::client::Target::Node(NodeId(broker)), &request, |_| 0).await?;
+        let mut results = Results::new();
+        for topic in answer.results {
+            for partition in topic.partitions {
+                let at = TopicPartition::new(topic.topic_name.as_str(), partition.partition_index);
+                let result = check(partition.error_code, None, || format!("moving {at} on broker {broker}"));
+                results.insert(at, result);
+            }
+        }
+        Ok(results)
     }
 }
 

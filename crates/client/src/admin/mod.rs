@@ -6,13 +6,21 @@
 
 mod cluster;
 mod configs;
+mod consumer_groups;
+mod features;
+mod group_offsets;
 mod groups;
 mod leaders;
 mod log_dirs;
 mod offsets;
 mod partitions;
+mod quorum;
+mod quotas;
 mod reassignments;
+mod scram;
+mod share_groups;
 mod topics;
+mod transactions;
 
 use std::collections::BTreeMap;
 
@@ -20,17 +28,25 @@ use ottla_types::NodeId;
 use ottla_wire::{ErrorCode, Request};
 use tokio::task::JoinSet;
 
-use crate::client::{Client, Target};
+use crate::client::{Answer, Client, Target};
 use crate::error::ClientError;
 
 pub use cluster::{BrokerApis, ClusterDescription, Endpoint, EndpointType};
-pub use configs::{ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym, ResourceType};
+pub use configs::{AlterOp, ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym, ResourceType};
+pub use consumer_groups::{ConsumerGroupDescription, GroupEpochs, GroupMemberDescription};
+pub use features::{FeatureMetadata, FeatureRange, FeatureUpdate, FinalizedFeature, UpgradeType};
+pub use group_offsets::GroupOffset;
 pub use groups::GroupListing;
 pub use leaders::ElectionType;
 pub use log_dirs::{LogDirDescription, ReplicaInfo};
 pub use offsets::{ListedOffset, OffsetSpec};
+pub use quorum::{QuorumEndpoint, QuorumInfo, QuorumReplica};
+pub use quotas::{QuotaEntity, QuotaMatch};
 pub use reassignments::PartitionReassignment;
+pub use scram::{ScramChange, ScramMechanism};
+pub use share_groups::{ShareGroupDescription, ShareGroupOffset};
 pub use topics::{NewPartitions, NewTopic, PartitionDescription, TopicDescription, TopicListing};
+pub use transactions::{ActiveProducer, MarkerToAbort, TransactionDescription, TransactionListing};
 
 /// What came of each thing that was asked for.
 pub type Results<K, V> = BTreeMap<K, Result<V, ClientError>>;
@@ -84,12 +100,40 @@ impl Admin {
         request: &R,
         code: impl Fn(&R::Response) -> i16,
     ) -> Result<R::Response, ClientError> {
+        Ok(self.ask_whom(target, request, code).await?.response)
+    }
+
+    /// As [`Admin::ask`], with who answered.
+    async fn ask_whom<R: Request>(
+        &self,
+        target: Target,
+        request: &R,
+        code: impl Fn(&R::Response) -> i16,
+    ) -> Result<Answer<R::Response>, ClientError> {
         let made = |_| request.clone();
-        let answer = self
-            .client
-            .call(target, self.timeout_ms, made, |answer| ErrorCode::from_answer(code(answer)))
-            .await?;
-        Ok(answer.response)
+        let code = |answer: &R::Response| ErrorCode::from_answer(code(answer));
+        self.client.call(target, self.timeout_ms, made, code).await
+    }
+
+    /// The same for several things, at the same time.
+    async fn each<V, F>(&self, names: &[String], work: impl Fn(Admin, String) -> F) -> Results<String, V>
+    where
+        V: Send + 'static,
+        F: Future<Output = Result<V, ClientError>> + Send + 'static,
+    {
+        let mut working = JoinSet::new();
+        for name in names {
+            let done = work(self.clone(), name.clone());
+            let name = name.clone();
+            working.spawn(async move { (name, done.await) });
+        }
+        let mut results = Results::new();
+        while let Some(joined) = working.join_next().await {
+            if let Ok((name, result)) = joined {
+                results.insert(name, result);
+            }
+        }
+        results
     }
 
     /// The same of several nodes, at the same time.

@@ -69,6 +69,18 @@ impl Client {
         request: impl Fn(i16) -> R,
         code: impl Fn(&R::Response) -> ErrorCode,
     ) -> Result<Answer<R::Response>, ClientError> {
+        self.call_up_to(None, target, timeout_ms, request, code).await
+    }
+
+    /// As [`Client::call`], in no newer version than `version_max`.
+    pub(crate) async fn call_up_to<R: Request>(
+        &self,
+        version_max: Option<i16>,
+        target: Target,
+        timeout_ms: u64,
+        request: impl Fn(i16) -> R,
+        code: impl Fn(&R::Response) -> ErrorCode,
+    ) -> Result<Answer<R::Response>, ClientError> {
         let deadline = Instant::now() + Duration::from_millis(timeout_ms);
         let mut waits = self.settings().retry_backoff();
         loop {
@@ -76,6 +88,7 @@ impl Client {
             let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             let options = SendOptions {
                 timeout_ms: Some(left_ms.min(self.settings().request_timeout_ms)),
+                version_max,
                 ..SendOptions::default()
             };
             let error = match self.send_with(target.clone(), options, &request).await {

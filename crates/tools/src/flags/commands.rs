@@ -8,7 +8,7 @@ use super::table::{Flag, Grammar, Takes};
 use super::{Misuse, Parsed};
 
 pub(super) fn parse(grammar: &Grammar, args: &[String]) -> Result<Parsed, Misuse> {
-    let mut parsed = Parsed { is_empty: args.is_empty(), ..Parsed::default() };
+    let mut parsed = Parsed { words: args.to_vec(), ..Parsed::default() };
     let mut words = Words { args, at: 0 };
     let outer = Level { grammar, flags: &grammar.flags, command: None };
     outer.read(&mut words, &mut parsed)?;

@@ -45,7 +45,8 @@ pub struct Parsed {
     command: Option<&'static str>,
     found: BTreeMap<&'static str, Vec<String>>,
     defaults: BTreeMap<&'static str, &'static str>,
-    is_empty: bool,
+    order: Vec<&'static str>,
+    words: Vec<String>,
 }
 
 impl Parsed {
@@ -56,7 +57,12 @@ impl Parsed {
 
     /// There was nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.is_empty
+        self.words.is_empty()
+    }
+
+    /// The command line as it was.
+    pub fn words(&self) -> &[String] {
+        &self.words
     }
 
     /// Was the flag given?
@@ -73,6 +79,11 @@ impl Parsed {
     /// All values of a flag that may be repeated or takes several.
     pub fn values(&self, flag: &str) -> &[String] {
         self.found.get(flag).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Flags in the order of the command line, each as often as it stands there.
+    pub fn order(&self) -> &[&'static str] {
+        &self.order
     }
 
     /// The value of a flag that the table says is a number, or its default.
@@ -92,6 +103,7 @@ impl Parsed {
     }
 
     fn note(&mut self, flag: &Flag, value: Option<String>) {
+        self.order.push(flag.name());
         self.found.entry(flag.name()).or_default().extend(value);
     }
 

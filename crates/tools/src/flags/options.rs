@@ -9,7 +9,7 @@ use super::table::{Flag, Grammar, Takes};
 use super::{Misuse, Parsed};
 
 pub(super) fn parse(grammar: &Grammar, args: &[String]) -> Result<Parsed, Misuse> {
-    let mut parsed = Parsed { is_empty: args.is_empty(), ..Parsed::default() };
+    let mut parsed = Parsed { words: args.to_vec(), ..Parsed::default() };
     parsed.note_defaults(&grammar.flags);
     let mut words = args.iter().peekable();
     while let Some(word) = words.next() {
