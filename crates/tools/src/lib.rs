@@ -6,8 +6,10 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod api_versions;
+mod client_metrics;
 mod cluster_tool;
 mod configs;
+mod consumer_groups;
 mod delete_records;
 mod dump_log;
 mod features;
@@ -22,6 +24,7 @@ mod metadata_quorum;
 mod names;
 mod net;
 mod table;
+mod time;
 mod tool;
 mod topics;
 mod transactions;
@@ -32,8 +35,10 @@ pub use tool::{FAILED, Failure, Output, Run, Tool, Toolbox, said};
 /// The tools of this crate.
 pub const TOOLS: &[Tool] = &[
     api_versions::TOOL,
+    client_metrics::TOOL,
     cluster_tool::TOOL,
     configs::TOOL,
+    consumer_groups::TOOL,
     delete_records::TOOL,
     dump_log::TOOL,
     features::TOOL,

@@ -28,3 +28,65 @@ pub(crate) fn print_tabbed(
     }
     Ok(())
 }
+
+/// A column of [`Columns`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Width {
+    /// Whatever is in it.
+    Fixed(usize),
+    /// As wide as its widest value, and at least so wide; the header doesn't count.
+    AtLeast(usize),
+}
+
+/// As Kafka's tools of groups print: a blank between padded cells, and an empty line in front.
+#[derive(Clone, Debug)]
+pub(crate) struct Columns {
+    pub(crate) header: Vec<&'static str>,
+    /// The last column may have none: it isn't padded.
+    pub(crate) widths: Vec<Width>,
+}
+
+impl Columns {
+    pub(crate) fn lines(&self, rows: &[Vec<String>]) -> Vec<String> {
+        let widest = |column: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let width = |(column, width): (usize, &Width)| match *width {
+            Width::Fixed(width) => width,
+            Width::AtLeast(least) => least.max(widest(column)),
+        };
+        let widths: Vec<usize> = self.widths.iter().enumerate().map(width).collect();
+        let line = |cells: &mut dyn Iterator<Item = &str>| {
+            let padded: Vec<String> = cells
+                .enumerate()
+                .map(|(column, cell)| {
+                    let width = widths.get(column).copied().unwrap_or(0);
+                    format!("{cell:width$}")
+                })
+                .collect();
+            padded.join(" ")
+        };
+        let header = line(&mut self.header.iter().copied());
+        let rows = rows.iter().map(|row| line(&mut row.iter().map(String::as_str)));
+        std::iter::once(header).chain(rows).collect()
+    }
+
+    pub(crate) fn print(&self, rows: &[Vec<String>], output: &mut Output<'_>) -> Result<(), Failure> {
+        output.line("")?;
+        self.lines(rows).into_iter().try_for_each(|line| output.line(line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_they_must() {
+        let columns =
+            Columns { header: vec!["A", "BBBBBB", "C"], widths: vec![Width::AtLeast(3), Width::Fixed(2)] };
+        let rows = [vec!["12345".to_owned(), "x".to_owned(), "y".to_owned()]];
+        assert_eq!(columns.lines(&rows), ["A     BBBBBB C", "12345 x  y"]);
+    }
+}

@@ -111,6 +111,10 @@ impl Admin {
         let mut sorted = names.to_vec();
         sorted.sort();
         sorted.dedup();
+        if sorted.is_empty() {
+            // A request that names none asks for all.
+            return Ok(Results::new());
+        }
         let mut request = DescribeTopicPartitionsRequest {
             response_partition_limit: partitions_max,
             topics: sorted

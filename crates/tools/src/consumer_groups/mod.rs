@@ -1,0 +1,238 @@
+//! kafka-consumer-groups: lists and describes groups of consumers, deletes them, and changes their offsets.
+
+mod describe;
+mod plan;
+mod reset;
+
+use std::collections::BTreeMap;
+
+use ottla_client::ClientError;
+use ottla_client::admin::{Admin, GroupListing};
+use ottla_types::TopicPartition;
+use ottla_wire::ErrorCode;
+
+use crate::flags::Parsed;
+use crate::net::message;
+use crate::tool::{Failure, Output, Run, Tool};
+pub(crate) use plan::Plan;
+use plan::{Action, Groups};
+
+pub const TOOL: Tool = Tool { name: "kafka-consumer-groups", run: Run::Flags(run) };
+
+const UNDECIDED: &str = "WARN: No action will be performed as the --execute option is missing. In version 5.0, this command will \
+                         require either --dry-run or --execute to be specified. You should add the --dry-run option explicitly \
+                         if you are scripting this command and want to keep the current default behavior without prompting.";
+
+/// Behind the longest id.
+const GAP: usize = 10;
+
+/// Why an action failed.
+#[derive(Debug)]
+enum Wrong {
+    Here(Failure),
+    /// What this tool tells on standard output, and ends as if all were well.
+    There(String),
+}
+
+impl From<Failure> for Wrong {
+    fn from(failure: Failure) -> Wrong {
+        Wrong::Here(failure)
+    }
+}
+
+impl From<ClientError> for Wrong {
+    fn from(error: ClientError) -> Wrong {
+        Wrong::There(message(&error))
+    }
+}
+
+fn run(parsed: &Parsed, output: &mut Output<'_>) -> Result<(), Failure> {
+    let is_undecided = !parsed.has("--dry-run") && !parsed.has("--execute");
+    if parsed.has("--reset-offsets") && parsed.has("--bootstrap-server") && is_undecided {
+        output.tell(UNDECIDED)?;
+    }
+    let plan = Plan::of(parsed)?;
+    if let Action::ValidateRegex(pattern) = &plan.action {
+        return match regex::Regex::new(pattern) {
+            Ok(_) => output.line(format_args!("The regular expression `{pattern}` is valid.")),
+            Err(error) => {
+                let why = error.to_string();
+                let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                output.line(format_args!("The regular expression `{pattern}` is invalid: {why}."))
+            }
+        };
+    }
+    let Some(connection) = &plan.connection else { return Ok(()) };
+    connection.run(output, async |admin, output| {
+        let admin = admin.clone().within(plan.timeout_ms);
+        match act(&admin, &plan, output).await {
+            Ok(()) => Ok(()),
+            Err(Wrong::Here(failure)) => Err(failure),
+            Err(Wrong::There(text)) => {
+                output.line(format_args!("\nError: Executing consumer group command failed due to {text}"))
+            }
+        }
+    })
+}
+
+async fn act(admin: &Admin, plan: &Plan, output: &mut Output<'_>) -> Result<(), Wrong> {
+    if let Action::List { kinds, states } = &plan.action {
+        return list(admin, kinds.as_deref(), states.as_deref(), output).await;
+    }
+    let ids = match &plan.groups {
+        Groups::Named(ids) => ids.clone(),
+        Groups::All => consumer_groups(admin, &[], &[]).await?.into_iter().map(|group| group.id).collect(),
+    };
+    match &plan.action {
+        Action::Describe { view, is_verbose } => {
+            describe::describe(admin, &ids, *view, *is_verbose, output).await
+        }
+        Action::Delete => delete(admin, &ids, output).await,
+        Action::DeleteOffsets { topics } => delete_offsets(admin, &ids, topics, output).await,
+        Action::Reset(reset) => reset::reset(admin, &ids, reset, output).await,
+        Action::List { .. } | Action::ValidateRegex(_) => Ok(()),
+    }
+}
+
+/// By id.
+async fn consumer_groups(
+    admin: &Admin,
+    states: &[String],
+    kinds: &[String],
+) -> Result<Vec<GroupListing>, Wrong> {
+    let mut groups = Vec::new();
+    for (_, listed) in admin.list_groups(states, kinds).await {
+        groups.extend(listed?.into_iter().filter(is_of_consumers));
+    }
+    groups.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(groups)
+}
+
+fn is_of_consumers(group: &GroupListing) -> bool {
+    let is = |kind: &str| group.kind.eq_ignore_ascii_case(kind);
+    is("consumer")
+        || (is("classic") || group.kind.is_empty()) && matches!(group.protocol.as_str(), "" | "consumer")
+}
+
+async fn list(
+    admin: &Admin,
+    kinds: Option<&[String]>,
+    states: Option<&[String]>,
+    output: &mut Output<'_>,
+) -> Result<(), Wrong> {
+    let groups = consumer_groups(admin, states.unwrap_or_default(), kinds.unwrap_or_default()).await?;
+    if kinds.is_none() && states.is_none() {
+        groups.iter().try_for_each(|group| output.line(&group.id))?;
+        return Ok(());
+    }
+    let width = groups.iter().map(|group| group.id.chars().count()).max().unwrap_or(0).max(15) + GAP;
+    let mut line = |id: &str, kind: &str, state: &str| {
+        let kind = kinds.map(|_| format!(" {kind:<20}")).unwrap_or_default();
+        let state = states.map(|_| format!(" {state:<20}")).unwrap_or_default();
+        output.line(format_args!("{id:<width$}{kind}{state}"))
+    };
+    line("GROUP", "TYPE", "STATE")?;
+    for group in &groups {
+        let kind = if group.kind.eq_ignore_ascii_case("consumer") { "Consumer" } else { "Classic" };
+        line(&group.id, kind, &group.state)?;
+    }
+    Ok(())
+}
+
+fn error(text: impl std::fmt::Display, output: &mut Output<'_>) -> Result<(), Failure> {
+    output.line(format_args!("\nError: {text}"))
+}
+
+async fn delete(admin: &Admin, ids: &[String], output: &mut Output<'_>) -> Result<(), Wrong> {
+    let results = admin.delete_groups(ids).await;
+    let deleted: Vec<String> =
+        results.iter().filter(|(_, result)| result.is_ok()).map(|(id, _)| format!("'{id}'")).collect();
+    if deleted.len() == results.len() {
+        let names = deleted.join(", ");
+        output.line(format_args!("Deletion of requested consumer groups ({names}) was successful."))?;
+        return Ok(());
+    }
+    error("Deletion of some consumer groups failed:", output)?;
+    for (id, result) in &results {
+        if let Err(why) = result {
+            output.line(format_args!("* Group '{id}' could not be deleted due to: {}", message(why)))?;
+        }
+    }
+    if !deleted.is_empty() {
+        output.line(format_args!(
+            "\nThese consumer groups were deleted successfully: {}",
+            deleted.join(", ")
+        ))?;
+    }
+    Ok(())
+}
+
+async fn delete_offsets(
+    admin: &Admin,
+    ids: &[String],
+    topics: &[String],
+    output: &mut Output<'_>,
+) -> Result<(), Wrong> {
+    let Some(group) = ids.last() else { return Ok(()) };
+    let (named, whole): (Vec<&String>, Vec<&String>) = topics.iter().partition(|topic| topic.contains(':'));
+    let mut partitions = Vec::new();
+    for text in named {
+        partitions.extend(reset::partitions_of(text).map_err(Failure::Usage)?);
+    }
+    // -1 stands for a topic that isn't there.
+    let mut results: BTreeMap<TopicPartition, Option<String>> = BTreeMap::new();
+    let whole: Vec<String> = whole.into_iter().cloned().collect();
+    for (name, topic) in admin.describe_topics(&whole, i32::MAX).await? {
+        match topic {
+            Ok(topic) => partitions
+                .extend(topic.partitions.iter().map(|of| TopicPartition::new(name.as_str(), of.index))),
+            Err(why) => {
+                results.insert(TopicPartition::new(name.as_str(), -1), Some(message(&why)));
+            }
+        }
+    }
+    match admin.delete_group_offsets(group, &partitions).await {
+        Ok(deleted) => {
+            let failed = deleted.values().any(Result::is_err);
+            for (at, result) in deleted {
+                results.insert(at, result.err().map(|why| message(&why)));
+            }
+            match failed {
+                false => {
+                    output.line(format_args!("Request succeeded for deleting offsets from group {group}."))?
+                }
+                true => error("Encountered some partition-level error, see the follow-up details.", output)?,
+            }
+        }
+        Err(why) => {
+            let is_known = matches!(
+                why.code(),
+                Some(
+                    ErrorCode::InvalidGroupId
+                        | ErrorCode::GroupIdNotFound
+                        | ErrorCode::GroupAuthorizationFailed
+                        | ErrorCode::NonEmptyGroup
+                )
+            );
+            match is_known {
+                true => error(
+                    why.code().map_or_else(|| message(&why), |code| code.description().to_owned()),
+                    output,
+                )?,
+                false => error(format_args!("Encountered some unknown error: {}", message(&why)), output)?,
+            }
+            for at in partitions {
+                results.insert(at, Some(message(&why)));
+            }
+        }
+    }
+    let width = results.keys().map(|at| at.topic.len()).max().unwrap_or(0).max(15);
+    output.line("")?;
+    output.line(format_args!("{:<width$} {:<10} {:<15}", "TOPIC", "PARTITION", "STATUS"))?;
+    for (at, result) in &results {
+        let index = if at.partition < 0 { "-".to_owned() } else { at.partition.to_string() };
+        let status = result.as_ref().map_or_else(|| "Successful".to_owned(), |why| format!("Error: {why}"));
+        output.line(format_args!("{:<width$} {index:<10} {status:<15}", at.topic))?;
+    }
+    Ok(())
+}

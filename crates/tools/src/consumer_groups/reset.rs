@@ -1,0 +1,317 @@
+//! kafka-consumer-groups --reset-offsets: where a group without members is to go on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ottla_client::ClientError;
+use ottla_client::admin::{Admin, GroupOffset, OffsetSpec};
+use ottla_types::TopicPartition;
+use ottla_wire::ErrorCode;
+
+use super::Wrong;
+use super::plan::{Position, Reset};
+use crate::table::{Columns, Width};
+use crate::tool::{Failure, Output};
+
+type Offsets = BTreeMap<TopicPartition, i64>;
+
+pub(super) async fn reset(
+    admin: &Admin,
+    ids: &[String],
+    reset: &Reset,
+    output: &mut Output<'_>,
+) -> Result<(), Wrong> {
+    let mut plans: BTreeMap<String, Offsets> = BTreeMap::new();
+    for (id, described) in admin.describe_consumer_groups(ids).await {
+        let state = match described {
+            Ok(group) => group.state,
+            Err(error) if error.code() == Some(ErrorCode::GroupIdNotFound) => "Empty".to_owned(),
+            Err(error) => return Err(error.into()),
+        };
+        if !matches!(state.as_str(), "Empty" | "Dead") {
+            super::error(
+                format_args!(
+                    "Assignments can only be reset if the group '{id}' is inactive, but the current state is {state}."
+                ),
+                output,
+            )?;
+            plans.insert(id, Offsets::new());
+            continue;
+        }
+        let offsets = planned(admin, &id, ids.len() == 1, reset, output).await?;
+        if reset.executes && !offsets.is_empty() {
+            let new = offsets.iter().map(|(at, offset)| (at.clone(), GroupOffset::at(*offset))).collect();
+            for (_, result) in admin.alter_group_offsets(&id, &new).await? {
+                result?;
+            }
+        }
+        plans.insert(id, offsets);
+    }
+    match reset.exports {
+        true => Ok(output.line(csv(&plans, ids.len() == 1))?),
+        false => Ok(print(&plans, output)?),
+    }
+}
+
+/// A row of the file that `--from-file` reads, with the group's id where several are meant.
+fn csv(plans: &BTreeMap<String, Offsets>, is_one: bool) -> String {
+    let row = |group: &str, at: &TopicPartition, offset: i64| match is_one {
+        true => format!("{},{},{offset}\n", quoted(&at.topic), at.partition),
+        false => format!("{},{},{},{offset}\n", quoted(group), quoted(&at.topic), at.partition),
+    };
+    let rows = plans.iter().flat_map(|(group, offsets)| {
+        offsets.iter().map(move |(at, offset)| row(group, at, *offset)).collect::<Vec<_>>()
+    });
+    rows.collect()
+}
+
+/// What isn't plain stands in quotes.
+fn quoted(text: &str) -> String {
+    let is_plain = text.chars().all(|letter| letter.is_alphanumeric() || "._-".contains(letter));
+    if is_plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
+}
+
+fn print(plans: &BTreeMap<String, Offsets>, output: &mut Output<'_>) -> Result<(), Failure> {
+    if plans.is_empty() {
+        return output.line("");
+    }
+    let columns = Columns {
+        header: vec!["GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"],
+        widths: vec![Width::AtLeast(15), Width::AtLeast(15), Width::Fixed(10)],
+    };
+    let rows: Vec<Vec<String>> = plans
+        .iter()
+        .flat_map(|(group, offsets)| {
+            offsets.iter().map(move |(at, offset)| {
+                vec![group.clone(), at.topic.to_string(), at.partition.to_string(), offset.to_string()]
+            })
+        })
+        .collect();
+    columns.print(&rows, output)
+}
+
+async fn committed(admin: &Admin, group: &str) -> Result<Offsets, Wrong> {
+    let mut offsets = Offsets::new();
+    for (at, offset) in admin.list_group_offsets(group, None).await? {
+        offsets.insert(at, offset?.offset);
+    }
+    Ok(offsets)
+}
+
+/// The offsets that a group will have.
+async fn planned(
+    admin: &Admin,
+    group: &str,
+    is_one: bool,
+    reset: &Reset,
+    output: &mut Output<'_>,
+) -> Result<Offsets, Wrong> {
+    let partitions = match &reset.topics {
+        None => committed(admin, group).await?.into_keys().collect(),
+        Some(topics) => partitions(admin, topics).await?,
+    };
+    check_all_valid(admin, &partitions).await?;
+    match &reset.to {
+        Position::Offset(offset) => {
+            let wanted = partitions.into_iter().map(|at| (at, *offset)).collect();
+            within_range(admin, wanted, output).await
+        }
+        Position::Earliest => at(admin, partitions, OffsetSpec::Earliest).await,
+        Position::Latest => at(admin, partitions, OffsetSpec::Latest).await,
+        Position::ShiftBy(count) => {
+            let now = committed(admin, group).await?;
+            let mut wanted = Offsets::new();
+            for at in partitions {
+                let current = now.get(&at).ok_or_else(|| {
+                    Failure::Usage(format!(
+                        "Cannot shift offset for partition {at} since there is no current committed offset"
+                    ))
+                })?;
+                wanted.insert(at, current.saturating_add(*count));
+            }
+            within_range(admin, wanted, output).await
+        }
+        Position::At(ms) => at_time(admin, partitions, *ms, output).await,
+        Position::Ago(ms) => {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let now_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+            at_time(admin, partitions, now_ms.saturating_sub(*ms), output).await
+        }
+        Position::Current => {
+            let now = committed(admin, group).await?;
+            let (with, without): (Vec<TopicPartition>, Vec<TopicPartition>) =
+                partitions.into_iter().partition(|at| now.contains_key(at));
+            let mut offsets = at(admin, without, OffsetSpec::Latest).await?;
+            offsets.extend(with.into_iter().filter_map(|at| now.get(&at).map(|offset| (at, *offset))));
+            Ok(offsets)
+        }
+        Position::InFile(path) => {
+            let text = fs::read_to_string(path).map_err(|why| Wrong::There(format!("{path}: {why}")))?;
+            let plans = plans_of(&text, is_one.then_some(group)).map_err(Wrong::There)?;
+            match plans.get(group) {
+                Some(offsets) => within_range(admin, offsets.clone(), output).await,
+                None => {
+                    super::error(format_args!("No reset plan for group {group} found"), output)?;
+                    Ok(Offsets::new())
+                }
+            }
+        }
+    }
+}
+
+/// `topic:1,2`
+pub(super) fn partitions_of(text: &str) -> Result<Vec<TopicPartition>, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let [topic, indexes] = parts[..] else {
+        return Err(format!("Invalid topic arg '{text}', expected topic name and partitions"));
+    };
+    let index = |digits: &str| {
+        let index = digits.parse();
+        index
+            .map(|index| TopicPartition::new(topic, index))
+            .map_err(|_| format!("Invalid partition '{digits}' specified in topic arg '{text}''"))
+    };
+    indexes.split(',').map(index).collect()
+}
+
+async fn partitions(admin: &Admin, topics: &[String]) -> Result<Vec<TopicPartition>, Wrong> {
+    let mut partitions = Vec::new();
+    for text in topics.iter().filter(|text| text.contains(':')) {
+        partitions.extend(partitions_of(text).map_err(Failure::Usage)?);
+    }
+    let whole: Vec<String> = topics.iter().filter(|text| !text.contains(':')).cloned().collect();
+    if whole.is_empty() {
+        return Ok(partitions);
+    }
+    for (name, topic) in admin.describe_topics(&whole, i32::MAX).await? {
+        partitions.extend(topic?.partitions.iter().map(|of| TopicPartition::new(name.as_str(), of.index)));
+    }
+    Ok(partitions)
+}
+
+/// Fails where partitions aren't there, or nobody leads them.
+async fn check_all_valid(admin: &Admin, partitions: &[TopicPartition]) -> Result<(), Wrong> {
+    let mut names: Vec<String> = partitions.iter().map(|at| at.topic.to_string()).collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut leaders = BTreeMap::new();
+    for (name, topic) in admin.describe_topics(&names, i32::MAX).await? {
+        for of in topic?.partitions {
+            leaders.insert(TopicPartition::new(name.as_str(), of.index), of.leader.is_some());
+        }
+    }
+    let names = |is_wrong: &dyn Fn(&TopicPartition) -> bool| {
+        let names: Vec<String> =
+            partitions.iter().filter(|at| is_wrong(at)).map(ToString::to_string).collect();
+        names.join(",")
+    };
+    let absent = names(&|at| !leaders.contains_key(at));
+    if !absent.is_empty() {
+        return Err(Wrong::There(format!("The partitions \"{absent}\" do not exist")));
+    }
+    let leaderless = names(&|at| leaders.get(at) == Some(&false));
+    if !leaderless.is_empty() {
+        return Err(Wrong::There(format!("The partitions \"{leaderless}\" have no leader")));
+    }
+    Ok(())
+}
+
+async fn at(admin: &Admin, partitions: Vec<TopicPartition>, spec: OffsetSpec) -> Result<Offsets, Wrong> {
+    let listed = admin.list_offsets_at(partitions, spec).await?;
+    let offsets: Result<Offsets, ClientError> =
+        listed.into_iter().map(|(at, listed)| Ok((at, listed?.offset))).collect();
+    Ok(offsets?)
+}
+
+/// Where there is no later record, the end.
+async fn at_time(
+    admin: &Admin,
+    partitions: Vec<TopicPartition>,
+    ms: i64,
+    output: &mut Output<'_>,
+) -> Result<Offsets, Wrong> {
+    let mut offsets = at(admin, partitions, OffsetSpec::At(ms)).await?;
+    let without: Vec<TopicPartition> =
+        offsets.iter().filter(|(_, offset)| **offset < 0).map(|(at, _)| at.clone()).collect();
+    for at in &without {
+        output.line(format_args!(
+            "\nWarn: Partition {} from topic {} is empty. Falling back to latest known offset.",
+            at.partition, at.topic
+        ))?;
+    }
+    offsets.extend(at(admin, without, OffsetSpec::Latest).await?);
+    Ok(offsets)
+}
+
+/// What is below the start becomes the start, what is behind the end the end.
+async fn within_range(admin: &Admin, wanted: Offsets, output: &mut Output<'_>) -> Result<Offsets, Wrong> {
+    let all: Vec<TopicPartition> = wanted.keys().cloned().collect();
+    let starts = at(admin, all.clone(), OffsetSpec::Earliest).await?;
+    let ends = at(admin, all, OffsetSpec::Latest).await?;
+    let mut offsets = Offsets::new();
+    for (at, offset) in wanted {
+        let (start, end) = (starts.get(&at).copied(), ends.get(&at).copied());
+        let possible = match (start, end) {
+            (_, Some(end)) if offset > end => {
+                output.tell(format_args!(
+                    "New offset ({offset}) is higher than latest offset for topic partition {at}. Value will be set to {end}"
+                ))?;
+                end
+            }
+            (Some(start), _) if offset < start => {
+                output.tell(format_args!(
+                    "New offset ({offset}) is lower than earliest offset for topic partition {at}. Value will be set to {start}"
+                ))?;
+                start
+            }
+            _ => offset,
+        };
+        offsets.insert(at, possible);
+    }
+    Ok(offsets)
+}
+
+/// Reads rows of topic, partition and offset, or of these behind a group.
+fn plans_of(text: &str, group: Option<&str>) -> Result<BTreeMap<String, Offsets>, String> {
+    let mut plans: BTreeMap<String, Offsets> = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let cells: Vec<String> =
+            line.split(',').map(|cell| cell.trim().trim_matches('"').to_owned()).collect();
+        let (of, topic, index, offset) = match (&cells[..], group) {
+            ([topic, index, offset], Some(group)) => (group, topic, index, offset),
+            ([of, topic, index, offset], _) => (of.as_str(), topic, index, offset),
+            _ => return Err(format!("{line} is no row of topic, partition and offset")),
+        };
+        let wrong = |_| format!("{line}: partition and offset are numbers");
+        let at = TopicPartition::new(topic.as_str(), index.parse().map_err(wrong)?);
+        plans.entry(of.to_owned()).or_default().insert(at, offset.parse().map_err(wrong)?);
+    }
+    Ok(plans)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_exported_can_be_read() {
+        let offsets = Offsets::from([(TopicPartition::new("a", 1), 7), (TopicPartition::new("b", 0), 9)]);
+        let one = BTreeMap::from([("g".to_owned(), offsets.clone())]);
+        assert_eq!(plans_of(&csv(&one, true), Some("g")).unwrap(), one);
+        let two = BTreeMap::from([("g".to_owned(), offsets.clone()), ("h".to_owned(), offsets)]);
+        assert_eq!(plans_of(&csv(&two, false), None).unwrap(), two);
+        assert!(plans_of("a,b", Some("g")).is_err());
+        assert!(plans_of("a,b,c", Some("g")).is_err());
+    }
+
+    #[test]
+    fn topics_may_name_partitions() {
+        let read = |text: &str| partitions_of(text).map(|of| format!("{of:?}").matches("partition").count());
+        assert_eq!(partitions_of("a:0,2").unwrap().len(), 2);
+        assert!(read("a:x").is_err() && read("a:1:2").is_err());
+    }
+}
