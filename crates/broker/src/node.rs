@@ -299,11 +299,6 @@ impl Node {
     fn publish_to_groups(&self, publication: &Publication, now: Now) {
         let Publication { previous, image, changes } = publication;
         self.groups.on_new_image(previous, image, changes, now);
-        let deleted: Vec<_> =
-            publication.changes.deleted_topics.iter().map(|(id, name)| (name.to_string(), *id)).collect();
-        if !deleted.is_empty() {
-            self.groups.on_topics_deleted(&deleted, now);
-        }
         let configured = self.config.get(keys::OFFSETS_TOPIC_NUM_PARTITIONS);
         let partitions = partition_count(&publication.image, CONSUMER_OFFSETS_TOPIC, configured);
         self.groups.start(partitions);
@@ -315,6 +310,12 @@ impl Node {
                 Leadership::Elsewhere(since) => self.groups.on_resign(partition, since),
             },
         );
+        // After that: nobody else tells those who have just begun.
+        let deleted: Vec<_> =
+            changes.deleted_topics.iter().map(|(id, name)| (name.to_string(), *id)).collect();
+        if !deleted.is_empty() {
+            self.groups.on_topics_deleted(&deleted, now);
+        }
     }
 
     fn publish_to_transactions(&self, publication: &Publication) {

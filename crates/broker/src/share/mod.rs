@@ -139,9 +139,6 @@ impl ShareGroupParts {
     /// Brings the coordinator and the share partitions up to a newly published image.
     pub fn publish(&self, node: &Node, publication: &Publication, now: Now) {
         let deleted: Vec<Uuid> = publication.changes.deleted_topics.iter().map(|(id, _)| *id).collect();
-        if !deleted.is_empty() {
-            self.coordinator.on_topics_deleted(&deleted, now);
-        }
         if !publication.changes.topics.is_empty() || !deleted.is_empty() {
             self.partitions.forget_stale(now);
         }
@@ -154,5 +151,9 @@ impl ShareGroupParts {
                 Leadership::Elsewhere(since) => self.coordinator.on_resign(partition, since),
             }
         });
+        // After that: nobody else tells those who have just begun.
+        if !deleted.is_empty() {
+            self.coordinator.on_topics_deleted(&deleted, now);
+        }
     }
 }

@@ -113,18 +113,8 @@ impl GroupCoordinator {
 
     /// Topics with these names and ids are gone, and with them the offsets committed for them.
     pub fn on_topics_deleted(&self, topics: &[(String, Uuid)], now: Now) {
-        for partition in self.runtime.partitions() {
-            let topics = topics.to_vec();
-            self.runtime.submit(
-                partition,
-                now,
-                Responder::new(|_: Result<(), ErrorCode>| {}),
-                move |shard, turn, done| {
-                    shard.topics_deleted(turn, &topics);
-                    turn.reply(done, ());
-                },
-            );
-        }
+        let topics: Arc<[(String, Uuid)]> = Arc::from(topics);
+        self.runtime.tell_all(now, move |shard, turn| shard.topics_deleted(turn, Arc::clone(&topics)));
     }
 
     /// The metadata is this from now on. Before the first image no topic exists.

@@ -54,6 +54,8 @@ pub(crate) enum GroupTimer {
     Consumer(ConsumerTimer, Arc<str>, Arc<str>),
     /// Nothing was heard of the member of a share group for too long.
     Share(Arc<str>, Arc<str>),
+    /// Time to try once more to take back what was committed for topics that are gone.
+    TopicsDeleted(Arc<[(String, Uuid)]>),
 }
 
 pub(crate) enum GroupCompletion {
@@ -80,6 +82,8 @@ pub(crate) enum GroupCompletion {
     Converted {
         group_id: Arc<str>,
     },
+    /// Taking back what was committed for topics that are gone.
+    TopicsDeleted(Arc<[(String, Uuid)]>),
 }
 
 /// A group as requests find it.
@@ -180,6 +184,7 @@ impl Shard for GroupShard {
             GroupTimer::Share(group_id, member_id) => {
                 self.share_session_expired(turn, &group_id, &member_id);
             }
+            GroupTimer::TopicsDeleted(topics) => self.topics_deleted(turn, topics),
         }
     }
 
@@ -209,6 +214,11 @@ impl Shard for GroupShard {
                 }
             }
             GroupCompletion::Converted { group_id } => self.converted(turn, &group_id, result),
+            GroupCompletion::TopicsDeleted(topics) => {
+                if result.is_err() {
+                    Self::deletion_of_topics_failed(turn, topics);
+                }
+            }
         }
     }
 }

@@ -31,11 +31,14 @@ pub type Executor = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
 
 pub(crate) enum Event<S: Shard> {
     Operation(Now, Operation<S>),
+    /// The same, but it waits where the shard is being loaded, or is about to be.
+    OnceLoaded(Now, Operation<S>),
     EndTransaction(Now, TransactionMarker, Responder<()>),
     HighWatermark(Offset),
     Tick(Now),
     Loaded(Now, Result<Box<LoadedLog<S>>, ErrorCode>),
-    Unload,
+    /// With the cell that takes this one's place.
+    Unload(Option<Arc<Cell<S>>>),
 }
 
 pub(crate) struct Cell<S: Shard> {
@@ -59,6 +62,8 @@ struct Held<S: Shard> {
     phase: Phase<S>,
     now: Now,
     high_watermark: Offset,
+    /// What waits until the shard is loaded.
+    once_loaded: Vec<Operation<S>>,
     answers: Vec<Answer>,
     background: Vec<Background<S>>,
 }
@@ -91,6 +96,7 @@ impl<S: Shard> Cell<S> {
                 phase: Phase::Loading(shard),
                 now: Now::default(),
                 high_watermark: Offset::UNKNOWN,
+                once_loaded: Vec::new(),
                 answers: Vec::new(),
                 background: Vec::new(),
             }),
@@ -115,9 +121,10 @@ impl<S: Shard> Cell<S> {
         self.pump();
     }
 
-    pub(crate) fn close(&self) {
+    /// `successor` is the cell that takes this one's place: what waits here goes on there.
+    pub(crate) fn close(&self, successor: Option<Arc<Cell<S>>>) {
         self.closed.store(true, Ordering::Release);
-        self.post(Event::Unload);
+        self.post(Event::Unload(successor));
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -201,6 +208,15 @@ impl<S: Shard> Cell<S> {
                     Err(refusal) => held.answers.push(Box::new(move || operation(Err(refusal)))),
                 }
             }
+            Event::OnceLoaded(now, operation) => {
+                held.observe(now);
+                let (now, waits) = (held.now, self.may_be_loaded(held));
+                match held.active() {
+                    Ok(active) => active.run(now, |shard, turn| operation(Ok((shard, turn)))),
+                    Err(_) if waits => held.once_loaded.push(operation),
+                    Err(refusal) => held.answers.push(Box::new(move || operation(Err(refusal)))),
+                }
+            }
             Event::EndTransaction(now, marker, responder) => {
                 held.observe(now);
                 let now = held.now;
@@ -220,7 +236,18 @@ impl<S: Shard> Cell<S> {
                 held.observe(now);
                 self.finish_load(held, loaded);
             }
-            Event::Unload => self.leave(held, Phase::Closed),
+            Event::Unload(successor) => {
+                self.leave(held, Phase::Closed);
+                held.give_up_waiting(successor);
+            }
+        }
+    }
+
+    fn may_be_loaded(&self, held: &Held<S>) -> bool {
+        match held.phase {
+            Phase::Loading(_) => true,
+            Phase::Failed => self.reload_at() != MonoMs::NEVER,
+            Phase::Active(_) | Phase::Closed => false,
         }
     }
 
@@ -249,6 +276,8 @@ impl<S: Shard> Cell<S> {
                 if may_pass(code) {
                     let at = held.now.mono.plus_ms(RELOAD_MS);
                     self.reload_at.store(at.0, Ordering::Release);
+                } else {
+                    held.give_up_waiting(None);
                 }
                 return;
             }
@@ -262,6 +291,9 @@ impl<S: Shard> Cell<S> {
             *loaded,
         ));
         active.run(held.now, |shard, turn| shard.loaded(turn));
+        for operation in std::mem::take(&mut held.once_loaded) {
+            active.run(held.now, |shard, turn| operation(Ok((shard, turn))));
+        }
         held.phase = Phase::Active(active);
         debug!(partition = %self.partition, epoch = %self.epoch(), "coordinator loaded");
     }
@@ -288,6 +320,18 @@ impl<S: Shard> Held<S> {
             Phase::Active(active) => Ok(active),
             Phase::Loading(_) => Err(ErrorCode::CoordinatorLoadInProgress),
             Phase::Failed | Phase::Closed => Err(ErrorCode::NotCoordinator),
+        }
+    }
+
+    /// Hands what waits for the shard to be loaded to who takes its place, or answers that there is none.
+    fn give_up_waiting(&mut self, successor: Option<Arc<Cell<S>>>) {
+        let now = self.now;
+        for operation in std::mem::take(&mut self.once_loaded) {
+            let successor = successor.clone();
+            self.answers.push(Box::new(move || match successor {
+                Some(cell) => cell.post(Event::OnceLoaded(now, operation)),
+                None => operation(Err(ErrorCode::NotCoordinator)),
+            }));
         }
     }
 

@@ -6,7 +6,7 @@ use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, TopicPartition, java_string_
 use ottla_wire::ErrorCode;
 use parking_lot::{Mutex, RwLock};
 
-use super::cell::{Cell, Event, Executor};
+use super::cell::{Cell, Event, Executor, Operation};
 use super::load::LoadTask;
 use super::storage::{PartitionReader, PartitionWriter, TransactionMarker};
 use super::turn::Turn;
@@ -100,19 +100,32 @@ impl<S: Shard> Runtime<S> {
         let mut cells = self.cells.write();
         match cells.get(&partition) {
             Some(cell) if !cell.load_failed() => cell.raise_epoch(epoch),
-            _ => self.insert_new(&mut cells, partition, epoch),
+            failed => {
+                let failed = failed.cloned();
+                let cell = self.insert_new(&mut cells, partition, epoch);
+                drop(cells);
+                if let Some(failed) = failed {
+                    failed.close(Some(cell));
+                }
+            }
         }
     }
 
-    fn insert_new(&self, cells: &mut BTreeMap<i32, Arc<Cell<S>>>, partition: i32, epoch: LeaderEpoch) {
+    fn insert_new(
+        &self,
+        cells: &mut BTreeMap<i32, Arc<Cell<S>>>,
+        partition: i32,
+        epoch: LeaderEpoch,
+    ) -> Arc<Cell<S>> {
         let partition_name = TopicPartition { topic: Arc::clone(&self.topic), partition };
         let shard = (self.new_shard)(&partition_name);
         let writer = Arc::clone(&self.writer);
         let executor = Arc::clone(&self.executor);
         let cell = Cell::new(partition_name, epoch, self.config.clone(), writer, executor, shard);
         cells.insert(partition, Arc::clone(&cell));
-        let load = LoadTask::new(cell, Arc::clone(&self.reader), self.config.load_buffer_bytes);
-        self.loads.lock().push_back(load);
+        let (reader, buffer_bytes) = (Arc::clone(&self.reader), self.config.load_buffer_bytes);
+        self.loads.lock().push_back(LoadTask::new(Arc::clone(&cell), reader, buffer_bytes));
+        cell
     }
 
     /// This node no longer leads `partition`: its shard is given up, and all who wait are answered NOT_COORDINATOR.
@@ -123,7 +136,7 @@ impl<S: Shard> Runtime<S> {
         let removed = if cells.get(&partition).is_some_and(stale) { cells.remove(&partition) } else { None };
         drop(cells);
         if let Some(cell) = removed {
-            cell.close();
+            cell.close(None);
         }
     }
 
@@ -149,17 +162,27 @@ impl<S: Shard> Runtime<S> {
         responder: Responder<R>,
         operation: impl FnOnce(&mut S, &mut Turn<'_, S>, Responder<R>) + Send + 'static,
     ) {
-        let Some(cell) = self.cell(partition) else {
-            responder.answer(Err(ErrorCode::NotCoordinator));
-            return;
-        };
-        cell.post(Event::Operation(
-            now,
-            Box::new(move |access| match access {
-                Ok((shard, turn)) => operation(shard, turn, responder),
-                Err(code) => responder.answer(Err(code)),
-            }),
-        ));
+        match self.cell(partition) {
+            Some(cell) => cell.post(Event::Operation(now, with_responder(responder, operation))),
+            None => responder.answer(Err(ErrorCode::NotCoordinator)),
+        }
+    }
+
+    /// The same for every shard, for what is told once and must reach all: one that is being loaded, or is about to be, does
+    /// it when it is there. One that is none any more by then does not.
+    pub fn tell_all(&self, now: Now, operation: impl Fn(&mut S, &mut Turn<'_, S>) + Clone + Send + 'static) {
+        let cells: Vec<Arc<Cell<S>>> = self.cells.read().values().cloned().collect();
+        for cell in cells {
+            let operation = operation.clone();
+            cell.post(Event::OnceLoaded(
+                now,
+                Box::new(move |access| {
+                    if let Ok((shard, turn)) = access {
+                        operation(shard, turn);
+                    }
+                }),
+            ));
+        }
     }
 
     /// Ends a transaction whose records may lie in the log of `partition`: appends the marker, and answers when it is
@@ -205,9 +228,9 @@ impl<S: Shard> Runtime<S> {
         if !cells.get(&partition).is_some_and(|known| Arc::ptr_eq(known, down)) {
             return false;
         }
-        self.insert_new(&mut cells, partition, down.epoch());
+        let cell = self.insert_new(&mut cells, partition, down.epoch());
         drop(cells);
-        down.close();
+        down.close(Some(cell));
         true
     }
 
@@ -219,6 +242,16 @@ impl<S: Shard> Runtime<S> {
     fn cell(&self, partition: i32) -> Option<Arc<Cell<S>>> {
         self.cells.read().get(&partition).cloned()
     }
+}
+
+fn with_responder<S: Shard, R: Send + 'static>(
+    responder: Responder<R>,
+    operation: impl FnOnce(&mut S, &mut Turn<'_, S>, Responder<R>) + Send + 'static,
+) -> Operation<S> {
+    Box::new(move |access| match access {
+        Ok((shard, turn)) => operation(shard, turn, responder),
+        Err(code) => responder.answer(Err(code)),
+    })
 }
 
 /// Kafka's `Utils.abs(key.hashCode()) % partitions`: the least int counts as 0.

@@ -441,6 +441,63 @@ fn what_was_given_up_meanwhile_is_not_read_again() {
     assert_eq!(rig.runtime.next_deadline(), MonoMs::NEVER);
 }
 
+/// Counts `key` in each shard that there is, or is about to be.
+fn tell(rig: &Rig, key: &'static str, ms: u64) {
+    rig.runtime.tell_all(at(ms), move |_, turn| {
+        add(turn, key);
+    });
+}
+
+#[test]
+fn what_is_told_while_a_shard_is_loaded_reaches_it() {
+    let log = Rig::new(None).loaded();
+    log.add("a", 1);
+    let rig = Rig::with_log(None, log.logs.log(0));
+    tell(&rig, "a", 1);
+    tell(&rig, "b", 2);
+    let rig = rig.loaded();
+    assert_eq!(rig.state(), counts([("a", 2), ("b", 1)]), "once the log is read");
+    tell(&rig, "b", 3);
+    assert_eq!(rig.state(), counts([("a", 2), ("b", 2)]));
+    assert_eq!(replayed(&rig.logs.log(0), Offset::MAX), rig.state());
+}
+
+#[test]
+fn what_is_told_while_a_log_cant_be_read_reaches_whoever_reads_it() {
+    for takes_place_at_once in [false, true] {
+        let rig = Rig::new(None);
+        rig.logs.read_failures.lock().push_back(ErrorCode::NotLeaderOrFollower);
+        tell(&rig, "a", 0);
+        let rig = rig.loaded();
+        tell(&rig, "b", 1);
+        if takes_place_at_once {
+            rig.runtime.become_leader(0, LeaderEpoch(2));
+        } else {
+            assert!(rig.runtime.tick(at(1000)));
+        }
+        tell(&rig, "c", 1001);
+        assert_eq!(rig.loaded().state(), counts([("a", 1), ("b", 1), ("c", 1)]));
+    }
+}
+
+#[test]
+fn what_is_told_to_a_shard_that_is_given_up_is_forgotten() {
+    let rig = Rig::new(None);
+    tell(&rig, "a", 0);
+    rig.runtime.resign(0, None);
+    drop(rig.runtime.next_load());
+    rig.runtime.become_leader(0, LeaderEpoch(2));
+    let rig = rig.loaded();
+    assert_eq!(rig.state(), counts([]));
+    rig.logs.push(0, Content::Records(None, vec![EncodedRecord { key: Bytes::from("broken"), value: None }]));
+    rig.runtime.resign(0, None);
+    rig.runtime.become_leader(0, LeaderEpoch(3));
+    tell(&rig, "a", 0);
+    let rig = rig.loaded();
+    tell(&rig, "a", 0);
+    assert_eq!(rig.read(|_, _| ()), Err(ErrorCode::NotCoordinator), "nobody will read it");
+}
+
 #[test]
 fn threads_never_wait_for_each_other_and_all_are_answered() {
     let rig = Rig::new(None).loaded();

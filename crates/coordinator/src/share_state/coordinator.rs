@@ -144,18 +144,8 @@ impl ShareCoordinator {
 
     /// Topics with these ids are gone, and with them what groups have delivered of them.
     pub fn on_topics_deleted(&self, topic_ids: &[Uuid], now: Now) {
-        for partition in self.runtime.partitions() {
-            let topic_ids = topic_ids.to_vec();
-            self.runtime.submit(
-                partition,
-                now,
-                Responder::new(|_: Result<(), ErrorCode>| {}),
-                move |shard, turn, done| {
-                    shard.topics_deleted(turn, &topic_ids);
-                    turn.reply(done, ());
-                },
-            );
-        }
+        let topic_ids: Arc<[Uuid]> = Arc::from(topic_ids);
+        self.runtime.tell_all(now, move |shard, turn| shard.topics_deleted(turn, &topic_ids));
     }
 
     /// Does what is due; whether [`ShareCoordinator::next_load`] has something that is to be loaded anew.

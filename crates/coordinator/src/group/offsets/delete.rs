@@ -1,6 +1,7 @@
 //! Offsets that are taken back: one by one, with their group, or with their topic.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ottla_types::{TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
@@ -13,9 +14,12 @@ use super::{Offsets, tombstone};
 use crate::group::classic::ClassicState;
 use crate::group::consumer::removal;
 use crate::group::record::GroupRecord;
-use crate::group::shard::{Found, GroupShard, GroupTimer, GroupTurn};
+use crate::group::shard::{Found, GroupCompletion, GroupShard, GroupTimer, GroupTurn};
 use crate::group::state::StoredGroup;
 use crate::runtime::Responder;
+
+/// Until what could not be written is tried again, in milliseconds.
+const RETRY_MS: i64 = 1000;
 
 impl GroupShard {
     pub(crate) fn delete_offsets(
@@ -116,13 +120,21 @@ impl GroupShard {
 
     /// Takes back what was committed for topics that are gone. An offset that names another topic id belongs to a topic
     /// that was created anew under the name.
-    pub(crate) fn topics_deleted(&mut self, turn: &mut GroupTurn<'_>, topics: &[(String, Uuid)]) {
+    pub(crate) fn topics_deleted(&mut self, turn: &mut GroupTurn<'_>, topics: Arc<[(String, Uuid)]>) {
         turn.allow_split();
-        for (group_id, partition) in turn.state.offsets.of_topics(topics) {
+        for (group_id, partition) in turn.state.offsets.of_topics(&topics) {
             turn.record(tombstone(&group_id, &partition));
         }
         let ids: Vec<Uuid> = topics.iter().map(|(_, id)| *id).collect();
         self.share_topics_deleted(turn, &ids);
+        if turn.has_records() {
+            turn.on_completion(GroupCompletion::TopicsDeleted(topics));
+        }
+    }
+
+    /// Nobody tells of deleted topics a second time: what could not be written is tried again.
+    pub(crate) fn deletion_of_topics_failed(turn: &mut GroupTurn<'_>, topics: Arc<[(String, Uuid)]>) {
+        turn.schedule(GroupTimer::TopicsDeleted(topics), RETRY_MS);
     }
 }
 
@@ -138,7 +150,7 @@ impl Offsets {
         committed.chain(self.pending_of_group(group_id)).flat_map(|offsets| offsets.keys().cloned()).collect()
     }
 
-    fn of_topics(&self, topics: &[(String, Uuid)]) -> BTreeSet<(std::sync::Arc<str>, TopicPartition)> {
+    fn of_topics(&self, topics: &[(String, Uuid)]) -> BTreeSet<(Arc<str>, TopicPartition)> {
         let mut found = BTreeSet::new();
         let by_group = std::iter::once(&self.committed).chain(self.pending.values()).flatten();
         for (group_id, offsets) in by_group {

@@ -249,6 +249,36 @@ fn offsets_of_a_topic_that_was_created_anew_are_not_its_own() {
 }
 
 #[test]
+fn offsets_of_a_topic_that_is_deleted_while_the_log_is_read_are_taken_back() {
+    let rig = Rig::new();
+    commit(&rig, commit_request(&[("t", 0, 5), ("u", 0, 6)]));
+    let next = Rig::loading(config(), rig.logs.log(0));
+    next.coordinator.on_topics_deleted(&[("t".into(), Uuid([1; 16]))], next.now());
+    next.load();
+    assert_eq!(fetch(&next, GROUP, 0), -1);
+    assert_eq!(fetch(&next.taken_over(), GROUP, 0), -1);
+    assert_eq!(next.states().0.offsets.of_group(GROUP).unwrap().size(), 1, "that of the other topic");
+}
+
+#[test]
+fn offsets_of_a_deleted_topic_that_can_not_be_taken_back_now_are_later() {
+    let rig = Rig::new();
+    commit(&rig, commit_request(&[("t", 0, 5)]));
+    for _ in 0..2 {
+        rig.fail_next_append(ErrorCode::NotEnoughReplicas);
+    }
+    rig.coordinator.on_topics_deleted(&[("t".into(), Uuid([1; 16]))], rig.now());
+    assert_eq!(fetch(&rig, GROUP, 0), 5);
+    rig.pass(1000);
+    assert_eq!(fetch(&rig, GROUP, 0), 5, "nor this time");
+    rig.pass(1000);
+    assert_eq!(fetch(&rig, GROUP, 0), -1);
+    let end = rig.logs.log(0).end();
+    rig.pass(5000);
+    assert_eq!(rig.logs.log(0).end(), end, "and that is it");
+}
+
+#[test]
 fn fetch_errors() {
     let rig = Rig::loading(config(), MemoryLog::default());
     let old = OffsetFetchRequest {
