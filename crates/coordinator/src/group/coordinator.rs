@@ -57,10 +57,10 @@ impl GroupCoordinator {
             config.consumer.assignment_interval_ms.default,
             config.share.assignment_interval_ms.default,
         ));
-        let of_shard = (Arc::clone(&config), Arc::clone(&metadata));
+        let (of_shard, share_inquiries) = ((Arc::clone(&config), Arc::clone(&metadata)), Arc::default());
         let new_shard = move |_: &ottla_types::TopicPartition| {
             let (config, metadata) = &of_shard;
-            GroupShard::new(Arc::clone(config), Arc::clone(metadata))
+            GroupShard::new(Arc::clone(config), Arc::clone(metadata), Arc::clone(&share_inquiries))
         };
         let runtime = Runtime::new(CONSUMER_OFFSETS_TOPIC, runtime_config, writer, reader, new_shard);
         GroupCoordinator { config, metadata, runtime }

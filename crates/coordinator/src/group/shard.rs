@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use ottla_metadata::MetadataImage;
@@ -38,6 +39,9 @@ pub(crate) struct GroupShard {
     pub(super) share_initializations: BTreeMap<Arc<str>, BTreeMap<(Uuid, i32), MonoMs>>,
     /// Share groups of which it is not known yet that the share coordinator has what it is said to have.
     pub(super) share_checks: BTreeMap<Arc<str>, StatesCheck>,
+    /// How often shards of the coordinator have asked the share coordinator: no two questions have the same number, not even
+    /// where one shard follows another.
+    pub(super) share_inquiries: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,7 +102,11 @@ pub(crate) enum Found<'a> {
 }
 
 impl GroupShard {
-    pub(crate) fn new(config: Arc<GroupCoordinatorConfig>, shared: Arc<SharedMetadata>) -> GroupShard {
+    pub(crate) fn new(
+        config: Arc<GroupCoordinatorConfig>,
+        shared: Arc<SharedMetadata>,
+        share_inquiries: Arc<AtomicU64>,
+    ) -> GroupShard {
         GroupShard {
             config,
             live: BTreeMap::new(),
@@ -110,6 +118,7 @@ impl GroupShard {
             assigning: Assigning::default(),
             share_initializations: BTreeMap::new(),
             share_checks: BTreeMap::new(),
+            share_inquiries,
         }
     }
 

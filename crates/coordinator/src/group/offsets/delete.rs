@@ -110,7 +110,7 @@ impl GroupShard {
         if let Some(StoredGroup::Consumer(group)) = turn.state.groups.get(group_id) {
             removal(group_id, group).finish(turn);
         } else if let Some(StoredGroup::Share(_)) = turn.state.groups.get(group_id) {
-            GroupShard::remove_share_group(turn, group_id);
+            self.remove_share_group(turn, group_id);
         } else {
             turn.record(GroupRecord::GroupMetadata { group_id: group_id.to_owned(), value: None });
         }

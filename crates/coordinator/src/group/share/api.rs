@@ -149,7 +149,7 @@ impl ShareGroups {
 
     /// Asks the share coordinator what it has of a group, and hands on what it answered.
     fn look_for_states(&self, inquiry: Inquiry, now: Now) {
-        let Inquiry { group_id, partitions } = inquiry;
+        let Inquiry { group_id, number, partitions } = inquiry;
         let (of, of_group) = (self.clone(), Arc::clone(&group_id));
         let gather = Gather::new(partitions.len(), move |answers: Vec<FoundAt>| {
             let now = answers.iter().map(|(_, _, now)| *now).max_by_key(|now| now.mono).unwrap_or(now);
@@ -157,7 +157,7 @@ impl ShareGroups {
             let Some(shard) = of.groups.partition_for(&of_group) else { return };
             let nobody = Responder::new(|_: Result<(), ErrorCode>| {});
             of.groups.runtime.submit(shard, now, nobody, move |shard, turn, responder| {
-                shard.checked(turn, &of_group, &found, responder);
+                shard.checked(turn, &of_group, number, &found, responder);
             });
         });
         for (index, (topic_id, partition)) in partitions.into_iter().enumerate() {
@@ -399,13 +399,14 @@ impl ShareGroups {
                 }
             });
             let responses = answered.chain(refused).collect();
+            let some_have_failed = !failed.is_empty();
             let response =
                 DeleteShareGroupOffsetsResponse { responses, ..DeleteShareGroupOffsetsResponse::default() };
             let Some(shard) = of.groups.partition_for(&of_group) else { return reply(response) };
             // A topic that is not taken out now is deleted again with the next request for it.
             let responder = Responder::new(move |_: Result<(), ErrorCode>| reply(response));
             of.groups.runtime.submit(shard, now, responder, move |shard, turn, responder| {
-                shard.end_offset_deletion(turn, &of_group, &deleted);
+                shard.end_offset_deletion(turn, &of_group, &deleted, some_have_failed);
                 turn.reply(responder, ());
             });
         });
@@ -491,10 +492,20 @@ impl ShareGroups {
                 }
             };
             let gather = Arc::clone(&gather);
-            let of_group = group_id.clone();
-            self.delete_states(&group_id, partitions, now, move |outcomes, _| {
-                let failed = outcomes.values().find_map(|outcome| outcome.err());
-                gather.put(index, failed.map(|code| not_deleted(of_group, code)));
+            let (of, of_group) = (self.clone(), group_id.clone());
+            self.delete_states(&group_id, partitions, now, move |outcomes, now| {
+                let Some(code) = outcomes.values().find_map(|outcome| outcome.err()) else {
+                    return gather.put(index, None);
+                };
+                let failed = not_deleted(of_group.clone(), code);
+                let Some(shard) = of.groups.partition_for(&of_group) else {
+                    return gather.put(index, Some(failed));
+                };
+                let noted = Responder::new(move |_: Result<(), ErrorCode>| gather.put(index, Some(failed)));
+                of.groups.runtime.submit(shard, now, noted, move |shard, turn, noted| {
+                    shard.group_deletion_failed(turn, &of_group);
+                    turn.reply_at_once(noted, Ok(()));
+                });
             });
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ottla_types::{MonoMs, Uuid};
 use ottla_wire::ErrorCode;
@@ -20,14 +21,28 @@ use crate::runtime::Responder;
 pub(crate) enum StatesCheck {
     /// The next heartbeat begins it.
     Due,
-    /// The share coordinator was asked at this time for these; those that were initialized since are not among them.
-    Asked(MonoMs, BTreeSet<(Uuid, i32)>),
+    Asked(Question),
 }
+
+/// What the share coordinator was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Question {
+    number: u64,
+    at: MonoMs,
+    /// Without those that were initialized since.
+    partitions: BTreeSet<(Uuid, i32)>,
+}
+
+/// A question is not asked again within this time, in milliseconds: it takes so long to find that the share coordinator can't
+/// be reached.
+const ANSWERED_WITHIN_MS: i64 = 30_000;
 
 /// Partitions whose states are to be looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Inquiry {
     pub(super) group_id: Arc<str>,
+    /// By which the answer is known.
+    pub(super) number: u64,
     pub(super) partitions: BTreeSet<(Uuid, i32)>,
 }
 
@@ -44,29 +59,32 @@ impl GroupShard {
         }
     }
 
-    /// Something of the group's was deleted at the share coordinator though somebody has joined meanwhile: what was initialized
-    /// since may have been deleted with it.
+    /// Something of the group's was deleted at the share coordinator, or may be some time, though the group goes on: what is
+    /// initialized since may be deleted with it.
     pub(crate) fn check_share_states_again(&mut self, group_id: &str) {
         self.share_checks.insert(Arc::from(group_id), StatesCheck::Due);
     }
 
     /// What to ask the share coordinator for, if that is still to be done, or was not answered for too long.
     pub(super) fn begin_check(&mut self, turn: &GroupTurn<'_>, draft: &ShareDraft) -> Option<Inquiry> {
-        let retry_ms = self.config.share.initialize_retry_interval_ms;
+        let retry_ms = self.config.share.initialize_retry_interval_ms.max(ANSWERED_WITHIN_MS);
         let check = self.share_checks.get_mut(&draft.group_id)?;
-        if matches!(check, StatesCheck::Asked(at, _) if at.plus_ms(retry_ms) > turn.now.mono) {
+        let partitions = draft.group().topics.initialized_partitions();
+        let is_asked =
+            matches!(check, StatesCheck::Asked(question) if question.at.plus_ms(retry_ms) > turn.now.mono);
+        if is_asked || partitions.is_empty() {
             return None;
         }
-        let partitions = draft.group().topics.initialized_partitions();
-        *check = StatesCheck::Asked(turn.now.mono, partitions.clone());
-        Some(Inquiry { group_id: Arc::clone(&draft.group_id), partitions })
+        let number = self.share_inquiries.fetch_add(1, Ordering::Relaxed) + 1;
+        *check = StatesCheck::Asked(Question { number, at: turn.now.mono, partitions: partitions.clone() });
+        Some(Inquiry { group_id: Arc::clone(&draft.group_id), number, partitions })
     }
 
     /// These were initialized just now: what was asked before says nothing of them.
     pub(super) fn end_check_of(&mut self, group_id: &str, initialized: impl Iterator<Item = (Uuid, i32)>) {
-        if let Some(StatesCheck::Asked(_, in_question)) = self.share_checks.get_mut(group_id) {
+        if let Some(StatesCheck::Asked(question)) = self.share_checks.get_mut(group_id) {
             for partition in initialized {
-                in_question.remove(&partition);
+                question.partitions.remove(&partition);
             }
         }
     }
@@ -76,21 +94,26 @@ impl GroupShard {
         &mut self,
         turn: &mut GroupTurn<'_>,
         group_id: &Arc<str>,
+        number: u64,
         found: &Found,
         responder: Responder<()>,
     ) {
-        // What was asked before there was a new reason to ask does not do.
-        let is_asked = matches!(self.share_checks.get(group_id), Some(StatesCheck::Asked(..)));
-        if is_asked && let Some(StatesCheck::Asked(_, in_question)) = self.share_checks.remove(group_id) {
-            // A topic that is gone is taken out with its deletion.
-            let is_known = |found: &Result<bool, ErrorCode>| {
-                matches!(found, Ok(_) | Err(ErrorCode::UnknownTopicOrPartition))
-            };
-            if !found.values().all(is_known) {
-                self.share_checks.insert(Arc::clone(group_id), StatesCheck::Due);
+        // What was asked before there was a new reason to ask does not do, nor what a former life of the shard has asked.
+        match self.share_checks.remove(group_id) {
+            Some(StatesCheck::Asked(question)) if question.number == number => {
+                // A topic that is gone is taken out with its deletion.
+                let is_known = |found: &Result<bool, ErrorCode>| {
+                    matches!(found, Ok(_) | Err(ErrorCode::UnknownTopicOrPartition))
+                };
+                if !found.values().all(is_known) {
+                    self.share_checks.insert(Arc::clone(group_id), StatesCheck::Due);
+                }
+                let partitions = question.partitions.iter();
+                let missing = partitions.filter(|partition| found.get(partition) == Some(&Ok(false)));
+                take_out(turn, group_id, missing);
             }
-            let missing = in_question.iter().filter(|partition| found.get(partition) == Some(&Ok(false)));
-            take_out(turn, group_id, missing);
+            Some(other) => drop(self.share_checks.insert(Arc::clone(group_id), other)),
+            None => {}
         }
         turn.reply(responder, ());
     }

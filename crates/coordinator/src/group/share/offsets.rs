@@ -123,15 +123,16 @@ impl GroupShard {
         Ok(deletion)
     }
 
-    /// The share coordinator has nothing of these topics any more.
+    /// The share coordinator has nothing of these topics any more. Deletions that have failed may still be done some time.
     pub(super) fn end_offset_deletion(
         &mut self,
         turn: &mut GroupTurn<'_>,
         group_id: &str,
         deleted: &BTreeSet<Uuid>,
+        some_have_failed: bool,
     ) {
         let Ok(mut draft) = share_draft(turn, group_id, false) else { return };
-        if !draft.group().is_empty() {
+        if some_have_failed || !draft.group().is_empty() {
             self.check_share_states_again(group_id);
         }
         let mut topics = (*draft.group().topics).clone();
@@ -174,6 +175,14 @@ impl GroupShard {
         deletions
     }
 
+    /// The share coordinator was to delete what it has of a group, and has not answered, or not all of it. It may yet do so,
+    /// and then also with what somebody who joins meanwhile has it initialize.
+    pub(super) fn group_deletion_failed(&mut self, turn: &GroupTurn<'_>, group_id: &str) {
+        if matches!(turn.state.groups.get(group_id), Some(StoredGroup::Share(_))) {
+            self.check_share_states_again(group_id);
+        }
+    }
+
     /// All partitions that the share coordinator knows of.
     pub(super) fn initialized_partitions(
         &self,
@@ -190,7 +199,8 @@ impl GroupShard {
     }
 
     /// Takes a share group out that has nobody in it.
-    pub(crate) fn remove_share_group(turn: &mut GroupTurn<'_>, group_id: &str) {
+    pub(crate) fn remove_share_group(&mut self, turn: &mut GroupTurn<'_>, group_id: &str) {
+        self.share_checks.remove(group_id);
         if let Some(StoredGroup::Share(group)) = turn.state.groups.get(group_id) {
             let mut draft = ShareDraft::new(Arc::from(group_id), (**group).clone());
             draft.remove_group();

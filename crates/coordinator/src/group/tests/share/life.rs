@@ -275,6 +275,31 @@ fn what_is_initialized_meanwhile_is_not_initialized_again() {
 }
 
 #[test]
+fn what_a_former_life_of_the_coordinator_has_asked_says_nothing_now() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 1);
+    let mut a = rig.member_of("a", "t");
+    let taken = rig.taken_over();
+    lose(&taken, &[0]);
+    taken.states.hold();
+    a.beat(&taken);
+    // The answer that nothing is there is late: another coordinator has had it initialized by the time that this one is
+    // back, and asks anew.
+    let late = taken.states.held.lock().take();
+    taken.states.known.lock().insert((topic_id("t"), 0), (1, 7));
+    taken.rig.coordinator.on_resign(0, Some(LeaderEpoch(2)));
+    taken.rig.coordinator.on_partition_leader(0, LeaderEpoch(3));
+    taken.rig.load();
+    taken.states.hold();
+    a.beat(&taken);
+    late.into_iter().flatten().for_each(|job| job());
+    taken.states.release();
+    beat_often(&taken, &mut a);
+    assert_eq!(taken.known()[&(topic_id("t"), 0)], (1, 7));
+    assert_eq!(a.partitions("t"), [0]);
+}
+
+#[test]
 fn topics_grow_and_go() {
     let rig = ShareRig::new();
     rig.rig.topic("t", 1);

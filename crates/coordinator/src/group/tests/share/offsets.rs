@@ -190,6 +190,26 @@ fn a_group_that_is_not_deleted_after_all_begins_anew() {
 }
 
 #[test]
+fn what_is_deleted_late_is_initialized_again() {
+    for of_the_group in [true, false] {
+        let rig = ShareRig::new();
+        rig.rig.topic("t", 1);
+        rig.member_of("a", "t");
+        rig.beat(beat_request("a", LEAVE));
+        // Nobody knows whether it is done, or will be.
+        *rig.states.failures.lock() = vec![ErrorCode::NetworkException];
+        let code =
+            if of_the_group { delete_group(&rig) } else { error(delete(&rig, "t").responses[0].error_code) };
+        assert_eq!(code, ErrorCode::NetworkException);
+        let mut b = Member::new("b", &["t"]);
+        b.beat(&rig);
+        rig.states.known.lock().clear();
+        beat_often(&rig, &mut b);
+        assert_eq!((b.partitions("t"), rig.known().len()), (vec![0], 1), "of the group: {of_the_group}");
+    }
+}
+
+#[test]
 fn who_joins_while_offsets_are_set_begins_there() {
     let rig = ShareRig::new();
     rig.rig.topic("t", 1);
