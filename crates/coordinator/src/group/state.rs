@@ -56,7 +56,7 @@ impl GroupState {
                     Some(StoredGroup::Simple | StoredGroup::Classic(_))
                 ) =>
                 {
-                    self.groups.remove_mut(group_id.as_str());
+                    self.remove_group(Arc::from(group_id));
                 }
                 None => {}
             },
@@ -66,13 +66,21 @@ impl GroupState {
         }
     }
 
+    /// Offsets outlive the group that they are of, if the log has nothing of its next kind: then it is one of offsets alone,
+    /// with which they expire. Who deletes a group takes its offsets out first.
+    fn remove_group(&mut self, group_id: Arc<str>) {
+        if self.offsets.has_any_of(&group_id) {
+            self.groups.insert_mut(group_id, StoredGroup::Simple);
+        } else {
+            self.groups.remove_mut(&group_id);
+        }
+    }
+
     fn replay_consumer(&mut self, record: ConsumerRecord) {
         let ConsumerRecord { group_id, content } = record;
         let is_gone = content.is_tombstone_of_group();
         match self.groups.get_mut(&group_id) {
-            Some(StoredGroup::Consumer(_)) if is_gone => {
-                self.groups.remove_mut(&group_id);
-            }
+            Some(StoredGroup::Consumer(_)) if is_gone => self.remove_group(group_id),
             Some(StoredGroup::Consumer(group)) => Arc::make_mut(group).replay(content),
             // It is of another kind by now, or gone.
             _ if content.is_tombstone() => {}
@@ -110,7 +118,7 @@ impl GroupState {
         };
         if is_tombstone && (stored.is_none() || subject == ForeignSubject::Group) {
             if stored.is_some() {
-                self.groups.remove_mut(&group_id);
+                self.remove_group(group_id);
             }
             return;
         }

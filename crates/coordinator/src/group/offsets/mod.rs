@@ -50,6 +50,11 @@ impl Offsets {
         self.committed.get(group_id)
     }
 
+    /// Whether the group has offsets, committed or in open transactions.
+    pub(crate) fn has_any_of(&self, group_id: &str) -> bool {
+        self.committed.contains_key(group_id) || self.has_open_transactions(group_id)
+    }
+
     pub(crate) fn has_open_transactions(&self, group_id: &str) -> bool {
         self.open_transactions.contains_key(group_id)
     }

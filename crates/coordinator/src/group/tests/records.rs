@@ -57,6 +57,11 @@ pub(super) fn foreign_records() -> Vec<EncodedRecord> {
     ]
 }
 
+/// The end of a classic group.
+pub(super) fn group_tombstone(group_id: &str) -> EncodedRecord {
+    EncodedRecord { key: key(2, &[group_id]), value: None }
+}
+
 /// What remains in the log of a consumer group and its member that are gone.
 pub(super) fn consumer_group_tombstones(group_id: &str) -> Vec<EncodedRecord> {
     let keys = [key(5, &[group_id, "member"]), key(6, &[group_id]), key(3, &[group_id])];

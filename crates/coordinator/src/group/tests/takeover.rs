@@ -1,5 +1,6 @@
 //! Another coordinator takes over with what was committed.
 
+use super::offsets::{commit, commit_request, fetch};
 use super::*;
 use crate::testing::Content;
 
@@ -100,4 +101,22 @@ fn what_a_group_left_of_its_time_as_another_kind_does_not_concern_it() {
     rig.logs.push(0, Content::Records(None, records::consumer_group_tombstones(GROUP)));
     rig.logs.commit(0);
     assert_eq!(rig.taken_over().state(), "Stable");
+}
+
+#[test]
+fn a_group_that_was_cut_off_while_it_became_another_kind_is_one_of_offsets() {
+    let rig = Rig::new();
+    assert_eq!(commit(&rig, commit_request(&[("t", 0, 5)])), ErrorCode::None);
+    rig.stable_group(1);
+    // What would have followed was not written.
+    rig.logs.push(0, Content::Records(None, vec![records::group_tombstone(GROUP)]));
+    rig.logs.commit(0);
+    let next = rig.taken_over();
+    assert_eq!((next.state().as_str(), fetch(&next, GROUP, 0)), ("Empty", 5));
+    assert_eq!(listing::ids(listing::list(&next, &[], &["classic"])), [GROUP]);
+    for _ in 0..8 {
+        next.pass(24 * 3_600_000);
+    }
+    assert_eq!(fetch(&next, GROUP, 0), -1, "they expire like those of any such group");
+    assert!(listing::ids(listing::list(&next, &[], &[])).is_empty());
 }
