@@ -96,7 +96,16 @@ impl GroupShard {
         self.forget_if_idle(group_id);
     }
 
-    /// The record of a group that had nobody left is committed, or failed to be.
+    /// What the log was not told of groups that have nobody left: a group that the log believes to have members never expires.
+    pub(crate) fn tell_of_emptied_groups(&mut self, turn: &mut GroupTurn<'_>) {
+        let untold = |group: &&mut ClassicGroup| group.is_in(ClassicState::Empty) && group.is_ahead_of_log;
+        for group in self.live.values_mut().filter(untold) {
+            write_emptied(group, turn);
+        }
+    }
+
+    /// The record of a group that had nobody left is committed, or failed to be; then it is written with the next look for
+    /// what has expired.
     pub(crate) fn emptied(&mut self, group_id: &str, result: Result<(), ErrorCode>) {
         let Some(group) = self.live.get_mut(group_id) else { return };
         match result {
@@ -220,11 +229,15 @@ pub(crate) fn complete_join(group: &mut ClassicGroup, turn: &mut GroupTurn<'_>) 
     group.init_next_generation(turn.now.wall);
     if group.is_in(ClassicState::Empty) {
         info!(group = %group.group_id, generation = group.generation_id, "the group is empty");
-        write(group, turn, &BTreeMap::new());
-        turn.on_completion(GroupCompletion::Emptied { group_id: Arc::clone(&group.group_id) });
+        write_emptied(group, turn);
     } else {
         answer_joins(group, turn);
     }
+}
+
+fn write_emptied(group: &mut ClassicGroup, turn: &mut GroupTurn<'_>) {
+    write(group, turn, &BTreeMap::new());
+    turn.on_completion(GroupCompletion::Emptied { group_id: Arc::clone(&group.group_id) });
 }
 
 fn answer_joins(group: &mut ClassicGroup, turn: &mut GroupTurn<'_>) {

@@ -36,6 +36,7 @@ impl GroupShard {
         for tombstone in tombstones {
             turn.record(tombstone);
         }
+        self.tell_of_emptied_groups(turn);
     }
 
     fn expire_group(

@@ -94,3 +94,16 @@ fn a_group_without_offsets_does_not_outlive_the_next_look() {
     rig.pass(MINUTE_MS);
     assert!(!exists(&rig));
 }
+
+#[test]
+fn a_group_whose_end_could_not_be_written_expires_all_the_same() {
+    let rig = rig();
+    let members = rig.stable_group(1);
+    rig.fail_next_append(ErrorCode::NotEnoughReplicas);
+    rig.pass(SESSION_MS);
+    assert_eq!(rig.taken_over().heartbeat(&members[0]), ErrorCode::None, "the log has a member still");
+    rig.pass(MINUTE_MS);
+    assert_eq!(rig.taken_over().heartbeat(&members[0]), ErrorCode::UnknownMemberId);
+    rig.pass(MINUTE_MS);
+    assert!(!exists(&rig) && !exists(&rig.taken_over()));
+}
