@@ -125,10 +125,8 @@ impl ShareSessions {
             }
             INITIAL_EPOCH if request.has_acknowledgements => Err(ErrorCode::InvalidRequest),
             INITIAL_EPOCH => {
-                cache.remove(&request.key);
-                if cache.sessions.len() >= self.sessions_max {
-                    return Err(ErrorCode::ShareSessionLimitReached);
-                }
+                // Who finds no room for a new session keeps what is left of the former: its end is told when that ends.
+                let (sessions, partitions) = cache.len_without(&request.key);
                 let mut session = Session {
                     epoch: next_epoch(INITIAL_EPOCH),
                     connection: request.connection,
@@ -136,9 +134,12 @@ impl ShareSessions {
                     had_error: HashSet::new(),
                 };
                 session.update(&request.partitions, &[]);
-                if cache.partitions + session.partitions.len() > self.partitions_max {
+                if sessions >= self.sessions_max
+                    || partitions + session.partitions.len() > self.partitions_max
+                {
                     return Err(ErrorCode::ShareSessionLimitReached);
                 }
+                cache.remove(&request.key);
                 let partitions = session.partitions.clone();
                 cache.insert(request.key.clone(), session);
                 let (key, kind) = (request.key, ContextKind::Initial);
@@ -248,6 +249,14 @@ impl Session {
 }
 
 impl Cache {
+    /// How many sessions there are, and how many partitions they name, but for that of `key`.
+    fn len_without(&self, key: &SessionKey) -> (usize, usize) {
+        match self.sessions.get(key) {
+            Some(session) => (self.sessions.len() - 1, self.partitions - session.partitions.len()),
+            None => (self.sessions.len(), self.partitions),
+        }
+    }
+
     fn insert(&mut self, key: SessionKey, session: Session) {
         self.partitions += session.partitions.len();
         self.by_connection.entry(session.connection).or_default().insert(key.clone());
@@ -310,5 +319,21 @@ mod tests {
         assert_eq!(begin(request("a", 2, 3..4)), Ok(3));
         assert!(sessions.end(&request("b", 0, 0..0).key).is_some());
         assert_eq!(begin(request("a", 3, 4..6)), Ok(5));
+    }
+
+    #[test]
+    fn who_finds_no_room_for_a_new_session_keeps_the_former() {
+        let sessions = ShareSessions { partitions_max: 5, ..ShareSessions::new(2) };
+        let begin = |request| sessions.begin(request).map(|context| context.partitions.len());
+        assert_eq!(begin(request("a", INITIAL_EPOCH, 0..3)), Ok(3));
+        let other = SessionKey { group_id: Arc::from("h"), member: Arc::from("b") };
+        let of_other = |partitions| ShareSessionRequest { key: other.clone(), ..request("b", 0, partitions) };
+        assert_eq!(begin(of_other(0..2)), Ok(2));
+        assert_eq!(begin(request("a", INITIAL_EPOCH, 0..4)), Err(ErrorCode::ShareSessionLimitReached));
+        assert_eq!(begin(request("a", INITIAL_EPOCH, 1..4)), Ok(3), "a new one in the place of its own");
+        assert_eq!(begin(request("a", INITIAL_EPOCH, 0..4)), Err(ErrorCode::ShareSessionLimitReached));
+        let ended = sessions.connection_closed(1);
+        assert_eq!(ended.len(), 2, "the group of neither is forgotten");
+        assert!(ended.iter().all(|session| session.was_last_of_group) && sessions.is_empty());
     }
 }
