@@ -9,6 +9,7 @@ use crate::node_settings::Settings;
 use crate::records::log_of;
 use crate::share_groups::{ACCEPT, REJECT, RELEASE, Shared};
 use crate::topics::create;
+use crate::transactions::World;
 
 const QUEUE: &str = "dlq.g";
 const MAY_HOLD: (&str, &str) = ("errors.deadletterqueue.group.enable", "true");
@@ -86,6 +87,31 @@ fn what_a_group_gives_up_leaves_letters() {
     assert!(records(&shared, QUEUE).iter().all(|letter| letter.key.is_none() && letter.value.is_none()));
     shared.put(1);
     assert_eq!(shared.fetch("a"), [(6, 6, 1)], "the group goes on behind them");
+}
+
+#[test]
+fn the_end_of_a_transaction_gets_no_letter_though_it_was_out_with_the_records() {
+    for copies in ["false", "true"] {
+        let mut world = World::at_level(2, &[("group.share.delivery.count.limit", "2")]);
+        create(&mut world.node, QUEUE, 1, &[MAY_HOLD]);
+        let who = world.init();
+        world.write(who, 0, "a");
+        world.write(who, 0, "b");
+        assert!(world.end(5, who, true).is_ok());
+        (0..10).for_each(|_| world.node.pass_ms(100));
+        let mut shared = Shared::of(world.node, world.topic);
+        for (key, value) in [("share.auto.offset.reset", "earliest"), (NAME, QUEUE), (COPY, copies)] {
+            shared.set(key, value);
+        }
+        shared.join("a");
+        shared.put(1);
+        for delivery in [1, 2] {
+            assert_eq!(shared.fetch("a"), [(0, 3, delivery)], "the end lies at 2");
+            (0..31).for_each(|_| shared.node.pass_ms(1000));
+        }
+        let offsets: Vec<String> = letters(&shared).into_iter().map(|(offset, ..)| offset).collect();
+        assert_eq!(offsets, ["0", "1", "3"]);
+    }
 }
 
 #[test]

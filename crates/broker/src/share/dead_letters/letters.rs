@@ -1,7 +1,7 @@
 //! Dead letters as batches of records: one for each record that was given up, with headers that say where it was, and why
 //! it was given up (KIP-1191).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ottla_record::{BatchBuilder, BatchOptions, BuildError, Header, NewRecord, OwnedRecord};
 use ottla_replica::share::{DeadRecords, GivenUp};
@@ -26,14 +26,16 @@ pub(super) struct Origin<'a> {
 #[derive(Debug)]
 pub(super) struct Copies {
     pub records: BTreeMap<Offset, OwnedRecord>,
+    /// Where the ends of transactions lie: they were out with the records around them, but nobody gets a letter of them.
+    pub markers: BTreeSet<Offset>,
     /// Of what lies before this, nothing more can be had.
     pub until: Offset,
 }
 
 impl Copies {
-    /// Letters go without.
-    pub fn none() -> Copies {
-        Copies { records: BTreeMap::new(), until: Offset::MAX }
+    /// Letters before `until` go without.
+    pub fn none(until: Offset) -> Copies {
+        Copies { records: BTreeMap::new(), markers: BTreeSet::new(), until }
     }
 }
 
@@ -45,8 +47,8 @@ fn message(why: GivenUp) -> &'static str {
     }
 }
 
-/// A batch of at most `bytes_max` with letters for the first of the dead, at least one, and how many they are. A record
-/// that makes its letter too large is left out of it. Empty if there is nobody dead.
+/// A batch of at most `bytes_max` with letters for the first of the dead, at least one, and how many of the dead it is for. A
+/// record that makes its letter too large is left out of it. No bytes if there is nobody to write of.
 pub(super) fn batch(
     origin: Origin<'_>,
     dead: &VecDeque<DeadRecords>,
@@ -55,13 +57,18 @@ pub(super) fn batch(
     now: Timestamp,
 ) -> Result<(Vec<u8>, u64), BuildError> {
     let mut builder = BatchBuilder::new(BatchOptions::default());
-    let mut count = 0;
+    let (mut count, mut is_empty) = (0, true);
     'letters: for dead in dead {
         let (partition, deliveries) = (origin.partition.to_string(), dead.delivery_count.to_string());
         let mut offset = dead.first_offset;
         while offset <= dead.last_offset {
             if offset >= copies.until && count > 0 {
                 break 'letters;
+            }
+            if copies.markers.contains(&offset) {
+                count += 1;
+                offset = offset.next();
+                continue;
             }
             let number = offset.value().to_string();
             let says = [
@@ -85,17 +92,18 @@ pub(super) fn batch(
                 headers: &headers,
             };
             if builder.uncompressed_bytes_with(&letter) > bytes_max {
-                if count > 0 {
+                if !is_empty {
                     break 'letters;
                 }
                 letter = NewRecord { timestamp: now, key: None, value: None, headers: &says };
             }
             builder.append(&letter)?;
+            is_empty = false;
             count += 1;
             offset = offset.next();
         }
     }
-    Ok((builder.build()?, count))
+    Ok((if is_empty { Vec::new() } else { builder.build()? }, count))
 }
 
 /// Takes those off whose letters are written.
@@ -147,7 +155,7 @@ mod tests {
     #[test]
     fn a_letter_says_where_the_record_was_and_why_it_was_given_up() {
         let all = VecDeque::from([dead(7, 7, GivenUp::Rejected), dead(9, 10, GivenUp::DeliveredTooOften)]);
-        let (bytes, count) = batch(ORIGIN, &all, &Copies::none(), 1 << 20, Timestamp(5)).unwrap();
+        let (bytes, count) = batch(ORIGIN, &all, &Copies::none(Offset::MAX), 1 << 20, Timestamp(5)).unwrap();
         let letters = read(&bytes);
         assert_eq!((count, letters.len()), (3, 3));
         let says = |offset: &str, message: &str| {
@@ -165,14 +173,27 @@ mod tests {
         let mut left = VecDeque::from([dead(0, 9, GivenUp::Rejected), dead(20, 24, GivenUp::Rejected)]);
         let mut sizes = Vec::new();
         while !left.is_empty() {
-            let (bytes, count) = batch(ORIGIN, &left, &Copies::none(), 700, Timestamp(5)).unwrap();
+            let (bytes, count) = batch(ORIGIN, &left, &Copies::none(Offset::MAX), 700, Timestamp(5)).unwrap();
             assert!(bytes.len() <= 700);
             sizes.push(count);
             advance(&mut left, count);
         }
         assert!(sizes.len() > 3 && sizes.iter().sum::<u64>() == 15, "{sizes:?}");
         let all = VecDeque::from([dead(0, 9, GivenUp::Rejected)]);
-        assert_eq!(batch(ORIGIN, &all, &Copies::none(), 10, Timestamp(5)).unwrap().1, 1);
+        assert_eq!(batch(ORIGIN, &all, &Copies::none(Offset::MAX), 10, Timestamp(5)).unwrap().1, 1);
+    }
+
+    #[test]
+    fn the_ends_of_transactions_get_no_letters() {
+        let markers = BTreeSet::from([Offset(1), Offset(2), Offset(5)]);
+        let copies = Copies { markers, ..Copies::none(Offset::MAX) };
+        let all = VecDeque::from([dead(0, 3, GivenUp::DeliveredTooOften), dead(5, 5, GivenUp::Rejected)]);
+        let (bytes, count) = batch(ORIGIN, &all, &copies, 1 << 20, Timestamp(5)).unwrap();
+        let offsets: Vec<String> =
+            read(&bytes).into_iter().map(|(_, _, headers)| headers[2].clone()).collect();
+        assert_eq!((count, offsets), (5, vec![format!("{OFFSET}=0"), format!("{OFFSET}=3")]));
+        let all = VecDeque::from([dead(1, 2, GivenUp::DeliveredTooOften)]);
+        assert_eq!(batch(ORIGIN, &all, &copies, 1 << 20, Timestamp(5)).unwrap(), (Vec::new(), 2));
     }
 
     #[test]
@@ -189,7 +210,7 @@ mod tests {
             records.next().unwrap().unwrap().to_owned()
         };
         let records = BTreeMap::from([(Offset(0), record(b"small")), (Offset(2), record(&[7; 2000]))]);
-        let copies = Copies { records, until: Offset(3) };
+        let copies = Copies { records, ..Copies::none(Offset(3)) };
         let all = VecDeque::from([dead(0, 4, GivenUp::Rejected)]);
         let (bytes, count) = batch(ORIGIN, &all, &copies, 1000, Timestamp(5)).unwrap();
         let letters = read(&bytes);

@@ -9,7 +9,7 @@
 
 mod letters;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -128,14 +128,14 @@ impl Posting {
             Ok(destination) => destination,
             Err(problem) => return self.failed(problem, 0),
         };
-        let copies = match own(&image, ResourceType::Group, &self.id.group_id, COPY_RECORD) {
-            Some(copy) if copy == "true" => self.copies(),
-            _ => Copies::none(),
-        };
+        let are_wanted = own(&image, ResourceType::Group, &self.id.group_id, COPY_RECORD)
+            .is_some_and(|copy| copy == "true");
+        let copies = self.copies(are_wanted);
         let source = &self.of.topic_partition().topic;
         let origin = Origin { group_id: &self.id.group_id, topic: source, partition: self.id.partition };
         let bytes_max = destination.bytes_max.min(BATCH_BYTES_MAX);
         match letters::batch(origin, &self.dead, &copies, bytes_max, self.now.wall) {
+            Ok((batch, count)) if batch.is_empty() => self.sent(Ok(()), count),
             Ok((batch, count)) => self.send(destination, batch.into(), count),
             Err(problem) => {
                 tracing::error!(id = ?self.id, %problem, "dead letters of a share group can't be written");
@@ -177,13 +177,13 @@ impl Posting {
         Ok(Destination { topic: Arc::from(name), topic_id: topic.id, partition, leader, bytes_max })
     }
 
-    /// The first of the records, as far as one read goes.
-    fn copies(&self) -> Copies {
-        let Some(first) = self.dead.front() else { return Copies::none() };
+    /// What lies where the first of the records do, as far as one read goes; the records themselves where they are wanted.
+    fn copies(&self, are_wanted: bool) -> Copies {
+        let Some(first) = self.dead.front() else { return Copies::none(Offset::MAX) };
         let from = first.first_offset;
         let log_start = self.of.log().log_start_offset();
         if from < log_start {
-            return Copies { records: BTreeMap::new(), until: log_start };
+            return Copies::none(log_start);
         }
         let asked = PartitionFetch {
             partition: Ok(Arc::clone(&self.of)),
@@ -198,7 +198,7 @@ impl Posting {
         let read = self.of.read(&asked, &reader, limits, Reach::Disk);
         let slice = read.and_then(|read| read.data?.records);
         let bytes = slice.and_then(|slice| slice.read().ok()).unwrap_or_default();
-        copies_in(&bytes, from, first.last_offset)
+        copies_in(&bytes, from, first.last_offset, are_wanted)
     }
 
     fn send(self, to: Destination, batch: Bytes, count: u64) {
@@ -270,15 +270,17 @@ fn own(image: &MetadataImage, kind: ResourceType, name: &str, key: &str) -> Opti
     Some(image.configs.of(&ConfigResource::new(kind, name))?.get(key)?.trim().to_owned())
 }
 
-/// Of the records that lie in `bytes`, those from `first` to `last`.
-fn copies_in(bytes: &[u8], first: Offset, last: Offset) -> Copies {
-    let mut copies = Copies { records: BTreeMap::new(), until: first.next() };
+/// Of the records that lie in `bytes`, those from `first` to `last`, and where the ends of transactions lie.
+fn copies_in(bytes: &[u8], first: Offset, last: Offset, are_wanted: bool) -> Copies {
+    let mut copies = Copies::none(first.next());
     let mut room = BATCH_BYTES_MAX;
     for batch in Batches::new(bytes).map_while(Result::ok) {
         if batch.header().base_offset > last {
             return Copies { until: Offset::MAX, ..copies };
         }
-        if !batch.header().is_control() {
+        if batch.header().is_control() {
+            copies.markers.insert(batch.header().base_offset);
+        } else if are_wanted {
             let Ok(mut records) = batch.records(COPY_BYTES_MAX) else { break };
             while let Ok(Some(record)) = records.next() {
                 if record.offset < first || record.offset > last {
