@@ -9,7 +9,7 @@ import java.util.stream.Stream;
  * - `checkers`: shows that the checkers refuse what is wrong.
  * - `work ADDRESS JOURNALS INDEX PROCESS SEED GROUP-PROTOCOL`: works until its standard input ends.
  * - `observe`: takes the {@link Commands} open ADDRESS JOURNALS TRANSACTION-VERSION SEED, close;
- *   transaction-version LEVEL, progress, settle, idle, look-away; judge-tail, judge-copies, judge-counts, judge-bank, judge-appends.
+ *   transaction-version LEVEL, progress, standing, settle, idle, look-away; judge-tail, judge-copies, judge-counts, judge-bank, judge-appends.
  */
 public final class Main {
     private static Observer observer;
@@ -68,6 +68,7 @@ public final class Main {
                 yield Map.of();
             }
             case "progress" -> observer.progress();
+            case "standing" -> observer.standing();
             case "settle" -> observer.settle();
             case "idle" -> observer.idle();
             case "look-away" -> observer.lookAway();

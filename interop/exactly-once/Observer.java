@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
+import java.util.concurrent.Callable;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.FeatureUpdate;
 import org.apache.kafka.clients.admin.ListConsumerGroupOffsetsOptions;
@@ -86,6 +87,35 @@ final class Observer implements AutoCloseable {
         progress.put("appended", tail.count(Topics.APPENDS));
         progress.put("counted", tail.count(Topics.COUNTS));
         return progress;
+    }
+
+    /** Who waits for whom: what was fed, where the groups stand, which transactions are open. What can't be had is told with why. */
+    Map<String, String> standing() {
+        Map<String, String> standing = new LinkedHashMap<>();
+        standing.put("fed", tail.count(Topics.IN) + " to be copied, " + tail.count(Topics.LINES) + " lines");
+        for (String group : List.of(Copier.GROUP, STREAMS)) {
+            var stable = new ListConsumerGroupOffsetsOptions().requireStable(true).timeoutMs(20_000);
+            standing.put(group, told(() -> admin.describeConsumerGroups(List.of(group)).all().get().get(group)));
+            standing.put("positions of " + group, told(() -> admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get()));
+            standing.put("stable positions of " + group, told(() -> admin.listConsumerGroupOffsets(group, stable).partitionsToOffsetAndMetadata().get()));
+        }
+        standing.put("open", told(() -> admin.listTransactions().all().get().stream().filter(t -> !isAtEnd(t)).toList()));
+        standing.put("held open", told(() -> {
+            List<String> held = new ArrayList<>();
+            for (var described : admin.describeProducers(allPartitions()).all().get().entrySet()) {
+                described.getValue().activeProducers().stream().filter(p -> p.currentTransactionStartOffset().isPresent()).forEach(p -> held.add(described.getKey() + " by " + p));
+            }
+            return held;
+        }));
+        return standing;
+    }
+
+    private static String told(Callable<?> question) {
+        try {
+            return String.valueOf(question.call());
+        } catch (Exception e) {
+            return String.valueOf(e);
+        }
     }
 
     /** Feeds no more. Returns when all that was fed is copied and counted. */
