@@ -5,7 +5,7 @@ import re
 from configs import configs
 from harness import contains, equal, eventually, matches
 from kafka_tools import Tools
-from subject import broker, case, consume, fails, lacks, offsets, produce, scratch_file, shown, shown_like_expected, table, tools, topic
+from subject import broker, case, consume, end_offsets, fails, lacks, offsets, produce, scratch_file, shown, shown_like_expected, table, tools, topic
 
 
 def group_with_offsets(name, records=4):
@@ -176,6 +176,25 @@ def change_share_group_offsets():
     contains(share("s-change", "--delete").out, "Deletion of requested share groups ('s-change') was successful.")
     eventually(lambda: lacks(tools("kafka-share-groups", "--list").lines, "s-change"))
     fails(tools.run("kafka-share-groups", "--delete", "--group", "s-change"), "Group 's-change' is not a share group.")
+
+
+@case
+def dead_letters():
+    """share groups: dead letters, set up as docs/groups.md says"""
+    if broker.kind == "kafka":
+        return  # 4.3.1 has none yet
+    shared("s-dead")
+    topic("dlq.s-dead")
+    set_of = lambda kind, name, *settings: configs("--alter", "--entity-type", kind, "--entity-name", name, "--add-config", ",".join(settings))
+    set_of("topics", "dlq.s-dead", "errors.deadletterqueue.group.enable=true")
+    set_of("groups", "s-dead", "errors.deadletterqueue.topic.name=dlq.s-dead", "errors.deadletterqueue.copy.record.enable=true")
+    eventually(lambda: contains(configs("--describe", "--entity-type", "groups", "--entity-name", "s-dead").out, "errors.deadletterqueue.topic.name=dlq.s-dead"))
+    equal(take("s-dead", 1, "--reject"), ["0"])
+    (letter,) = consume("dlq.s-dead", "--from-beginning", "--formatter-property", "print.headers=true", count=1)
+    says = {"topic": "s-dead", "partition": 0, "offset": 0, "group": "s-dead", "delivery.count": 1, "message": "Offset rejected by client."}
+    equal(letter, ",".join(f"__dlq.errors.{name}:{value}" for name, value in says.items()) + "\t0")
+    equal(take("s-dead", 3), ["1", "2", "3"])
+    equal(end_offsets("dlq.s-dead"), {0: 1})
 
 
 def reset(group, *how, execute=True):
