@@ -15,6 +15,7 @@ mod dump_log;
 mod features;
 pub mod flags;
 mod get_offsets;
+mod group_offsets;
 mod groups;
 mod java;
 mod leader_election;
@@ -23,6 +24,7 @@ mod log_dirs;
 mod metadata_quorum;
 mod names;
 mod net;
+mod share_groups;
 mod table;
 mod time;
 mod tool;
@@ -47,6 +49,7 @@ pub const TOOLS: &[Tool] = &[
     leader_election::TOOL,
     log_dirs::TOOL,
     metadata_quorum::TOOL,
+    share_groups::TOOL,
     topics::TOOL,
     transactions::TOOL,
 ];

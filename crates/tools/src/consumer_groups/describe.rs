@@ -6,6 +6,7 @@ use ottla_client::admin::{Admin, ConsumerGroupDescription, GroupMemberDescriptio
 use ottla_types::TopicPartition;
 
 use super::plan::View;
+use crate::group_offsets::Wrong;
 use crate::table::{Columns, Width};
 use crate::tool::Output;
 
@@ -32,8 +33,6 @@ pub(super) async fn describe(
     }
     Ok(())
 }
-
-pub(super) use super::Wrong;
 
 /// Says what is to be said of a group before a table, and whether there is one.
 fn announce(group: &ConsumerGroupDescription, rows: usize, output: &mut Output<'_>) -> Result<bool, Wrong> {

@@ -6,12 +6,12 @@ mod reset;
 
 use std::collections::BTreeMap;
 
-use ottla_client::ClientError;
 use ottla_client::admin::{Admin, GroupListing};
 use ottla_types::TopicPartition;
 use ottla_wire::ErrorCode;
 
 use crate::flags::Parsed;
+use crate::group_offsets::{self, Wrong};
 use crate::net::message;
 use crate::tool::{Failure, Output, Run, Tool};
 pub(crate) use plan::Plan;
@@ -25,26 +25,6 @@ const UNDECIDED: &str = "WARN: No action will be performed as the --execute opti
 
 /// Behind the longest id.
 const GAP: usize = 10;
-
-/// Why an action failed.
-#[derive(Debug)]
-enum Wrong {
-    Here(Failure),
-    /// What this tool tells on standard output, and ends as if all were well.
-    There(String),
-}
-
-impl From<Failure> for Wrong {
-    fn from(failure: Failure) -> Wrong {
-        Wrong::Here(failure)
-    }
-}
-
-impl From<ClientError> for Wrong {
-    fn from(error: ClientError) -> Wrong {
-        Wrong::There(message(&error))
-    }
-}
 
 fn run(parsed: &Parsed, output: &mut Output<'_>) -> Result<(), Failure> {
     let is_undecided = !parsed.has("--dry-run") && !parsed.has("--execute");
@@ -177,7 +157,7 @@ async fn delete_offsets(
     let (named, whole): (Vec<&String>, Vec<&String>) = topics.iter().partition(|topic| topic.contains(':'));
     let mut partitions = Vec::new();
     for text in named {
-        partitions.extend(reset::partitions_of(text).map_err(Failure::Usage)?);
+        partitions.extend(group_offsets::partitions_of(text).map_err(Failure::Usage)?);
     }
     // -1 stands for a topic that isn't there.
     let mut results: BTreeMap<TopicPartition, Option<String>> = BTreeMap::new();

@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ottla_client::ClientError;
 use ottla_client::admin::{Admin, GroupOffset, OffsetSpec};
 use ottla_types::TopicPartition;
 use ottla_wire::ErrorCode;
 
-use super::Wrong;
 use super::plan::{Position, Reset};
-use crate::table::{Columns, Width};
+use crate::group_offsets::{Offsets, Wrong, at, at_time, check_all_valid, partitions, print};
 use crate::tool::{Failure, Output};
-
-type Offsets = BTreeMap<TopicPartition, i64>;
 
 pub(super) async fn reset(
     admin: &Admin,
@@ -70,25 +66,6 @@ fn csv(plans: &BTreeMap<String, Offsets>, is_one: bool) -> String {
 fn quoted(text: &str) -> String {
     let is_plain = text.chars().all(|letter| letter.is_alphanumeric() || "._-".contains(letter));
     if is_plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
-}
-
-fn print(plans: &BTreeMap<String, Offsets>, output: &mut Output<'_>) -> Result<(), Failure> {
-    if plans.is_empty() {
-        return output.line("");
-    }
-    let columns = Columns {
-        header: vec!["GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"],
-        widths: vec![Width::AtLeast(15), Width::AtLeast(15), Width::Fixed(10)],
-    };
-    let rows: Vec<Vec<String>> = plans
-        .iter()
-        .flat_map(|(group, offsets)| {
-            offsets.iter().map(move |(at, offset)| {
-                vec![group.clone(), at.topic.to_string(), at.partition.to_string(), offset.to_string()]
-            })
-        })
-        .collect();
-    columns.print(&rows, output)
 }
 
 async fn committed(admin: &Admin, group: &str) -> Result<Offsets, Wrong> {
@@ -160,93 +137,6 @@ async fn planned(
     }
 }
 
-/// `topic:1,2`
-pub(super) fn partitions_of(text: &str) -> Result<Vec<TopicPartition>, String> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let [topic, indexes] = parts[..] else {
-        return Err(format!("Invalid topic arg '{text}', expected topic name and partitions"));
-    };
-    let index = |digits: &str| {
-        let index = digits.parse();
-        index
-            .map(|index| TopicPartition::new(topic, index))
-            .map_err(|_| format!("Invalid partition '{digits}' specified in topic arg '{text}''"))
-    };
-    indexes.split(',').map(index).collect()
-}
-
-async fn partitions(admin: &Admin, topics: &[String]) -> Result<Vec<TopicPartition>, Wrong> {
-    let mut partitions = Vec::new();
-    for text in topics.iter().filter(|text| text.contains(':')) {
-        partitions.extend(partitions_of(text).map_err(Failure::Usage)?);
-    }
-    let whole: Vec<String> = topics.iter().filter(|text| !text.contains(':')).cloned().collect();
-    if whole.is_empty() {
-        return Ok(partitions);
-    }
-    for (name, topic) in admin.describe_topics(&whole, i32::MAX).await? {
-        partitions.extend(topic?.partitions.iter().map(|of| TopicPartition::new(name.as_str(), of.index)));
-    }
-    Ok(partitions)
-}
-
-/// Fails where partitions aren't there, or nobody leads them.
-async fn check_all_valid(admin: &Admin, partitions: &[TopicPartition]) -> Result<(), Wrong> {
-    let mut names: Vec<String> = partitions.iter().map(|at| at.topic.to_string()).collect();
-    names.sort();
-    names.dedup();
-    if names.is_empty() {
-        return Ok(());
-    }
-    let mut leaders = BTreeMap::new();
-    for (name, topic) in admin.describe_topics(&names, i32::MAX).await? {
-        for of in topic?.partitions {
-            leaders.insert(TopicPartition::new(name.as_str(), of.index), of.leader.is_some());
-        }
-    }
-    let names = |is_wrong: &dyn Fn(&TopicPartition) -> bool| {
-        let names: Vec<String> =
-            partitions.iter().filter(|at| is_wrong(at)).map(ToString::to_string).collect();
-        names.join(",")
-    };
-    let absent = names(&|at| !leaders.contains_key(at));
-    if !absent.is_empty() {
-        return Err(Wrong::There(format!("The partitions \"{absent}\" do not exist")));
-    }
-    let leaderless = names(&|at| leaders.get(at) == Some(&false));
-    if !leaderless.is_empty() {
-        return Err(Wrong::There(format!("The partitions \"{leaderless}\" have no leader")));
-    }
-    Ok(())
-}
-
-async fn at(admin: &Admin, partitions: Vec<TopicPartition>, spec: OffsetSpec) -> Result<Offsets, Wrong> {
-    let listed = admin.list_offsets_at(partitions, spec).await?;
-    let offsets: Result<Offsets, ClientError> =
-        listed.into_iter().map(|(at, listed)| Ok((at, listed?.offset))).collect();
-    Ok(offsets?)
-}
-
-/// Where there is no later record, the end.
-async fn at_time(
-    admin: &Admin,
-    partitions: Vec<TopicPartition>,
-    ms: i64,
-    output: &mut Output<'_>,
-) -> Result<Offsets, Wrong> {
-    let mut offsets = at(admin, partitions, OffsetSpec::At(ms)).await?;
-    let without: Vec<TopicPartition> =
-        offsets.iter().filter(|(_, offset)| **offset < 0).map(|(at, _)| at.clone()).collect();
-    for at in &without {
-        output.line(format_args!(
-            "\nWarn: Partition {} from topic {} is empty. Falling back to latest known offset.",
-            at.partition, at.topic
-        ))?;
-    }
-    offsets.extend(at(admin, without, OffsetSpec::Latest).await?);
-    Ok(offsets)
-}
-
 /// What is below the start becomes the start, what is behind the end the end.
 async fn within_range(admin: &Admin, wanted: Offsets, output: &mut Output<'_>) -> Result<Offsets, Wrong> {
     let all: Vec<TopicPartition> = wanted.keys().cloned().collect();
@@ -306,12 +196,5 @@ mod tests {
         assert_eq!(plans_of(&csv(&two, false), None).unwrap(), two);
         assert!(plans_of("a,b", Some("g")).is_err());
         assert!(plans_of("a,b,c", Some("g")).is_err());
-    }
-
-    #[test]
-    fn topics_may_name_partitions() {
-        let read = |text: &str| partitions_of(text).map(|of| format!("{of:?}").matches("partition").count());
-        assert_eq!(partitions_of("a:0,2").unwrap().len(), 2);
-        assert!(read("a:x").is_err() && read("a:1:2").is_err());
     }
 }
