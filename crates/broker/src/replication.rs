@@ -15,8 +15,15 @@ use crate::peers::{Channel, PeerAnswer, PeerError, PeerRequest, sent_versions};
 
 /// From here on a replica tells its broker epoch (KIP-903); topics go by their ids.
 const FETCH_SINCE: i16 = 15;
-/// What an answer may have beside the bytes that a fetch asks for: a first batch may be larger than that.
+/// What an answer may have beside the bytes that a fetch asks for: a first batch may be larger than that. Where requests may be
+/// larger still, so may batches.
 const ANSWER_SLACK_BYTES: usize = 100 * 1024 * 1024;
+
+/// The most that an answer to a fetch of so many bytes may have.
+fn answer_bytes_max(asked: i32, request_bytes_max: i32) -> usize {
+    let bytes = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
+    bytes(asked).saturating_add(ANSWER_SLACK_BYTES.max(bytes(request_bytes_max)))
+}
 
 /// What the controller has answered about ISRs, until it is taken note of.
 #[derive(Debug, Default)]
@@ -30,7 +37,7 @@ impl Node {
             self.replicas.isr_changes_answered(answer, now);
         }
         let Some(broker_epoch) = self.broker_epoch() else { return };
-        for to_fetch in self.replicas.poll_fetchers(Some(broker_epoch), now.mono) {
+        for to_fetch in self.replicas.poll_fetchers(Some(broker_epoch), now) {
             self.fetch_from_leader(to_fetch);
         }
         self.ask_for_isrs(broker_epoch, now);
@@ -50,14 +57,15 @@ impl Node {
         let request = match request {
             FetcherRequest::Fetch(fetch) => {
                 let versions = VersionRange::new(FETCH_SINCE, sent_versions(ApiKey::Fetch).max);
-                let asked_bytes = usize::try_from(fetch.max_bytes).unwrap_or(0);
+                let request_bytes_max = self.config.get(keys::SOCKET_REQUEST_MAX_BYTES);
+                let answer_bytes_max = answer_bytes_max(fetch.max_bytes, request_bytes_max);
                 let done = move |answer: Result<PeerAnswer<_>, PeerError>, now| {
                     let answer = answer.map(|answer| FetcherAnswer::Fetch(answer.response));
                     node.leader_answered(fetcher, ticket, answer, now);
                 };
                 let mut request =
                     PeerRequest::by_version::<FetchRequest>(versions, |_| fetch, timeout_ms, done);
-                request.answer_bytes_max = asked_bytes.saturating_add(ANSWER_SLACK_BYTES);
+                request.answer_bytes_max = answer_bytes_max;
                 request
             }
             FetcherRequest::ListOffsets(list) => {
@@ -94,5 +102,17 @@ impl Node {
             *node.isr_answer.0.lock() = Some(answer);
             (node.hooks.wake_at)(MonoMs(0));
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_room_for_any_batch_that_a_leader_may_have_taken() {
+        assert_eq!(answer_bytes_max(10 << 20, 1_000), 110 << 20);
+        assert_eq!(answer_bytes_max(10 << 20, i32::MAX), (10 << 20) + i32::MAX as usize);
+        assert_eq!(answer_bytes_max(-1, -1), ANSWER_SLACK_BYTES);
     }
 }

@@ -92,6 +92,13 @@ impl TestLog {
         Ok(appended)
     }
 
+    /// The high watermark stays.
+    pub fn append_at_end(&self, values: &[&str]) -> LogAppendInfo {
+        let batch = batch(values, self.now.wall, BatchOptions::default());
+        let append = LeaderAppend::new(self.epoch, AppendOrigin::Client);
+        self.log.append_as_leader(&batch, &append, self.now).unwrap()
+    }
+
     pub fn append_guarded(
         &self,
         batch: &Bytes,

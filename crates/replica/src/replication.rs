@@ -35,7 +35,7 @@ impl ReplicaManager {
     }
 
     /// The requests to leaders that are due. `broker_epoch` is this broker's own.
-    pub fn poll_fetchers(&self, broker_epoch: Option<BrokerEpoch>, now: MonoMs) -> Vec<ToFetch> {
+    pub fn poll_fetchers(&self, broker_epoch: Option<BrokerEpoch>, now: Now) -> Vec<ToFetch> {
         self.fetchers.poll(broker_epoch, now)
     }
 

@@ -56,6 +56,21 @@ pub(crate) fn assignment(isr: &[NodeId], epochs: i32) -> Assignment {
     }
 }
 
+pub(crate) fn settings() -> ReplicaSettings {
+    ReplicaSettings {
+        producer_purgatory_purge_interval: 1000,
+        fetch_purgatory_purge_interval: 1000,
+        delete_records_purgatory_purge_interval: 1,
+        share_fetch_purgatory_purge_interval: 1000,
+        lag_time_max_ms: 30_000,
+        selector: ReplicaSelector::Leader,
+        fetchers: FETCHERS,
+        quota_window: RateWindow::default(),
+        moves_window: RateWindow::default(),
+        moves_at_once: 1,
+    }
+}
+
 struct Harness {
     manager: Arc<ReplicaManager>,
     partition: Arc<Partition>,
@@ -70,25 +85,13 @@ pub(crate) type Answers<T> = Arc<Mutex<Vec<T>>>;
 
 impl Harness {
     fn new(isr: &[NodeId]) -> Harness {
-        let settings = ReplicaSettings {
-            producer_purgatory_purge_interval: 1000,
-            fetch_purgatory_purge_interval: 1000,
-            delete_records_purgatory_purge_interval: 1,
-            share_fetch_purgatory_purge_interval: 1000,
-            lag_time_max_ms: 30_000,
-            selector: ReplicaSelector::Leader,
-            fetchers: FETCHERS,
-            quota_window: RateWindow::default(),
-            moves_window: RateWindow::default(),
-            moves_at_once: 1,
-        };
         let later = Answers::<Box<dyn FnOnce() + Send>>::default();
         let into = Arc::clone(&later);
         let read_later: ReadLater = Arc::new(move |job| into.lock().push(job));
         let disk = SimDisk::new(1);
         let manager = ReplicaManager::new(
             LOCAL,
-            settings,
+            settings(),
             logs(&disk),
             Arc::new(NoOtherBrokers),
             Arc::new(|_| {}),
@@ -165,7 +168,7 @@ pub(crate) fn batch(values: &[&str], now: Now) -> Bytes {
     batch_with(BatchOptions::default(), values, now)
 }
 
-fn batch_with(options: BatchOptions, values: &[&str], now: Now) -> Bytes {
+pub(crate) fn batch_with(options: BatchOptions, values: &[&str], now: Now) -> Bytes {
     let mut builder = BatchBuilder::new(options);
     for value in values {
         let record =

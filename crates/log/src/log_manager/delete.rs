@@ -204,7 +204,7 @@ impl LogManager {
         self.future.write().remove(partition);
         let old = self.current.write().insert(partition.clone(), Arc::clone(future));
         if let Some(old) = old {
-            future.update_high_watermark(old.high_watermark());
+            future.resume_at_high_watermark(old.high_watermark(), now)?;
             self.cleaner.move_dir(partition, &old.log_dir(), &future.log_dir());
             self.retire_log(&old, DirState::Delete, unique, now)?;
             renamed.insert(old.log_dir());

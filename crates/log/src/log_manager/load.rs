@@ -209,7 +209,7 @@ impl LogManager {
         let loaded = UnifiedLog::open(params, now)?;
         let is_future = log.name.state == DirState::Future;
         if !is_future {
-            loaded.update_high_watermark(offset(&dir.high_watermarks));
+            loaded.resume_at_high_watermark(offset(&dir.high_watermarks), now)?;
         }
         let logs = if is_future { &self.future } else { &self.current };
         match logs.write().insert(partition.clone(), Arc::clone(&loaded)) {

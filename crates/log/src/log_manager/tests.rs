@@ -2,13 +2,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_record::{AppendOrigin, BatchOptions};
-use ottla_types::{BrokerEpoch, LeaderEpoch, Now, Offset, TopicPartition, Uuid};
+use ottla_types::{BrokerEpoch, LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId, TopicPartition, Uuid};
 
 use super::*;
 use crate::disk::sim::{Call, Loss};
 use crate::disk::{Disk, RealDisk, SimDisk};
 use crate::names;
-use crate::test_log::{START, at_ms, batch, small_config};
+use crate::test_log::{START, at_ms, batch, marker, small_config};
 use crate::{FetchIsolation, LeaderAppend, LogConfig, OpenError};
 
 struct Broker {
@@ -91,6 +91,31 @@ fn append(log: &UnifiedLog, value: &str) {
     let batch = batch(&[value], START, BatchOptions::default());
     log.append_as_leader(&batch, &LeaderAppend::new(LeaderEpoch(0), AppendOrigin::Client), at_ms(0)).unwrap();
     log.update_high_watermark(Offset::MAX);
+}
+
+#[test]
+fn what_was_not_replicated_at_a_stop_is_not_stable_afterwards() {
+    for clean in [true, false] {
+        let mut broker = Broker::with_dirs(1);
+        let log = broker.create(0);
+        let producer = BatchOptions {
+            producer_id: ProducerId(2),
+            producer_epoch: ProducerEpoch(0),
+            base_sequence: 0,
+            transactional: true,
+            partition_leader_epoch: LeaderEpoch(0),
+            ..BatchOptions::default()
+        };
+        log.append_as_follower(&batch(&["a"], START, producer), LeaderEpoch(0), broker.now).unwrap();
+        let coordinator = LeaderAppend::new(LeaderEpoch(0), AppendOrigin::Coordinator);
+        log.append_as_leader(&marker(2, 0, true, 0), &coordinator, broker.now).unwrap();
+        log.update_high_watermark(Offset(1));
+        assert_eq!((log.log_end_offset(), log.last_stable_offset()), (Offset(2), Offset(0)));
+        broker.logs.checkpoint_high_watermarks();
+        broker.restart(clean);
+        let log = broker.logs.log(&partition(0)).unwrap();
+        assert_eq!((log.high_watermark(), log.last_stable_offset()), (Offset(1), Offset(0)));
+    }
 }
 
 #[test]

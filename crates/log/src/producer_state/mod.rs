@@ -235,6 +235,11 @@ impl ProducerStateManager {
         self.unreplicated_txns.retain(|_, txn| txn.last_offset.is_none_or(|last| last >= offset));
     }
 
+    /// Takes the ended transactions that wait for the high watermark from the state of the same log, read otherwise.
+    pub(crate) fn take_unreplicated(&mut self, from: ProducerStateManager) {
+        self.unreplicated_txns = from.unreplicated_txns;
+    }
+
     pub(crate) fn on_log_start_offset_incremented(&mut self, log_start_offset: Offset) {
         self.remove_unreplicated_below(log_start_offset);
         self.map_end_offset = self.map_end_offset.max(log_start_offset);
@@ -306,6 +311,15 @@ impl ProducerStateManager {
         let first_offset = self.entry(producer_id).and_then(|entry| entry.current_txn_first_offset);
         if let Some(txn) = first_offset.and_then(|first_offset| self.ongoing_txns.get_mut(&first_offset)) {
             txn.is_added = true;
+        }
+    }
+
+    /// From the state of the same log, in another directory.
+    pub(crate) fn take_over_verifications(&mut self, from: &mut ProducerStateManager) {
+        self.verifications = std::mem::take(&mut from.verifications);
+        self.guards_given = self.guards_given.max(from.guards_given);
+        for (first_offset, txn) in &mut self.ongoing_txns {
+            txn.is_added = from.ongoing_txns.get(first_offset).is_some_and(|of_log| of_log.is_added);
         }
     }
 

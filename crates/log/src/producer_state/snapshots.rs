@@ -134,17 +134,44 @@ impl ProducerStateManager {
         self.load_latest_snapshot(log_start_offset, now)
     }
 
+    /// The state that the newest snapshot at or below `offset` holds, or none from the log's start on. It is for a look: no file
+    /// is written or removed for it.
+    pub(crate) fn as_of_snapshot_before(
+        &self,
+        offset: Offset,
+        log_start_offset: Offset,
+        now: Timestamp,
+    ) -> io::Result<ProducerStateManager> {
+        let dir = &self.snapshots.dir;
+        let mut state = ProducerStateManager::new(dir, &self.config, []);
+        state.map_end_offset = log_start_offset;
+        for &at in self.snapshots.offsets.range(..=offset).rev() {
+            let content = files::read(&**dir.disk(), &self.snapshots.path(at, FileState::Live))?;
+            if let Ok(entries) = producer_snapshot::decode(&content.unwrap_or_default()) {
+                state.load_entries(&entries, now);
+                state.map_end_offset = at;
+                break;
+            }
+        }
+        Ok(state)
+    }
+
+    fn load_entries(&mut self, entries: &[ProducerSnapshotEntry], now: Timestamp) {
+        let expiration_ms = self.config.load().producer_id_expiration_ms;
+        for entry in entries.iter().map(from_file) {
+            if !is_expired(&entry, now, expiration_ms) {
+                self.load_entry(entry);
+            }
+        }
+    }
+
     fn load_latest_snapshot(&mut self, log_start_offset: Offset, now: Timestamp) -> io::Result<()> {
         while let Some(offset) = self.latest_snapshot_offset() {
             let path = self.snapshots.path(offset, FileState::Live);
             let content = files::read(&**self.snapshots.dir.disk(), &path)?.unwrap_or_default();
             match producer_snapshot::decode(&content) {
                 Ok(entries) => {
-                    for entry in entries.iter().map(from_file) {
-                        if !is_expired(&entry, now, self.config.load().producer_id_expiration_ms) {
-                            self.load_entry(entry);
-                        }
-                    }
+                    self.load_entries(&entries, now);
                     self.last_snapshot_offset = offset;
                     self.map_end_offset = offset;
                     return Ok(());

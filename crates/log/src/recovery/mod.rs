@@ -13,7 +13,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::producer_state::rebuild_producer_state;
+pub(crate) use self::producer_state::{rebuild_producer_state, replay_segment};
 pub(crate) use self::split::split_overflowed;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -61,7 +61,8 @@ fn snapshot_offsets(segments: &Segments, last_offset: Offset) -> Vec<Offset> {
     before.into_iter().chain(last).chain([last_offset]).collect()
 }
 
-fn replay_segment(
+/// Takes what a segment has of producers from `from` up to, not including, `last_offset`.
+pub(crate) fn replay_segment(
     producers: &mut ProducerStateManager,
     segment: &Segment,
     from: Offset,

@@ -20,6 +20,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod truncate;
+mod unreplicated;
 
 pub use append::LeaderAppend;
 pub use offset_lookup::{

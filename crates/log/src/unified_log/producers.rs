@@ -190,6 +190,13 @@ impl UnifiedLog {
         Ok(producers.start_verification(producer_id, epoch, sequence, supports_epoch_bump, now.wall))
     }
 
+    /// Takes over from the log whose place this copy of it takes what coordinators are being asked, and what they have answered
+    /// for the transactions that are open: no file tells.
+    pub fn take_over_verifications(&self, replaced: &UnifiedLog) {
+        let mut from = replaced.writer.lock();
+        self.writer.lock().take_over_verifications(&mut from);
+    }
+
     pub fn has_ongoing_transaction(&self, producer_id: ProducerId, epoch: ProducerEpoch) -> bool {
         self.writer.lock().entry(producer_id).is_some_and(|entry| entry.has_ongoing_txn(epoch))
     }

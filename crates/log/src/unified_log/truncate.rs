@@ -104,6 +104,7 @@ impl UnifiedLog {
         let segments = self.segments.load_full();
         recovery::rebuild_producer_state(producers, &segments, log_start_offset, offset, now, false)
             .map_err(|error| self.segment_failed("rebuilding producer state", error))?;
+        self.recall_unreplicated(producers, now)?;
         self.publish_producers(producers);
         self.make_removal_durable()
     }
@@ -166,7 +167,7 @@ impl UnifiedLog {
         Ok(())
     }
 
-    fn publish_producers(&self, producers: &mut ProducerStateManager) {
+    pub(super) fn publish_producers(&self, producers: &mut ProducerStateManager) {
         let mut offsets = self.offsets.change();
         producers.on_high_watermark_updated(offsets.high_watermark.message_offset);
         publish_first_unstable(producers, &mut offsets);

@@ -201,6 +201,10 @@ impl Cluster {
         }
     }
 
+    pub fn disk(&self, id: NodeId) -> &SimDisk {
+        &self.disks[&id]
+    }
+
     pub fn is_up(&self, id: NodeId) -> bool {
         self.processes.contains_key(&id)
     }
@@ -326,7 +330,7 @@ impl Cluster {
     pub fn due(&mut self, id: NodeId) -> Vec<ToFetch> {
         let Some(process) = self.processes.get(&id) else { return Vec::new() };
         let mut due = self.outbox.remove(&id).unwrap_or_default();
-        due.extend(process.manager.poll_fetchers(Some(process.epoch), self.now.mono));
+        due.extend(process.manager.poll_fetchers(Some(process.epoch), self.now));
         due
     }
 

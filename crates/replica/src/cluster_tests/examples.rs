@@ -101,6 +101,26 @@ fn without_leader_epochs_a_follower_that_starts_again_goes_by_its_high_watermark
     check_all(&cluster, &["M1", "M2"]);
 }
 
+/// Nothing is asked for behind what is to be cut off, and the partition isn't forgotten.
+#[test]
+fn what_could_not_be_cut_off_is_cut_off_later() {
+    let mut cluster = Cluster::new();
+    ALL.into_iter().for_each(|id| cluster.write_without_epoch(id, &["M1", "M2"]));
+    cluster.produce(X, 1, &["M3"]);
+    cluster.decide(X, &ALL);
+    cluster.tell(X);
+    cluster.disk(Y).run_out_of_files_at_nth(1);
+    cluster.tell(Y);
+    cluster.disk(Y).heal();
+    cluster.tell(Z);
+    assert_eq!(cluster.values(Y), ["M1", "M2"]);
+    cluster.pass_ms(999);
+    assert_eq!(cluster.due(Y), [], "not before replica.fetch.backoff.ms");
+    cluster.pass_ms(1);
+    cluster.replicate();
+    check_all(&cluster, &["M1", "M2", "M3"]);
+}
+
 /// The other example of KIP-101: by their lengths the logs are the same.
 #[test]
 fn logs_of_one_length_with_different_records_are_told_apart_by_their_leader_epochs() {

@@ -110,6 +110,9 @@ impl Fetcher {
         let leader_high_watermark = Offset(answered.high_watermark);
         let bytes = answered.records.len();
         let taken = take(&partition, &asked, answered, logs, now);
+        if bytes > 0 {
+            self.session.served(key);
+        }
         if partition.is_throttled_follower() {
             self.rules.follower_quota.record(bytes as u64, now.mono);
         }
@@ -158,7 +161,7 @@ impl Fetcher {
         }
     }
 
-    fn not_taken(&mut self, key: Key, partition: &Partition, error: &FollowError, now: Now) {
+    pub(super) fn not_taken(&mut self, key: Key, partition: &Partition, error: &FollowError, now: Now) {
         match error {
             FollowError::NotFollowing(_) => self.set_next(key, Some(Next::NewLeader)),
             FollowError::Moved { .. } => {}

@@ -110,10 +110,11 @@ impl Fetchers {
     }
 
     /// What is to be sent now. `broker_epoch` is this broker's own.
-    pub(crate) fn poll(&self, broker_epoch: Option<BrokerEpoch>, now: MonoMs) -> Vec<ToFetch> {
+    pub(crate) fn poll(&self, broker_epoch: Option<BrokerEpoch>, now: Now) -> Vec<ToFetch> {
         let due: Vec<_> =
-            self.by_id.read().values().filter(|entry| entry.deadline() <= now).cloned().collect();
-        due.iter().filter_map(|entry| entry.with(|fetcher| fetcher.poll(broker_epoch, now))).collect()
+            self.by_id.read().values().filter(|entry| entry.deadline() <= now.mono).cloned().collect();
+        let poll = |entry: &Arc<Entry>| entry.with(|fetcher| fetcher.poll(broker_epoch, &self.logs, now));
+        due.iter().filter_map(poll).collect()
     }
 
     /// Takes an answer; returns what it changed, and what is to be sent next.
@@ -129,7 +130,7 @@ impl Fetchers {
         let Some(entry) = entry else { return (Vec::new(), None) };
         entry.with(|fetcher| {
             let changed = fetcher.answered(ticket, answer, &self.logs, now);
-            (changed, fetcher.poll(broker_epoch, now.mono))
+            (changed, fetcher.poll(broker_epoch, &self.logs, now))
         })
     }
 

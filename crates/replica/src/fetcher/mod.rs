@@ -105,6 +105,8 @@ struct Followed {
 /// What a partition is in want of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
+    /// To be cut off at its high watermark before anything is asked for: it knows no leader epochs to compare.
+    Cut,
     Records,
     /// Its offset is out of the leader's range.
     LeaderEnd,
@@ -194,22 +196,18 @@ impl Fetcher {
             return;
         }
         self.unfollow(key);
-        if partition.log().latest_epoch().is_none()
-            && let Err(error) = partition.truncate_to_high_watermark(logs, leader_epoch, now)
-        {
-            tracing::warn!(partition = %partition.topic_partition(), %error, "is not followed");
-            return;
-        }
+        let knows_epochs = partition.log().latest_epoch().is_some();
         let followed = Followed {
             partition: Arc::clone(partition),
             leader_epoch,
-            next: Next::Records,
+            next: if knows_epochs { Next::Records } else { Next::Cut },
             delayed_until: None,
             unknown_there: 0,
             is_in_sync: false,
         };
         self.partitions.insert(key, followed);
         self.changed.insert(key);
+        self.cut(key, logs, now);
         // In its first epoch nobody has been served before.
         let waits = matches!(self.under_way, Some((_, UnderWay::Fetch { waits: true })));
         if leader_epoch > LeaderEpoch(0) && waits {
@@ -300,13 +298,25 @@ impl Fetcher {
         self.session.reset();
     }
 
-    fn end_delays(&mut self, now: MonoMs) {
-        while let Some((until, key)) = self.delayed.first().copied().filter(|(until, _)| *until <= now) {
+    fn end_delays(&mut self, logs: &LogManager, now: Now) {
+        while let Some((until, key)) = self.delayed.first().copied().filter(|(until, _)| *until <= now.mono) {
             self.delayed.remove(&(until, key));
             if let Some(followed) = self.partitions.get_mut(&key) {
                 followed.delayed_until = None;
                 self.set_next(key, None);
+                self.cut(key, logs, now);
             }
+        }
+    }
+
+    /// Cuts a partition off where that has to come first. When it fails it is tried again after a while.
+    fn cut(&mut self, key: Key, logs: &LogManager, now: Now) {
+        let followed = self.partitions.get(&key).filter(|followed| followed.is_ready(Next::Cut));
+        let Some(Followed { partition, leader_epoch, .. }) = followed else { return };
+        let partition = Arc::clone(partition);
+        match partition.truncate_to_high_watermark(logs, *leader_epoch, now) {
+            Ok(()) => self.set_next(key, Some(Next::Records)),
+            Err(error) => self.not_taken(key, &partition, &error, now),
         }
     }
 

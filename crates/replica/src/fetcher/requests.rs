@@ -1,8 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ottla_log::log_manager::LogManager;
 use ottla_log::{EARLIEST_LOCAL_TIMESTAMP, LATEST_TIMESTAMP};
-use ottla_types::{BrokerEpoch, LeaderEpoch, MonoMs};
+use ottla_types::{BrokerEpoch, LeaderEpoch, Now};
 use ottla_wire::messages::fetch_request::ReplicaState;
 use ottla_wire::messages::list_offsets_request::{Partition as AskedOffset, Topic};
 use ottla_wire::messages::{FetchRequest, ListOffsetsRequest};
@@ -11,15 +12,20 @@ use super::{Asked, Fetcher, FetcherRequest, Followed, Key, Next, ToFetch, UnderW
 
 impl Fetcher {
     /// The next request, unless one is under way, there is nothing to ask, or it is too early after a failure.
-    pub fn poll(&mut self, broker_epoch: Option<BrokerEpoch>, now: MonoMs) -> Option<ToFetch> {
-        if self.give_up_at.is_some_and(|at| at <= now) {
+    pub fn poll(
+        &mut self,
+        broker_epoch: Option<BrokerEpoch>,
+        logs: &LogManager,
+        now: Now,
+    ) -> Option<ToFetch> {
+        if self.give_up_at.is_some_and(|at| at <= now.mono) {
             self.give_up();
         }
-        if self.under_way.is_some() || self.retry_at > now {
+        if self.under_way.is_some() || self.retry_at > now.mono {
             return None;
         }
-        self.end_delays(now);
-        self.hold_back(now);
+        self.end_delays(logs, now);
+        self.hold_back(now.mono);
         let (request, under_way) = match self.list_offsets() {
             Some((request, asked)) => (FetcherRequest::ListOffsets(request), UnderWay::ListOffsets(asked)),
             None => {

@@ -16,6 +16,8 @@ pub(super) struct Session {
     /// The leader has made none when it was asked last.
     is_refused: bool,
     asked: BTreeMap<Key, Asked>,
+    /// Whose records came last.
+    served_last: Option<Key>,
 }
 
 /// What a request is to say of the session.
@@ -50,7 +52,10 @@ impl Session {
         wanted: impl Fn(&Key) -> Option<Asked>,
     ) -> SessionPart {
         let mut part = SessionPart { id: self.id, epoch: self.epoch, ..SessionPart::default() };
-        for key in changed {
+        // A session sees to it that all are served in turn. Without one the leader fills its answer from the first on.
+        let first = self.served_last.filter(|_| self.is_refused && self.is_full());
+        let is_behind = |key: &&Key| first.is_none_or(|first| **key > first);
+        for key in changed.iter().filter(is_behind).chain(changed.iter().filter(|key| !is_behind(key))) {
             match wanted(key) {
                 Some(asked) if self.asked.get(key) == Some(&asked) => {}
                 Some(asked) => {
@@ -64,6 +69,11 @@ impl Session {
             }
         }
         part
+    }
+
+    /// There were records of a partition in an answer.
+    pub fn served(&mut self, key: Key) {
+        self.served_last = Some(key);
     }
 
     /// The answer names the session; the leader may have made none.
@@ -109,5 +119,52 @@ fn forget(forgotten: &mut Vec<ForgottenTopicsData>, key: &Key) {
             partitions: vec![partition],
             ..ForgottenTopicsData::default()
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_types::{LeaderEpoch, Offset};
+
+    use super::*;
+
+    fn key(topic: u8, partition: i32) -> Key {
+        (Uuid([topic; 16]), partition)
+    }
+
+    fn named(part: &SessionPart) -> Vec<Key> {
+        let topics = part.topics.iter();
+        topics
+            .flat_map(|topic| topic.partitions.iter().map(|asked| (topic.topic_id, asked.partition)))
+            .collect()
+    }
+
+    /// Where one answer has no room for the records of all, none is left behind for ever.
+    #[test]
+    fn without_a_session_partitions_are_named_in_turn() {
+        let all = BTreeSet::from([key(1, 0), key(1, 1), key(1, 2), key(2, 0)]);
+        let asked = Asked {
+            leader_epoch: LeaderEpoch(0),
+            offset: Offset(0),
+            last_fetched_epoch: LeaderEpoch::NONE,
+            log_start_offset: Offset(0),
+            max_bytes: 1,
+        };
+        for has_session in [true, false] {
+            let mut session = Session::default();
+            let in_order = [key(1, 0), key(1, 1), key(1, 2), key(2, 0)];
+            assert_eq!(named(&session.request(&all, |_| Some(asked))), in_order);
+            session.served(key(1, 1));
+            session.answered(if has_session { 7 } else { NO_SESSION });
+            let next = session.request(&all, |_| Some(Asked { offset: Offset(1), ..asked }));
+            if has_session {
+                assert_eq!(named(&next), in_order);
+                continue;
+            }
+            assert_eq!(named(&next), [key(1, 2), key(2, 0), key(1, 0), key(1, 1)]);
+            session.answered(NO_SESSION);
+            session.served(key(2, 0));
+            assert_eq!(named(&session.request(&all, |_| Some(asked))), in_order);
+        }
     }
 }

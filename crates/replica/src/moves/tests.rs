@@ -4,16 +4,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_log::disk::SimDisk;
 use ottla_log::log_manager::{CreateLog, LogManager, LogManagerConfig};
-use ottla_log::{FetchIsolation, LeaderAppend, LogConfig, OffsetMetadata, UnifiedLog};
-use ottla_record::AppendOrigin;
-use ottla_types::{LeaderEpoch, Offset, TopicPartition, Uuid};
+use ottla_log::producer_state::VerificationGuard;
+use ottla_log::{FetchIsolation, LeaderAppend, LogConfig, OffsetMetadata, OpenError, UnifiedLog};
+use ottla_record::{AppendOrigin, BatchOptions};
+use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition, Uuid};
 
 use super::{copy_some, is_behind};
-use crate::tests::{at, batch};
+use crate::tests::{LOCAL, assignment, at, batch, batch_with, settings};
+use crate::{NoOtherBrokers, ProduceParams, ReplicaManager};
 
 /// A log, and one in another directory that is to become a copy of it.
 struct Moving {
-    logs: LogManager,
+    logs: Arc<LogManager>,
     current: Arc<UnifiedLog>,
     copy: Arc<UnifiedLog>,
 }
@@ -21,7 +23,8 @@ struct Moving {
 impl Moving {
     fn new() -> Moving {
         let dirs = ["/a", "/b"].map(PathBuf::from).to_vec();
-        let logs = LogManager::new(LogManagerConfig::new(dirs), Arc::new(SimDisk::new(3)), at(0));
+        let disk = Arc::new(SimDisk::new(3));
+        let logs = Arc::new(LogManager::new(LogManagerConfig::new(dirs), disk, at(0)));
         let create = |dir: &str| CreateLog {
             partition: TopicPartition::new("t", 0),
             topic_id: Some(Uuid([3; 16])),
@@ -132,4 +135,44 @@ fn a_log_that_begins_late_has_a_copy_that_does() {
         .expect("it is below the high watermark");
     moving.step();
     assert_eq!(moving.copy.log_start_offset(), Offset(12));
+}
+
+#[test]
+fn what_coordinators_are_asked_and_have_answered_is_known_after_a_move() {
+    let moving = Moving::new();
+    let manager = ReplicaManager::new(
+        LOCAL,
+        settings(),
+        Arc::clone(&moving.logs),
+        Arc::new(NoOtherBrokers),
+        Arc::new(|_| {}),
+        Arc::new(|job| job()),
+    );
+    let partition = manager
+        .assign(assignment(&[LOCAL], 0), || Ok::<_, OpenError>(Arc::clone(&moving.current)), at(1))
+        .expect("the log is open");
+    let verify = |producer: i64, sequence| {
+        partition
+            .start_verification(ProducerId(producer), ProducerEpoch(0), sequence, true, at(1))
+            .expect("it leads")
+    };
+    let append = |producer: i64, sequence, guard| {
+        let options = BatchOptions {
+            producer_id: ProducerId(producer),
+            producer_epoch: ProducerEpoch(0),
+            base_sequence: sequence,
+            transactional: true,
+            ..BatchOptions::default()
+        };
+        let origin = AppendOrigin::Client;
+        let params = ProduceParams { required_acks: 1, timeout_ms: 1_000, origin, transaction_version: 2 };
+        partition.append(&batch_with(options, &["a"], at(1)), &params, guard, at(1)).is_ok()
+    };
+    assert!(append(1, 0, verify(1, 0)));
+    let asked = verify(2, 0);
+    moving.finish();
+    let replaced = partition.replace_log(&moving.logs, &moving.copy, Uuid([5; 16]), at(2));
+    assert!(replaced.expect("it can be replaced"));
+    assert_eq!(verify(1, 1), VerificationGuard::NotNeeded, "its coordinator has added the partition");
+    assert!(append(2, 0, asked));
 }

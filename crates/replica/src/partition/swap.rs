@@ -35,6 +35,7 @@ impl Partition {
         let replaced = logs.replace_current_with_future(id, unique, now);
         // The old directory may have failed when it was to be deleted.
         if logs.log(id).is_some_and(|log| Arc::ptr_eq(&log, future)) {
+            future.take_over_verifications(&current);
             current.set_observer(None);
             future.set_observer(Some(Arc::clone(&self.subscribers) as _));
             self.log.store(Arc::clone(future));

@@ -146,6 +146,40 @@ fn a_decision_counts_once_it_is_replicated() {
     assert_eq!(log.log.first_unstable_offset(), None);
 }
 
+/// Snapshots tell of open transactions alone.
+#[test]
+fn a_decision_that_is_not_replicated_is_remembered() {
+    let fill = |log: &TestLog, segments: usize| {
+        let wanted = log.base_offsets().len() + segments;
+        while log.base_offsets().len() < wanted {
+            log.append(&["plain"]);
+        }
+    };
+    for (before, after) in [(0, 0), (2, 0), (0, 2), (2, 2)] {
+        let mut log = TestLog::new(small_config());
+        log.append(&["plain"]);
+        outcome(&log, &txn_batch(&["a"], 2, 0, 0), AppendOrigin::Client).unwrap();
+        fill(&log, before);
+        let (marker_at, ..) = outcome(&log, &marker(2, 0, true, 0), AppendOrigin::Coordinator).unwrap();
+        log.append(&["plain"]);
+        fill(&log, after);
+        for (is_clean, high_watermark) in
+            [(true, 0), (true, 1), (true, 2), (true, marker_at), (false, 1), (false, marker_at)]
+        {
+            log.reopen(is_clean);
+            log.log.resume_at_high_watermark(Offset(high_watermark), log.now).unwrap();
+            assert_eq!(log.log.last_stable_offset(), Offset(high_watermark.min(1)));
+            // Nor does it get lost with what is behind it.
+            log.append_at_end(&["plain"]);
+            let cut = log.log.log_end_offset().0 - 1;
+            assert!(log.log.truncate_to(Offset(cut.max(marker_at + 1)), log.now).unwrap());
+            assert_eq!(log.log.last_stable_offset(), Offset(high_watermark.min(1)));
+            log.log.update_high_watermark(Offset(marker_at + 1));
+            assert_eq!(log.log.last_stable_offset(), Offset(marker_at + 1));
+        }
+    }
+}
+
 /// A transaction may begin some segments before it is aborted; a reader comes by its records first.
 #[test]
 fn aborted_transactions_are_told_segments_before_their_markers() {
