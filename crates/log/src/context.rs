@@ -129,6 +129,11 @@ impl LogDirFailures {
         self.reported.lock().iter().any(|failure| failure.dir == dir)
     }
 
+    /// Why this directory has failed, as long as nobody has acted on it.
+    pub(crate) fn of(&self, dir: &Path) -> Option<LogDirFailure> {
+        self.reported.lock().iter().find(|failure| failure.dir == dir).cloned()
+    }
+
     /// The failures that were reported since the last call.
     pub fn take(&self) -> Vec<LogDirFailure> {
         std::mem::take(&mut *self.reported.lock())

@@ -27,6 +27,7 @@ mod recovery;
 pub mod scan;
 pub mod segment;
 mod segments;
+mod unflushed_ends;
 mod unified_log;
 
 pub use append_info::LogAppendInfo;

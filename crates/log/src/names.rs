@@ -108,6 +108,19 @@ impl fmt::Display for SegmentFile {
     }
 }
 
+const UNFLUSHED_END: &str = ".unflushed";
+
+/// Of the empty file that says that what is in front of a segment was not on disk when the segment was made.
+pub fn unflushed_end(base_offset: i64) -> String {
+    format!("{base_offset:020}{UNFLUSHED_END}")
+}
+
+/// The base offset in such a name; none for all other names.
+pub fn parse_unflushed_end(name: &str) -> Option<i64> {
+    let digits = name.strip_suffix(UNFLUSHED_END)?;
+    digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
 /// Longer names of directories are refused by file systems.
 const DIR_NAME_BYTES_MAX: usize = 255;
 

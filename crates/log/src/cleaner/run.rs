@@ -66,15 +66,19 @@ impl CleanRun {
         };
         match io_bytes {
             Some(io_bytes) => Ok(CleanStep::Worked { io_bytes }),
-            None => self.next_stage(),
+            None => self.next_stage(now),
         }
     }
 
-    fn next_stage(&mut self) -> Result<CleanStep, CleanError> {
+    fn next_stage(&mut self, now: Now) -> Result<CleanStep, CleanError> {
         let end =
             self.map.latest_offset().map_or(self.to_clean.first_dirty_offset, |latest| Offset(latest + 1));
         self.stage = match self.stage {
-            Stage::Mapping(_) => Stage::Copying(Copying::new(&self.to_clean, end, self.started.wall)?),
+            Stage::Mapping(_) => {
+                // What recovery reads must not have gaps that it can't tell from what a loss of power took.
+                self.to_clean.log.flush_up_to(self.to_clean.first_uncleanable_offset, now)?;
+                Stage::Copying(Copying::new(&self.to_clean, end, self.started.wall)?)
+            }
             Stage::Copying(_) | Stage::Finished => Stage::Finished,
         };
         if let Stage::Finished = self.stage {

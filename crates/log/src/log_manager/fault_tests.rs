@@ -247,3 +247,32 @@ fn a_directory_that_fails_leaves_the_other_as_it_is() {
     disk.crash(Loss::Everything);
     check_next_start(&disk, true, "one directory had failed");
 }
+
+/// What has failed, and is not known to have left everything as it should be, is recovered by the next process.
+#[test]
+fn a_stop_of_a_directory_that_has_failed_is_no_clean_one() {
+    for (call, is_append) in [(Call::SetLen, true), (Call::Sync, false)] {
+        let disk = SimDisk::new(1);
+        let logs = manager(&disk);
+        logs.load(&configs, &LoadProgress::default(), at_ms(0)).unwrap();
+        let log = logs.get_or_create(&to_create(0), at_ms(0)).unwrap();
+        append(&log, 3, 1);
+        disk.fail_nth(Some(call), 1);
+        if is_append {
+            disk.fail_nth(Some(Call::Write), 1);
+            let refused = batch(&["x"], START, BatchOptions::default());
+            let append = LeaderAppend::new(LeaderEpoch(0), AppendOrigin::Client);
+            log.append_as_leader(&refused, &append, at_ms(0)).unwrap_err();
+        } else {
+            log.flush(at_ms(0)).unwrap_err();
+        }
+        let failed = logs.shutdown(BrokerEpoch(1), at_ms(0)).failed_dirs;
+        assert_eq!(failed.len(), 1, "{call:?}");
+        let dir = log.log_dir();
+        assert_eq!(crate::clean_shutdown::read(&disk, &dir).unwrap(), None, "{call:?}");
+        let read = logs.dirs.iter().find(|of| of.path == dir).map(|of| of.recovery_points.read());
+        assert!(
+            read.is_none_or(|read| read.is_ok_and(|points| points.iter().all(|(_, at)| *at == Offset::ZERO)))
+        );
+    }
+}

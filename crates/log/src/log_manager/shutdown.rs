@@ -56,6 +56,7 @@ impl LogManager {
             }
         });
         let is_clean = all_closed.into_inner()
+            && !self.context.failures.contains(&dir.path)
             && dir.is_loaded.load(Ordering::Acquire)
             && self.checkpoint_all_in(dir, &by_partition(logs));
         if is_clean && let Err(error) = clean_shutdown::write(&*self.context.disk, &dir.path, broker_epoch) {

@@ -12,7 +12,7 @@ use ottla_types::{Offset, Timestamp};
 use tracing::{info, warn};
 
 use crate::disk::Open;
-use crate::names::{FileKind, FileState, SegmentFile};
+use crate::names::{self, FileKind, FileState, SegmentFile};
 use crate::partition_dir::PartitionDir;
 use crate::scan::{HeaderScan, ScanError};
 use crate::segment::SegmentError;
@@ -31,6 +31,8 @@ pub(super) struct FoundFile {
 #[derive(Debug, Default)]
 pub(super) struct FoundFiles {
     files: BTreeMap<(Offset, FileKind), FoundFile>,
+    /// Base offsets of segments that were begun before the end of the one in front of them was on disk.
+    pub unflushed_ends: BTreeSet<Offset>,
 }
 
 impl FoundFiles {
@@ -66,6 +68,7 @@ impl FoundFiles {
 struct Listing {
     files: Vec<(SegmentFile, FoundFile)>,
     other_deleted: Vec<String>,
+    unflushed_ends: BTreeSet<Offset>,
 }
 
 /// Finishes or undoes what was interrupted, and says what is there then.
@@ -78,7 +81,7 @@ pub(super) fn tidy(dir: &Arc<PartitionDir>) -> Result<FoundFiles, SegmentError> 
         finish_interrupted(dir, &listing)?;
         list(dir)?
     };
-    let mut found = FoundFiles::default();
+    let mut found = FoundFiles { unflushed_ends: listing.unflushed_ends, ..FoundFiles::default() };
     for (file, of) in listing.files {
         found.files.insert((Offset(file.base_offset), file.kind), of);
     }
@@ -87,7 +90,8 @@ pub(super) fn tidy(dir: &Arc<PartitionDir>) -> Result<FoundFiles, SegmentError> 
 }
 
 fn list(dir: &PartitionDir) -> io::Result<Listing> {
-    let mut listing = Listing { files: Vec::new(), other_deleted: Vec::new() };
+    let mut listing =
+        Listing { files: Vec::new(), other_deleted: Vec::new(), unflushed_ends: BTreeSet::new() };
     for entry in dir.disk().read_dir(&dir.path())? {
         if entry.is_dir {
             continue;
@@ -101,7 +105,7 @@ fn list(dir: &PartitionDir) -> io::Result<Listing> {
             {
                 listing.other_deleted.push(entry.name);
             }
-            None => {}
+            None => listing.unflushed_ends.extend(names::parse_unflushed_end(&entry.name).map(Offset)),
         }
     }
     Ok(listing)

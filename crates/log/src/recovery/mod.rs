@@ -33,6 +33,7 @@ use crate::partition_dir::PartitionDir;
 use crate::producer_state::ProducerStateManager;
 use crate::segment::{Segment, SegmentError};
 use crate::segments::Segments;
+use crate::unflushed_ends::UnflushedEnds;
 
 /// No log gets there: an offset beyond comes from a file that was damaged, or is no log's, and soon there would be no
 /// next one to give to a record.
@@ -59,6 +60,7 @@ pub(crate) struct Loaded {
     pub log_start_offset: Offset,
     pub log_end_offset: OffsetMetadata,
     pub recovery_point: Offset,
+    pub unflushed_ends: UnflushedEnds,
 }
 
 /// Loads a log from its directory. An empty directory becomes an empty log.
@@ -80,7 +82,13 @@ pub(crate) fn load(params: &LoadParams<'_>, now: Now) -> Result<Loaded, SegmentE
         found_epochs_in_flushed: false,
         has_recovered: false,
         blank: found.blank_segments(),
+        unflushed_ends: UnflushedEnds::new(params.dir, found.unflushed_ends.clone()),
     };
+    if params.had_clean_shutdown {
+        loader.unflushed_ends.retain(|_| false)?;
+    } else {
+        loader.unflushed_ends.flushed_up_to(params.recovery_point)?;
+    }
     loader.load_segments(&found)?;
     let log_end_offset = loader.find_log_end()?;
     loader.finish(log_end_offset)
@@ -99,6 +107,7 @@ struct Loader<'a> {
     has_recovered: bool,
     /// Segments without a byte in any of their files: there is nothing to check.
     blank: BTreeSet<Offset>,
+    unflushed_ends: UnflushedEnds,
 }
 
 /// What a look at a segment's files says about its indexes.
@@ -247,6 +256,7 @@ impl Loader<'_> {
             Some(base_offset) => self.params.recovery_point.min(base_offset),
             None => self.params.recovery_point.min(log_end_offset),
         };
+        self.unflushed_ends.retain(|base_offset| self.segments.get(base_offset).is_some())?;
         self.free_files()?;
         let (base_offset, size) =
             self.segments.last().map_or((Offset::ZERO, 0), |active| (active.base_offset(), active.size()));
@@ -257,6 +267,7 @@ impl Loader<'_> {
             segments: self.segments,
             leader_epochs: self.leader_epochs,
             producers: self.producers,
+            unflushed_ends: self.unflushed_ends,
         })
     }
 

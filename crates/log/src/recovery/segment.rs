@@ -124,12 +124,14 @@ impl Loader<'_> {
     }
 
     /// Whether the next segment does not continue this one: records are missing that had not been flushed, and what
-    /// follows them is no use without them; or it was removed, and its name came back. Compaction leaves gaps that
-    /// are none.
+    /// follows them is no use without them; or it was removed, and its name came back. Compaction leaves gaps where nothing is
+    /// missing: not in front of a segment that continued this one when this one was not on disk.
     fn does_not_continue(&self, segment: &Segment, next_offset: Offset) -> bool {
         self.segments.higher(segment.base_offset()).is_some_and(|next| {
             let gap = next.base_offset() - next_offset;
-            gap < 0 || (gap > 0 && !self.params.config.cleanup_policy.compact)
+            let may_be_compacted = self.params.config.cleanup_policy.compact
+                && !self.unflushed_ends.contains(next.base_offset());
+            gap < 0 || (gap > 0 && !may_be_compacted)
         })
     }
 

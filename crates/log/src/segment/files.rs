@@ -117,6 +117,10 @@ impl Segment {
     /// Makes the batches durable: enough for the segment that is appended to, whose indexes are made anew after an unclean
     /// stop. What was never opened holds nothing that is not durable.
     pub(crate) fn flush_batches(&self) -> Result<(), SegmentError> {
+        self.unless_flush_failed(|| self.sync_batches())
+    }
+
+    fn sync_batches(&self) -> Result<(), SegmentError> {
         let opened = self.file.read().opened.clone();
         if let Some(file) = opened {
             file.sync()?;
@@ -124,13 +128,29 @@ impl Segment {
         Ok(())
     }
 
+    /// After a flush that has failed none succeeds: the pages that were not written may count as clean.
+    fn unless_flush_failed(
+        &self,
+        flush: impl FnOnce() -> Result<(), SegmentError>,
+    ) -> Result<(), SegmentError> {
+        let mut has_failed = self.flush_failed.lock();
+        if *has_failed {
+            return Err(io::Error::other("what a flush that failed was to keep may be lost").into());
+        }
+        let flushed = flush();
+        *has_failed = flushed.as_ref().is_err_and(|error| !error.passes());
+        flushed
+    }
+
     /// Makes batches and indexes durable: recovery passes over segments that lie before the recovery point.
     pub(crate) fn flush(&self) -> Result<(), SegmentError> {
-        self.flush_batches()?;
-        self.offset_index.flush()?;
-        self.time_index.flush()?;
-        self.txn_index.flush()?;
-        Ok(())
+        self.unless_flush_failed(|| {
+            self.sync_batches()?;
+            self.offset_index.flush()?;
+            self.time_index.flush()?;
+            self.txn_index.flush()?;
+            Ok(())
+        })
     }
 
     /// Leaves the files as a clean stop leaves them, durable, and frees them: nobody looks at them again when the log is

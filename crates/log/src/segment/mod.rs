@@ -20,7 +20,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use crate::context::is_no_space;
-use crate::disk::{DiskFile, Open};
+use crate::disk::{DiskFile, Open, is_out_of_files};
 use crate::index::{AbortedTxn, AbortedTxns, IndexError, OffsetIndex, TimeIndex, TimestampOffset, TxnIndex};
 use crate::log_config::LogConfig;
 use crate::names::{FileKind, FileState, SegmentFile};
@@ -48,6 +48,17 @@ impl SegmentError {
         match self {
             SegmentError::Io(error) => error.kind() == io::ErrorKind::WouldBlock,
             SegmentError::Index(error) => error.would_block(),
+            _ => false,
+        }
+    }
+
+    /// There was no room, or no descriptor: nothing is lost by that.
+    fn passes(&self) -> bool {
+        let passes = |error: &io::Error| is_no_space(error) || is_out_of_files(error);
+        match self {
+            SegmentError::Io(error) | SegmentError::Index(IndexError::Io { source: error, .. }) => {
+                passes(error)
+            }
             _ => false,
         }
     }
@@ -113,6 +124,8 @@ pub struct Segment {
     size: AtomicU32,
     /// Since it was opened: only then has closing it anything to make durable.
     has_changed: AtomicBool,
+    /// Locked while a flush goes on. What it was to keep may be lost when it fails, and the next one says nothing of that.
+    flush_failed: Mutex<bool>,
     file: RwLock<LogFile>,
     state: Mutex<SegmentState>,
 }
@@ -159,6 +172,7 @@ impl Segment {
             txn_index: TxnIndex::new(Arc::clone(dir), base_offset.0, name),
             size: AtomicU32::new(size),
             has_changed: AtomicBool::new(false),
+            flush_failed: Mutex::new(false),
             file: RwLock::new(LogFile { name, opened: None }),
             state: Mutex::new(SegmentState {
                 created: now,

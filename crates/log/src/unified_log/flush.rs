@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use ottla_types::{Now, Offset};
 
 use super::UnifiedLog;
+use crate::context::LogDirFailure;
 use crate::error::StorageError;
 use crate::producer_state::sync_snapshot;
 use crate::segment::SegmentError;
@@ -34,7 +35,7 @@ impl UnifiedLog {
         let _writer = self.lock_writer()?;
         if removals == self.removals.load(Ordering::Acquire) {
             self.sync_if_rolled(&segments).map_err(|error| self.segment_failed("flushing", error))?;
-            self.flushed(offset, now);
+            self.flushed(offset, now)?;
         }
         Ok(())
     }
@@ -55,8 +56,7 @@ impl UnifiedLog {
     pub(super) fn flush_locked(&self, now: Now) -> Result<(), StorageError> {
         let end = self.log_end_offset();
         self.sync_files(&self.segments(), end).map_err(|error| self.segment_failed("flushing", error))?;
-        self.flushed(end, now);
-        Ok(())
+        self.flushed(end, now)
     }
 
     /// Of the last segment the batches alone: as long as the recovery point lies in it, its indexes are made anew after an
@@ -85,9 +85,18 @@ impl UnifiedLog {
     }
 
     /// By the writer: the log may have been truncated since the flush was asked for.
-    fn flushed(&self, offset: Offset, now: Now) {
-        self.advance_recovery_point(offset.min(self.log_end_offset()));
+    fn flushed(&self, offset: Offset, now: Now) -> Result<(), StorageError> {
+        let dir = self.log_dir();
+        // What could not be made durable there once may count as written from then on.
+        if let Some(LogDirFailure { doing, source, .. }) = self.context.failures.of(&dir) {
+            return Err(StorageError::DirFailed { dir, doing, source });
+        }
+        let offset = offset.min(self.log_end_offset());
+        self.advance_recovery_point(offset);
         self.last_flush.store(now.mono.0, Ordering::Relaxed);
+        self.unflushed_ends
+            .flushed_up_to(offset)
+            .map_err(|error| self.failed("removing a note of what was not flushed", error))
     }
 
     /// Flushes what lies below a segment that was rolled, at a time when no append waits for it.

@@ -51,6 +51,7 @@ use crate::producer_state::ProducerStateManager;
 use crate::recovery::{self, LoadParams};
 use crate::segment::{Segment, SegmentError};
 use crate::segments::Segments;
+use crate::unflushed_ends::UnflushedEnds;
 
 /// What is needed to open a log.
 #[derive(Clone, Debug)]
@@ -95,6 +96,8 @@ pub struct UnifiedLog {
     is_closed: AtomicBool,
     /// The last append was refused for want of room.
     lacks_room: AtomicBool,
+    /// Of a compacted log.
+    unflushed_ends: UnflushedEnds,
     /// The writer's lock.
     writer: Mutex<ProducerStateManager>,
 }
@@ -148,6 +151,7 @@ impl UnifiedLog {
             removals: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             lacks_room: AtomicBool::new(false),
+            unflushed_ends: loaded.unflushed_ends,
             writer: Mutex::new(loaded.producers),
         }))
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ottla_types::Now;
+use ottla_types::{Now, Offset};
 
 use super::UnifiedLog;
 use crate::error::StorageError;
@@ -22,7 +22,7 @@ impl UnifiedLog {
         now: Now,
     ) -> Result<(), StorageError> {
         let mut producers = self.lock_writer()?;
-        if !self.are_inactive(old) {
+        if !self.are_inactive(old) || self.have_unflushed_end(old) {
             return Err(StorageError::Superseded { partition: self.partition.clone() });
         }
         self.removing(|| self.swap_segments(&new, old))
@@ -54,6 +54,14 @@ impl UnifiedLog {
             old.base_offset() != active
                 && segments.get(old.base_offset()).is_some_and(|current| Arc::ptr_eq(current, old))
         })
+    }
+
+    /// Where recovery would take a gap for the log's end, compaction must leave none.
+    fn have_unflushed_end(&self, old: &[Arc<Segment>]) -> bool {
+        let (Some(first), Some(last)) = (old.first(), old.last()) else { return false };
+        let segments = self.segments();
+        let end = segments.higher(last.base_offset()).map_or(Offset::MAX, |next| next.base_offset());
+        self.unflushed_ends.is_any_in(first.base_offset(), end)
     }
 
     fn swap_segments(&self, new: &[Arc<Segment>], old: &[Arc<Segment>]) -> Result<(), SegmentError> {

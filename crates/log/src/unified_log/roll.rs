@@ -59,6 +59,8 @@ impl UnifiedLog {
             // Recovery, which goes by what a checkpoint may say by now, would not look at it, and its indexes are not known
             // to be on disk.
             active.flush().and_then(|()| self.sync_new_names(&active)).map_err(rolling)?;
+        } else if config.cleanup_policy.compact {
+            self.note_unflushed_end(&active, base_offset).map_err(rolling)?;
         }
         let segment = self.new_segment(base_offset, now)?;
         self.publish_segments(|segments| segments.insert(Arc::clone(&segment)));
@@ -68,6 +70,19 @@ impl UnifiedLog {
         debug!(partition = %self.partition, %base_offset, "rolled a segment");
         self.flush_later(base_offset, snapshot, now);
         Ok(segment)
+    }
+
+    /// Recovery must be able to tell what a loss of power takes from a gap that compaction has left.
+    fn note_unflushed_end(&self, active: &Segment, base_offset: Offset) -> Result<(), SegmentError> {
+        if active.read_next_offset().is_ok_and(|end| end == base_offset) {
+            match self.unflushed_ends.note(base_offset) {
+                Err(error) if is_no_space(&error) || is_out_of_files(&error) => {}
+                noted => return Ok(noted?),
+            }
+        }
+        // There is a gap already, or no room for a note.
+        self.unflushed_ends.retain(|noted| noted != base_offset)?;
+        active.flush_batches()
     }
 
     /// A full index in an empty segment, or a time that came before any record: it is made anew.

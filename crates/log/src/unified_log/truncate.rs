@@ -86,6 +86,7 @@ impl UnifiedLog {
                 self.retire_snapshot_later(producers, segment.base_offset(), now)?;
             }
             self.delete_files_later(removed, now);
+            self.unflushed_ends.truncated_to(offset)?;
             active.truncate_to(offset, now.wall)?;
             // What was cut off must not come back either.
             active.flush_batches()
@@ -140,6 +141,9 @@ impl UnifiedLog {
             Ok(())
         })?;
         self.delete_files_later(old, now);
+        self.unflushed_ends
+            .retain(|_| false)
+            .map_err(|error| self.failed("removing a note of what was not flushed", error))?;
         self.leader_epochs
             .clear()
             .map_err(|error| self.failed("writing the leader epoch checkpoint", error.into()))?;

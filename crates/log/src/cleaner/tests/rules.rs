@@ -5,6 +5,7 @@ use ottla_types::Offset;
 
 use super::world::{DELETE_RETENTION_MS, Event, Producer, World};
 use super::*;
+use crate::disk::sim::Loss;
 
 impl World {
     fn put(&mut self, key: u8, value: u8) {
@@ -250,4 +251,28 @@ fn older_formats_are_compacted_too() {
     world.check_records(&[(1, 4, Some(0)), (2, 1, Some(1)), (4, 3, Some(1)), (5, 5, None), (6, 2, Some(9))]);
     let magics: Vec<i8> = world.headers().iter().map(|header| header.magic).collect();
     assert_eq!(magics, [1, 2, 1, 2]);
+}
+
+/// Recovery must not take the gaps for what a loss of power has left.
+#[test]
+fn what_was_not_flushed_before_a_cleaning_is_kept_after_it() {
+    let mut world = World::new(1);
+    for round in 0..4 {
+        for key in 0..4 {
+            world.put(key, round);
+            world.log.roll(world.now()).unwrap();
+        }
+    }
+    assert_eq!(world.log.recovery_point(), Offset::ZERO);
+    world.clean_all();
+    let kept = [(12, 0, Some(3)), (13, 1, Some(3)), (14, 2, Some(3)), (15, 3, Some(3))];
+    world.check_records(&kept);
+    for loss in [None, Some(Loss::Nothing), Some(Loss::Everything)] {
+        match loss {
+            Some(loss) => world.disk.crash(loss),
+            None => world.disk.kill(),
+        }
+        world.reopen(Offset::ZERO);
+        world.check_records(&kept);
+    }
 }

@@ -2,4 +2,5 @@ mod crash;
 mod damage;
 mod faults;
 mod history;
+mod holes;
 mod leftovers;

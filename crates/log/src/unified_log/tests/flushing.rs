@@ -82,6 +82,40 @@ fn the_recovery_point_stays_where_a_sync_failed() {
     }
 }
 
+/// A sync that follows one that failed says nothing of what that one was to keep.
+#[test]
+fn the_recovery_point_never_passes_what_a_failed_flush_was_to_keep() {
+    for is_known in [true, false] {
+        let mut failed = 0;
+        for n in 1.. {
+            let (disk, mut log) = log_on_sim();
+            append_at(&log, 10);
+            log.log.roll(log.now).unwrap();
+            append_at(&log, 20);
+            disk.fail_nth(Some(Call::Sync), n);
+            let flushed = log.log.flush(log.now);
+            if flushed.is_ok() {
+                break;
+            }
+            failed += 1;
+            if is_known {
+                log.context.failures.take();
+            }
+            let again = log.log.flush(log.now);
+            assert!(is_known || again.is_err());
+            append_at(&log, 30);
+            let _ = log.log.flush(log.now);
+            let recovery_point = log.log.recovery_point();
+            disk.crash(Loss::Everything);
+            log.reopen_with(Offset::ZERO, recovery_point, false);
+            let found: Vec<i64> = log.all().into_iter().map(|(offset, _)| offset).collect();
+            assert!(found.into_iter().eq(0..log.log.log_end_offset().0), "the {n}th sync");
+            assert!(log.log.log_end_offset() >= recovery_point, "the {n}th sync");
+        }
+        assert!(failed > 3, "{failed}");
+    }
+}
+
 #[test]
 fn an_append_that_is_to_be_flushed_is_taken_whole_or_not_at_all_by_a_full_disk() {
     let disk = SimDisk::new(1);
