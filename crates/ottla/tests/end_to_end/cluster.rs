@@ -26,7 +26,7 @@ use super::clients::client;
 use super::command;
 
 const PATIENCE: Duration = Duration::from_secs(180);
-const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
+pub(super) const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
 
 /// Nodes by their ids; one that is down has no process.
 pub(super) struct Cluster {

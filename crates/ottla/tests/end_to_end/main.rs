@@ -21,6 +21,7 @@ mod faults;
 mod groups;
 mod life;
 mod loggers;
+mod many_partitions;
 mod nearest;
 mod network;
 mod producing;
