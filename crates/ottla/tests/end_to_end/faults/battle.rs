@@ -18,6 +18,7 @@ use super::super::bad_input::batch;
 use super::super::cluster::{Cluster, Ports, ask, metadata};
 use super::super::quorum;
 use super::disks::{self, Disks};
+use super::lines;
 use super::links::{Links, Quality};
 use super::load::{Load, PARTITIONS, TOPICS};
 use super::moves::{all_partitions, move_all, unregister};
@@ -63,13 +64,15 @@ impl Fault {
         Fault::FullDisk,
     ];
     /// Each kind once, in an order that lets later ones meet what earlier ones have left.
-    pub const BRIEFLY: [Fault; 8] = [
+    pub const BRIEFLY: [Fault; 10] = [
         Fault::KilledLeader,
         Fault::Replacement,
         Fault::KilledController,
         Fault::StandingStill,
         Fault::Moves,
         Fault::CutOff,
+        Fault::FullDisk,
+        Fault::OnlyHearing,
         Fault::SlowNode,
         Fault::RollingRestart,
     ];
@@ -89,15 +92,13 @@ pub struct Battle {
 }
 
 impl Battle {
-    /// With `can_fill_disks` the nodes get disks of their own, where that is possible.
-    pub fn start(can_fill_disks: bool) -> Battle {
+    /// The nodes get disks of their own of so many MiB, where that is possible.
+    pub fn start(disk_mib: u32) -> Battle {
         let links = Links::new();
         let ports: Vec<(i32, Ports)> = IDS.iter().map(|id| (*id, links.ports(*id))).collect();
         let mut cluster = Cluster::empty();
         let mut disks = Disks::default();
-        if can_fill_disks {
-            IDS.iter().all(|id| disks.mount(&cluster.home(*id).join("data")));
-        }
+        IDS.iter().all(|id| disks.mount(&cluster.home(*id).join("data"), disk_mib));
         let voters = DIRECTORY_IDS
             .iter()
             .zip(&ports)
@@ -149,6 +150,11 @@ impl Battle {
         self.go_on(through, PROGRESS);
         let gaps = self.load().longest_gaps(known);
         self.report.add(text, &gaps, whole_after);
+    }
+
+    /// Everything that changed hands is told in the logs.
+    pub fn check_lines(&self) {
+        lines::check(IDS.iter().map(|id| self.cluster.home(*id)));
     }
 
     /// Looks for all that was acknowledged, and at what the replicas have.

@@ -5,18 +5,21 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SIZE: &str = "size=1g";
 const BALLAST: &str = "ballast";
+/// What is mounted is named so, and after the process that did it.
+const NAME: &str = "ottla-test-";
 
 /// Those that are mounted.
 #[derive(Default)]
 pub struct Disks(Vec<PathBuf>);
 
 impl Disks {
-    /// Whether there is one at this directory now.
-    pub fn mount(&mut self, at: &Path) -> bool {
+    /// Whether there is one of this size at this directory now.
+    pub fn mount(&mut self, at: &Path, mib: u32) -> bool {
         std::fs::create_dir_all(at).unwrap();
-        let mounting = Command::new("mount").args(["-t", "tmpfs", "-o", SIZE, "ottla-test"]).arg(at).output();
+        unmount_what_the_dead_have_left();
+        let (size, name) = (format!("size={mib}m"), format!("{NAME}{}", std::process::id()));
+        let mounting = Command::new("mount").args(["-t", "tmpfs", "-o", &size, &name]).arg(at).output();
         let is_mounted = mounting.is_ok_and(|ended| ended.status.success());
         if is_mounted {
             self.0.push(at.to_owned());
@@ -31,9 +34,25 @@ impl Disks {
 
 impl Drop for Disks {
     fn drop(&mut self) {
-        for at in &self.0 {
-            // Whoever still has files there keeps them.
-            let _ = Command::new("umount").arg("--lazy").arg(at).status();
+        self.0.iter().for_each(|at| unmount(at));
+    }
+}
+
+fn unmount(at: &Path) {
+    // Whoever still has files there keeps them.
+    let _ = Command::new("umount").arg("--lazy").arg(at).status();
+}
+
+/// A process that is killed tidies nothing up.
+fn unmount_what_the_dead_have_left() {
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    for line in mounts.lines() {
+        let Some((process, rest)) = line.strip_prefix(NAME).and_then(|rest| rest.split_once(' ')) else {
+            continue;
+        };
+        let at = rest.split(' ').next().unwrap_or_default();
+        if !at.is_empty() && !Path::new("/proc").join(process).exists() {
+            unmount(Path::new(at));
         }
     }
 }

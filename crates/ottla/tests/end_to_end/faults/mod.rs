@@ -4,6 +4,7 @@
 
 mod battle;
 mod disks;
+mod lines;
 mod links;
 mod load;
 mod moves;
@@ -20,12 +21,19 @@ const SEED: &str = "OTTLA_SEED";
 /// Names of those kinds of faults, parted by commas, that are drawn alone.
 const KINDS: &str = "OTTLA_FAULTS";
 
+/// Enough for what clients write in some hours, and in some minutes.
+const DISK_MIB: u32 = 1024;
+const BRIEFLY_DISK_MIB: u32 = 96;
+
 #[test]
 fn nothing_acknowledged_is_lost_whatever_happens_to_nodes() {
     let minutes = std::env::var(MINUTES);
-    let mut battle = Battle::start(minutes.is_ok());
+    let mut battle = Battle::start(if minutes.is_ok() { DISK_MIB } else { BRIEFLY_DISK_MIB });
     match minutes {
-        Err(_) => Fault::BRIEFLY.into_iter().for_each(|fault| battle.suffer(fault)),
+        Err(_) => {
+            Fault::BRIEFLY.into_iter().for_each(|fault| battle.suffer(fault));
+            battle.check_lines();
+        }
         Ok(minutes) => {
             let minutes: u64 = minutes.parse().expect("a number of minutes");
             let seed = std::env::var(SEED).map(|seed| seed.parse().expect("a number"));
