@@ -3,7 +3,7 @@ import java.util.Map;
 /**
  * Traffic that goes on while the nodes of a cluster come and go, and the judgement of it.
  *
- * Takes the {@link Commands} open ADDRESSES BROKER-IDS READERS-PROTOCOL COPIER-PROTOCOL, begin, progress, stalls, unsynced, led, prefer, settle, judge, close.
+ * Takes the {@link Commands} open ADDRESSES BROKER-IDS READERS-PROTOCOL COPIER-PROTOCOL, begin, progress, stalls, unsynced, led, prefer, nearby, settle, judge, close.
  */
 public final class Main {
     private static Traffic traffic;
@@ -25,6 +25,7 @@ public final class Main {
             case "unsynced" -> traffic.unsynced();
             case "led" -> traffic.led();
             case "prefer" -> traffic.prefer();
+            case "nearby" -> traffic.nearby();
             case "settle" -> traffic.settle();
             case "judge" -> traffic.judge();
             case "close" -> {

@@ -166,6 +166,16 @@ final class Traffic implements AutoCloseable {
         return Map.of("elected", outcomes.size());
     }
 
+    /** In the rack of each broker a consumer reads all that is there by now, until what other brokers lead comes from that broker. */
+    Map<String, Long> nearby() throws Exception {
+        long read = 0;
+        for (int broker : brokers) {
+            read += new Nearby(clients, wrong, PARTITIONS, broker).read();
+        }
+        wrong.check();
+        return Map.of("read from replicas nearby", read);
+    }
+
     /** Writes no more. Returns when all that was written is acknowledged, read and copied. */
     Map<String, Long> settle() throws Exception {
         for (int partition = 0; partition < PARTITIONS; partition++) {
