@@ -150,6 +150,9 @@ impl ClientError {
 
     /// Another instance has taken this one's place; this one must stop.
     pub fn is_fenced(&self) -> bool {
+        if matches!(self, ClientError::Failed { is_fatal: false, .. }) {
+            return false;
+        }
         matches!(
             self.code(),
             Some(
@@ -211,6 +214,10 @@ impl ClientError {
             | ClientError::TimedOut { is_sent, .. }
             | ClientError::DeliveryTimedOut { is_sent, .. } => *is_sent,
             ClientError::Protocol { .. } | ClientError::Unconfirmed { .. } => true,
+            // Whatever was written of a transaction that is aborted doesn't count.
+            ClientError::Failed { is_fatal: true, cause } => {
+                matches!(**cause, ClientError::Unconfirmed { .. })
+            }
             _ => false,
         }
     }
@@ -253,7 +260,14 @@ mod tests {
     #[test]
     fn a_cause_shows_through() {
         let cause = Arc::new(ClientError::broker(ErrorCode::ProducerFenced, None, "sending"));
-        assert_eq!(kinds(&ClientError::Failed { is_fatal: true, cause }), ["fatal", "fenced"]);
+        let fatal = ClientError::Failed { is_fatal: true, cause: Arc::clone(&cause) };
+        assert_eq!(kinds(&fatal), ["fatal", "fenced"]);
+        assert_eq!(kinds(&ClientError::Failed { is_fatal: false, cause: Arc::clone(&cause) }), ["abortable"]);
+        let cause = Arc::new(ClientError::Unconfirmed { cause });
+        assert_eq!(
+            kinds(&ClientError::Failed { is_fatal: true, cause }),
+            ["fatal", "fenced", "possibly written"]
+        );
         let lost = ClientError::Disconnected { node: "b:1".into(), why: "it is gone".into(), is_sent: true };
         assert_eq!(kinds(&lost), ["retriable", "metadata", "possibly written"]);
     }

@@ -31,5 +31,8 @@ pub use producer::core::delivery::{Delivery, RecordMetadata};
 pub use producer::core::partitioner::{Partitioner, RoundRobin};
 pub use producer::core::record::Record;
 pub use producer::core::{murmur2, partition_of_key};
-pub use producer::{Acks, Producer, ProducerSettings, TrySendError, TrySendReason};
+pub use producer::{
+    Acks, Producer, ProducerSettings, Transaction, TransactionOutcome, TransactionalProducer, TrySendError,
+    TrySendReason,
+};
 pub use settings::{Scope, Settings, SettingsError};

@@ -21,7 +21,7 @@ pub use self::core::assignors::{
 };
 pub use self::core::fetching::{FetchError, IsolationLevel, OffsetReset, Watermarks};
 pub use self::core::machine::ConsumerEvent;
-pub use self::core::membership::{GroupError, MemberIdentity, OnClose};
+pub use self::core::membership::{GroupError, GroupMetadata, MemberIdentity, OnClose};
 pub use self::core::protocol::Subscription;
 pub use self::core::record::{ConsumerRecord, Position};
 pub use commits::{CommitLater, CommittedOffset};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use ottla_types::{Offset, Timestamp, TopicPartition, Uuid};
+use ottla_wire::ErrorCode;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use super::core::assignors::{self, Assignor};
 use super::core::classic::{ClassicMembership, ClassicSettings};
 use super::core::fetching::{OffsetReset, Watermarks};
 use super::core::machine::{ConsumerEvent, Membership, Work};
-use super::core::membership::{MemberIdentity, OnClose};
+use super::core::membership::{GroupMetadata, MemberIdentity, OnClose};
 use super::core::modern::{ModernMembership, ModernSettings, Wanted};
 use super::core::record::{ConsumerRecord, Position};
 use super::driver::{Driver, Shared};
@@ -193,6 +194,20 @@ impl Consumer {
         machine.is_subscribed().then(|| machine.identity()).flatten()
     }
 
+    /// What a transaction needs that is to commit offsets for this consumer: see
+    /// [`Transaction::send_offsets`](crate::Transaction::send_offsets).
+    pub fn group_metadata(&self) -> Result<GroupMetadata, ConsumerError> {
+        let group_id = self.shared.group_id()?.to_owned();
+        let machine = self.shared.machine.lock();
+        if !machine.is_subscribed() {
+            return Ok(GroupMetadata { group_id, member: None });
+        }
+        match machine.identity() {
+            Some(member) => Ok(GroupMetadata { group_id, member: Some(member) }),
+            None => Err(ConsumerError::NotAMember(ErrorCode::UnknownMemberId)),
+        }
+    }
+
     /// Has the group rebalance, by the classic protocol.
     pub fn enforce_rebalance(&mut self) {
         self.shared.change(|machine, now| machine.enforce_rebalance(now.mono));
@@ -309,7 +324,8 @@ impl Consumer {
         self.queue_commit(offsets, None)
     }
 
-    fn positions(&self) -> Offsets {
+    /// Where all partitions are: after everything that was handed out so far. What a commit commits.
+    pub fn positions(&self) -> BTreeMap<TopicPartition, CommittedOffset> {
         let positions = self.shared.machine.lock().fetcher().positions();
         positions.into_iter().map(|(partition, position)| (partition, position.into())).collect()
     }
@@ -409,8 +425,7 @@ impl Consumer {
                 Ok(found.partitions.iter().map(name).collect())
             }
             None => {
-                let code =
-                    metadata.topic_error(topic).unwrap_or(ottla_wire::ErrorCode::UnknownTopicOrPartition);
+                let code = metadata.topic_error(topic).unwrap_or(ErrorCode::UnknownTopicOrPartition);
                 Err(crate::ClientError::broker(code, None, format!("asking for topic {topic}")).into())
             }
         }

@@ -1,21 +1,28 @@
 //! The task that runs a producer's [`Sender`]: sends its requests, brings it the answers, and wakes it in time.
 
-use std::collections::HashSet;
+mod asking;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_types::{LeaderEpoch, MonoMs, NodeId, Offset, ProducerEpoch, ProducerId, Timestamp, Uuid};
+use ottla_types::{
+    LeaderEpoch, MonoMs, NodeId, Offset, ProducerEpoch, ProducerId, Timestamp, TopicPartition, Uuid,
+};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{
     InitProducerIdRequest, ProduceRequest, ProduceResponse, produce_request, produce_response,
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::core::accumulator::Accumulator;
+use super::core::lane::Identity;
 use super::core::sender::{Action, Answered, PartitionAnswer, ProduceAction, Sender, View};
+use super::core::transactions::{GroupOffsets, Level, Status};
 use crate::client::{Client, Target};
 use crate::cluster::{Broker, Metadata};
+use crate::consumer::{CommittedOffset, GroupMetadata};
 use crate::error::ClientError;
 
 /// The first version in which topics have ids instead of names.
@@ -34,6 +41,30 @@ pub(super) enum Event {
     Identified(Result<(ProducerId, ProducerEpoch), ClientError>),
     /// Give up everything that is not answered.
     GiveUp(ClientError),
+    /// What a coordinator said of a transaction.
+    StepAnswered(Result<Option<Identity>, ClientError>),
+    /// Begin the transaction with this number.
+    Begin(u64),
+    End {
+        number: u64,
+        commits: bool,
+    },
+    CommitOffsets {
+        number: u64,
+        group: GroupMetadata,
+        offsets: BTreeMap<TopicPartition, CommittedOffset>,
+        done: OffsetsDone,
+    },
+}
+
+type OffsetsDone = oneshot::Sender<Result<(), ClientError>>;
+
+/// What only a transactional producer has.
+#[derive(Debug)]
+pub(super) struct Transactional {
+    pub id: Arc<str>,
+    pub timeout_ms: u64,
+    pub status: watch::Sender<Status>,
 }
 
 /// See the module.
@@ -51,6 +82,12 @@ pub(super) struct Driver {
     acks: i16,
     idle_ms: u64,
     idle_check: Instant,
+    transactional: Option<Transactional>,
+    /// Whoever waits for offsets, by their tickets.
+    offsets: HashMap<u64, OffsetsDone>,
+    next_ticket: u64,
+    /// Once closed: what isn't settled by then never will be, as the coordinator has aborted it.
+    gives_up_at: Option<Instant>,
 }
 
 /// What the sender sees.
@@ -100,6 +137,7 @@ impl Driver {
         accumulator: Arc<Accumulator>,
         wakeup: Arc<Notify>,
         idle_ms: u64,
+        transactional: Option<Transactional>,
     ) -> (Driver, mpsc::UnboundedSender<Event>) {
         let (told, events) = mpsc::unbounded_channel();
         let acks = accumulator.settings.acks;
@@ -115,6 +153,10 @@ impl Driver {
             acks,
             idle_ms,
             idle_check: Instant::now() + Duration::from_millis(idle_ms),
+            transactional,
+            offsets: HashMap::new(),
+            next_ticket: 0,
+            gives_up_at: None,
         };
         (driver, told)
     }
@@ -125,10 +167,12 @@ impl Driver {
         tokio::pin!(timer);
         loop {
             let wake = self.tick();
-            if self.accumulator.is_closed() && self.accumulator.is_empty() {
+            self.tell();
+            if self.is_done() {
                 return;
             }
             let at = self.client.clock().instant(wake).min(self.idle_check);
+            let at = self.gives_up_at.map_or(at, |gives_up_at| at.min(gives_up_at));
             if timer.deadline() != at {
                 timer.as_mut().reset(at);
             }
@@ -148,6 +192,18 @@ impl Driver {
         }
     }
 
+    fn is_done(&mut self) -> bool {
+        if !self.accumulator.is_closed() || !self.accumulator.is_empty() {
+            return false;
+        }
+        let (Some(transactional), false) = (&self.transactional, self.sender.is_settled()) else {
+            return true;
+        };
+        let patience = Duration::from_millis(transactional.timeout_ms);
+        let gives_up_at = *self.gives_up_at.get_or_insert_with(|| Instant::now() + patience);
+        Instant::now() >= gives_up_at
+    }
+
     fn tick(&mut self) -> MonoMs {
         let metadata = self.client.metadata();
         let now = self.client.clock().mono();
@@ -162,6 +218,7 @@ impl Driver {
             match action {
                 Action::Produce(action) => self.produce(action, &metadata),
                 Action::Identify => self.identify(),
+                Action::Ask(asking) => self.ask(asking),
                 Action::Refresh => self.client.refresh_soon(),
             }
         }
@@ -188,6 +245,18 @@ impl Driver {
             }
             Event::Identified(result) => self.sender.identified(result, &mut seen, now),
             Event::GiveUp(error) => self.sender.fail_all(&error),
+            Event::StepAnswered(result) => self.sender.step_answered(result, rand::random(), now),
+            Event::Begin(number) => {
+                let level = level(&self.client, &metadata).or(self.sender.transaction_level());
+                self.sender.begin_transaction(number, level.unwrap_or(Level::Added));
+            }
+            Event::End { number, commits } => self.sender.end_transaction(number, commits),
+            Event::CommitOffsets { number, group, offsets, done } => {
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                self.offsets.insert(ticket, done);
+                self.sender.commit_offsets(number, GroupOffsets { ticket, group, offsets });
+            }
         }
     }
 
@@ -217,8 +286,11 @@ impl Driver {
         let link = self.client.link_now(action.node).ok_or(ClientError::UnknownNode(action.node))?;
         let places: Vec<Place> = action.batches.iter().map(|batch| place(batch, metadata)).collect();
         let has_ids = places.iter().all(|place| !place.id.is_zero());
-        let version = link.choose::<ProduceRequest>((!has_ids).then_some(TOPIC_IDS_SINCE - 1))?;
+        let by_name = (!has_ids).then_some(TOPIC_IDS_SINCE - 1);
+        let explicit = self.sender.transaction_level().and_then(Level::produce_version_max);
+        let version = link.choose::<ProduceRequest>(explicit.or(by_name))?;
         let request = ProduceRequest {
+            transactional_id: self.transactional.as_ref().map(|transactional| transactional.id.to_string()),
             acks: self.acks,
             timeout_ms: i32::try_from(timeout_ms.min(REQUEST_TIMEOUT_MS_MAX)).unwrap_or(i32::MAX),
             topic_data: topic_data(action, &places, version),
@@ -281,6 +353,13 @@ impl Driver {
             }
         }
     }
+}
+
+/// Which version of transactions the cluster speaks, as the broker says that has the latest news of its features.
+fn level(client: &Client, metadata: &Metadata) -> Option<Level> {
+    let served = metadata.brokers().keys().filter_map(|id| client.versions(*id));
+    let latest = served.max_by_key(|served| served.features_epoch())?;
+    Some(Level::of_feature(latest.feature("transaction.version")))
 }
 
 /// Whose batch it is in a request.

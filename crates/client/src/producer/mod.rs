@@ -5,6 +5,7 @@
 pub(crate) mod core;
 mod driver;
 mod settings;
+mod transactional;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,9 @@ use crate::client::{Client, Topics};
 use crate::clock::wall_clock;
 use crate::cluster::Topic;
 use crate::error::ClientError;
-use driver::{Driver, Event};
+use driver::{Driver, Event, Transactional};
 pub use settings::{Acks, ProducerSettings};
+pub use transactional::{Transaction, TransactionOutcome, TransactionalProducer};
 
 /// Writes records to topics. Threads and tasks share one freely; cloning copies a pointer.
 ///
@@ -108,13 +110,27 @@ impl Producer {
     /// where `settings.client` has others.
     pub fn with_client(client: Client, settings: ProducerSettings) -> Result<Producer, ClientError> {
         settings.check()?;
+        if settings.transactional_id.is_some() {
+            return Err(ClientError::settings(
+                "transactional.id is set: start a TransactionalProducer, or leave the id out",
+            ));
+        }
+        Ok(Producer::launch(client, settings, None))
+    }
+
+    fn launch(client: Client, settings: ProducerSettings, transactional: Option<Transactional>) -> Producer {
         let accumulator = Arc::new(Accumulator::new(settings.core(), rand::random()));
         let wakeup = Arc::new(Notify::new());
         let idle_ms = settings.metadata_max_idle_ms;
-        let (driver, told) =
-            Driver::new(client.clone(), Arc::clone(&accumulator), Arc::clone(&wakeup), idle_ms);
+        let (driver, told) = Driver::new(
+            client.clone(),
+            Arc::clone(&accumulator),
+            Arc::clone(&wakeup),
+            idle_ms,
+            transactional,
+        );
         tokio::spawn(driver.run());
-        Ok(Producer { inner: Arc::new(Inner { settings, client, accumulator, wakeup, driver: told }) })
+        Producer { inner: Arc::new(Inner { settings, client, accumulator, wakeup, driver: told }) }
     }
 
     pub fn client(&self) -> &Client {

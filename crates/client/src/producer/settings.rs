@@ -71,6 +71,12 @@ pub struct ProducerSettings {
     pub partitioner: Option<Arc<dyn Partitioner>>,
     /// `metadata.max.idle.ms`: a topic that nothing was sent to for so long is forgotten.
     pub metadata_max_idle_ms: u64,
+    /// `transactional.id`: the name under which a [`TransactionalProducer`](crate::TransactionalProducer) goes on after a
+    /// restart, and shuts out whoever has it still. Other producers have none.
+    pub transactional_id: Option<String>,
+    /// `transaction.timeout.ms`: how long a transaction may be open before the cluster aborts it. With `transaction.version`
+    /// 1 its producer then can't go on.
+    pub transaction_timeout_ms: u64,
 }
 
 impl Default for ProducerSettings {
@@ -93,6 +99,8 @@ impl Default for ProducerSettings {
             adaptive_partitioning: true,
             partitioner: None,
             metadata_max_idle_ms: 300_000,
+            transactional_id: None,
+            transaction_timeout_ms: 60_000,
         }
     }
 }
@@ -149,6 +157,8 @@ impl ProducerSettings {
             adaptive_partitioning: settings.bool("partitioner.adaptive.partitioning.enable"),
             partitioner: partitioner(settings.text("partitioner.class"))?,
             metadata_max_idle_ms: settings.unsigned("metadata.max.idle.ms"),
+            transactional_id: settings.text("transactional.id").map(str::to_owned),
+            transaction_timeout_ms: settings.unsigned("transaction.timeout.ms"),
         };
         producer.check()?;
         Ok(producer)
@@ -161,6 +171,10 @@ impl ProducerSettings {
             && let Some(conflict) = self.idempotence_conflict()
         {
             return Err(ClientError::settings(format!("enable.idempotence needs {conflict}")));
+        }
+        if self.transactional_id.is_some() && !self.is_idempotent() {
+            let needed = self.idempotence_conflict().unwrap_or_else(|| "enable.idempotence".to_owned());
+            return Err(ClientError::settings(format!("transactional.id needs {needed}")));
         }
         let needed_ms = self.linger_ms.saturating_add(self.client.request_timeout_ms);
         if self.delivery_timeout_ms.is_some_and(|timeout_ms| timeout_ms < needed_ms) {
@@ -213,6 +227,7 @@ impl ProducerSettings {
             in_flight_max: self.max_in_flight.max(1),
             is_idempotent: self.is_idempotent(),
             is_adaptive: self.adaptive_partitioning,
+            is_transactional: self.transactional_id.is_some(),
         }
     }
 }
@@ -268,6 +283,17 @@ mod tests {
             assert!(error.starts_with("enable.idempotence needs "), "{error}");
         }
         assert!(!built(&[("enable.idempotence", "false")]).unwrap().is_idempotent());
+    }
+
+    #[test]
+    fn transactions_need_idempotence() {
+        let id = ("transactional.id", "t");
+        let settings = built(&[id, ("transaction.timeout.ms", "7")]).unwrap();
+        assert_eq!((settings.transactional_id.as_deref(), settings.transaction_timeout_ms), (Some("t"), 7));
+        for conflict in [("acks", "1"), ("retries", "0"), ("enable.idempotence", "false")] {
+            let error = built(&[id, conflict]).unwrap_err();
+            assert!(error.starts_with("transactional.id needs "), "{error}");
+        }
     }
 
     #[test]

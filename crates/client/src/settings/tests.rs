@@ -45,7 +45,7 @@ fn counts(scope: Scope) -> String {
 #[test]
 fn every_setting_is_honoured_refused_or_warned_of() {
     let check = |scope, expected: Expect| expected.assert_eq(&counts(scope));
-    check(Scope::Producer, expect!["Honoured 35, Refused 73, Warned 5"]);
+    check(Scope::Producer, expect!["Honoured 37, Refused 71, Warned 5"]);
     check(Scope::Consumer, expect!["Honoured 39, Refused 69, Warned 8"]);
     check(Scope::Admin, expect!["Honoured 16, Refused 69, Warned 6"]);
 }

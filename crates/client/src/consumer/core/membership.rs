@@ -67,6 +67,15 @@ pub struct MemberIdentity {
     pub generation_or_epoch: i32,
 }
 
+/// What a transaction has to know of the group whose offsets it commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMetadata {
+    pub group_id: String,
+    /// The member that read what the offsets stand for: one that the group knows no more can't commit. `None`: partitions
+    /// were assigned by hand, and nobody checks.
+    pub member: Option<MemberIdentity>,
+}
+
 /// Whether a member that closes leaves its group (KIP-1092).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnClose {

@@ -36,6 +36,9 @@ pub(crate) struct Accumulator {
     /// Batches with lower numbers are sent without waiting for more records.
     flush_until: AtomicU64,
     is_closed: AtomicBool,
+    /// Why nothing is appended for now.
+    shut: Mutex<Option<ClientError>>,
+    is_shut: AtomicBool,
 }
 
 /// The queues of a topic's partitions, each at the place of its index.
@@ -94,6 +97,8 @@ impl Accumulator {
             queues_made: AtomicUsize::new(0),
             flush_until: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
+            shut: Mutex::default(),
+            is_shut: AtomicBool::new(false),
             settings,
         }
     }
@@ -217,6 +222,11 @@ impl Accumulator {
         // Under the lock: whoever closes and then takes every lock knows that nothing is appended any more.
         if self.is_closed.load(Ordering::Acquire) {
             return Err(self.refuse(granted, ClientError::Closed));
+        }
+        if self.is_shut.load(Ordering::Acquire)
+            && let Some(error) = self.shut.lock().clone()
+        {
+            return Err(self.refuse(granted, error));
         }
         let bytes = record_bytes_max(record);
         let mut wakes = false;
@@ -351,13 +361,28 @@ impl Accumulator {
     /// Nothing more is appended, and everything goes out; ready when it was answered.
     pub fn close(&self) -> Answered {
         self.is_closed.store(true, Ordering::Release);
+        self.wait_for_appends();
+        self.flush_until.store(u64::MAX, Ordering::Release);
+        self.incomplete.until(u64::MAX)
+    }
+
+    /// Nothing more is appended, for this reason, until it is `None` again. What was appended is there when this returns.
+    pub fn shut(&self, why: Option<ClientError>) {
+        let is_shut = why.is_some();
+        *self.shut.lock() = why;
+        self.is_shut.store(is_shut, Ordering::Release);
+        if is_shut {
+            self.wait_for_appends();
+        }
+    }
+
+    /// Until those that have begun under what was before have come to their end.
+    fn wait_for_appends(&self) {
         for topic in self.topics.load().values() {
             for queue in &topic.queues {
                 drop(queue.state.lock());
             }
         }
-        self.flush_until.store(u64::MAX, Ordering::Release);
-        self.incomplete.until(u64::MAX)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -4,7 +4,7 @@ pub(crate) mod accumulator;
 pub(crate) mod batch;
 pub(crate) mod delivery;
 mod incomplete;
-mod lane;
+pub(crate) mod lane;
 pub(crate) mod memory;
 mod murmur2;
 pub(crate) mod partitioner;
@@ -13,6 +13,7 @@ pub(crate) mod record;
 pub(crate) mod sender;
 #[cfg(test)]
 mod simulation;
+pub(crate) mod transactions;
 
 pub use murmur2::{murmur2, partition_of_key};
 use ottla_record::Compression;
@@ -33,4 +34,6 @@ pub(crate) struct CoreSettings {
     pub in_flight_max: usize,
     pub is_idempotent: bool,
     pub is_adaptive: bool,
+    /// Everything is sent within transactions.
+    pub is_transactional: bool,
 }

@@ -14,8 +14,13 @@ use super::accumulator::Accumulator;
 use super::batch::Batch;
 use super::delivery::Outcome;
 use super::lane::{Identity, Lane, NotNow, Sent};
+use super::transactions::{Asking, Transactions};
 use crate::backoff::Backoff;
 use crate::error::ClientError;
+
+mod transactional;
+
+use transactional::{in_transaction, may_send_to};
 
 /// What the sender has to know of the world when it decides.
 pub(crate) trait View {
@@ -33,6 +38,8 @@ pub(crate) enum Action {
     Produce(ProduceAction),
     /// Ask any broker who this producer is; the answer goes to [`Sender::identified`].
     Identify,
+    /// Ask a coordinator; the answer goes to [`Sender::step_answered`].
+    Ask(Asking),
     /// These topics have partitions whose leader is not known, or is another one now.
     Refresh,
 }
@@ -103,20 +110,31 @@ pub(crate) struct Sender {
     identity_failures: u32,
     /// Where the next request of a node begins, so that no partition is always last.
     rotation: usize,
+    transactions: Option<Transactions>,
+    /// What the accumulator was told of why it takes nothing.
+    shut: Option<ClientError>,
 }
 
 impl Sender {
     pub fn new(accumulator: Arc<Accumulator>) -> Sender {
-        let is_idempotent = accumulator.settings.is_idempotent;
+        let settings = &accumulator.settings;
+        let waits = || Backoff::new(settings.retry_backoff_ms, settings.retry_backoff_max_ms);
+        let transactions = settings.is_transactional.then(|| Transactions::new(waits()));
+        let shut = transactions.as_ref().and_then(Transactions::shut);
+        accumulator.shut(shut.clone());
+        // With transactions, it is the coordinator that says.
+        let is_identified = settings.is_idempotent && transactions.is_none();
         let wanted = Identification::Wanted { not_before: MonoMs(0) };
         Sender {
+            transactions,
+            shut,
+            identification: if is_identified { wanted } else { Identification::NotNeeded },
             accumulator,
             lanes: HashMap::new(),
             active: BTreeSet::new(),
             requests: HashMap::new(),
             in_flight: HashMap::new(),
             next_request: 0,
-            identification: if is_idempotent { wanted } else { Identification::NotNeeded },
             identity_failures: 0,
             rotation: 0,
         }
@@ -130,8 +148,11 @@ impl Sender {
         }
         let mut wake = self.expire(now);
         let mut actions = Vec::new();
+        if !self.transact(now, &mut wake, &mut actions) {
+            return (actions, wake);
+        }
         let identity = match &self.identification {
-            Identification::NotNeeded => None,
+            Identification::NotNeeded => self.sends_as(),
             Identification::Known(identity) => Some(*identity),
             Identification::Asked => return (actions, wake),
             Identification::Wanted { .. } if self.active.is_empty() => return (actions, wake),
@@ -147,6 +168,7 @@ impl Sender {
         for (node, lanes) in ready {
             self.send_to(node, &lanes, view, identity, now, &mut actions);
         }
+        self.transact_again(now, &mut wake, &mut actions);
         let lanes = &self.lanes;
         self.active.retain(|id| lanes.get(id).is_some_and(|lane| !lane.is_idle()));
         (actions, wake)
@@ -154,7 +176,7 @@ impl Sender {
 
     /// By leader; what waits for time or for a leader is left out.
     fn ready_lanes(
-        &self,
+        &mut self,
         view: &dyn View,
         identity: Option<Identity>,
         now: MonoMs,
@@ -166,6 +188,7 @@ impl Sender {
         for id in &self.active {
             let Some(lane) = self.lanes.get(id) else { continue };
             match lane.check(&self.accumulator, identity, now) {
+                Ok(()) if !may_send_to(&mut self.transactions, lane) => {}
                 Ok(()) => match view.leader(&lane.queue.topic, lane.queue.partition) {
                     Some(node) => ready.entry(node).or_default().push(*id),
                     None => is_leader_missing = true,
@@ -199,6 +222,9 @@ impl Sender {
             let request = self.next_request.saturating_sub(1);
             let lanes = batches.iter().map(|batch| batch.lane).collect();
             self.requests.insert(request, Request { node, lanes });
+            if let Some(transactions) = &mut self.transactions {
+                transactions.sent();
+            }
             *self.in_flight.entry(node).or_default() += 1;
             actions.push(Action::Produce(ProduceAction { request, node, batches }));
         }
@@ -220,7 +246,9 @@ impl Sender {
                 self.rotation = self.rotation.wrapping_add(batches.len());
                 break;
             }
-            let Some(mut batch) = lane.take(&self.accumulator, identity, false) else { continue };
+            let Some(mut batch) = lane.take(&self.accumulator, identity, self.transactions.is_some()) else {
+                continue;
+            };
             batch.attempts = batch.attempts.saturating_add(1);
             bytes += batch.bytes.len();
             batches.push(ProduceBatch {
@@ -290,6 +318,7 @@ impl Sender {
         view: &mut dyn View,
         now: MonoMs,
     ) -> bool {
+        let may_split = !self.gives_up();
         let Some(lane) = self.lanes.get_mut(&answer.lane) else { return false };
         match answer.code {
             ErrorCode::None => {
@@ -305,7 +334,7 @@ impl Sender {
                 self.finish(&batch, Outcome::Written { base_offset, log_append_time: None });
                 false
             }
-            ErrorCode::MessageTooLarge if batch.count > 1 => {
+            ErrorCode::MessageTooLarge if batch.count > 1 && may_split => {
                 self.split(answer.lane, batch);
                 false
             }
@@ -329,6 +358,7 @@ impl Sender {
         view: &mut dyn View,
         now: MonoMs,
     ) {
+        let gives_up = self.gives_up();
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let settings = &self.accumulator.settings;
         let is_gap = settings.is_idempotent
@@ -338,7 +368,10 @@ impl Sender {
             );
         batch.is_possibly_written |= error.is_possibly_written();
         let is_late = deadline(batch.created, settings.delivery_timeout_ms) <= now;
-        let may_retry = (error.is_retriable() || is_gap) && batch.attempts <= settings.retries && !is_late;
+        // A transaction with a gap has lost something.
+        let heals = is_gap && !(settings.is_transactional && lane.is_next(&batch));
+        let is_worth_it = (error.is_retriable() && !is_gap) || heals;
+        let may_retry = is_worth_it && batch.attempts <= settings.retries && !is_late && !gives_up;
         if may_retry {
             if is_gap && lane.is_next(&batch) {
                 lane.needs_epoch = true;
@@ -386,7 +419,8 @@ impl Sender {
         }
     }
 
-    fn finish(&self, batch: &Batch, outcome: Outcome) {
+    fn finish(&mut self, batch: &Batch, outcome: Outcome) {
+        let outcome = self.in_transaction(outcome);
         self.accumulator.finish(&batch.deliveries, batch.number, batch.reserved_bytes, outcome);
     }
 
@@ -469,6 +503,7 @@ impl Sender {
                 let Some(open) = lane.pop_waiting() else { break };
                 let what = expired_what(lane, open.builder.record_count());
                 let outcome = delivery_timed_out(what, timeout_ms, false, None);
+                let outcome = in_transaction(&mut self.transactions, outcome);
                 self.accumulator.finish(&open.deliveries, open.number, open.reserved_bytes, outcome);
             }
             let open = lane.in_flight.iter().map(|sent| &sent.batch).chain(&lane.retries);
@@ -496,6 +531,7 @@ impl Sender {
 
     /// Gives up everything, also what is under way.
     pub fn fail_all(&mut self, error: &ClientError) {
+        self.end_for_good(error);
         for queue in self.accumulator.take_listed() {
             self.active.insert(queue.id);
             self.lanes.entry(queue.id).or_insert_with(|| Lane::new(queue));

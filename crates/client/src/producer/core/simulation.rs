@@ -186,6 +186,7 @@ impl World {
             in_flight_max: rules.in_flight_max,
             is_idempotent: rules.is_idempotent,
             is_adaptive: true,
+            is_transactional: false,
         };
         let partition = |index| Partition {
             index,
@@ -267,7 +268,7 @@ impl World {
                         is_identified = true;
                     }
                     Action::Produce(action) => under_way.entry(action.node.0).or_default().push_back(action),
-                    Action::Refresh => panic!("every partition has a leader"),
+                    Action::Refresh | Action::Ask(_) => panic!("{action:?}"),
                 }
             }
             if !is_identified {
