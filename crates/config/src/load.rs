@@ -125,6 +125,7 @@ fn collect(inputs: &Inputs<'_>) -> Result<(Settings, Vec<Warning>), ConfigErrors
     for flag in inputs.overrides {
         let (name, text) = flag
             .split_once('=')
+            .filter(|(name, _)| !name.trim().is_empty())
             .ok_or_else(|| one(ConfigError::Rule(format!("--override {flag}: write it as key=value"))))?;
         set(name.trim(), text, Source::Override);
     }

@@ -89,9 +89,11 @@ fn errors_are_reported_together() {
     let errors =
         Config::load(&Inputs { file: Some(("f", b"a=1\nb=\\u0")), ..Inputs::default() }).unwrap_err();
     assert_eq!(errors.to_string(), "f:2: a \\u must be followed by four hexadecimal digits");
-    let flags = ["novalue".to_owned()];
-    let errors = Config::load(&Inputs { overrides: &flags, ..Inputs::default() }).unwrap_err();
-    assert_eq!(errors.to_string(), "--override novalue: write it as key=value");
+    for flag in ["novalue", "=x", " ="] {
+        let flags = [flag.to_owned()];
+        let errors = Config::load(&Inputs { overrides: &flags, ..Inputs::default() }).unwrap_err();
+        assert_eq!(errors.to_string(), format!("--override {flag}: write it as key=value"));
+    }
 }
 
 #[test]
