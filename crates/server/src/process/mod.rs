@@ -5,6 +5,7 @@ mod serving;
 mod signals;
 mod start_times;
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,7 @@ pub fn run_until<S: StopRequests>(
     tell: impl FnOnce(&Ready),
 ) -> Result<(), RunError> {
     let clock = Clock::start();
+    check_files_are_left().map_err(RunError::Runtime)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
     let result = runtime.block_on(async {
@@ -132,6 +134,13 @@ fn raise_open_files_limit() {
     {
         tracing::warn!(%error, ?limit, "the limit of open files stays as it is");
     }
+}
+
+/// Where the runtime finds no file for its own signals it panics, which tells nobody what to do.
+fn check_files_are_left() -> std::io::Result<()> {
+    const OF_A_RUNTIME: usize = 16;
+    let opened: std::io::Result<Vec<File>> = (0..OF_A_RUNTIME).map(|_| File::open("/dev/null")).collect();
+    opened.map(drop)
 }
 
 /// Nothing is closed: what has failed must not be written to, and nobody waits for threads that may be stuck in it.
