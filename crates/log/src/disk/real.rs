@@ -193,7 +193,7 @@ impl RealFile {
         how: Open,
     ) -> io::Result<Arc<RealFile>> {
         let path = directory.path.lock().join(&name);
-        let descriptor = shared.open_descriptor(&path, flags(how))?;
+        let descriptor = shared.open_descriptor(&path, flags(how)).map_err(|error| naming(&path, error))?;
         let file = Arc::new_cyclic(|me| RealFile {
             descriptor: ArcSwapOption::from_pointee(descriptor),
             used: AtomicBool::new(true),
@@ -255,6 +255,16 @@ fn flags(how: Open) -> OFlags {
         Open::ReadWrite => OFlags::RDWR,
         Open::Create => OFlags::RDWR | OFlags::CREATE,
         Open::Truncate => OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC,
+    }
+}
+
+/// Which of the many files it is that its user may not open: the directory is not to blame.
+fn naming(path: &Path, error: io::Error) -> io::Error {
+    match error.kind() {
+        kind @ (io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+            io::Error::new(kind, format!("{error} when {} was opened", path.display()))
+        }
+        _ => error,
     }
 }
 

@@ -197,6 +197,15 @@ fn a_lack_of_descriptors_is_known_through_the_errors_that_carry_it() {
 }
 
 #[test]
+fn a_file_that_may_not_be_opened_is_named() {
+    let error = naming(Path::new("/d/a-0/1.log"), rustix::io::Errno::ACCESS.into());
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+    assert_eq!(error.to_string(), "Permission denied (os error 13) when /d/a-0/1.log was opened");
+    let error = naming(Path::new("/d/a-0/1.log"), rustix::io::Errno::MFILE.into());
+    assert!(is_out_of_files(&error));
+}
+
+#[test]
 fn a_full_disk_at_a_sync_is_a_failed_one() {
     let kind_of = |kind| lost(io::Error::from(kind)).kind();
     assert_eq!(kind_of(io::ErrorKind::StorageFull), io::ErrorKind::Other);
