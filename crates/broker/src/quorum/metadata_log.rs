@@ -13,7 +13,7 @@ use ottla_log::{
 };
 use ottla_raft::{
     ControlRecord, LeaderBatch, LogError, LogRead, LogStart, OffsetAndEpoch, ReceivedBatch, ReplicatedLog,
-    record_batches,
+    VoterSet, record_batches,
 };
 use ottla_record::{AppendOrigin, Batches};
 use ottla_types::{METADATA_TOPIC, Now, Offset, TopicPartition, Uuid};
@@ -117,6 +117,24 @@ impl MetadataLog {
             flushed => flushed.map_err(engine)?,
         }
         Ok(opened)
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// There is nothing but what formatting wrote.
+    pub fn is_empty(&self) -> bool {
+        self.log.log_end_offset() == Offset::ZERO && self.latest_snapshot().is_none()
+    }
+
+    /// Those that its records and its latest snapshot name last; none where a static quorum is named by settings.
+    pub fn voters(&self) -> Result<Option<VoterSet>, LogError> {
+        let records = self.control_records()?.into_iter().rev();
+        Ok(records.map(|(_, record)| record).find_map(|record| match record {
+            ControlRecord::Voters(voters) => Some(voters),
+            _ => None,
+        }))
     }
 
     /// The log engine's view, for whoever describes log directories.

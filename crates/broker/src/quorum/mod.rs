@@ -45,9 +45,13 @@ pub fn open_quorum(
     settings: MetadataLogSettings,
     now: Now,
 ) -> Result<Quorum, RaftDriverError> {
-    let store = QuorumStateFile::new(Arc::clone(&context.disk), metadata_dir.join(PARTITION_DIR));
-    let log = MetadataLog::open(context, metadata_dir, settings, now)?;
-    RaftDriver::open(quorum, log, store, now)
+    open_quorum_on(quorum, MetadataLog::open(context, metadata_dir, settings, now)?, now)
+}
+
+/// The same on a log that is open.
+pub fn open_quorum_on(quorum: QuorumSettings, log: MetadataLog, now: Now) -> Result<Quorum, RaftDriverError> {
+    let Place { disk, dir } = log.place().clone();
+    RaftDriver::open(quorum, log, QuorumStateFile::new(disk, dir), now)
 }
 
 /// Begins a snapshot of the committed state whose last record is the one before `id.offset`; `None` when there is one of

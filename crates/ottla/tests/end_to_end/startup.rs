@@ -380,6 +380,30 @@ fn metadata_of_a_newer_version_is_refused_and_kept() {
 }
 
 #[test]
+fn partitions_are_not_set_aside_for_want_of_metadata() {
+    let dir = tempfile::tempdir().unwrap();
+    let launch = launch(dir.path());
+    let ottla = launch.start();
+    create_topic(&ottla, "kept", 1);
+    assert!(ottla.stop().success());
+    let log = dir.path().join("ottla-data/__cluster_metadata-0/00000000000000000000.log");
+    let whole = std::fs::read(&log).unwrap();
+    for damaged in ["", "garbage"] {
+        std::fs::write(&log, damaged).unwrap();
+        refuses(
+            &launch,
+            expect![[r#"
+                error: nothing is in the metadata log in ./ottla-data, but there are logs of partitions (./ottla-data/kept-0 is one): without the metadata, nobody knows their topics. Restore __cluster_metadata-0 from a copy; or, to begin anew without them, move them away
+            "#]],
+        );
+    }
+    std::fs::write(&log, whole).unwrap();
+    let ottla = launch.start();
+    assert_eq!(read_all(&ottla, "kept"), Vec::<String>::new());
+    assert!(ottla.stop().success());
+}
+
+#[test]
 fn damaged_checkpoints_cost_time_and_no_records() {
     let dir = tempfile::tempdir().unwrap();
     let launch = launch(dir.path());

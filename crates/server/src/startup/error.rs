@@ -78,6 +78,12 @@ pub enum StartError {
     )]
     StrayMetadata { dir: PathBuf, metadata_dir: PathBuf },
     #[error(
+        "nothing is in the metadata log in {}, but there are logs of partitions ({} is one): without the metadata, nobody \
+         knows their topics. Restore {metadata} from a copy; or, to begin anew without them, move them away",
+        dir.display(), example.display()
+    )]
+    LostMetadata { dir: PathBuf, example: PathBuf, metadata: &'static str },
+    #[error(
         "{} can't be read: {source}. If the file is damaged, restore it from a copy, or remove it: a cluster that has been \
          running before does not need it any more",
         path.display()

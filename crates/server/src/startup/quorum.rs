@@ -4,10 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_broker::node_settings;
-use ottla_broker::quorum::{BOOTSTRAP_CHECKPOINT, Quorum, open_quorum, read_bootstrap};
+use ottla_broker::quorum::{
+    BOOTSTRAP_CHECKPOINT, MetadataLog, PARTITION_DIR, Quorum, open_quorum_on, read_bootstrap,
+};
 use ottla_config::{Config, keys};
 use ottla_log::LogContext;
 use ottla_log::disk::Disk;
+use ottla_log::names::{DirState, PARTITION_METADATA, PartitionDirName};
 use ottla_metadata::image::VersionedRecord;
 use ottla_metadata::{Feature, MetadataVersion};
 use ottla_raft::{
@@ -56,8 +59,16 @@ pub fn open(
     };
     let dir = directories.metadata_dir.as_path();
     let local = settings.local.clone();
-    let quorum = open_quorum(settings, context, dir, node_settings::metadata_log(config), now)
-        .map_err(|source| StartError::Quorum { dir: dir.to_owned(), source })?;
+    let failed = |source| StartError::Quorum { dir: dir.to_owned(), source };
+    let log = MetadataLog::open(context, dir, node_settings::metadata_log(config), now);
+    let log = log.map_err(|error| failed(error.into()))?;
+    if log.is_empty() {
+        let voters = log.voters().map_err(|error| failed(error.into()))?;
+        if voters.as_ref().unwrap_or(&settings.static_voters).is_only_voter(&local.key) {
+            check_nothing_is_lost(config, dir)?;
+        }
+    }
+    let quorum = open_quorum_on(settings, log, now).map_err(failed)?;
     let history = quorum.core().voters();
     let voters = history.latest();
     let is_own = |server: &Node| local.listeners.iter().any(|(_, address)| *address == server.address);
@@ -86,6 +97,29 @@ pub(super) fn check_voters(voters: &VoterSet, local: &LocalReplica, dir: &Path) 
     }
     let voters: Vec<_> = voters.iter().map(|voter| voter.key.to_string()).collect();
     Err(StartError::OtherVoters { dir, voters: voters.join(", "), local: local.key.to_string() })
+}
+
+/// A node that is alone and has no metadata would set all partitions' logs aside as those of topics that are gone.
+fn check_nothing_is_lost(config: &Config, dir: &Path) -> Result<(), StartError> {
+    for log_dir in config.log_dirs() {
+        // What can't be read here fails, and is told of, where its logs are loaded.
+        let Ok(entries) = std::fs::read_dir(log_dir) else { continue };
+        for entry in entries.flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            let is_partition = name.to_str().is_some_and(|name| {
+                name != PARTITION_DIR
+                    && PartitionDirName::parse(name).is_ok_and(|name| name.state == DirState::Live)
+            });
+            if is_partition && path.join(PARTITION_METADATA).exists() {
+                return Err(StartError::LostMetadata {
+                    dir: dir.to_owned(),
+                    example: path,
+                    metadata: PARTITION_DIR,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn no_voters(local: &LocalReplica, dir: &Path) -> StartError {
