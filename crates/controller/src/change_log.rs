@@ -21,6 +21,7 @@ pub(crate) struct ChangeLine<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     UncleanElection,
+    OnlyReplica,
     Election,
     NoLeader,
     MoveBegins,
@@ -36,7 +37,7 @@ impl What {
     /// What matters most of it.
     fn of(before: &PartitionRegistration, after: &PartitionRegistration, is_unclean: bool) -> What {
         if is_unclean {
-            What::UncleanElection
+            if after.replicas == [after.leader] { What::OnlyReplica } else { What::UncleanElection }
         } else if before.leader != after.leader {
             if after.leader == NodeId::NONE { What::NoLeader } else { What::Election }
         } else if before.is_reassigning() && !after.is_reassigning() {
@@ -62,9 +63,8 @@ impl What {
 
     fn words(self) -> &'static str {
         match self {
-            What::UncleanElection => {
-                "electing a leader that may lack records (unclean.leader.election.enable)"
-            }
+            What::UncleanElection => "electing a leader that may lack records",
+            What::OnlyReplica => "the only replica leads again, with what its disk has kept",
             What::Election => "electing a leader",
             What::NoLeader => "a partition is without a leader",
             What::MoveBegins => "beginning to move replicas",
@@ -179,6 +179,8 @@ mod tests {
             assert_eq!(What::of(&before, &after, false), what);
             assert_eq!(What::of(&before, &after, true), What::UncleanElection);
         }
+        let alone = PartitionRegistration { replicas: nodes(&[1]), isr: nodes(&[1]), ..before.clone() };
+        assert_eq!(What::of(&alone, &alone, true), What::OnlyReplica);
         let moving = PartitionRegistration { adding_replicas: nodes(&[3]), ..before.clone() };
         assert_eq!(What::of(&moving, &before, false), What::MoveEnds);
     }
