@@ -7,6 +7,7 @@ use ottla_testkit::Launch;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::clients::client;
+use super::network::until;
 use super::{command, launch};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,19 +41,28 @@ fn a_damaged_snapshot_of_the_metadata_is_named() {
 
 #[test]
 fn a_node_ends_whose_metadata_another_program_cuts_off() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut ottla = launch(dir.path()).start();
-    let log = last_file(&dir.path().join("ottla-data/__cluster_metadata-0"), ".log");
-    let file = std::fs::File::options().write(true).open(&log).unwrap();
-    // In the middle of a batch that was written long ago.
-    file.set_len(500).unwrap();
-    assert_eq!(ottla.wait().code(), Some(1));
-    let told = ottla.log();
-    assert!(
-        told.contains(".log has 500 bytes, and ") && told.contains("another program has cut it off"),
-        "{told}"
-    );
-    assert!(launch(dir.path()).start().stop().success());
+    for is_written_on in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ottla = launch(dir.path()).start();
+        let log = last_file(&dir.path().join("ottla-data/__cluster_metadata-0"), ".log");
+        let file = std::fs::File::options().write(true).open(&log).unwrap();
+        let len = || file.metadata().unwrap().len();
+        // It looks each time before it writes, which it does now and then.
+        let before = len();
+        until(|| len() > before);
+        let grown = len();
+        until(|| len() > grown);
+        // In the middle of a batch.
+        file.set_len(before - 10).unwrap();
+        if is_written_on {
+            // As by this node itself, before it looks again.
+            file.set_len(before + 1000).unwrap();
+        }
+        assert_eq!(ottla.wait().code(), Some(1));
+        let told = ottla.log();
+        assert!(told.contains("another program has cut it off"), "{told}");
+        assert!(launch(dir.path()).start().stop().success());
+    }
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use ottla_broker::metadata_driver::{MetadataDriver, MetadataDriverError};
 use ottla_broker::quorum::PARTITION_DIR;
-use ottla_log::UnifiedLog;
 use ottla_metadata::ReplayError;
 use ottla_raft::{LogError, RaftDriverError};
 
+use super::log_end::LogEnd;
 use super::{Alarm, Fatal, Woken};
 use crate::clock::Clock;
 
@@ -23,14 +23,16 @@ pub fn metadata(
     fatal: &Fatal,
     dir: &Path,
 ) -> Option<MetadataDriver> {
+    let mut end = LogEnd::default();
     loop {
         let now = clock.now();
-        if let Some(why) = cut_off(driver.quorum().log().unified_log()) {
+        if let Some(why) = end.is_cut_off(driver.quorum()) {
             fatal.tell(why);
             return None;
         }
         if let Err(error) = driver.poll(now) {
-            fatal.tell(explain(&error, dir));
+            let why = end.is_cut_off(driver.quorum());
+            fatal.tell(why.unwrap_or_else(|| explain(&error, dir)));
             return None;
         }
         driver.was_busy_for(clock.now().mono.0.saturating_sub(now.mono.0) as i64);
@@ -38,22 +40,6 @@ pub fn metadata(
             return Some(driver);
         }
     }
-}
-
-/// Apache Kafka writes to the metadata's log, and cuts it off, before it asks for the directory's lock. What is written behind that
-/// can't be read at the next start: it must not be acknowledged.
-fn cut_off(log: &UnifiedLog) -> Option<String> {
-    let active = log.segments().last().cloned()?;
-    // What keeps it from being opened is told by who needs it.
-    let (len, written) = (active.file().ok()?.len().ok()?, u64::from(active.size()));
-    (len < written).then(|| {
-        format!(
-            "{} has {len} bytes, and {written} were written: another program has cut it off, perhaps a second node that was \
-             started on this directory. What is changed from now on could not be kept. Make sure that the other one has ended, and \
-             start again",
-            active.path().display()
-        )
-    })
 }
 
 /// What has failed, where, and what can be done about it.

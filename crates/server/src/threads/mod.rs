@@ -5,6 +5,7 @@ mod alarm;
 mod cleaner;
 mod fatal;
 mod loader;
+mod log_end;
 mod maintenance;
 mod metadata;
 mod publisher;
