@@ -50,6 +50,8 @@ pub(super) struct EntryState {
     is_writing: bool,
     /// Somebody is handing changes on.
     is_handing_on: bool,
+    /// Nobody of the group is left: it goes once all is written that was said.
+    is_leaving: bool,
 }
 
 pub(super) enum Phase {
@@ -101,6 +103,7 @@ impl SharePartitions {
         let mut entries = self.entries.lock();
         let known = entries.get(id).filter(|known| known.is_of(partition, leader_epoch));
         if let Some(known) = known {
+            known.state.lock().is_leaving = false;
             return Ok(Arc::clone(known));
         }
         let entry = Arc::new(Entry {
@@ -112,6 +115,7 @@ impl SharePartitions {
                 queue: VecDeque::new(),
                 is_writing: false,
                 is_handing_on: false,
+                is_leaving: false,
             }),
             fetches: Watchers::default(),
         });
@@ -238,9 +242,16 @@ impl SharePartitions {
     }
 
     /// Drops the share partitions of groups that nobody fetches for any more: their positions may be changed now, and
-    /// are read again by whoever comes next.
+    /// are read again by whoever comes next. Of what was said and is not written yet, nobody may read what was before.
     pub fn forget_group(self: &Arc<Self>, group_id: &str, now: Now) {
-        self.forget(now, |entry| (*entry.id.group_id == *group_id).then_some(ErrorCode::NotLeaderOrFollower));
+        self.forget(now, |entry| {
+            if *entry.id.group_id != *group_id {
+                return None;
+            }
+            let mut held = entry.state.lock();
+            held.is_leaving = held.is_busy();
+            (!held.is_leaving).then_some(ErrorCode::NotLeaderOrFollower)
+        });
     }
 
     /// Drops the share partitions that this node no longer leads in the epoch in which they were loaded.
@@ -315,7 +326,14 @@ impl SharePartitions {
             if held.is_writing || held.is_handing_on {
                 return;
             }
-            let Some((change, waiter)) = held.queue.pop_front() else { return };
+            let Some((change, waiter)) = held.queue.pop_front() else {
+                let is_leaving = held.is_leaving;
+                drop(held);
+                if is_leaving {
+                    self.drop_entry(entry, ErrorCode::NotLeaderOrFollower, now);
+                }
+                return;
+            };
             held.is_writing = true;
             held.is_handing_on = true;
             drop(held);
@@ -399,6 +417,11 @@ impl SharePartitions {
 }
 
 impl EntryState {
+    /// Whether something is yet to be written, or being written.
+    fn is_busy(&self) -> bool {
+        self.is_writing || self.is_handing_on || !self.queue.is_empty()
+    }
+
     /// Takes up the changes that nobody asked for.
     pub(super) fn queue_unsent(&mut self) {
         if let Phase::Active(partition) = &mut self.phase {

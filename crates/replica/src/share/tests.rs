@@ -417,6 +417,29 @@ fn a_group_without_sessions_is_read_anew() {
     assert_eq!(acquired(&harness.fetch("x", 100, at(2))), Some(vec![(1, 1, 1)]));
 }
 
+#[test]
+fn a_group_that_is_gone_is_read_anew_when_all_that_it_said_is_kept() {
+    for comes_back in [false, true] {
+        let harness = Harness::without_answers();
+        harness.produce(&["a", "b"], at(0));
+        harness.fetch("x", 100, at(0));
+        harness.answer(Ok(()), at(0));
+        let accepted = [0, 1].map(|offset| harness.accept("x", offset, offset, at(1)));
+        harness.shares.forget_group("g", at(2));
+        let next = comes_back.then(|| harness.fetch("y", 100, at(3)));
+        for _ in 0..2 {
+            assert_eq!(harness.coordinator.calls.lock().len(), 1, "nobody reads what was before");
+            harness.answer(Ok(()), at(4));
+        }
+        assert!(accepted.iter().all(|accepted| taken(accepted) == [Ok(())]));
+        assert_eq!(harness.shares.len(), usize::from(comes_back));
+        if let Some(next) = next {
+            harness.produce(&["c"], at(5));
+            assert_eq!(acquired(&next), Some(vec![(2, 2, 1)]));
+        }
+    }
+}
+
 mod sessions {
     use super::*;
 
