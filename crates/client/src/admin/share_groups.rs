@@ -63,11 +63,11 @@ impl Admin {
         })
     }
 
-    /// Where a share group stands in each partition that it has read from.
+    /// Where a share group stands in each partition that it reads from; `None` where it has not begun.
     pub async fn list_share_group_offsets(
         &self,
         group: &str,
-    ) -> Result<Results<TopicPartition, ShareGroupOffset>, ClientError> {
+    ) -> Result<Results<TopicPartition, Option<ShareGroupOffset>>, ClientError> {
         let of = describe_share_group_offsets_request::Group {
             group_id: group.to_owned(),
             topics: None,
@@ -92,9 +92,7 @@ impl Admin {
                     leader_epoch: Some(partition.leader_epoch).filter(|&epoch| epoch >= 0),
                     lag: Some(partition.lag).filter(|&lag| lag >= 0),
                 };
-                if result.is_err() || offset.start_offset >= 0 {
-                    offsets.insert(at, result.map(|()| offset));
-                }
+                offsets.insert(at, result.map(|()| Some(offset).filter(|of| of.start_offset >= 0)));
             }
         }
         Ok(offsets)

@@ -57,9 +57,9 @@ async fn print_offsets(
         let offset = offset?;
         let mut row = vec![group.id.clone(), at.topic.to_string(), at.partition.to_string()];
         if is_verbose {
-            row.push(shown(offset.leader_epoch.map(i64::from)));
+            row.push(shown(offset.and_then(|of| of.leader_epoch).map(i64::from)));
         }
-        row.extend([offset.start_offset.to_string(), shown(offset.lag)]);
+        row.extend([shown(offset.map(|of| of.start_offset)), shown(offset.and_then(|of| of.lag))]);
         rows.push(row);
     }
     if rows.is_empty() {
