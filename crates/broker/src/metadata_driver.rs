@@ -88,8 +88,6 @@ pub struct MetadataDriver {
     leader: Option<NodeId>,
     /// When this controller may tell another of itself again.
     register_at: MonoMs,
-    /// Since when the metadata stands still.
-    stands_still_since: Option<MonoMs>,
     desk: Desk,
 }
 
@@ -126,7 +124,6 @@ impl MetadataDriver {
             active: None,
             leader: None,
             register_at: MonoMs(0),
-            stands_still_since: None,
             desk,
         }
     }
@@ -156,14 +153,6 @@ impl MetadataDriver {
             question(QuorumView { leader, info: self.parts.quorum.describe(now) });
         }
         self.snapshot_if_due(now)
-    }
-
-    /// The last [`MetadataDriver::poll`] took so long, flushing perhaps: heartbeats waited meanwhile, which the controller must
-    /// not take for the silence of brokers.
-    pub fn was_busy_for(&mut self, ms: i64) {
-        if let Some(active) = &mut self.active {
-            active.controller.was_deaf_for(ms);
-        }
     }
 
     /// When to [`MetadataDriver::poll`] next, unless operations come in before.
@@ -316,14 +305,10 @@ impl MetadataDriver {
     /// Runs what has come in and what the controller has to do by itself; whether anything was written.
     fn run_operations(&mut self, now: Now) -> Result<bool, MetadataDriverError> {
         if self.parts.quorum.is_stalled() {
-            self.stands_still_since.get_or_insert(now.mono);
             for job in self.parts.channel.take(now.mono) {
                 job.refuse(ErrorCode::KafkaStorageError);
             }
             return Ok(false);
-        }
-        if let Some(since) = self.stands_still_since.take() {
-            self.was_busy_for(i64::try_from(now.mono.since_ms(since)).unwrap_or(i64::MAX));
         }
         if self.active.is_none() {
             self.pass_on_operations(now);

@@ -35,6 +35,8 @@ pub struct Controller {
     pub(crate) sessions: BrokerSessions,
     pub(crate) quorum: QuorumVersion,
     periodic: Periodic,
+    /// When it was asked last what is due.
+    ticked_at: MonoMs,
     /// Whether it was looked at once what the controller before has left undone.
     has_taken_over: bool,
     ids: Box<dyn IdSource>,
@@ -64,7 +66,18 @@ impl Controller {
         let config = EffectiveConfig::new(&settings.config, settings.node_id, &image);
         let index = PartitionIndex::of(&image);
         let quorum = QuorumVersion::default();
-        Controller { settings, image, index, config, sessions, quorum, periodic, has_taken_over: false, ids }
+        Controller {
+            settings,
+            image,
+            index,
+            config,
+            sessions,
+            quorum,
+            periodic,
+            ticked_at: now.mono,
+            has_taken_over: false,
+            ids,
+        }
     }
 
     /// Hears of the quorum's version, before each operation that may ask for another.
@@ -99,7 +112,12 @@ impl Controller {
     /// One thing that is due by now, or none: to be asked again until there is none, after the records of each were
     /// replayed, so that the next decision sees the last one's effect. Brokers that were not heard of are fenced,
     /// leaders elected, and a log that stands still is moved on.
+    ///
+    /// Who asks much later than [`Controller::next_deadline`] said could hear nobody until then: no broker's session runs out
+    /// for that.
     pub fn tick(&mut self, now: Now) -> Option<Outcome<()>> {
+        let asked_after_ms = now.mono.since_ms(std::mem::replace(&mut self.ticked_at, now.mono));
+        self.sessions.looked_after(i64::try_from(asked_after_ms).unwrap_or(i64::MAX), now.mono);
         if !std::mem::replace(&mut self.has_taken_over, true) {
             let mut records = self.records();
             records.extend(self.left_undone());
@@ -143,16 +161,12 @@ impl Controller {
         elections
     }
 
-    /// This controller could hear nobody for so long: no broker's session runs out for that.
-    pub fn was_deaf_for(&mut self, ms: i64) {
-        self.sessions.extend(ms);
-    }
-
     /// When to [`Controller::tick`] next.
     pub fn next_deadline(&self) -> MonoMs {
         let unfenced =
             self.image.brokers.values().filter(|broker| !broker.is_fenced()).map(|broker| broker.id());
-        self.sessions.next_expiry(unfenced).min(self.periodic.next())
+        let look = self.ticked_at.plus_ms(self.sessions.look_interval_ms());
+        self.sessions.next_expiry(unfenced).min(look).min(self.periodic.next())
     }
 
     pub(crate) fn records(&self) -> Records {

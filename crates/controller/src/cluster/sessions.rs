@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use ottla_types::{MonoMs, NodeId, Offset};
 
-/// Of a session's time.
-const SHORT_PART: i64 = 10;
+/// So many looks at the sessions are asked for within the time of one.
+const LOOKS_PER_SESSION: i64 = 10;
 
 /// When each broker was last heard of: soft state, which a new controller starts afresh.
 #[derive(Debug)]
@@ -48,15 +48,22 @@ impl BrokerSessions {
         session.metadata_offset = metadata_offset;
     }
 
-    /// Nobody could be heard for so long: that is not the brokers' silence. A time that is short against a session is passed
-    /// over: what came meanwhile is heard before anybody is taken for silent, and many such times would add up to sessions
-    /// without an end.
-    pub fn extend(&mut self, ms: i64) {
-        if ms < self.timeout_ms / SHORT_PART {
+    /// How long it may take from one look at the sessions to the next.
+    pub fn look_interval_ms(&self) -> i64 {
+        (self.timeout_ms / LOOKS_PER_SESSION).max(1)
+    }
+
+    /// The last look was so long ago. Where that is much more than was asked for, this process stood still or was busy, and nobody
+    /// could be heard: that is not the brokers' silence. What is short against a session is passed over: what came meanwhile is
+    /// heard before anybody is taken for silent, and many such times would add up to sessions without an end.
+    pub fn looked_after(&mut self, ms: i64, now: MonoMs) {
+        let late_ms = ms.saturating_sub(self.look_interval_ms());
+        if late_ms < self.look_interval_ms() {
             return;
         }
         for session in self.brokers.values_mut() {
-            session.last_heard = session.last_heard.plus_ms(ms);
+            // Some may have been heard of before this look.
+            session.last_heard = session.last_heard.plus_ms(late_ms).min(now).max(session.last_heard);
         }
     }
 

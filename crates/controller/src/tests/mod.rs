@@ -139,7 +139,18 @@ impl Cluster {
         (response.is_fenced, response.should_shut_down)
     }
 
+    /// Lets time pass, and does what is due when it is.
     pub fn advance(&mut self, ms: u64) {
+        let end = MonoMs(self.now.mono.0 + ms);
+        self.stand_still(0);
+        while self.now.mono < end {
+            let next = self.controller.next_deadline().max(self.now.mono.plus_ms(1)).min(end);
+            self.stand_still(next.since_ms(self.now.mono));
+        }
+    }
+
+    /// Lets time pass, and does what is due at its end.
+    pub fn stand_still(&mut self, ms: u64) {
         self.now.mono = MonoMs(self.now.mono.0 + ms);
         while let Some(outcome) = self.controller.tick(self.now) {
             self.commit(outcome);

@@ -35,7 +35,6 @@ pub fn metadata(
             fatal.tell(why.unwrap_or_else(|| explain(&error, dir)));
             return None;
         }
-        driver.was_busy_for(clock.now().mono.0.saturating_sub(now.mono.0) as i64);
         if alarm.sleep_until(&clock, || driver.next_deadline(now)) == Woken::Stop {
             return Some(driver);
         }
