@@ -17,6 +17,7 @@ pub mod remembered;
 pub mod rng;
 pub mod seeds;
 pub mod simulation;
+mod telling;
 
 pub use outcome::{Failure, Report};
 pub use simulation::{Simulation, run, run_printing};

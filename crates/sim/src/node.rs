@@ -27,6 +27,8 @@ use ottla_types::{MonoMs, NodeId, Now, Timestamp, Uuid};
 use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
 use parking_lot::Mutex;
 
+use crate::telling::speaks;
+
 /// The node's id.
 pub const NODE: NodeId = NodeId(1);
 /// Its first log directory, which holds the metadata; `log.dirs` may add others.
@@ -147,6 +149,7 @@ impl SteppedNode {
 
     /// [`SteppedNode::step`] of a node that may have to stop.
     pub fn try_step(&mut self) -> Result<(), Died> {
+        speaks(self.node.identity().node_id);
         for _ in 0..4 {
             let driver = self.driver.as_mut().expect("it runs");
             driver.poll(self.now).map_err(|error| Died(error.to_string()))?;
@@ -254,6 +257,7 @@ impl SteppedNode {
 
     /// Hands over a frame, without its length, as its connection would.
     pub fn deliver(&self, connection: &Arc<Connection>, frame: Bytes, slot: ReplySlot) {
+        speaks(self.node.identity().node_id);
         self.handler.handle(connection, frame, self.now, slot);
     }
 

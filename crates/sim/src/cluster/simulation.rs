@@ -26,6 +26,7 @@ use crate::node::SteppedNode;
 use crate::outcome::{Failure, Report};
 use crate::properties::Promises;
 use crate::rng::Rng;
+use crate::telling;
 
 pub use failover::{Victim, fail_over};
 
@@ -61,6 +62,9 @@ pub(super) fn run_with(seed: u64, plan: &Plan, prints: bool) -> Result<Report, B
     let mut simulation = ClusterSimulation::new(seed);
     simulation.plan = plan.0.iter().copied().collect();
     simulation.prints = prints;
+    if prints {
+        telling::listen();
+    }
     simulation.run()
 }
 
@@ -250,8 +254,7 @@ impl ClusterSimulation {
             .filter_map(|property| property.unsettled().map(|what| format!("{}: {what}", property.name())));
         let open = self.open_transactions();
         let open = (!open.is_empty()).then(|| format!("transactions are open: {open:?}"));
-        let partitions =
-            (!self.is_whole()).then(|| format!("not all replicas are in sync: {:?}", self.leaders));
+        let partitions = self.not_whole();
         hosts.chain(actors).chain(properties).chain(open).chain(partitions).collect::<Vec<_>>().join("\n")
     }
 
@@ -267,28 +270,34 @@ impl ClusterSimulation {
 
     /// All nodes serve and act on the same metadata, and all replicas are in sync.
     fn is_whole(&self) -> bool {
-        if !self.hosts.values().all(|host| host.is_running() && !host.is_stopping()) {
-            return false;
+        self.not_whole().is_none()
+    }
+
+    /// Why it is not whole, if it is not.
+    fn not_whole(&self) -> Option<String> {
+        if let Some(host) = self.hosts.values().find(|host| !host.is_running() || host.is_stopping()) {
+            return Some(format!("node {} does not serve", host.id));
         }
+        let nodes = || self.hosts.values().filter_map(|host| Some((host.id, host.node()?)));
         // Who stands still says of itself what was so before.
-        let offsets: BTreeSet<_> =
-            self.hosts.values().filter_map(Host::node).map(|node| node.node.metadata_offset()).collect();
-        if offsets.len() > 1 {
-            return false;
+        let offsets: BTreeMap<_, _> = nodes().map(|(id, node)| (id, node.node.metadata_offset())).collect();
+        if offsets.values().any(|offset| offsets.values().any(|other| other != offset)) {
+            return Some(format!("they act on the metadata up to {offsets:?}"));
         }
-        let mut leaders: BTreeMap<TopicPartition, usize> = BTreeMap::new();
-        for node in self.hosts.values().filter_map(Host::node) {
+        let mut leaders: BTreeMap<TopicPartition, Vec<NodeId>> = BTreeMap::new();
+        for (id, node) in nodes() {
             for partition in node.node.replicas().partitions() {
                 let of_partition = leaders.entry(partition.topic_partition().clone()).or_default();
                 if partition.is_leader() {
-                    *of_partition += 1;
+                    of_partition.push(id);
                     if partition.is_under_replicated() {
-                        return false;
+                        return Some(format!("{}: not all are in sync", partition.topic_partition()));
                     }
                 }
             }
         }
-        leaders.values().all(|leaders| *leaders == 1)
+        let several = leaders.into_iter().find(|(_, leaders)| leaders.len() != 1);
+        several.map(|(partition, leaders)| format!("{partition} is led by {leaders:?}"))
     }
 
     fn create_topics(&mut self) -> Result<(), Box<Failure>> {
