@@ -12,7 +12,8 @@ use ottla_log::{
 };
 use ottla_record::{AppendOrigin, BatchBuilder, BatchOptions, NewRecord};
 use ottla_types::{
-    LeaderEpoch, MonoMs, NodeId, Now, Offset, Timestamp, TopicIdPartition, TopicPartition, Uuid,
+    LeaderEpoch, MonoMs, NodeId, Now, Offset, ProducerEpoch, ProducerId, Timestamp, TopicIdPartition,
+    TopicPartition, Uuid,
 };
 use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
@@ -108,9 +109,13 @@ impl Harness {
     }
 
     fn produce(&self, acks: i16, timeout_ms: i32, values: &[&str], now: Now) -> Answers<ProduceResult> {
+        self.produce_batch(acks, timeout_ms, batch(values, now), now)
+    }
+
+    fn produce_batch(&self, acks: i16, timeout_ms: i32, batch: Bytes, now: Now) -> Answers<ProduceResult> {
         let answers: Answers<ProduceResult> = Arc::default();
         let into = Arc::clone(&answers);
-        let entry = ProduceEntry::new(Ok(Arc::clone(&self.partition)), batch(values, now));
+        let entry = ProduceEntry::new(Ok(Arc::clone(&self.partition)), batch);
         let origin = AppendOrigin::Client;
         let params = ProduceParams { required_acks: acks, timeout_ms, origin, transaction_version: 0 };
         self.manager.produce(params, vec![entry], now, move |results| into.lock().extend(results));
@@ -239,6 +244,36 @@ fn too_few_in_sync_refuse_acks_all_only() {
     harness.partition.set_min_insync_replicas(3);
     harness.assign(&[LOCAL, OTHER], 1, at(2));
     assert!(outcome(&harness.produce(-1, 100, &["a"], at(2))).is_empty());
+}
+
+/// A log takes the batches of a producer that it does not know from any number on.
+#[test]
+fn what_is_sent_behind_a_refused_batch_is_refused_until_that_comes_again() {
+    use ErrorCode::{NotEnoughReplicas, NotLeaderOrFollower};
+    for (leads_before, code) in [(LOCAL, NotEnoughReplicas), (OTHER, NotLeaderOrFollower)] {
+        let harness = Harness::new(&[leads_before]);
+        harness.partition.set_min_insync_replicas(2);
+        let send = |producer: i64, sequence: i32, ms: u64| {
+            let options = BatchOptions {
+                producer_id: ProducerId(producer),
+                producer_epoch: ProducerEpoch(0),
+                base_sequence: sequence,
+                ..BatchOptions::default()
+            };
+            let answers = harness.produce_batch(-1, 100, batch_with(options, &["a"], at(ms)), at(ms));
+            outcome(&answers).first().and_then(|(code, _)| *code)
+        };
+        assert_eq!([send(1, 0, 1), send(2, 3, 1)], [Some(code); 2]);
+        let assignment = Assignment { min_insync_replicas: 2, ..assignment(&[LOCAL, OTHER], 1) };
+        harness.manager.assign(assignment, || open(&harness.context), at(2)).expect("the log is open");
+        assert_eq!([send(1, 1, 2), send(1, 2, 2)], [Some(NotEnoughReplicas); 2]);
+        assert_eq!(harness.partition.log().log_end_offset(), Offset::ZERO);
+        // They come again in their order, and wait for the other replica.
+        assert_eq!([send(1, 0, 3), send(1, 1, 3), send(1, 2, 3)], [None; 3]);
+        // What another producer has given up long ago nobody waits for.
+        assert_eq!((send(2, 4, 30_000), send(2, 5, 30_001)), (Some(NotEnoughReplicas), None));
+        assert_eq!(harness.partition.log().log_end_offset(), Offset(4));
+    }
 }
 
 #[test]

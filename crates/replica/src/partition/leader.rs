@@ -40,9 +40,12 @@ impl Partition {
         now: Now,
     ) -> Result<Appended, LeaderAppendError> {
         let state = self.state.read();
-        self.check_leads(&state).map_err(LeaderAppendError::Refused)?;
         let assignment = &state.assignment;
-        if params.required_acks == -1 && !self.has_enough_in_sync(assignment) {
+        self.check_takes(&state, params).map_err(|code| {
+            self.held_back.refused(records, now.mono);
+            LeaderAppendError::Refused(code)
+        })?;
+        if self.held_back.is_behind(records, now.mono) {
             return Err(LeaderAppendError::Refused(ErrorCode::NotEnoughReplicas));
         }
         let append = LeaderAppend {
@@ -57,6 +60,14 @@ impl Partition {
             false => Some(assignment.leader_epoch),
         };
         Ok(Appended { info, leader_epoch, has_advanced: self.advance_high_watermark(&state, now.mono) })
+    }
+
+    fn check_takes(&self, state: &State, params: &ProduceParams) -> Result<(), ErrorCode> {
+        self.check_leads(state)?;
+        if params.required_acks == -1 && !self.has_enough_in_sync(&state.assignment) {
+            return Err(ErrorCode::NotEnoughReplicas);
+        }
+        Ok(())
     }
 
     /// Before a transactional batch is appended: whether the transaction's coordinator has to be asked, and what the append

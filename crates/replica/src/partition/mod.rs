@@ -4,6 +4,7 @@
 //! appended in an epoch that is over. Nobody checks watchers while holding it.
 
 mod following;
+mod held_back;
 mod leader;
 mod leading;
 mod nearest;
@@ -28,6 +29,7 @@ pub(crate) use leading::{FollowerProgress, ProposedIsr};
 pub use read::{PartitionRead, ReadLimits, Reader, ReaderKind};
 pub use throttle::Throttled;
 
+use self::held_back::HeldBack;
 use self::leading::Leading;
 use self::throttle::Flags;
 use crate::assignment::Assignment;
@@ -72,6 +74,7 @@ pub struct Partition {
     /// The topic's `min.insync.replicas`.
     min_insync_replicas: AtomicUsize,
     throttled: Flags,
+    held_back: HeldBack,
     /// Who hears of all that changes here.
     subscribers: Arc<Subscribers>,
     pub(crate) produces: Watchers<DelayedProduce>,
@@ -144,6 +147,7 @@ impl Partition {
             log_generation: AtomicU32::new(0),
             min_insync_replicas: AtomicUsize::new(assignment.min_insync_replicas),
             throttled: Flags::default(),
+            held_back: HeldBack::default(),
             subscribers,
             state: RwLock::new(State { assignment, role: Role::Follower }),
             listener: Mutex::new(None),
