@@ -276,6 +276,31 @@ fn what_is_sent_behind_a_refused_batch_is_refused_until_that_comes_again() {
     }
 }
 
+/// The producer has gone to the leader of then with it, and this node has followed that one before it leads.
+#[test]
+fn what_another_leader_has_taken_since_is_not_waited_for() {
+    let harness = Harness::new(&[OTHER]);
+    let batch_of = |sequence: i32, ms: u64| {
+        let options = BatchOptions {
+            producer_id: ProducerId(1),
+            producer_epoch: ProducerEpoch(0),
+            base_sequence: sequence,
+            ..BatchOptions::default()
+        };
+        batch_with(options, &["a"], at(ms))
+    };
+    let send = |sequence: i32, ms: u64| {
+        let answers = harness.produce_batch(1, 100, batch_of(sequence, ms), at(ms));
+        outcome(&answers).first().and_then(|(code, _)| *code)
+    };
+    assert_eq!(send(0, 1), Some(ErrorCode::NotLeaderOrFollower));
+    let log = harness.partition.log();
+    log.append_as_follower(&batch_of(0, 1), LeaderEpoch(0), at(2)).expect("it continues the log");
+    harness.assign(&[LOCAL], 1, at(3));
+    assert_eq!(send(1, 4), None);
+    assert_eq!(log.log_end_offset(), Offset(2));
+}
+
 #[test]
 fn a_fetch_waits_for_records_or_its_time() {
     let harness = Harness::new(&[LOCAL]);

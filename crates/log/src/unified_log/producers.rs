@@ -197,6 +197,11 @@ impl UnifiedLog {
         self.writer.lock().take_over_verifications(&mut from);
     }
 
+    /// Whether anything of the producer is remembered, in whichever epoch.
+    pub fn knows_producer(&self, producer_id: ProducerId) -> bool {
+        self.writer.lock().entry(producer_id).is_some()
+    }
+
     pub fn has_ongoing_transaction(&self, producer_id: ProducerId, epoch: ProducerEpoch) -> bool {
         self.writer.lock().entry(producer_id).is_some_and(|entry| entry.has_ongoing_txn(epoch))
     }

@@ -3,6 +3,9 @@
 //! A log that knows nothing of a producer takes its batches from any number on, since it may have forgotten the ones before. So
 //! where the first of several that are under way is refused, because too few replicas are in sync or nobody leads here yet, and
 //! the next one is taken a moment later, the first could never follow: its producer would be told that it is out of order.
+//!
+//! What the log knows of a producer decides alone: it says which number comes next, also where the refused batch was written
+//! meanwhile, by another leader.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,8 +57,8 @@ impl HeldBack {
         self.count.store(refused.len(), Ordering::Release);
     }
 
-    /// Whether a batch comes behind one that was refused and has not come again.
-    pub fn is_behind(&self, records: &[u8], now: MonoMs) -> bool {
+    /// Whether a batch of a producer of which the log knows nothing comes behind one that was refused and has not come again.
+    pub fn is_behind(&self, records: &[u8], now: MonoMs, is_known: impl FnOnce(ProducerId) -> bool) -> bool {
         if self.count.load(Ordering::Acquire) == 0 {
             return false;
         }
@@ -63,7 +66,8 @@ impl HeldBack {
         let mut all = self.refused.lock();
         let is_behind = all
             .get(&producer)
-            .is_some_and(|refused| refused.until > now && refused.first_sequence < first_sequence);
+            .is_some_and(|refused| refused.until > now && refused.first_sequence < first_sequence)
+            && !is_known(producer.0);
         if !is_behind {
             all.remove(&producer);
             self.count.store(all.len(), Ordering::Release);

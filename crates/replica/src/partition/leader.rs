@@ -45,7 +45,8 @@ impl Partition {
             self.held_back.refused(records, now.mono);
             LeaderAppendError::Refused(code)
         })?;
-        if self.held_back.is_behind(records, now.mono) {
+        let log = self.log();
+        if self.held_back.is_behind(records, now.mono, |producer| log.knows_producer(producer)) {
             return Err(LeaderAppendError::Refused(ErrorCode::NotEnoughReplicas));
         }
         let append = LeaderAppend {
@@ -53,7 +54,6 @@ impl Partition {
             transaction_version: params.transaction_version,
             ..LeaderAppend::new(assignment.leader_epoch, params.origin)
         };
-        let log = self.log();
         let info = log.append_as_leader(records, &append, now).map_err(LeaderAppendError::Log)?;
         let leader_epoch = match info.is_duplicate {
             true => log.leader_epochs().epoch_for_offset(info.last_offset),
