@@ -76,16 +76,6 @@ fn heartbeat(settings: Settings<'_>) -> String {
     format!("{} ms", node.node.next_deadline().0 - node.now().mono.0)
 }
 
-/// Leadership after the broker was silent: who is fenced loses it for a moment.
-fn silence(settings: Settings<'_>) -> String {
-    let mut node = SteppedNode::start(settings);
-    create(&mut node, "a", 1, &[]);
-    node.pass_ms(20_000);
-    node.pass_ms(1000);
-    let epoch = metadata(&mut node, &["a"], false).topics[0].partitions[0].leader_epoch;
-    (if epoch == 0 { "led all the time" } else { "led again" }).to_owned()
-}
-
 /// A broker whose registration nobody answers.
 fn never_registered(settings: Settings<'_>) -> String {
     let mut node = SteppedNode::start_unregistered(settings);
@@ -251,13 +241,6 @@ const CASES: &[Case] = &[
         node: &[],
         observe: heartbeat,
         expected: ("2000 ms", "500 ms"),
-    },
-    Case {
-        key: "broker.session.timeout.ms",
-        value: "60000",
-        node: &[],
-        observe: silence,
-        expected: ("led again", "led all the time"),
     },
     Case {
         key: "initial.broker.registration.timeout.ms",

@@ -1,4 +1,4 @@
-//! Settings of replication: changing one changes what a node asks the leaders that it follows for, and when.
+//! Settings of replication: changing one changes what a node asks the leaders that it follows for, and when, and who is taken for dead.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -115,6 +115,15 @@ fn create(node: &mut SteppedNode, partitions: i32, replicas: [NodeId; 2]) {
     let created = node.ask(&request, 7);
     assert_eq!(created.topics[0].error_code, 0, "{:?}", created.topics[0].error_message);
     node.step();
+}
+
+/// Who leads what another broker led that has been silent for 20 s.
+fn silence(settings: Settings<'_>) -> String {
+    let (mut node, _) = beside_another(settings);
+    create(&mut node, 1, [OTHER, NODE]);
+    (0..20).for_each(|_| node.pass_ms(1000));
+    let leader = metadata(&mut node, &["a"], false).topics[0].partitions[0].leader_id;
+    (if leader == OTHER.0 { "it leads all the time" } else { "it is fenced" }).to_owned()
 }
 
 /// What a follower's first fetch is.
@@ -383,6 +392,13 @@ fn moves_are_held_to_the_rate_that_is_set() {
 }
 
 const CASES: &[Case] = &[
+    Case {
+        key: "broker.session.timeout.ms",
+        value: "60000",
+        node: &[("broker.session.timeout.ms", "9000")],
+        observe: silence,
+        expected: ("it is fenced", "it leads all the time"),
+    },
     Case {
         key: "replica.fetch.wait.max.ms",
         value: "250",
