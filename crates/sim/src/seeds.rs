@@ -1,6 +1,7 @@
 //! Runs of many seeds: some that are always the same, and as many others as are asked for.
 //!
-//! `SIM_SEED=n` replays one and prints what happens in it, `SIM_RUNS=n` runs so many random ones beside the others.
+//! `SIM_SEED=n` replays one and prints what happens in it, `SIM_RUNS=n` runs so many random ones beside the others, or those
+//! from `SIM_FIRST=m` on.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,6 +11,8 @@ use crate::outcome::{Failure, Report};
 
 /// There is no need to see more failures at once.
 const FAILURES_MAX: usize = 10;
+/// So many random seeds see about as much as was expected of them; of fewer the ones that are always the same are judged.
+const MANY: u64 = 50;
 
 /// How a seed is run.
 pub type Run = fn(u64) -> Result<Report, Box<Failure>>;
@@ -27,9 +30,10 @@ pub struct Seeds {
 impl Seeds {
     /// Panics where a promise is not kept, or where what was expected hardly happened.
     pub fn check(&self, run: Run, run_printing: Run) {
+        let random = number("SIM_RUNS").unwrap_or(0);
         let (run, seeds) = match number("SIM_SEED") {
             Some(seed) => (run_printing, vec![seed]),
-            None => (run, self.all(number("SIM_RUNS").unwrap_or(0))),
+            None => (run, self.all(random)),
         };
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         let mut failures = Vec::new();
@@ -48,20 +52,22 @@ impl Seeds {
         }
         assert!(failures.is_empty(), "{}", failures.join("\n\n"));
         println!("{} seeds: {counts:#?}", seeds.len());
-        if seeds.len() < self.fixed.clone().count() {
+        let fixed = self.fixed.clone().count();
+        if seeds.len() < fixed {
             return;
         }
+        let judged = if random < MANY { fixed } else { seeds.len() } as u64;
         for (what, least) in self.expected {
             let times = counts.get(what).copied().unwrap_or(0);
             // What is rare must have happened at all.
-            let least = (least * seeds.len() as u64 / 10).max(1);
+            let least = (least * judged / 10).max(1);
             assert!(times >= least, "{what}: {times} times in {} seeds, {least} were expected", seeds.len());
         }
     }
 
     fn all(&self, random: u64) -> Vec<u64> {
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
-        let first = nanos % 1_000_000_000_000;
+        let nanos = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
+        let first = number("SIM_FIRST").unwrap_or_else(|| nanos() % 1_000_000_000_000);
         self.fixed.clone().chain(self.kept.iter().copied()).chain(first..first + random).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Runs of the simulator with three nodes: seeds that are always the same, and as many others as are asked for.
 //!
-//! `SIM_SEED=n` replays one and prints what happens in it, `SIM_RUNS=n` runs so many random ones beside the others.
+//! `SIM_SEED=n` replays one and prints what happens in it, `SIM_RUNS=n` runs so many random ones beside the others (from
+//! `SIM_FIRST=m` on, where that is given).
 //! `SIM_SEED=n SIM_SHRINK=m` looks in at most m runs for the few faults that it takes for a seed to fail.
 
 use ottla_sim::cluster::{Victim, fail_over, run, run_printing, shrink};

@@ -1,6 +1,7 @@
 //! Runs of the simulator: seeds that are always the same, and as many others as are asked for.
 //!
-//! `SIM_SEED=n` replays one and prints what happens in it, `SIM_RUNS=n` runs so many random ones beside the others.
+//! `SIM_SEED=n` replays one and prints what happens in it, `SIM_RUNS=n` runs so many random ones beside the others (from
+//! `SIM_FIRST=m` on, where that is given).
 
 use ottla_sim::seeds::Seeds;
 use ottla_sim::{run, run_printing};
