@@ -91,12 +91,12 @@ def memory_mb(pid, which):
     return int(re.search(rf"{which}:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 
-def conditions(command, rounds):
+def conditions(command, rounds, base="Apache Kafka 4.3.1"):
     """The lines above a table."""
     machine = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
     return [
         f"Measured {datetime.date.today()} with `{command}` on {os.cpu_count()} cores ({machine}),",
-        f"clients and broker on the same machine. Medians of {rounds} rounds; in brackets the ratio to Apache Kafka 4.3.1.",
+        f"clients and broker on the same machine. Medians of {rounds} rounds; in brackets the ratio to {base}.",
         "",
     ]
 
@@ -105,9 +105,9 @@ def ratio(value, base):
     return f" ({value / base:.2f}x)" if base else ""
 
 
-def rows(title, medians, columns):
-    """The start of a table's row for each broker: `title` is what was measured, `columns` which figures are shown."""
-    base = medians.get("kafka", {})
+def rows(title, medians, columns, base="kafka"):
+    """A table's row for each kind: `title` is what was measured, `columns` which figures are shown, `base` whose figures the others are divided by."""
+    of_base = medians.get(base, {})
     for kind, median in medians.items():
-        cells = [f"{median[key]:.2f}{ratio(median[key], base.get(key)) if kind != 'kafka' else ''}" if key in median else "" for key in columns]
+        cells = [f"{median[key]:.2f}{ratio(median[key], of_base.get(key)) if kind != base else ''}" if key in median else "" for key in columns]
         yield kind, f"| {title} | {kind} | " + " | ".join(cells) + " |"
