@@ -1,10 +1,12 @@
 //! Offsets of groups: what tools for groups of consumers and for share groups do alike.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use ottla_client::ClientError;
 use ottla_client::admin::{Admin, OffsetSpec};
 use ottla_types::TopicPartition;
+use ottla_wire::ErrorCode;
 
 use crate::net::message;
 use crate::table::{Columns, Width};
@@ -30,6 +32,56 @@ impl From<ClientError> for Wrong {
     fn from(error: ClientError) -> Wrong {
         Wrong::There(message(&error))
     }
+}
+
+/// Ends a command for groups of that kind: what failed in the cluster is told, and no failure of the tool.
+pub(crate) fn end(kind: &str, done: Result<(), Wrong>, output: &mut Output<'_>) -> Result<(), Failure> {
+    match done {
+        Ok(()) => Ok(()),
+        Err(Wrong::Here(failure)) => Err(failure),
+        Err(Wrong::There(text)) => {
+            error(format_args!("Executing {kind} group command failed due to {text}"), output)
+        }
+    }
+}
+
+pub(crate) fn error(text: impl Display, output: &mut Output<'_>) -> Result<(), Failure> {
+    output.line(format_args!("\nError: {text}"))
+}
+
+/// Tells which groups of that kind are deleted, and which are not for what reason.
+pub(crate) fn tell_deleted(
+    kind: &str,
+    deleted: &[String],
+    failed: &[(String, String)],
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let deleted: Vec<String> = deleted.iter().map(|id| format!("'{id}'")).collect();
+    let deleted = deleted.join(", ");
+    if failed.is_empty() {
+        return output.line(format_args!("Deletion of requested {kind} groups ({deleted}) was successful."));
+    }
+    error(format_args!("Deletion of some {kind} groups failed:"), output)?;
+    for (id, why) in failed {
+        output.line(format_args!("* Group '{id}' could not be deleted due to: {why}"))?;
+    }
+    if !deleted.is_empty() {
+        output.line(format_args!("\nThese {kind} groups were deleted successfully: {deleted}"))?;
+    }
+    Ok(())
+}
+
+/// Whether offsets can't be deleted for what the group is, rather than for anything else.
+pub(crate) fn is_about_group(why: &ClientError) -> bool {
+    matches!(
+        why.code(),
+        Some(
+            ErrorCode::InvalidGroupId
+                | ErrorCode::GroupIdNotFound
+                | ErrorCode::GroupAuthorizationFailed
+                | ErrorCode::NonEmptyGroup
+        )
+    )
 }
 
 /// `topic:1,2`

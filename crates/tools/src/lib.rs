@@ -15,6 +15,7 @@ mod dump_log;
 mod features;
 pub mod flags;
 mod get_offsets;
+mod group_flags;
 mod group_offsets;
 mod groups;
 mod java;

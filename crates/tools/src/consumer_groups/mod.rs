@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 
 use ottla_client::admin::{Admin, GroupListing};
 use ottla_types::TopicPartition;
-use ottla_wire::ErrorCode;
 
 use crate::flags::Parsed;
-use crate::group_offsets::{self, Wrong};
+use crate::group_offsets::{self, Wrong, error};
 use crate::net::message;
 use crate::tool::{Failure, Output, Run, Tool};
 pub(crate) use plan::Plan;
@@ -45,13 +44,8 @@ fn run(parsed: &Parsed, output: &mut Output<'_>) -> Result<(), Failure> {
     let Some(connection) = &plan.connection else { return Ok(()) };
     connection.run(output, async |admin, output| {
         let admin = admin.clone().within(plan.timeout_ms);
-        match act(&admin, &plan, output).await {
-            Ok(()) => Ok(()),
-            Err(Wrong::Here(failure)) => Err(failure),
-            Err(Wrong::There(text)) => {
-                output.line(format_args!("\nError: Executing consumer group command failed due to {text}"))
-            }
-        }
+        let done = act(&admin, &plan, output).await;
+        group_offsets::end("consumer", done, output)
     })
 }
 
@@ -119,32 +113,15 @@ async fn list(
     Ok(())
 }
 
-fn error(text: impl std::fmt::Display, output: &mut Output<'_>) -> Result<(), Failure> {
-    output.line(format_args!("\nError: {text}"))
-}
-
 async fn delete(admin: &Admin, ids: &[String], output: &mut Output<'_>) -> Result<(), Wrong> {
-    let results = admin.delete_groups(ids).await;
-    let deleted: Vec<String> =
-        results.iter().filter(|(_, result)| result.is_ok()).map(|(id, _)| format!("'{id}'")).collect();
-    if deleted.len() == results.len() {
-        let names = deleted.join(", ");
-        output.line(format_args!("Deletion of requested consumer groups ({names}) was successful."))?;
-        return Ok(());
-    }
-    error("Deletion of some consumer groups failed:", output)?;
-    for (id, result) in &results {
-        if let Err(why) = result {
-            output.line(format_args!("* Group '{id}' could not be deleted due to: {}", message(why)))?;
+    let (mut deleted, mut failed) = (Vec::new(), Vec::new());
+    for (id, result) in admin.delete_groups(ids).await {
+        match result {
+            Ok(()) => deleted.push(id),
+            Err(why) => failed.push((id, message(&why))),
         }
     }
-    if !deleted.is_empty() {
-        output.line(format_args!(
-            "\nThese consumer groups were deleted successfully: {}",
-            deleted.join(", ")
-        ))?;
-    }
-    Ok(())
+    Ok(group_offsets::tell_deleted("consumer", &deleted, &failed, output)?)
 }
 
 async fn delete_offsets(
@@ -185,16 +162,7 @@ async fn delete_offsets(
             }
         }
         Err(why) => {
-            let is_known = matches!(
-                why.code(),
-                Some(
-                    ErrorCode::InvalidGroupId
-                        | ErrorCode::GroupIdNotFound
-                        | ErrorCode::GroupAuthorizationFailed
-                        | ErrorCode::NonEmptyGroup
-                )
-            );
-            match is_known {
+            match group_offsets::is_about_group(&why) {
                 true => error(
                     why.code().map_or_else(|| message(&why), |code| code.description().to_owned()),
                     output,

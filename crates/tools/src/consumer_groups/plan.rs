@@ -1,6 +1,7 @@
 //! What the flags of kafka-consumer-groups say, and which don't go together.
 
 use crate::flags::Parsed;
+use crate::group_flags::{self, View, chosen, usage};
 use crate::net::Connection;
 use crate::time;
 use crate::tool::Failure;
@@ -39,13 +40,6 @@ pub(super) enum Action {
     },
     Reset(Reset),
     ValidateRegex(String),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum View {
-    Offsets,
-    Members,
-    State,
 }
 
 /// Which offsets are set anew, and how.
@@ -108,14 +102,7 @@ impl Plan {
                 kinds: chosen(parsed, "--type", &KINDS, "types list", "types")?,
                 states: chosen(parsed, "--state", &STATES, "state list", "states")?,
             },
-            () if has("describe") => Action::Describe {
-                view: match () {
-                    () if has("members") => View::Members,
-                    () if has("state") => View::State,
-                    () => View::Offsets,
-                },
-                is_verbose: has("verbose"),
-            },
+            () if has("describe") => Action::Describe { view: View::of(parsed), is_verbose: has("verbose") },
             () if has("delete") => Action::Delete,
             () if has("delete-offsets") => {
                 Action::DeleteOffsets { topics: parsed.values("--topic").to_vec() }
@@ -135,27 +122,16 @@ impl Plan {
     }
 }
 
-fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
-    Err(Failure::Usage(text.into()))
-}
-
 /// Some are there for some actions only.
 fn check_available(parsed: &Parsed) -> Result<(), Failure> {
-    for (flag, with) in [
-        ("members", ["describe", "describe"]),
-        ("offsets", ["describe", "describe"]),
-        ("state", ["describe", "list"]),
-        ("type", ["list", "list"]),
-        ("verbose", ["describe", "describe"]),
-    ] {
-        let has = |name: &str| parsed.has(&format!("--{name}"));
-        if has(flag) && !with.into_iter().any(has) {
-            return usage(format!(
-                "Option(s) [{flag}] are unavailable given other options on the command line"
-            ));
-        }
-    }
-    Ok(())
+    let flags: [(&str, &[&str]); 5] = [
+        ("members", &["describe"]),
+        ("offsets", &["describe"]),
+        ("state", &["describe", "list"]),
+        ("type", &["list"]),
+        ("verbose", &["describe"]),
+    ];
+    flags.into_iter().try_for_each(|(flag, with)| group_flags::check_available(parsed, flag, with))
 }
 
 fn check_together(parsed: &Parsed) -> Result<(), Failure> {
@@ -171,14 +147,7 @@ fn check_together(parsed: &Parsed) -> Result<(), Failure> {
     }
     needs_groups("describe")?;
     if has("describe") {
-        if ["members", "offsets", "state"].into_iter().filter(|view| has(view)).count() > 1 {
-            return usage(
-                "Option [describe] takes at most one of these options: [members], [offsets], [state]",
-            );
-        }
-        if parsed.value("--state").is_some() {
-            return usage("Option [describe] does not take a value for [state]");
-        }
+        group_flags::check_views(parsed)?;
     }
     needs_groups("delete")?;
     if has("delete") && has("topic") {
@@ -192,35 +161,9 @@ fn check_together(parsed: &Parsed) -> Result<(), Failure> {
             return usage("Option [reset-offsets] only accepts one of [execute] and [dry-run]");
         }
         needs_groups("reset-offsets")?;
-        for position in POSITIONS {
-            let others: Vec<&str> = POSITIONS.into_iter().filter(|other| *other != position).collect();
-            parsed.refuse_beside(position, &others)?;
-        }
+        group_flags::check_positions(parsed, &POSITIONS)?;
     }
-    parsed.refuse_beside("group", &["all-groups"])?;
-    parsed.refuse_beside("group", &["list"])?;
-    parsed.refuse_beside("topic", &["list", "describe"])
-}
-
-/// Names of a list, as the broker writes them; `None` where the flag isn't there, none where it has no value.
-fn chosen(
-    parsed: &Parsed,
-    flag: &str,
-    known: &[&str],
-    what: &str,
-    plural: &str,
-) -> Result<Option<Vec<String>>, Failure> {
-    if !parsed.has(flag) {
-        return Ok(None);
-    }
-    let list = parsed.value(flag).unwrap_or_default();
-    let names = list.split(',').map(str::trim).filter(|_| !list.is_empty());
-    let known_as =
-        |name: &str| known.iter().find(|of| of.eq_ignore_ascii_case(name)).map(|of| (*of).to_owned());
-    match names.map(known_as).collect() {
-        Some(names) => Ok(Some(names)),
-        None => usage(format!("Invalid {what} '{list}'. Valid {plural} are: {}", known.join(", "))),
-    }
+    group_flags::check_named(parsed)
 }
 
 fn reset(parsed: &Parsed) -> Result<Reset, Failure> {

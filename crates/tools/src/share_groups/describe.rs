@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ottla_client::admin::{Admin, GroupMemberDescription, ShareGroupDescription};
 use ottla_types::TopicPartition;
 
-use super::plan::View;
+use crate::group_flags::View;
 use crate::group_offsets::Wrong;
 use crate::table::{Columns, Width};
 use crate::tool::Output;

@@ -9,7 +9,7 @@ use ottla_client::admin::{Admin, GroupListing, OffsetSpec};
 use ottla_wire::ErrorCode;
 
 use crate::flags::Parsed;
-use crate::group_offsets::{self, Offsets, Wrong};
+use crate::group_offsets::{self, Offsets, Wrong, error};
 use crate::net::message;
 use crate::tool::{Failure, Output, Run, Tool, said};
 pub(crate) use plan::Plan;
@@ -21,13 +21,8 @@ fn run(parsed: &Parsed, output: &mut Output<'_>) -> Result<(), Failure> {
     let plan = Plan::of(parsed)?;
     plan.connection.run(output, async |admin, output| {
         let admin = admin.clone().within(plan.timeout_ms);
-        match act(&admin, &plan, output).await {
-            Ok(()) => Ok(()),
-            Err(Wrong::Here(failure)) => Err(failure),
-            Err(Wrong::There(text)) => {
-                output.line(format_args!("\nError: Executing share group command failed due to {text}"))
-            }
-        }
+        let done = act(&admin, &plan, output).await;
+        group_offsets::end("share", done, output)
     })
 }
 
@@ -74,10 +69,6 @@ async fn list(admin: &Admin, states: Option<&[String]>, output: &mut Output<'_>)
     Ok(())
 }
 
-fn error(text: impl std::fmt::Display, output: &mut Output<'_>) -> Result<(), Failure> {
-    output.line(format_args!("\nError: {text}"))
-}
-
 async fn delete(admin: &Admin, ids: &[String], output: &mut Output<'_>) -> Result<(), Wrong> {
     let there = share_groups(admin, &[]).await?;
     let mut failed: BTreeMap<String, String> = BTreeMap::new();
@@ -95,24 +86,12 @@ async fn delete(admin: &Admin, ids: &[String], output: &mut Output<'_>) -> Resul
     let mut deleted = Vec::new();
     for (id, result) in admin.delete_groups(&possible).await {
         match result {
-            Ok(()) => deleted.push(format!("'{id}'")),
+            Ok(()) => deleted.push(id),
             Err(why) => drop(failed.insert(id, message(&why))),
         }
     }
-    if failed.is_empty() {
-        let names = deleted.join(", ");
-        output.line(format_args!("Deletion of requested share groups ({names}) was successful."))?;
-        return Ok(());
-    }
-    error("Deletion of some share groups failed:", output)?;
-    for (id, why) in &failed {
-        output.line(format_args!("* Group '{id}' could not be deleted due to: {why}"))?;
-    }
-    if !deleted.is_empty() {
-        output
-            .line(format_args!("\nThese share groups were deleted successfully: {}", deleted.join(", ")))?;
-    }
-    Ok(())
+    let failed: Vec<(String, String)> = failed.into_iter().collect();
+    Ok(group_offsets::tell_deleted("share", &deleted, &failed, output)?)
 }
 
 async fn delete_offsets(
@@ -130,16 +109,7 @@ async fn delete_offsets(
             );
         }
         Err(why) => {
-            let is_known = matches!(
-                why.code(),
-                Some(
-                    ErrorCode::InvalidGroupId
-                        | ErrorCode::GroupIdNotFound
-                        | ErrorCode::GroupAuthorizationFailed
-                        | ErrorCode::NonEmptyGroup
-                )
-            );
-            match is_known {
+            match group_offsets::is_about_group(&why) {
                 true => error(message(&why), output)?,
                 false => error(format_args!("Encounter some unknown error: {}", message(&why)), output)?,
             }

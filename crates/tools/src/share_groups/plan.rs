@@ -1,6 +1,7 @@
 //! What the flags of kafka-share-groups say, and which don't go together.
 
 use crate::flags::Parsed;
+use crate::group_flags::{self, View, usage};
 use crate::net::Connection;
 use crate::time;
 use crate::tool::Failure;
@@ -30,13 +31,6 @@ pub(super) enum Action {
         topics: Vec<String>,
     },
     Reset(Reset),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum View {
-    Offsets,
-    Members,
-    State,
 }
 
 /// Which offsets are set anew, and how.
@@ -71,15 +65,10 @@ impl Plan {
             return usage(format!("Command must include exactly one action: {actions}."));
         }
         let action = match () {
-            () if has("list") => Action::List { states: states(parsed)? },
-            () if has("describe") => Action::Describe {
-                view: match () {
-                    () if has("members") => View::Members,
-                    () if has("state") => View::State,
-                    () => View::Offsets,
-                },
-                is_verbose: has("verbose"),
+            () if has("list") => Action::List {
+                states: group_flags::chosen(parsed, "--state", &STATES, "state list", "states")?,
             },
+            () if has("describe") => Action::Describe { view: View::of(parsed), is_verbose: has("verbose") },
             () if has("delete") => Action::Delete,
             () if has("delete-offsets") => {
                 Action::DeleteOffsets { topics: parsed.values("--topic").to_vec() }
@@ -95,26 +84,15 @@ impl Plan {
     }
 }
 
-fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
-    Err(Failure::Usage(text.into()))
-}
-
 /// Some are there for some actions only.
 fn check_available(parsed: &Parsed) -> Result<(), Failure> {
-    for (flag, with) in [
-        ("members", ["describe", "describe"]),
-        ("offsets", ["describe", "describe"]),
-        ("state", ["describe", "list"]),
-        ("verbose", ["describe", "describe"]),
-    ] {
-        let has = |name: &str| parsed.has(&format!("--{name}"));
-        if has(flag) && !with.into_iter().any(has) {
-            return usage(format!(
-                "Option(s) [{flag}] are unavailable given other options on the command line"
-            ));
-        }
-    }
-    Ok(())
+    let flags: [(&str, &[&str]); 4] = [
+        ("members", &["describe"]),
+        ("offsets", &["describe"]),
+        ("state", &["describe", "list"]),
+        ("verbose", &["describe"]),
+    ];
+    flags.into_iter().try_for_each(|(flag, with)| group_flags::check_available(parsed, flag, with))
 }
 
 fn check_together(parsed: &Parsed) -> Result<(), Failure> {
@@ -127,14 +105,7 @@ fn check_together(parsed: &Parsed) -> Result<(), Failure> {
         if !names_groups {
             return usage("Option [describe] takes one of these options: [all-groups], [group]");
         }
-        if ["members", "offsets", "state"].into_iter().filter(|view| has(view)).count() > 1 {
-            return usage(
-                "Option [describe] takes at most one of these options: [members], [offsets], [state]",
-            );
-        }
-        if parsed.value("--state").is_some() {
-            return usage("Option [describe] does not take a value for [state]");
-        }
+        group_flags::check_views(parsed)?;
     }
     if has("delete") {
         if !names_groups {
@@ -153,9 +124,7 @@ fn check_together(parsed: &Parsed) -> Result<(), Failure> {
     if has("reset-offsets") {
         check_reset(parsed)?;
     }
-    parsed.refuse_beside("group", &["all-groups"])?;
-    parsed.refuse_beside("group", &["list"])?;
-    parsed.refuse_beside("topic", &["list", "describe"])
+    group_flags::check_named(parsed)
 }
 
 fn check_reset(parsed: &Parsed) -> Result<(), Failure> {
@@ -177,25 +146,7 @@ fn check_reset(parsed: &Parsed) -> Result<(), Failure> {
             "Option [reset-offsets] takes one of these options: [to-datetime], [to-earliest], [to-latest]",
         );
     }
-    POSITIONS.into_iter().try_for_each(|position| {
-        let others: Vec<&str> = POSITIONS.into_iter().filter(|other| *other != position).collect();
-        parsed.refuse_beside(position, &others)
-    })
-}
-
-/// As the broker writes them; `None` where the flag isn't there, none where it has no value.
-fn states(parsed: &Parsed) -> Result<Option<Vec<String>>, Failure> {
-    if !parsed.has("--state") {
-        return Ok(None);
-    }
-    let list = parsed.value("--state").unwrap_or_default();
-    let names = list.split(',').map(str::trim).filter(|_| !list.is_empty());
-    let known =
-        |name: &str| STATES.iter().find(|of| of.eq_ignore_ascii_case(name)).map(|of| (*of).to_owned());
-    match names.map(known).collect() {
-        Some(names) => Ok(Some(names)),
-        None => usage(format!("Invalid state list '{list}'. Valid states are: {}", STATES.join(", "))),
-    }
+    group_flags::check_positions(parsed, &POSITIONS)
 }
 
 fn reset(parsed: &Parsed) -> Result<Reset, Failure> {
