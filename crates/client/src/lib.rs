@@ -5,7 +5,7 @@
 //!
 //! What always holds: memory is bounded, every queue has a limit; nothing that comes from the network can make the
 //! process panic; dropping anything never blocks. Modules named in the layers check (`cluster`, `settings` and the
-//! `core` of producer and consumer) are pure: no sockets, no clock, no randomness.
+//! `core` of producer, consumer and share consumer) are pure: no sockets, no clock, no randomness.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -19,6 +19,7 @@ mod error;
 mod net;
 mod producer;
 mod settings;
+pub mod share;
 
 pub use client::{Answer, Client, ClientSettings, SendOptions, Target, Topics};
 pub use cluster::{Broker, CoordinatorKind, Leader, Metadata, Partition, RecoveryStrategy, Topic};

@@ -128,7 +128,7 @@ impl ClientSettings {
             rebootstrap_trigger_ms: ms("metadata.recovery.rebootstrap.trigger.ms"),
             allow_auto_create_topics: match settings.scope() {
                 Scope::Producer => true,
-                Scope::Consumer => settings.bool("allow.auto.create.topics"),
+                Scope::Consumer | Scope::ShareConsumer => settings.bool("allow.auto.create.topics"),
                 Scope::Admin => false,
             },
             send_buffer_bytes: buffer("send.buffer.bytes"),

@@ -19,6 +19,7 @@ pub use self::core::assignors::{
     Assignment, Assignor, CooperativeStickyAssignor, GroupMember, RangeAssignor, RebalanceProtocol,
     RoundRobinAssignor, StickyAssignor, TopicRacks,
 };
+pub(crate) use self::core::fetching::read_batches;
 pub use self::core::fetching::{FetchError, IsolationLevel, OffsetReset, Watermarks};
 pub use self::core::machine::ConsumerEvent;
 pub use self::core::membership::{GroupError, GroupMetadata, MemberIdentity, OnClose};

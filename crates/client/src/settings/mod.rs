@@ -1,8 +1,9 @@
 //! Settings by Apache Kafka's names: properties in, checked values out.
 //!
 //! The tables under `tables/` say everything about a key once, with what becomes of it here: `honoured`, `refused` with a
-//! reason when it has another value than its default, or `warned`: accepted, and named in [`Settings::warnings`] with the reason
-//! why it has no effect. No key is accepted in silence that nothing reads.
+//! reason when it has another value than its default, `forbidden` with any value, or `warned`: accepted, and named in
+//! [`Settings::warnings`] with the reason why it has no effect. What differs for a share consumer from a consumer is in a
+//! table of its own. No key is accepted in silence that nothing reads.
 
 mod table;
 
@@ -88,6 +89,9 @@ impl Settings {
             Handling::Honoured => check_class(row.name, &value)?,
             Handling::Warned => self.warnings.push(format!("{key} has no effect: {}", row.reason)),
             Handling::Refused if Some(&value) == row.default_value().as_ref() => {}
+            Handling::Forbidden => {
+                return Err(format!("{key} can't be set for a {}: {}", self.scope, row.reason));
+            }
             Handling::Refused => return Err(format!("{key}={value} is not supported: {}", row.reason)),
         }
         self.given.insert(row.name, value);

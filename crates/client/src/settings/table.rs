@@ -10,6 +10,8 @@ use ottla_config::{Type, Validator, Value};
 pub enum Scope {
     Producer,
     Consumer,
+    /// A member of a share group.
+    ShareConsumer,
     Admin,
 }
 
@@ -22,6 +24,8 @@ pub(super) enum Handling {
     Refused,
     /// It has no effect, which whoever sets it is told.
     Warned,
+    /// It must not be set at all, as in Kafka.
+    Forbidden,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +42,11 @@ pub(super) struct Row {
 
 static PRODUCER: LazyLock<Vec<Row>> = LazyLock::new(|| rows(include_str!("../../tables/producer.tsv")));
 static CONSUMER: LazyLock<Vec<Row>> = LazyLock::new(|| rows(include_str!("../../tables/consumer.tsv")));
+static SHARE_CONSUMER: LazyLock<Vec<Row>> = LazyLock::new(|| {
+    let differing = rows(include_str!("../../tables/share_consumer.tsv"));
+    let differs = |row: &Row| differing.iter().find(|other| other.name == row.name);
+    CONSUMER.iter().map(|row| differs(row).unwrap_or(row).clone()).collect()
+});
 static ADMIN: LazyLock<Vec<Row>> = LazyLock::new(|| rows(include_str!("../../tables/admin.tsv")));
 
 impl Scope {
@@ -45,6 +54,7 @@ impl Scope {
         match self {
             Scope::Producer => &PRODUCER,
             Scope::Consumer => &CONSUMER,
+            Scope::ShareConsumer => &SHARE_CONSUMER,
             Scope::Admin => &ADMIN,
         }
     }
@@ -66,6 +76,7 @@ impl fmt::Display for Scope {
         f.write_str(match self {
             Scope::Producer => "producer",
             Scope::Consumer => "consumer",
+            Scope::ShareConsumer => "share consumer",
             Scope::Admin => "admin client",
         })
     }
@@ -101,6 +112,7 @@ fn row(line: &'static str) -> Option<Row> {
         "honoured" => Handling::Honoured,
         "refused" => Handling::Refused,
         "warned" => Handling::Warned,
+        "forbidden" => Handling::Forbidden,
         _ => return None,
     };
     let default = match default {

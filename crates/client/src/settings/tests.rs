@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 
-const SCOPES: [Scope; 3] = [Scope::Producer, Scope::Consumer, Scope::Admin];
+const SCOPES: [Scope; 4] = [Scope::Producer, Scope::Consumer, Scope::ShareConsumer, Scope::Admin];
 
 fn parse(scope: Scope, pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     Settings::parse(scope, pairs.iter().copied())
@@ -17,6 +17,7 @@ fn every_line_of_the_tables_is_a_row() {
     for (scope, text) in [
         (Scope::Producer, include_str!("../../tables/producer.tsv")),
         (Scope::Consumer, include_str!("../../tables/consumer.tsv")),
+        (Scope::ShareConsumer, include_str!("../../tables/consumer.tsv")),
         (Scope::Admin, include_str!("../../tables/admin.tsv")),
     ] {
         let names: Vec<&str> = text.lines().skip(1).map(|line| line.split('\t').next().unwrap()).collect();
@@ -34,6 +35,15 @@ fn every_line_of_the_tables_is_a_row() {
     }
 }
 
+#[test]
+fn a_share_consumers_table_changes_rows_that_are_there() {
+    for line in include_str!("../../tables/share_consumer.tsv").lines().skip(1) {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let row = Scope::ShareConsumer.row(cells[0]).unwrap();
+        assert_eq!((format!("{:?}", row.handling).to_lowercase().as_str(), row.reason), (cells[5], cells[6]));
+    }
+}
+
 fn counts(scope: Scope) -> String {
     let mut counts = BTreeMap::new();
     for row in scope.rows() {
@@ -47,6 +57,7 @@ fn every_setting_is_honoured_refused_or_warned_of() {
     let check = |scope, expected: Expect| expected.assert_eq(&counts(scope));
     check(Scope::Producer, expect!["Honoured 37, Refused 71, Warned 5"]);
     check(Scope::Consumer, expect!["Honoured 39, Refused 69, Warned 8"]);
+    check(Scope::ShareConsumer, expect!["Forbidden 10, Honoured 29, Refused 68, Warned 9"]);
     check(Scope::Admin, expect!["Honoured 16, Refused 69, Warned 6"]);
 }
 

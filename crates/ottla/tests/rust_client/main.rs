@@ -5,6 +5,7 @@
 mod cluster;
 mod consuming;
 mod producer;
+mod sharing;
 mod transactions;
 
 use std::path::Path;

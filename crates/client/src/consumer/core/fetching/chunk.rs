@@ -22,6 +22,28 @@ pub(super) struct AbortedTransaction {
     pub first_offset: Offset,
 }
 
+/// All records in an answer's batches, as far as they can be read; control records are not among them.
+pub(crate) fn read_batches(
+    bytes: &Bytes,
+    partition: &TopicPartition,
+    check_crcs: bool,
+) -> (Vec<ConsumerRecord>, Option<RecordError>) {
+    let settings = FetchSettings { check_crcs, ..FetchSettings::default() };
+    let mut records = Vec::new();
+    let mut chunk = match Chunk::new(bytes, Position::at(Offset(0)), Vec::new()) {
+        Ok(Some(chunk)) => chunk,
+        Ok(None) => return (records, None),
+        Err(error) => return (records, Some(error)),
+    };
+    loop {
+        match chunk.next(partition, Offset(0), &settings) {
+            Ok(Some(record)) => records.push(record),
+            Ok(None) => return (records, None),
+            Err(error) => return (records, Some(error)),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Chunk {
     /// Complete batches.

@@ -23,6 +23,7 @@ use thiserror::Error;
 
 use super::record::{ConsumerRecord, Position};
 pub use answers::LeaderHint;
+pub(crate) use chunk::read_batches;
 pub use offsets::{Question, by_topic};
 pub use partition::Watermarks;
 use partition::{Partition, Phase};
