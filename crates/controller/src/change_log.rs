@@ -8,6 +8,13 @@ use tracing::field::{DebugValue, debug};
 /// told where `debug` is: a hundred thousand lines would take longer than the change.
 pub(crate) const LINES_AN_EVENT: usize = 1000;
 
+/// Why leaders change when a broker says that it is about to stop.
+pub(crate) const CONTROLLED_SHUTDOWN: &str = "controlled shutdown";
+/// Why leaders change when a broker is back as another process, and its last one was not seen to go.
+pub(crate) const BROKER_RESTARTED: &str = "broker restarted";
+/// Likewise, and what it had in memory alone is lost.
+pub(crate) const UNCLEAN_SHUTDOWN: &str = "unclean shutdown";
+
 /// A change of one partition, to be told.
 pub(crate) struct ChangeLine<'a> {
     pub topic: &'a TopicImage,
@@ -105,6 +112,7 @@ impl ChangeLine<'_> {
         }
         match self.what() {
             _ if is_quiet => line!(debug),
+            What::NoLeader if is_for_a_moment(self.reason, &self.before.replicas) => line!(info),
             What::UncleanElection | What::NoLeader => line!(warn),
             // Each replica of a new partition is told of once more, when its broker has chosen a directory.
             What::Assignment => line!(debug),
@@ -131,6 +139,12 @@ pub(crate) fn tell_many(reason: &str, changes: usize) {
 
 fn ids(nodes: &[NodeId]) -> Vec<i32> {
     nodes.iter().map(|node| node.0).collect()
+}
+
+/// There is no leader because somebody stops the broker, or until the one that has just come back is let in.
+fn is_for_a_moment(reason: &str, replicas: &[NodeId]) -> bool {
+    [CONTROLLED_SHUTDOWN, BROKER_RESTARTED].contains(&reason)
+        || (reason == UNCLEAN_SHUTDOWN && replicas.len() == 1)
 }
 
 fn changed(before: &[NodeId], after: &[NodeId]) -> Option<DebugValue<Vec<i32>>> {
@@ -183,5 +197,16 @@ mod tests {
         assert_eq!(What::of(&alone, &alone, true), What::OnlyReplica);
         let moving = PartitionRegistration { adding_replicas: nodes(&[3]), ..before.clone() };
         assert_eq!(What::of(&moving, &before, false), What::MoveEnds);
+    }
+
+    #[test]
+    fn who_stops_a_broker_is_not_warned_of_it() {
+        let (alone, three) = (nodes(&[1]), nodes(&[1, 2, 3]));
+        assert!(is_for_a_moment(CONTROLLED_SHUTDOWN, &three));
+        assert!(is_for_a_moment(BROKER_RESTARTED, &three));
+        assert!(is_for_a_moment(UNCLEAN_SHUTDOWN, &alone));
+        // The others may have to be waited for.
+        assert!(!is_for_a_moment(UNCLEAN_SHUTDOWN, &three));
+        assert!(!is_for_a_moment("broker fenced", &alone));
     }
 }

@@ -6,6 +6,7 @@ use ottla_wire::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_wire::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_wire::records::{BrokerRegistrationChangeRecord, MetadataRecord};
 
+use crate::change_log::CONTROLLED_SHUTDOWN;
 use crate::controller::Controller;
 use crate::error::ApiError;
 use crate::outcome::{Outcome, Records};
@@ -160,7 +161,7 @@ impl Controller {
 
     /// Other leaders and ISRs for the partitions of a broker that is leaving.
     fn hand_on(&self, id: NodeId) -> Vec<MetadataRecord> {
-        self.changes_for(BrokerEvent::Removed(id), "controlled shutdown", |p| p.isr.contains(&id))
+        self.changes_for(BrokerEvent::Removed(id), CONTROLLED_SHUTDOWN, |p| p.isr.contains(&id))
     }
 
     /// Replicas in directories that have failed leave their ISRs (KIP-858).

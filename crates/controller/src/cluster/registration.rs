@@ -11,6 +11,7 @@ use ottla_wire::messages::unregister_broker_response::UnregisterBrokerResponse;
 use ottla_wire::records::register_broker_record::{EndPoint, Feature as FeatureRange};
 use ottla_wire::records::{MetadataRecord, RegisterBrokerRecord, UnregisterBrokerRecord};
 
+use crate::change_log::{BROKER_RESTARTED, UNCLEAN_SHUTDOWN};
 use crate::controller::Controller;
 use crate::error::ApiError;
 use crate::outcome::{Outcome, Records};
@@ -82,13 +83,13 @@ impl Controller {
     fn clean_up_after(&self, id: NodeId, stopped_cleanly: bool, records: &mut Records) {
         if self.is_elr_enabled() && !stopped_cleanly {
             let event = BrokerEvent::UncleanShutdown(id);
-            records.extend(self.changes_for(event, "unclean shutdown", |partition| {
+            records.extend(self.changes_for(event, UNCLEAN_SHUTDOWN, |partition| {
                 partition.isr.contains(&id) || partition.elr.contains(&id)
             }));
         } else {
             let event = BrokerEvent::Removed(id);
             records
-                .extend(self.changes_for(event, "broker restarted", |partition| partition.isr.contains(&id)));
+                .extend(self.changes_for(event, BROKER_RESTARTED, |partition| partition.isr.contains(&id)));
         }
     }
 
