@@ -16,7 +16,15 @@ use crate::transactions::World;
 const STATES: &str = "__share_group_state";
 
 fn heartbeat_interval(settings: Settings<'_>) -> String {
-    format!("every {} ms", Shared::start(settings).beat("a", 0).heartbeat_interval_ms)
+    format!("every {} ms", interval_at_rest(&mut Shared::start(settings)))
+}
+
+/// How often a member is to heartbeat when its group has settled, in milliseconds.
+fn interval_at_rest(shared: &mut Shared) -> i32 {
+    shared.join("a");
+    (0..3).for_each(|_| shared.node.pass_ms(5000));
+    let epoch = shared.beat("a", 0).member_epoch;
+    shared.beat("a", epoch).heartbeat_interval_ms
 }
 
 fn state(node: &mut SteppedNode) -> String {
@@ -410,7 +418,7 @@ fn a_share_group_may_have_settings_of_its_own() {
         (
             "share.heartbeat.interval.ms",
             "8000",
-            |shared| shared.beat("a", 0).heartbeat_interval_ms.to_string(),
+            |shared| interval_at_rest(shared).to_string(),
             ("5000", "8000"),
         ),
         ("share.session.timeout.ms", "60000", after_silence, ("Empty", "Stable")),

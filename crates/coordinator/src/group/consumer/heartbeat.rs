@@ -21,6 +21,7 @@ use super::reconcile::Reconciliation;
 use super::refusal::Refusal;
 use super::timers::ConsumerTimer;
 use crate::group::context::RequestContext;
+use crate::group::modern::pace::Pace;
 use crate::group::modern::{JOIN_EPOCH, LEAVE_EPOCH, LEAVE_STATIC_EPOCH};
 use crate::group::shard::{GroupShard, GroupTurn};
 use crate::runtime::Responder;
@@ -145,13 +146,27 @@ impl GroupShard {
         let response = ConsumerGroupHeartbeatResponse {
             member_id: Some(member_id.to_string()),
             member_epoch: next.epoch,
-            heartbeat_interval_ms: self.consumer_settings(&request.group_id).heartbeat_interval_ms,
+            heartbeat_interval_ms: self.next_beat_ms(turn, &draft, &next),
             assignment: is_told.then(|| answered(&next.assigned)),
             ..ConsumerGroupHeartbeatResponse::default()
         };
         self.retire_classic_group(turn, &draft.group_id);
         draft.finish(turn);
         Ok(response)
+    }
+
+    /// When the member is to come again that has this from now on.
+    fn next_beat_ms(&self, turn: &GroupTurn<'_>, draft: &Draft, next: &CurrentAssignment) -> i32 {
+        let (group, settings) = (draft.group(), self.consumer_settings(&draft.group_id));
+        let pace = Pace {
+            heartbeat_interval_ms: settings.heartbeat_interval_ms,
+            assignment_interval_ms: settings.assignment_interval_ms,
+            group_epoch: group.epoch,
+            member_count: group.len(),
+            target: &group.target,
+            waits_for_others: next.state == MemberState::UnreleasedPartitions,
+        };
+        pace.next_beat_ms(turn.now.wall.value())
     }
 
     fn expect_next_beat(&self, turn: &mut GroupTurn<'_>, group_id: &Arc<str>, member_id: &Arc<str>) {

@@ -7,6 +7,7 @@
 
 pub mod assignor;
 pub(crate) mod freshness;
+pub(crate) mod pace;
 pub(crate) mod subscriptions;
 pub(crate) mod target;
 pub(crate) mod topics;

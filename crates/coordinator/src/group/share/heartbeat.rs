@@ -18,9 +18,11 @@ use super::check::Inquiry;
 use super::draft::ShareDraft;
 use super::group::{ShareGroup, ShareMember};
 use super::initialize::Initialization;
+use super::settings::Settings;
 use crate::group::consumer::refusal::Refusal;
 use crate::group::context::RequestContext;
 use crate::group::modern::assignor::{Assignment, GroupSpec, MemberSpec};
+use crate::group::modern::pace::Pace;
 use crate::group::modern::{JOIN_EPOCH, LEAVE_EPOCH};
 use crate::group::shard::{GroupCompletion, GroupShard, GroupTimer, GroupTurn};
 use crate::group::state::StoredGroup;
@@ -95,7 +97,7 @@ impl GroupShard {
         let response = ShareGroupHeartbeatResponse {
             member_id: Some(request.member_id.clone()),
             member_epoch,
-            heartbeat_interval_ms: settings.heartbeat_interval_ms,
+            heartbeat_interval_ms: next_beat_ms(turn, draft.group(), settings),
             assignment: is_told.then(|| answered(&assigned)),
             ..ShareGroupHeartbeatResponse::default()
         };
@@ -346,6 +348,19 @@ pub(super) fn refused(refusal: Refusal) -> ShareGroupHeartbeatResponse {
         error_message: Some(refusal.message),
         ..ShareGroupHeartbeatResponse::default()
     }
+}
+
+/// When a member of the group is to come again. Partitions are shared, so nobody waits for others.
+fn next_beat_ms(turn: &GroupTurn<'_>, group: &ShareGroup, settings: Settings) -> i32 {
+    let pace = Pace {
+        heartbeat_interval_ms: settings.heartbeat_interval_ms,
+        assignment_interval_ms: settings.assignment_interval_ms,
+        group_epoch: group.epoch,
+        member_count: group.len(),
+        target: &group.target,
+        waits_for_others: false,
+    };
+    pace.next_beat_ms(turn.now.wall.value())
 }
 
 fn answered(assigned: &Assignment) -> AnsweredAssignment {

@@ -13,9 +13,33 @@ fn the_first_member_has_all() {
     // What doesn't change isn't told again, unless it is asked for.
     let again = rig.beat(a.request());
     assert_eq!((again.member_epoch, again.assignment), (2, None));
-    assert_eq!(again.heartbeat_interval_ms, 5_000);
+    assert_eq!(again.heartbeat_interval_ms, 1_000);
+    rig.pass(5_000);
+    assert_eq!(rig.beat(a.request()).heartbeat_interval_ms, 5_000, "the group has settled");
     a.says_all = true;
     assert_eq!(assigned(&rig.beat(a.request())), Some(a.owned.clone()));
+}
+
+/// Members who do as the answers say, of the default settings, and how long it takes until all have their part.
+#[test]
+fn members_who_come_together_have_their_parts_at_the_pace_of_assignments() {
+    let rig = Rig::new();
+    rig.topic("t", 10);
+    let ids: Vec<String> = (0..10).map(|number| format!("m{number}")).collect();
+    let mut members: Vec<(Consumer, i64)> = ids.iter().map(|id| (Consumer::new(id, &["t"]), 0)).collect();
+    let mut now = 0;
+    while members.iter().any(|(member, _)| member.partitions("t").len() != 1) {
+        for (member, next) in members.iter_mut().filter(|(_, next)| *next <= now) {
+            let (owned, answer) = (member.owned.clone(), rig.beat(member.request()));
+            assert_eq!(member.take(&answer), ErrorCode::None);
+            // Who has given something up says so at once.
+            *next = if member.owned == owned { now + i64::from(answer.heartbeat_interval_ms) } else { now };
+        }
+        now += 50;
+        rig.pass(50);
+        assert!(now < 5_000, "no member has to wait for the interval of a group at rest");
+    }
+    assert!(now <= 1_000 + 300, "they had their parts after {now} ms");
 }
 
 #[test]

@@ -28,7 +28,9 @@ fn nothing_is_given_out_that_the_share_coordinator_does_not_know() {
     a.beat(&rig);
     assert_eq!((a.epoch, a.partitions("t")), (3, vec![0, 1, 2]));
     let again = rig.beat(a.request());
-    assert_eq!((again.member_epoch, again.assignment, again.heartbeat_interval_ms), (3, None, 5_000));
+    assert_eq!((again.member_epoch, again.assignment, again.heartbeat_interval_ms), (3, None, 1_000));
+    rig.rig.pass(5_000);
+    assert_eq!(rig.beat(a.request()).heartbeat_interval_ms, 5_000, "it has settled");
     assert_eq!(rig.taken_over().group(), rig.group());
 }
 
