@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use ottla_types::TopicPartition;
 use ottla_wire::records::{GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue};
-use ottla_wire::{Decoder, ErrorCode, Message};
+use ottla_wire::{Decoder, EncodeError, Encoder, ErrorCode, Message};
 use tracing::warn;
 
 use super::consumer::record::{self as consumer, ConsumerRecord};
@@ -17,11 +18,14 @@ const OFFSET_COMMIT: i16 = 1;
 const GROUP_METADATA: i16 = 2;
 /// Flexible versions of this value are for readers only.
 const GROUP_METADATA_VALUE_VERSION: i16 = 3;
+/// Of a record of a commit, key and value, beside the names in it.
+const OFFSET_COMMIT_BYTES_MAX: usize = 64;
 
 /// A record, with `None` for the value of a tombstone.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum GroupRecord {
-    OffsetCommit { key: OffsetCommitKey, value: Option<OffsetCommitValue> },
+    /// The name of the group and that of the topic are shared: there may be many of these in one request.
+    OffsetCommit { group_id: Arc<str>, partition: TopicPartition, value: Option<OffsetCommitValue> },
     GroupMetadata { group_id: String, value: Option<GroupMetadataValue> },
     Consumer(ConsumerRecord),
     Share(ShareRecord),
@@ -68,10 +72,8 @@ impl ForeignKind {
 
 pub(crate) fn encode(record: &GroupRecord) -> Result<EncodedRecord, ErrorCode> {
     let (key, value) = match record {
-        GroupRecord::OffsetCommit { key, value } => {
-            let version = |value: &OffsetCommitValue| if value.expire_timestamp == -1 { 4 } else { 1 };
-            let value = value.as_ref().map(|value| prefixed(version(value), value, version(value)));
-            (prefixed(OFFSET_COMMIT, key, 0)?, value)
+        GroupRecord::OffsetCommit { group_id, partition, value } => {
+            return offset_commit(group_id, partition, value.as_ref()).map_err(not_encoded);
         }
         GroupRecord::GroupMetadata { group_id, value } => {
             let key = GroupMetadataKey { group: group_id.clone() };
@@ -87,25 +89,58 @@ pub(crate) fn encode(record: &GroupRecord) -> Result<EncodedRecord, ErrorCode> {
     Ok(EncodedRecord { key, value: value.transpose()? })
 }
 
+/// Most of what coordinators write: key and value lie behind each other in one buffer, and the key is written field by field
+/// from names that others share.
+fn offset_commit(
+    group_id: &str,
+    partition: &TopicPartition,
+    value: Option<&OffsetCommitValue>,
+) -> Result<EncodedRecord, EncodeError> {
+    let names = group_id.len() + partition.topic.len() + value.map_or(0, |value| value.metadata.len());
+    let mut encoder = Encoder::with_capacity(OFFSET_COMMIT_BYTES_MAX + names);
+    encoder.i16(OFFSET_COMMIT);
+    encoder.string(false, group_id, "OffsetCommitKey.Group")?;
+    encoder.string(false, &partition.topic, "OffsetCommitKey.Topic")?;
+    encoder.i32(partition.partition);
+    let key_len = encoder.len();
+    if let Some(value) = value {
+        // An older version alone has the time at which the commit expires.
+        let version = if value.expire_timestamp == -1 { 4 } else { 1 };
+        encoder.i16(version);
+        value.encode(&mut encoder, version)?;
+    }
+    let (mut bytes, _) = encoder.into_parts();
+    let key = bytes.split_to(key_len).freeze();
+    Ok(EncodedRecord { key, value: value.map(|_| bytes.freeze()) })
+}
+
 pub(crate) fn prefixed<M: Message>(prefix: i16, message: &M, version: i16) -> Result<Bytes, ErrorCode> {
-    let body = message.to_bytes(version).map_err(|error| {
-        warn!(%error, "a record can't be encoded");
-        ErrorCode::UnknownServerError
-    })?;
-    let mut bytes = BytesMut::with_capacity(2 + body.len());
-    bytes.put_i16(prefix);
-    bytes.put_slice(&body);
-    Ok(bytes.freeze())
+    let written = || {
+        let mut encoder = Encoder::with_capacity(2 + message.encoded_len(version)?);
+        encoder.i16(prefix);
+        message.encode(&mut encoder, version)?;
+        Ok(encoder.into_parts().0.freeze())
+    };
+    written().map_err(not_encoded)
+}
+
+fn not_encoded(error: EncodeError) -> ErrorCode {
+    warn!(%error, "a record can't be encoded");
+    ErrorCode::UnknownServerError
 }
 
 pub(crate) fn decode(key: Bytes, value: Option<Bytes>) -> Result<Option<GroupRecord>, DecodeError> {
     let mut reader = Decoder::new(key);
     let record_type = reader.i16("key type").map_err(|error| failed(-1, &error))?;
     let record = match record_type {
-        LEGACY_OFFSET_COMMIT | OFFSET_COMMIT => GroupRecord::OffsetCommit {
-            key: message(record_type, reader, 0)?,
-            value: versioned(record_type, value)?,
-        },
+        LEGACY_OFFSET_COMMIT | OFFSET_COMMIT => {
+            let key: OffsetCommitKey = message(record_type, reader, 0)?;
+            GroupRecord::OffsetCommit {
+                group_id: Arc::from(key.group),
+                partition: TopicPartition::new(key.topic, key.partition),
+                value: versioned(record_type, value)?,
+            }
+        }
         GROUP_METADATA => {
             let key: GroupMetadataKey = message(record_type, reader, 0)?;
             GroupRecord::GroupMetadata { group_id: key.group, value: versioned(record_type, value)? }

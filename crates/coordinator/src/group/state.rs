@@ -39,12 +39,11 @@ pub(crate) struct ForeignGroup {
 impl GroupState {
     pub(crate) fn replay(&mut self, offset: Offset, producer: Option<Producer>, record: GroupRecord) {
         match record {
-            GroupRecord::OffsetCommit { key, value } => {
-                let group_id = Arc::from(key.group);
+            GroupRecord::OffsetCommit { group_id, partition, value } => {
                 if value.is_some() && !self.groups.contains_key(&group_id) {
                     self.groups.insert_mut(Arc::clone(&group_id), StoredGroup::Simple);
                 }
-                self.offsets.replay(offset, producer, group_id, key.topic, key.partition, value);
+                self.offsets.replay(offset, producer, group_id, partition, value);
             }
             GroupRecord::GroupMetadata { group_id, value } => match value {
                 Some(value) => {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use ottla_types::TopicPartition;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::offset_commit_request::Partition as CommitPartition;
@@ -6,7 +8,6 @@ use ottla_wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use ottla_wire::records::OffsetCommitValue;
 use tracing::info;
 
-use super::offset_key;
 use crate::group::classic::{ClassicGroup, ClassicState, keep_alive};
 use crate::group::consumer::Committer;
 use crate::group::context::RequestContext;
@@ -37,8 +38,10 @@ impl GroupShard {
             DEFAULT_RETENTION => -1,
             retention_ms => now.saturating_add(retention_ms),
         };
+        let group_id: Arc<str> = Arc::from(request.group_id);
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
+            let name: Arc<str> = Arc::from(topic.name.as_str());
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for partition in topic.partitions {
                 let index = partition.partition_index;
@@ -54,8 +57,11 @@ impl GroupShard {
                         topic_id: topic.topic_id,
                         ..OffsetCommitValue::default()
                     };
-                    let key = offset_key(&request.group_id, &TopicPartition::new(topic.name.as_str(), index));
-                    turn.record(GroupRecord::OffsetCommit { key, value: Some(value) });
+                    turn.record(GroupRecord::OffsetCommit {
+                        group_id: Arc::clone(&group_id),
+                        partition: TopicPartition::new(Arc::clone(&name), index),
+                        value: Some(value),
+                    });
                     ErrorCode::None
                 };
                 partitions.push(Partition {

@@ -10,7 +10,7 @@ mod txn_commit;
 use std::sync::Arc;
 
 use ottla_types::{LeaderEpoch, Offset, ProducerId, Timestamp, TopicPartition, Uuid};
-use ottla_wire::records::{OffsetCommitKey, OffsetCommitValue};
+use ottla_wire::records::OffsetCommitValue;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 pub(crate) use fetch::fetch_offsets;
@@ -74,11 +74,9 @@ impl Offsets {
         record_offset: Offset,
         producer: Option<Producer>,
         group_id: Arc<str>,
-        topic: String,
-        partition: i32,
+        partition: TopicPartition,
         value: Option<OffsetCommitValue>,
     ) {
-        let partition = TopicPartition::new(topic, partition);
         match (value, producer) {
             (Some(value), None) => {
                 put(&mut self.committed, group_id, partition, committed(record_offset, value));
@@ -180,14 +178,6 @@ fn committed(record_offset: Offset, value: OffsetCommitValue) -> CommittedOffset
     }
 }
 
-fn offset_key(group_id: &str, partition: &TopicPartition) -> OffsetCommitKey {
-    OffsetCommitKey {
-        group: group_id.to_owned(),
-        topic: partition.topic.to_string(),
-        partition: partition.partition,
-    }
-}
-
 fn tombstone(group_id: &str, partition: &TopicPartition) -> GroupRecord {
-    GroupRecord::OffsetCommit { key: offset_key(group_id, partition), value: None }
+    GroupRecord::OffsetCommit { group_id: Arc::from(group_id), partition: partition.clone(), value: None }
 }

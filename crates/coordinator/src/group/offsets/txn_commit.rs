@@ -10,7 +10,6 @@ use ottla_wire::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 use ottla_wire::records::OffsetCommitValue;
 use tracing::info;
 
-use super::offset_key;
 use crate::group::classic::{ClassicGroup, ClassicState};
 use crate::group::consumer::Committer;
 use crate::group::record::{ForeignKind, GroupRecord};
@@ -32,8 +31,10 @@ impl GroupShard {
         }
         let producer =
             Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
+        let group_id: Arc<str> = Arc::from(request.group_id);
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
+            let name: Arc<str> = Arc::from(topic.name.as_str());
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for partition in topic.partitions {
                 let partition_index = partition.partition_index;
@@ -41,10 +42,11 @@ impl GroupShard {
                 let error = if self.is_text_too_large(metadata) {
                     ErrorCode::OffsetMetadataTooLarge
                 } else {
-                    let named = TopicPartition::new(topic.name.as_str(), partition_index);
-                    let value = Some(value(partition, turn.now.wall.value()));
-                    let key = offset_key(&request.group_id, &named);
-                    turn.record(GroupRecord::OffsetCommit { key, value });
+                    turn.record(GroupRecord::OffsetCommit {
+                        group_id: Arc::clone(&group_id),
+                        partition: TopicPartition::new(Arc::clone(&name), partition_index),
+                        value: Some(value(partition, turn.now.wall.value())),
+                    });
                     ErrorCode::None
                 };
                 partitions.push(Partition {

@@ -57,8 +57,8 @@ impl Model {
     }
 
     fn read(&mut self, at: Offset, producer: Option<Producer>, record: Option<GroupRecord>) {
-        let Some(GroupRecord::OffsetCommit { key, value }) = record else { return };
-        let (group, partition) = (key.group, TopicPartition::new(key.topic, key.partition));
+        let Some(GroupRecord::OffsetCommit { group_id, partition, value }) = record else { return };
+        let group = group_id.to_string();
         match (value, producer) {
             (Some(value), None) => {
                 self.committed.insert((group, partition), (at, value.offset));
