@@ -14,7 +14,7 @@ use ottla_raft::SnapshotPolicy;
 use ottla_record::Compression;
 use ottla_replica::ReplicaManager;
 use ottla_replica::fetch_session::FetchSessions;
-use ottla_types::{MonoMs, Now};
+use ottla_types::Now;
 use parking_lot::{Mutex, RwLock};
 
 use crate::auto_topic_creation::TopicsInFlight;
@@ -37,7 +37,7 @@ use crate::quorum_channel::QuorumChannel;
 use crate::quorum_link::QuorumLink;
 use crate::registration::{AdvertisedListener, Registration, controller_registration};
 use crate::replication::IsrAnswer;
-use crate::share::ShareGroupParts;
+use crate::share::{NodeLink, ShareGroupParts};
 use crate::transactions::{MarkerDispatch, NodeProducerIds};
 
 /// What a node is made of: a broker, a controller, or both in one, as `process.roles` says.
@@ -141,10 +141,12 @@ pub(crate) fn node(
         Arc::new(CoordinatorStorage::new(Arc::clone(&replicas), node_settings::offsets_compression(&config)));
     let groups =
         GroupCoordinator::new(node_settings::groups(&config), Arc::clone(&storage) as _, storage as _);
-    let groups = Arc::new(groups.with_executor(executor(&hooks)));
+    let link = Arc::new(NodeLink::default());
+    let executor = executor(&hooks, &link);
+    let groups = Arc::new(groups.with_executor(Arc::clone(&executor)));
     let offsets_listener = Arc::new(TopicListener::default());
     offsets_listener.tell(&groups);
-    let share = ShareGroupParts::new(&config, &replicas);
+    let share = ShareGroupParts::new(&config, &replicas, link, Arc::clone(&executor));
     // As in Kafka, what transactions write is never compressed.
     let transaction_storage = Arc::new(CoordinatorStorage::new(Arc::clone(&replicas), Compression::NONE));
     let slots = usize::try_from(config.get(keys::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS)).unwrap_or(0);
@@ -159,13 +161,14 @@ pub(crate) fn node(
     let lifecycle =
         if roles.broker { Lifecycle::new(life, now) } else { Lifecycle::of_controller(life, now) };
     Arc::new_cyclic(|node: &Weak<Node>| {
-        let transactions = Arc::new(TransactionCoordinator::new(
+        let transactions = TransactionCoordinator::new(
             node_settings::transactions(&config),
             Arc::clone(&transaction_storage) as _,
             transaction_storage as _,
             Arc::new(MarkerDispatch(Weak::clone(node))),
             Arc::new(NodeProducerIds(Weak::clone(node))),
-        ));
+        );
+        let transactions = Arc::new(transactions.with_executor(executor));
         let transactions_listener = Arc::new(TopicListener::default());
         transactions_listener.tell(&transactions);
         Node {
@@ -209,15 +212,17 @@ fn snapshot_policy(config: &Config, now: Now) -> SnapshotPolicy {
     )
 }
 
-/// Does what would hold up a coordinator's shard where requests go that wait for the disk.
-fn executor(hooks: &Hooks) -> Executor {
-    let (elsewhere, wake_at) = (Arc::clone(&hooks.read_later), Arc::clone(&hooks.wake_at));
+/// Does what would hold up a coordinator's shard, or a client's thread, where requests go that wait for the disk.
+fn executor(hooks: &Hooks, node: &Arc<NodeLink>) -> Executor {
+    let (elsewhere, node) = (Arc::clone(&hooks.read_later), Arc::clone(node));
     Arc::new(move |job| {
-        let wake_at = Arc::clone(&wake_at);
+        let node = Arc::clone(&node);
         elsewhere(Box::new(move || {
             job();
-            // It may have set timers.
-            wake_at(MonoMs::default());
+            if let Some(node) = node.get() {
+                node.coordinators_have_worked();
+                node.share_has_worked();
+            }
         }));
     })
 }

@@ -10,7 +10,7 @@ mod states;
 use std::sync::{Arc, OnceLock, Weak};
 
 use ottla_config::{Config, keys};
-use ottla_coordinator::runtime::LoadProgress;
+use ottla_coordinator::runtime::{Executor, LoadProgress};
 use ottla_coordinator::share_state::{ShareCoordinator, ShareCoordinatorParts};
 use ottla_metadata::loader::Publication;
 use ottla_replica::ReplicaManager;
@@ -54,17 +54,22 @@ pub(crate) struct ShareGroupParts {
 }
 
 impl ShareGroupParts {
-    pub fn new(config: &Arc<Config>, replicas: &Arc<ReplicaManager>) -> ShareGroupParts {
-        let link = Arc::new(NodeLink::default());
+    pub fn new(
+        config: &Arc<Config>,
+        replicas: &Arc<ReplicaManager>,
+        link: Arc<NodeLink>,
+        executor: Executor,
+    ) -> ShareGroupParts {
         let compression = node_settings::share_state_compression(config);
         let storage = Arc::new(CoordinatorStorage::new(Arc::clone(replicas), compression));
-        let coordinator = Arc::new(ShareCoordinator::new(ShareCoordinatorParts {
+        let coordinator = ShareCoordinator::new(ShareCoordinatorParts {
             config: node_settings::share_coordinator(config),
             writer: Arc::clone(&storage) as _,
             reader: storage,
             topics: Arc::new(NodeTopics(Arc::clone(&link))),
             pruner: Arc::new(StateTopicPruner(Arc::clone(replicas))),
-        }));
+        });
+        let coordinator = Arc::new(coordinator.with_executor(executor));
         let listener = Arc::new(StateTopicListener::default());
         listener.tell(&coordinator);
         let sessions_max = usize::try_from(config.get(keys::GROUP_SHARE_MAX_SHARE_SESSIONS)).unwrap_or(0);

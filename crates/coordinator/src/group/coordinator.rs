@@ -66,7 +66,7 @@ impl GroupCoordinator {
         GroupCoordinator { config, metadata, runtime }
     }
 
-    /// Has `executor` do what would hold up a shard. Without it the thread does so that has run the shard.
+    /// See [`Runtime::with_executor`].
     #[must_use]
     pub fn with_executor(mut self, executor: Executor) -> GroupCoordinator {
         self.runtime = self.runtime.with_executor(executor);

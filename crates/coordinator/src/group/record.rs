@@ -25,8 +25,15 @@ const OFFSET_COMMIT_BYTES_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum GroupRecord {
     /// The name of the group and that of the topic are shared: there may be many of these in one request.
-    OffsetCommit { group_id: Arc<str>, partition: TopicPartition, value: Option<OffsetCommitValue> },
-    GroupMetadata { group_id: String, value: Option<GroupMetadataValue> },
+    OffsetCommit {
+        group_id: Arc<str>,
+        partition: TopicPartition,
+        value: Option<OffsetCommitValue>,
+    },
+    GroupMetadata {
+        group_id: String,
+        value: Option<GroupMetadataValue>,
+    },
     Consumer(ConsumerRecord),
     Share(ShareRecord),
     Foreign(ForeignRecord),

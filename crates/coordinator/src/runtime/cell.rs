@@ -1,6 +1,7 @@
 //! One partition's shard and the queue before it. Threads leave events in the queue; whoever finds the shard free runs
 //! it until the queue is empty, then appends the batch that came together. Nobody ever blocks on a shard, so an event
-//! may be left from anywhere, also from within an append.
+//! may be left from anywhere, also from within an append. Nor is a thread kept by the events of others: what has come by
+//! the end of its turn is another's.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +23,9 @@ use super::turn::{Background, Turn};
 /// An operation: it gets the shard, or the reason why it can't.
 pub(crate) type Operation<S> =
     Box<dyn for<'a, 'b> FnOnce(Result<(&'a mut S, &'a mut Turn<'b, S>), ErrorCode>) + Send>;
+
+/// After so many events a turn ends, so that those who wait for answers get them.
+pub(super) const EVENTS_A_TURN: usize = 1_000;
 
 /// Before a log is read again that could not be read.
 const RELOAD_MS: i64 = 1000;
@@ -46,7 +50,7 @@ pub(crate) struct Cell<S: Shard> {
     epoch: Mutex<LeaderEpoch>,
     config: RuntimeConfig,
     writer: Arc<dyn PartitionWriter>,
-    executor: Executor,
+    executor: Option<Executor>,
     this: Weak<Cell<S>>,
     queue: Mutex<VecDeque<Event<S>>>,
     held: Mutex<Held<S>>,
@@ -81,7 +85,7 @@ impl<S: Shard> Cell<S> {
         epoch: LeaderEpoch,
         config: RuntimeConfig,
         writer: Arc<dyn PartitionWriter>,
-        executor: Executor,
+        executor: Option<Executor>,
         shard: S,
     ) -> Arc<Cell<S>> {
         Arc::new_cyclic(|this| Cell {
@@ -144,47 +148,67 @@ impl<S: Shard> Cell<S> {
         MonoMs(self.next_deadline.load(Ordering::Acquire))
     }
 
+    /// A turn of the shard, if it is free; and where there is nobody to hand it over to, as many as it takes.
     fn pump(&self) {
-        loop {
-            // Whoever holds the shard looks at the queue again after letting go of it.
-            let Some(mut held) = self.held.try_lock() else { return };
-            self.drain(&mut held);
-            let deadline = match &held.phase {
-                Phase::Active(active) => active.next_deadline(),
-                Phase::Failed => self.reload_at(),
-                Phase::Loading(_) | Phase::Closed => MonoMs::NEVER,
-            };
-            self.next_deadline.store(deadline.0, Ordering::Release);
-            let answers = std::mem::take(&mut held.answers);
-            let background = std::mem::take(&mut held.background);
-            let now = held.now;
-            drop(held);
-            for answer in answers {
-                answer();
-            }
-            for work in background {
-                self.execute(work, now);
-            }
-            if self.queue.lock().is_empty() {
-                return;
+        while self.turn() && !self.queue.lock().is_empty() {
+            if let Some(executor) = &self.executor {
+                // This thread is a client's, as a rule, who has more to ask than of this shard: those who keep a shard busy
+                // would keep it here for as long as they do.
+                return self.hand_over(executor);
             }
         }
     }
 
+    /// False: somebody else holds the shard, who looks at the queue again after letting go of it.
+    fn turn(&self) -> bool {
+        let Some(mut held) = self.held.try_lock() else { return false };
+        self.drain(&mut held);
+        let deadline = match &held.phase {
+            Phase::Active(active) => active.next_deadline(),
+            Phase::Failed => self.reload_at(),
+            Phase::Loading(_) | Phase::Closed => MonoMs::NEVER,
+        };
+        self.next_deadline.store(deadline.0, Ordering::Release);
+        let answers = std::mem::take(&mut held.answers);
+        let background = std::mem::take(&mut held.background);
+        let now = held.now;
+        drop(held);
+        for answer in answers {
+            answer();
+        }
+        for work in background {
+            self.execute(work, now);
+        }
+        true
+    }
+
+    fn hand_over(&self, executor: &Executor) {
+        let cell = Weak::clone(&self.this);
+        executor(Box::new(move || {
+            if let Some(cell) = cell.upgrade() {
+                cell.pump();
+            }
+        }));
+    }
+
     fn execute(&self, work: Background<S>, now: Now) {
         let cell = Weak::clone(&self.this);
-        (self.executor)(Box::new(move || {
+        let job = move || {
             if let Some(operation) = work(Ok(()))
                 && let Some(cell) = cell.upgrade()
             {
                 cell.post(Event::Operation(now, operation));
             }
-        }));
+        };
+        match &self.executor {
+            Some(executor) => executor(Box::new(job)),
+            None => job(),
+        }
     }
 
     fn drain(&self, held: &mut Held<S>) {
-        loop {
-            let event = self.queue.lock().pop_front();
+        for number in 0.. {
+            let event = if number < EVENTS_A_TURN { self.queue.lock().pop_front() } else { None };
             let idle = event.is_none();
             if let Some(event) = event {
                 self.handle(held, event);
@@ -192,7 +216,7 @@ impl<S: Shard> Cell<S> {
                 active.idle(held.now);
             }
             self.settle(held);
-            if idle && self.queue.lock().is_empty() {
+            if idle && (number >= EVENTS_A_TURN || self.queue.lock().is_empty()) {
                 return;
             }
         }

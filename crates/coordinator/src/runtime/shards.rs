@@ -29,7 +29,7 @@ pub struct Runtime<S: Shard> {
     config: RuntimeConfig,
     writer: Arc<dyn PartitionWriter>,
     reader: Arc<dyn PartitionReader>,
-    executor: Executor,
+    executor: Option<Executor>,
     new_shard: Box<dyn Fn(&TopicPartition) -> S + Send + Sync>,
     /// Of the topic; 0 until the coordinator is started.
     topic_partitions: AtomicI32,
@@ -56,7 +56,7 @@ impl<S: Shard> Runtime<S> {
             config,
             writer,
             reader,
-            executor: Arc::new(|job| job()),
+            executor: None,
             new_shard: Box::new(new_shard),
             topic_partitions: AtomicI32::new(0),
             cells: RwLock::default(),
@@ -64,10 +64,11 @@ impl<S: Shard> Runtime<S> {
         }
     }
 
-    /// Has `executor` do what is to be done outside of shards. Without it the thread does so that has run the shard.
+    /// Has `executor` do what is to be done outside of shards, and go on with shards that are kept busy. Without it the thread
+    /// does so that has run the shard.
     #[must_use]
     pub fn with_executor(mut self, executor: Executor) -> Runtime<S> {
-        self.executor = executor;
+        self.executor = Some(executor);
         self
     }
 
@@ -120,7 +121,7 @@ impl<S: Shard> Runtime<S> {
         let partition_name = TopicPartition { topic: Arc::clone(&self.topic), partition };
         let shard = (self.new_shard)(&partition_name);
         let writer = Arc::clone(&self.writer);
-        let executor = Arc::clone(&self.executor);
+        let executor = self.executor.clone();
         let cell = Cell::new(partition_name, epoch, self.config.clone(), writer, executor, shard);
         cells.insert(partition, Arc::clone(&cell));
         let (reader, buffer_bytes) = (Arc::clone(&self.reader), self.config.load_buffer_bytes);

@@ -7,6 +7,7 @@ use ottla_wire::ErrorCode;
 use proptest::prelude::*;
 use rpds::RedBlackTreeMapSync;
 
+use super::cell::EVENTS_A_TURN;
 use super::*;
 use crate::testing::{Content, Inbox, Jobs, MemoryLog, MemoryLogs};
 
@@ -517,6 +518,33 @@ fn threads_never_wait_for_each_other_and_all_are_answered() {
 }
 
 /// Counts once, and once more when something that takes long is done.
+/// Leaves an event that is answered when it is handled.
+fn look_in(rig: &Rig) -> Inbox<()> {
+    let (inbox, responder) = Inbox::new();
+    rig.runtime.submit(0, at(1), responder, |_, turn, responder| turn.reply_at_once(responder, Ok(())));
+    inbox
+}
+
+#[test]
+fn a_thread_is_not_kept_by_what_others_leave_meanwhile() {
+    let rig = Arc::new(Rig::new(None).loaded());
+    rig.jobs.hold(true);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let of_others = Arc::clone(&rig);
+    let (first, responder) = Inbox::new();
+    rig.runtime.submit(0, at(1), responder, move |_, turn, responder| {
+        (0..EVENTS_A_TURN).for_each(|_| sender.send(look_in(&of_others)).unwrap());
+        turn.reply_at_once(responder, Ok(()));
+    });
+    assert_eq!(first.get(), Some(Ok(())), "its own answer");
+    let others: Vec<Inbox<()>> = receiver.iter().collect();
+    let unanswered = || others.iter().filter(|inbox| inbox.get().is_none()).count();
+    assert_eq!((others.len(), unanswered()), (EVENTS_A_TURN, 1));
+    assert!(rig.jobs.run_one(), "another thread goes on");
+    assert_eq!(unanswered(), 0);
+    assert!(!rig.jobs.run_one(), "and there is nothing left");
+}
+
 fn add_slowly(rig: &Rig, key: &str, ms: u64) -> Inbox<i64> {
     let (inbox, responder) = Inbox::new();
     let key = key.to_owned();

@@ -14,7 +14,7 @@ use super::outcome::{Outcome, ReadState, ShareStateError, StateSummary, WriteSta
 use super::shard::{ShareStateShard, ShareStateTurn};
 use crate::group::errors;
 use crate::runtime::{
-    LoadProgress, LoadTask, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
+    Executor, LoadProgress, LoadTask, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
 };
 
 /// Which topics there are.
@@ -98,6 +98,13 @@ impl ShareCoordinator {
             pruner: parts.pruner,
             pruning: Mutex::new(Pruning { due: MonoMs::NEVER, done: Arc::default() }),
         }
+    }
+
+    /// See [`Runtime::with_executor`].
+    #[must_use]
+    pub fn with_executor(mut self, executor: Executor) -> ShareCoordinator {
+        self.runtime = self.runtime.with_executor(executor);
+        self
     }
 
     /// Begins to serve, with this many partitions of `__share_group_state`: those that the topic has, or else

@@ -22,7 +22,8 @@ use super::producers::{Initialization, NeedsProducerId};
 use super::shard::{Asker, TransactionShard, TransactionTurn};
 use crate::gather::Gather;
 use crate::runtime::{
-    LoadProgress, LoadTask, PartitionReader, PartitionWriter, Producer, Responder, Runtime, RuntimeConfig,
+    Executor, LoadProgress, LoadTask, PartitionReader, PartitionWriter, Producer, Responder, Runtime,
+    RuntimeConfig,
 };
 
 /// From this version of EndTxn on, a client bumps its epoch with every transaction.
@@ -102,6 +103,13 @@ impl TransactionCoordinator {
         };
         let runtime = Runtime::new(TRANSACTION_STATE_TOPIC, runtime_config, writer, reader, new_shard);
         TransactionCoordinator { rules, epochs, exhausted, ids, runtime }
+    }
+
+    /// See [`Runtime::with_executor`].
+    #[must_use]
+    pub fn with_executor(mut self, executor: Executor) -> TransactionCoordinator {
+        self.runtime = self.runtime.with_executor(executor);
+        self
     }
 
     /// Begins to serve, with this many partitions of `__transaction_state`: those that the topic has, or else
