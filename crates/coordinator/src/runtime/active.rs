@@ -235,7 +235,10 @@ impl<S: Shard> Active<S> {
         if records.is_empty() {
             return Ok(());
         }
-        let encoded = records.iter().map(S::encode).collect::<Result<Vec<EncodedRecord>, ErrorCode>>()?;
+        let mut encoded = Vec::with_capacity(records.len());
+        for record in &records {
+            encoded.push(S::encode(record)?);
+        }
         let max_bytes = self.writer.max_batch_bytes(&self.partition);
         let bytes = encoded.iter().map(EncodedRecord::max_bytes).sum::<usize>();
         let in_one_batch = !may_split || transaction.is_some() || BATCH_HEADER_BYTES + bytes <= max_bytes;

@@ -6,7 +6,10 @@ use ottla_record::{
     Record, RecordError,
 };
 
-use super::storage::{Membership, Producer, StoredBatch, StoredContent, StoredRecord, WriteBatch};
+use super::storage::{
+    BATCH_HEADER_BYTES, EncodedRecord, Membership, Producer, StoredBatch, StoredContent, StoredRecord,
+    WriteBatch,
+};
 
 impl WriteBatch {
     /// The batch's bytes; its offsets begin at 0, until the log gives it its own.
@@ -18,7 +21,8 @@ impl WriteBatch {
             options.producer_epoch = producer.epoch;
             options.transactional = true;
         }
-        let mut builder = BatchBuilder::new(options);
+        let bytes = self.records.iter().map(EncodedRecord::max_bytes).sum::<usize>();
+        let mut builder = BatchBuilder::with_capacity(options, BATCH_HEADER_BYTES + bytes);
         for record in &self.records {
             builder.append(&NewRecord {
                 timestamp: self.timestamp,
@@ -80,8 +84,6 @@ mod tests {
     use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
     use super::*;
-    use crate::runtime::EncodedRecord;
-
     const PRODUCER: Producer = Producer { id: ProducerId(7), epoch: ProducerEpoch(1) };
 
     #[test]
