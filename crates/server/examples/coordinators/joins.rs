@@ -108,7 +108,9 @@ pub async fn run(options: &Options) -> Outcome<Figures> {
         }
         other => return Err(format!("no protocol is named {other}").into()),
     };
-    finish(joined, &topic, &progress).await
+    let figures = finish(joined, &topic, &progress).await?;
+    setup::delete_topic(&mut first, &topic).await?;
+    Ok(figures)
 }
 
 fn progress(members: usize, topic: &Topic) -> Outcome<Progress> {

@@ -8,8 +8,9 @@ use ottla_types::{Timestamp, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::produce_request::{PartitionData, TopicData};
 use ottla_wire::messages::{
-    CreateTopicsRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest, ListOffsetsRequest,
-    ProduceRequest, create_topics_request, incremental_alter_configs_request, list_offsets_request,
+    CreateTopicsRequest, DeleteTopicsRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest,
+    ListOffsetsRequest, ProduceRequest, create_topics_request, delete_topics_request,
+    incremental_alter_configs_request, list_offsets_request,
 };
 use tokio::time::{Duration, Instant, sleep};
 
@@ -57,6 +58,15 @@ pub async fn create_topic(client: &mut Client, name: String, partitions: i32) ->
         sleep(BETWEEN_TRIES).await;
     }
     Ok(topic)
+}
+
+/// Takes away a topic of so many partitions that, run after run, the broker would come to its limit of open files.
+pub async fn delete_topic(client: &mut Client, topic: &Topic) -> Outcome<()> {
+    let of_topic = delete_topics_request::Topic { topic_id: topic.id, ..Default::default() };
+    let request = DeleteTopicsRequest { topics: vec![of_topic], timeout_ms: 60_000, ..Default::default() };
+    let response = client.call(&request, 6).await?;
+    let deleted = response.responses.first().ok_or("DeleteTopics was answered without a topic")?;
+    check("DeleteTopics", deleted.error_code)
 }
 
 /// Waits until there is a coordinator for `key`.
