@@ -20,6 +20,7 @@ mod net;
 mod producer;
 mod settings;
 pub mod share;
+pub mod typed;
 
 pub use client::{Answer, Client, ClientSettings, SendOptions, Target, Topics};
 pub use cluster::{Broker, CoordinatorKind, Leader, Metadata, Partition, RecoveryStrategy, Topic};
@@ -33,7 +34,7 @@ pub use producer::core::partitioner::{Partitioner, RoundRobin};
 pub use producer::core::record::Record;
 pub use producer::core::{murmur2, partition_of_key};
 pub use producer::{
-    Acks, Producer, ProducerSettings, Transaction, TransactionOutcome, TransactionalProducer, TrySendError,
-    TrySendReason,
+    Acks, OutgoingRecord, Producer, ProducerInterceptor, ProducerSettings, Transaction, TransactionOutcome,
+    TransactionalProducer, TrySendError, TrySendReason,
 };
 pub use settings::{Scope, Settings, SettingsError};

@@ -84,7 +84,10 @@ async fn commit_until(
     let mut waits = shared.client.settings().retry_backoff();
     loop {
         let error = match commit_once(shared, offsets).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                shared.settings.interceptors.iter().for_each(|one| one.on_commit(offsets));
+                return Ok(());
+            }
             Err(error) => error,
         };
         let may_retry = match &error {

@@ -40,6 +40,19 @@ pub enum ConsumerError {
     Closed,
 }
 
+impl ConsumerError {
+    /// A later commit may succeed: nothing is wrong with this one but its time.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            // The next event tells what has become of the partitions.
+            ConsumerError::NotAMember(_) => true,
+            ConsumerError::Client(error) => error.is_retriable(),
+            ConsumerError::NotCommitted { code, .. } => code.is_retriable(),
+            _ => false,
+        }
+    }
+}
+
 impl From<Failure> for ConsumerError {
     fn from(failure: Failure) -> ConsumerError {
         match failure {

@@ -11,8 +11,12 @@ mod commits;
 mod core;
 mod driver;
 mod error;
+mod interceptors;
 mod owner;
+mod partition_streams;
 mod pattern;
+mod processing;
+mod records;
 mod settings;
 
 pub use self::core::assignors::{
@@ -23,10 +27,15 @@ pub(crate) use self::core::fetching::read_batches;
 pub use self::core::fetching::{FetchError, IsolationLevel, OffsetReset, Watermarks};
 pub use self::core::machine::ConsumerEvent;
 pub use self::core::membership::{GroupError, GroupMetadata, MemberIdentity, OnClose};
+pub use self::core::processing::ProcessingOrder;
 pub use self::core::protocol::Subscription;
 pub use self::core::record::{ConsumerRecord, Position};
 pub use commits::{CommitLater, CommittedOffset};
 pub use error::ConsumerError;
+pub use interceptors::ConsumerInterceptor;
 pub use ottla_record::{OwnedHeader, TimestampType};
 pub use owner::{Consumer, OffsetAndTimestamp};
+pub use partition_streams::{PartitionRecords, PartitionStreams};
+pub use processing::{Processing, ProcessingError};
+pub use records::Records;
 pub use settings::{ConsumerSettings, GroupProtocol};

@@ -226,13 +226,26 @@ impl Consumer {
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<ConsumerEvent, ConsumerError>> {
         // First the waker, then the question: nothing that happens in between is missed.
         self.shared.set_owner(Some(cx.waker().clone()));
-        match self.shared.change(|machine, now| machine.next(now.mono)) {
-            Some(result) => {
-                self.shared.set_owner(None);
-                Poll::Ready(result.map_err(ConsumerError::from))
-            }
-            None => Poll::Pending,
+        loop {
+            let result = match self.shared.change(|machine, now| machine.next(now.mono)) {
+                Some(Ok(ConsumerEvent::Records(records))) => match self.intercept(records) {
+                    // None of them is left.
+                    None => continue,
+                    Some(records) => Ok(ConsumerEvent::Records(records)),
+                },
+                Some(result) => result.map_err(ConsumerError::from),
+                None => return Poll::Pending,
+            };
+            self.shared.set_owner(None);
+            return Poll::Ready(result);
         }
+    }
+
+    fn intercept(&self, mut records: Vec<ConsumerRecord>) -> Option<Vec<ConsumerRecord>> {
+        for interceptor in &self.shared.settings.interceptors {
+            interceptor.on_consume(&mut records);
+        }
+        (!records.is_empty()).then_some(records)
     }
 
     /// The next records, or none if there are none within `timeout`. Partitions come and go with rebalances without being
@@ -322,6 +335,13 @@ impl Consumer {
     pub fn commit_later(&mut self) -> Result<CommitLater, ConsumerError> {
         let offsets = self.positions();
         self.queue_commit(offsets, None)
+    }
+
+    /// Commits these offsets without waiting for it; tries again until `default.api.timeout.ms` are over. Later commits come
+    /// after it.
+    pub fn commit_offsets_later(&mut self, offsets: Offsets) -> Result<CommitLater, ConsumerError> {
+        let timeout = Duration::from_millis(self.shared.client.settings().default_api_timeout_ms);
+        self.queue_commit(offsets, Some(Instant::now() + timeout))
     }
 
     /// Where all partitions are: after everything that was handed out so far. What a commit commits.

@@ -1,8 +1,11 @@
 //! What a consumer goes by.
 
+use std::sync::Arc;
+
 use super::core::assignors;
 use super::core::fetching::{FetchSettings, IsolationLevel, OffsetReset};
 use super::error::ConsumerError;
+use super::interceptors::ConsumerInterceptor;
 use crate::{ClientSettings, Settings};
 
 /// Which protocol a group's members speak with its coordinator.
@@ -71,6 +74,8 @@ pub struct ConsumerSettings {
     pub max_partition_fetch_bytes: i32,
     /// `exclude.internal.topics`: patterns don't match Kafka's own topics.
     pub exclude_internal_topics: bool,
+    /// What sees every record that is handed out. `interceptor.classes` names classes of Java, which can't be loaded.
+    pub interceptors: Vec<Arc<dyn ConsumerInterceptor>>,
 }
 
 impl ConsumerSettings {
@@ -99,6 +104,7 @@ impl ConsumerSettings {
             fetch_max_wait_ms: fetch.fetch_max_wait_ms,
             max_partition_fetch_bytes: fetch.max_partition_fetch_bytes,
             exclude_internal_topics: true,
+            interceptors: Vec::new(),
         }
     }
 
@@ -138,6 +144,7 @@ impl ConsumerSettings {
             fetch_max_wait_ms: settings.int("fetch.max.wait.ms"),
             max_partition_fetch_bytes: settings.int("max.partition.fetch.bytes"),
             exclude_internal_topics: settings.bool("exclude.internal.topics"),
+            interceptors: Vec::new(),
         })
     }
 

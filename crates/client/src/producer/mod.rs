@@ -4,6 +4,7 @@
 
 pub(crate) mod core;
 mod driver;
+mod interceptors;
 mod settings;
 mod transactional;
 
@@ -24,6 +25,8 @@ use crate::clock::wall_clock;
 use crate::cluster::Topic;
 use crate::error::ClientError;
 use driver::{Driver, Event, Transactional};
+use interceptors::Interceptors;
+pub use interceptors::{OutgoingRecord, ProducerInterceptor};
 pub use settings::{Acks, ProducerSettings};
 pub use transactional::{Transaction, TransactionOutcome, TransactionalProducer};
 
@@ -66,6 +69,7 @@ struct Inner {
     accumulator: Arc<Accumulator>,
     wakeup: Arc<Notify>,
     driver: mpsc::UnboundedSender<Event>,
+    interceptors: Option<Interceptors>,
 }
 
 impl Drop for Inner {
@@ -130,7 +134,9 @@ impl Producer {
             transactional,
         );
         tokio::spawn(driver.run());
-        Producer { inner: Arc::new(Inner { settings, client, accumulator, wakeup, driver: told }) }
+        let interceptors = Interceptors::start(&settings.interceptors);
+        let inner = Inner { settings, client, accumulator, wakeup, driver: told, interceptors };
+        Producer { inner: Arc::new(inner) }
     }
 
     pub fn client(&self) -> &Client {
@@ -140,6 +146,14 @@ impl Producer {
     /// Puts a record into a batch, once there is room for it and its topic is known: at most `max.block.ms`. What it
     /// gives is to be awaited for the broker's answer, or may be dropped.
     pub async fn send(&self, record: Record<'_>) -> Result<Delivery, ClientError> {
+        let Some(interceptors) = &self.inner.interceptors else { return self.put(record).await };
+        let outgoing = interceptors.outgoing(&record);
+        let sent = self.put(outgoing.record(&outgoing.headers())).await;
+        interceptors.sent(&outgoing, sent.as_ref());
+        sent
+    }
+
+    async fn put(&self, record: Record<'_>) -> Result<Delivery, ClientError> {
         let inner = &*self.inner;
         match self.append(&record, None) {
             Ok(appended) => return Ok(appended),
@@ -165,17 +179,33 @@ impl Producer {
     /// threads without a runtime.
     #[expect(clippy::result_large_err, reason = "it is the record that is given back")]
     pub fn try_send<'a>(&self, record: Record<'a>) -> Result<Delivery, TrySendError<'a>> {
-        let reason = match self.append(&record, None) {
-            Ok(delivery) => return Ok(delivery),
-            Err(NotYet::Error(error)) => TrySendReason::Error(error),
-            Err(NotYet::Memory(_)) => TrySendReason::Full,
+        let tried = match &self.inner.interceptors {
+            None => self.try_put(&record),
+            Some(interceptors) => {
+                let outgoing = interceptors.outgoing(&record);
+                let tried = self.try_put(&outgoing.record(&outgoing.headers()));
+                match &tried {
+                    Ok(delivery) => interceptors.sent(&outgoing, Ok(delivery)),
+                    Err(TrySendReason::Error(error)) => interceptors.sent(&outgoing, Err(error)),
+                    Err(_) => {}
+                }
+                tried
+            }
+        };
+        tried.map_err(|reason| TrySendError { record, reason })
+    }
+
+    fn try_put(&self, record: &Record<'_>) -> Result<Delivery, TrySendReason> {
+        match self.append(record, None) {
+            Ok(delivery) => Ok(delivery),
+            Err(NotYet::Error(error)) => Err(TrySendReason::Error(error)),
+            Err(NotYet::Memory(_)) => Err(TrySendReason::Full),
             Err(NotYet::Metadata) => {
                 self.inner.client.watch(record.topic);
                 self.inner.client.refresh_soon();
-                TrySendReason::NoMetadata
+                Err(TrySendReason::NoMetadata)
             }
-        };
-        Err(TrySendError { record, reason })
+        }
     }
 
     /// Sends everything that was put into batches so far without waiting for `linger.ms`, and waits until it is answered. What

@@ -6,6 +6,7 @@ use ottla_record::{Codec, Compression};
 
 use super::core::CoreSettings;
 use super::core::partitioner::{Partitioner, RoundRobin};
+use super::interceptors::ProducerInterceptor;
 use crate::client::ClientSettings;
 use crate::error::ClientError;
 use crate::settings::{Scope, Settings};
@@ -69,6 +70,8 @@ pub struct ProducerSettings {
     pub adaptive_partitioning: bool,
     /// `partitioner.class`: a rule of one's own for records that don't name their partition.
     pub partitioner: Option<Arc<dyn Partitioner>>,
+    /// What sees every record that is sent. `interceptor.classes` names classes of Java, which can't be loaded.
+    pub interceptors: Vec<Arc<dyn ProducerInterceptor>>,
     /// `metadata.max.idle.ms`: a topic that nothing was sent to for so long is forgotten.
     pub metadata_max_idle_ms: u64,
     /// `transactional.id`: the name under which a [`TransactionalProducer`](crate::TransactionalProducer) goes on after a
@@ -98,6 +101,7 @@ impl Default for ProducerSettings {
             ignore_keys: false,
             adaptive_partitioning: true,
             partitioner: None,
+            interceptors: Vec::new(),
             metadata_max_idle_ms: 300_000,
             transactional_id: None,
             transaction_timeout_ms: 60_000,
@@ -156,6 +160,7 @@ impl ProducerSettings {
             ignore_keys: settings.bool("partitioner.ignore.keys"),
             adaptive_partitioning: settings.bool("partitioner.adaptive.partitioning.enable"),
             partitioner: partitioner(settings.text("partitioner.class"))?,
+            interceptors: Vec::new(),
             metadata_max_idle_ms: settings.unsigned("metadata.max.idle.ms"),
             transactional_id: settings.text("transactional.id").map(str::to_owned),
             transaction_timeout_ms: settings.unsigned("transaction.timeout.ms"),

@@ -4,6 +4,8 @@
 
 mod cluster;
 mod consuming;
+mod daily;
+mod examples;
 mod producer;
 mod sharing;
 mod transactions;

@@ -103,6 +103,16 @@ impl Delivery {
         Delivery { deliveries, index, timestamp, waker: None }
     }
 
+    /// Where the record goes.
+    pub(crate) fn place(&self) -> (Arc<str>, i32) {
+        (Arc::clone(&self.deliveries.topic), self.deliveries.partition)
+    }
+
+    /// The same answer, for somebody else.
+    pub(crate) fn another(&self) -> Delivery {
+        Delivery::new(Arc::clone(&self.deliveries), self.index, self.timestamp)
+    }
+
     /// The answer, if it is there.
     pub fn peek(&self) -> Option<Result<RecordMetadata, ClientError>> {
         let (mut deliveries, mut index) = (Arc::clone(&self.deliveries), self.index);

@@ -49,9 +49,9 @@ mod tests {
             let hex = cells[0];
             let byte = |place: usize| u8::from_str_radix(&hex[2 * place..2 * place + 2], 16).unwrap();
             let key: Vec<u8> = (0..hex.len() / 2).map(byte).collect();
-            assert_eq!(murmur2(&key).cast_signed(), cells[1].parse().unwrap(), "{line}");
+            assert_eq!(murmur2(&key).cast_signed(), cells[1].parse::<i32>().unwrap(), "{line}");
             for (partitions, expected) in [1, 6, 50, 1000].into_iter().zip(&cells[2..]) {
-                assert_eq!(partition_of_key(&key, partitions), expected.parse().unwrap(), "{line}");
+                assert_eq!(partition_of_key(&key, partitions), expected.parse::<i32>().unwrap(), "{line}");
             }
             checked += 1;
         }

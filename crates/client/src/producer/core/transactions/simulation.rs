@@ -417,7 +417,7 @@ impl World {
             }
         }
         let mut expected: BTreeMap<i32, Vec<u64>> = BTreeMap::new();
-        let mut expected_tickets = Vec::new();
+        let mut expected_tickets: Vec<u64> = Vec::new();
         let is_undecided = matches!(self.fatal, Some(ClientError::Unconfirmed { .. }));
         for (number, transaction) in &self.transactions {
             let is_last = *number == self.number;
