@@ -227,6 +227,37 @@ fn an_error_at_any_call_of_a_stop_harms_nothing() {
     assert!(offline > 20, "{offline}");
 }
 
+/// Whatever of it finds no room, and wherever it is made in the end.
+#[test]
+fn a_log_that_finds_no_room_to_be_made_leaves_nothing_behind() {
+    let found = |disk: &SimDisk| -> Vec<String> {
+        let entries = dirs().into_iter().flat_map(|dir| disk.read_dir(&dir).unwrap());
+        entries.map(|entry| entry.name).filter(|name| name.starts_with("t-")).collect()
+    };
+    let mut refused = 0;
+    for bytes in 0..200 {
+        let disk = SimDisk::new(bytes);
+        let logs = manager(&disk);
+        logs.load(&configs, &LoadProgress::default(), at_ms(0)).unwrap();
+        disk.set_capacity_bytes(Some(disk.used_bytes() + bytes));
+        let made = logs.get_or_create(&to_create(0), at_ms(0));
+        refused += u32::from(made.is_err());
+        assert_eq!(found(&disk).len(), usize::from(made.is_ok()), "{bytes} bytes: {:?}", found(&disk));
+        if made.is_err() {
+            disk.set_capacity_bytes(None);
+            let elsewhere = CreateLog { dir: Some("/two".into()), ..to_create(0) };
+            logs.get_or_create(&elsewhere, at_ms(0)).unwrap();
+        }
+        let unique = Uuid([3; 16]);
+        let from = logs.log(&partition(0)).unwrap().log_dir();
+        let to = dirs().into_iter().find(|dir| *dir != from);
+        disk.set_capacity_bytes(Some(disk.used_bytes() + bytes));
+        let moving = logs.get_or_create_future(&CreateLog { dir: to, ..to_create(0) }, unique, at_ms(0));
+        assert_eq!(found(&disk).len(), 1 + usize::from(moving.is_ok()), "{bytes} bytes: {:?}", found(&disk));
+    }
+    assert!(refused > 0);
+}
+
 #[test]
 fn a_directory_that_fails_leaves_the_other_as_it_is() {
     let disk = SimDisk::new(1);

@@ -8,7 +8,7 @@ use std::thread;
 
 use ottla_types::{Now, Offset, TopicPartition, Uuid};
 use parking_lot::Mutex;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::LogManager;
 use crate::error::{OpenError, StorageError};
@@ -162,12 +162,15 @@ impl LogManager {
         now: Now,
     ) -> Result<Arc<UnifiedLog>, OpenError> {
         let path = dir.join(name);
-        self.context.disk.create_dir_all(&path).map_err(|error| -> StorageError {
+        let disk = &self.context.disk;
+        let failed = |error| -> StorageError {
             self.context.storage_error(dir, "making a partition's directory", error)
-        })?;
+        };
+        let was_there = disk.exists(&path).map_err(failed)?;
+        disk.create_dir_all(&path).map_err(failed)?;
         let params = OpenLog {
             context: Arc::clone(&self.context),
-            dir: path,
+            dir: path.clone(),
             partition: create.partition.clone(),
             config: Arc::clone(&create.config),
             log_start_offset: Offset::ZERO,
@@ -175,7 +178,15 @@ impl LogManager {
             had_clean_shutdown: true,
             topic_id: create.topic_id,
         };
-        UnifiedLog::open(params, now)
+        let opened = UnifiedLog::open(params, now);
+        if opened.is_err() && !was_there {
+            // Half a log in its place would be in the way of a whole one, which may be made in another directory: the next start
+            // would find two. Where it can't be removed the directory has failed, or will.
+            if let Err(error) = disk.remove_dir_all(&path) {
+                warn!(dir = %path.display(), %error, "what was made of a log stays");
+            }
+        }
+        opened
     }
 
     /// The directories that are online, those with the fewest logs first.
