@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ottla_log::cleaner::CleanerWorker;
 use ottla_log::log_manager::DirFailed;
+use ottla_replica::{Brokers, Partition};
 use ottla_types::{BrokerEpoch, MonoMs, Now, Uuid};
 use thiserror::Error;
 
@@ -56,11 +57,25 @@ impl Node {
 
     fn dir_failed(&self, failed: &DirFailed, now: Now) {
         for partition in &failed.partitions {
-            self.replicas.take_offline(partition, now);
+            let taken = self.replicas.take_offline(partition, now);
+            if let (Some(taken), Some(id)) = (taken, failed.dir_id) {
+                self.tell_that_it_stayed(&taken, id);
+            }
         }
         if let Some(id) = failed.dir_id {
             self.lifecycle.lock().dir_failed(id, now);
             (self.hooks.wake_at)(now.mono);
+        }
+    }
+
+    /// A replica that was about to move to another directory may not have all there that was in the one that failed, and may be
+    /// believed to be there already: the controller is to count it among those that are lost, lest it lead.
+    fn tell_that_it_stayed(&self, partition: &Partition, failed: Uuid) {
+        let (topic, id) = (partition.topic_id(), partition.topic_partition());
+        let known = self.metadata.directory(self.identity.node_id, topic, id.partition);
+        // What is on its way to the controller may say otherwise.
+        if known.is_some_and(|known| known != failed) || self.logs.future_log(id).is_some() {
+            self.directory_assignments.add(topic, id.partition, failed);
         }
     }
 

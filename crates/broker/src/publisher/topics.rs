@@ -199,9 +199,13 @@ fn assign(
         isr: registration.isr.clone(),
         min_insync_replicas: settings.min_insync_replicas,
     };
+    let was_lost = node.replicas.is_offline(&id.topic, id.partition);
     let open = || -> Result<Arc<UnifiedLog>, OpenError> {
         let create = log_to_create(node, settings, id, registration, is_new);
-        node.logs.take_up_abandoned_future(id, create.dir.as_deref(), node.ids.uuid(), now)?;
+        // What this process has lost with a directory is no copy that another one has left: it may lack records.
+        if !was_lost {
+            node.logs.take_up_abandoned_future(id, create.dir.as_deref(), node.ids.uuid(), now)?;
+        }
         node.logs.get_or_create(&create, now)
     };
     match node.replicas.assign(assignment, open, now) {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ottla_log::disk::Disk;
 use ottla_types::{Offset, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::alter_replica_log_dirs_request::{Dir, Topic};
@@ -12,7 +13,7 @@ use ottla_wire::messages::{AlterReplicaLogDirsRequest, DescribeLogDirsRequest};
 use crate::configs::{BROKER, alter_well};
 use crate::harness::SteppedNode;
 use crate::records::{log_of, produce, put, records};
-use crate::topics::{create, new_topic};
+use crate::topics::{create, metadata, new_topic};
 
 const TWO: &[(&str, &str)] = &[("log.dirs", "/data,/second"), ("log.initial.task.delay.ms", "0")];
 const RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
@@ -76,7 +77,6 @@ fn on_its_way(node: &mut SteppedNode) -> (Uuid, &'static str) {
 }
 
 fn names(node: &SteppedNode, dir: &str, start: &str) -> usize {
-    use ottla_log::disk::Disk;
     let entries = node.disk.read_dir(Path::new(dir)).unwrap();
     entries.iter().filter(|entry| entry.name.starts_with(start)).count()
 }
@@ -154,6 +154,21 @@ fn the_next_process_goes_on_with_a_move() {
     }
 }
 
+/// Its process may have ended before it was told.
+#[test]
+fn a_copy_that_does_not_know_its_topic_is_told() {
+    let mut node = SteppedNode::start(TWO);
+    let (topic, to) = on_its_way(&mut node);
+    let (disk, now) = node.kill();
+    let entries = disk.read_dir(Path::new(to)).unwrap();
+    let copy = entries.iter().find(|entry| entry.name.starts_with("a-0.")).unwrap();
+    disk.remove_file(&Path::new(to).join(&copy.name).join("partition.metadata")).unwrap();
+    let mut node = SteppedNode::start_on(disk, TWO, now);
+    alter_well(&mut node, BROKER, "1", &[(RATE, None)]);
+    node.run_until(|node| dir_of(node, "a") == Path::new(to));
+    assert_eq!(log_of(&node, "a").topic_id(), Some(topic));
+}
+
 #[test]
 fn a_topic_that_is_deleted_takes_its_move_along() {
     let mut node = SteppedNode::start(TWO);
@@ -205,6 +220,33 @@ fn a_replica_moves_to_no_directory_that_is_not_there_or_takes_none() {
     node.node.logs().checkpoint_recovery_points();
     node.maintain().unwrap();
     assert_eq!(alter(&mut node, "a", "/second"), ErrorCode::KafkaStorageError);
+}
+
+#[test]
+fn a_replica_whose_directory_fails_before_its_copy_takes_over_does_not_lead() {
+    let mut node = SteppedNode::start(TWO);
+    assert_eq!(alter(&mut node, "a", "/second"), ErrorCode::ReplicaNotAvailable);
+    let topic = create(&mut node, "a", 1, &[]);
+    put(&mut node, topic, "a");
+    assert_eq!(alter(&mut node, "a", "/data"), ErrorCode::None);
+    // The controller is told that the replica is there, before it is.
+    node.step();
+    assert_eq!((dir_of(&node, "a").as_path(), described(&mut node, "a").len()), (Path::new("/second"), 2));
+    put(&mut node, topic, "b");
+    node.disk.fail_dir(Path::new("/second"));
+    node.node.logs().checkpoint_recovery_points();
+    node.maintain().unwrap();
+    node.pass_ms(5_000);
+    let described = metadata(&mut node, &["a"], false).topics.remove(0);
+    assert_eq!(described.partitions[0].leader_id, -1, "{described:?}");
+    assert!(node.node.logs().log(&TopicPartition::new("a", 0)).is_none(), "the copy is one still");
+    // With the disk mended the next start has all of it again, and goes on.
+    node.disk.heal();
+    let (disk, now) = node.kill();
+    let mut node = SteppedNode::start_on(disk, TWO, now);
+    node.run_until(|node| dir_of(node, "a") == Path::new("/data"));
+    put(&mut node, topic, "c");
+    assert_eq!(records(&log_of(&node, "a")), 3);
 }
 
 #[test]

@@ -205,6 +205,12 @@ impl ReplicaManager {
     pub fn go_on_moving(&self, partition: &Arc<Partition>, now: Now) {
         let id = partition.topic_partition();
         let Some(future) = self.logs.future_log(id) else { return };
+        // A process that ends while it makes a log may leave it without.
+        if let Err(error) = future.assign_topic_id(partition.topic_id()) {
+            tracing::warn!(partition = %id, dir = %future.dir().display(), %error,
+                "does not go on moving to another directory");
+            return;
+        }
         let at = future.log_end_offset();
         let (from, to) = (partition.log().log_dir(), future.log_dir());
         if self.begin_move(partition, future, now) {
