@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ottla_raft::{Outgoing, RaftDriverError};
+use ottla_raft::{Outgoing, RaftDriverError, RaftError, Request, Response, VoterChangeResponse};
 use ottla_types::Now;
 
 use crate::peers::{Channel, PeerAddress, Peers};
@@ -54,8 +54,7 @@ impl QuorumLink {
     pub(crate) fn take(&mut self, quorum: &mut Quorum, now: Now) -> Result<(), RaftDriverError> {
         for event in self.channel.take() {
             match event {
-                // Nothing is answered before the disk has room: as if the network had lost it.
-                QuorumEvent::Request(_, reply) if quorum.is_stalled() => drop(reply),
+                QuorumEvent::Request(request, reply) if quorum.is_stalled() => stand_still(&request, reply),
                 QuorumEvent::Request(request, reply) => {
                     self.next_asked += 1;
                     self.asked.insert(self.next_asked, reply);
@@ -104,6 +103,19 @@ impl QuorumLink {
     /// Whoever waits for this node to have left the quorum waits no longer.
     pub(crate) fn tell_left(&mut self) {
         std::mem::take(&mut self.leaving).into_iter().for_each(|done| done());
+    }
+}
+
+/// Nothing is answered before the disk has room, as if the network had lost it; but who asks for other voters, which nodes and
+/// their operators do, can ask again.
+fn stand_still(request: &Request, reply: QuorumReply) {
+    let error = Some(RaftError::RequestTimedOut);
+    let message = Some("the disk that the metadata are on has no room".to_owned());
+    let refused = VoterChangeResponse { error, message };
+    match request {
+        Request::AddRaftVoter(_) => reply(Response::AddRaftVoter(refused)),
+        Request::RemoveRaftVoter(_) => reply(Response::RemoveRaftVoter(refused)),
+        _ => drop(reply),
     }
 }
 

@@ -9,11 +9,12 @@ use ottla_log::disk::{Disk, SimDisk};
 use ottla_types::{MonoMs, Now, Offset, Timestamp, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::create_topics_request::{CreateTopicsRequest, Topic};
+use ottla_wire::messages::{AddRaftVoterRequest, RemoveRaftVoterRequest, add_raft_voter_request};
 
 use crate::configs::{TOPIC, alter_well};
-use crate::harness::SteppedNode;
+use crate::harness::{SteppedNode, connection_on};
 use crate::records::{log_of, produce, put, records};
-use crate::topics::{create, metadata};
+use crate::topics::{create, metadata, new_topic};
 
 const TWO: &[(&str, &str)] = &[("log.dirs", "/data,/second"), ("log.initial.task.delay.ms", "0")];
 
@@ -83,6 +84,26 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     node.disk.set_capacity_bytes(None);
     try_put(&mut node, id).unwrap();
     assert_eq!(records(&log_of(&node, "a")), 2);
+}
+
+#[test]
+fn who_changes_voters_while_metadata_find_no_room_may_ask_again() {
+    let mut node = SteppedNode::start(&[]);
+    node.disk.set_capacity_bytes(Some(0));
+    let created = node.send(&new_topic("a", 1, &[]), 7);
+    let listener = add_raft_voter_request::Listener::default();
+    let add = AddRaftVoterRequest { listeners: vec![listener], ..AddRaftVoterRequest::default() };
+    let remove = RemoveRaftVoterRequest { voter_id: 1, ..RemoveRaftVoterRequest::default() };
+    // As another node passes them on.
+    let from_node = connection_on(7, true);
+    let added = node.send_on(&from_node, &add, 1).take::<AddRaftVoterRequest>(1).unwrap();
+    let removed = node.send_on(&from_node, &remove, 0).take::<RemoveRaftVoterRequest>(0).unwrap();
+    let not_now = ErrorCode::RequestTimedOut.code();
+    assert_eq!((added.error_code, removed.error_code), (not_now, not_now));
+    node.disk.set_capacity_bytes(None);
+    node.pass_ms(1_000);
+    let created = created.take::<CreateTopicsRequest>(7).expect("there is room again");
+    assert_eq!(created.topics[0].error_code, 0);
 }
 
 #[test]
