@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::asking;
 use super::commits::{Commit, CommittedOffset, Offsets};
 use super::core::fetching::{Question, by_topic};
-use super::core::machine::{GroupAnswer, Machine, Work};
+use super::core::machine::{ConsumerEvent, Failure, GroupAnswer, Machine, Work};
 use super::core::membership::GroupError;
 use super::core::record::Position;
 use super::error::ConsumerError;
@@ -71,6 +71,20 @@ impl Shared {
         let result = change(&mut self.machine.lock(), self.now());
         self.news.notify_one();
         result
+    }
+
+    /// What comes next for the owner.
+    pub fn next(&self) -> Option<Result<ConsumerEvent, Failure>> {
+        let (next, is_for_driver) = {
+            let mut machine = self.machine.lock();
+            let next = machine.next(self.now().mono);
+            let is_records = matches!(next, Some(Ok(ConsumerEvent::Records(_))));
+            (next, !is_records || machine.has_work())
+        };
+        if is_for_driver {
+            self.news.notify_one();
+        }
+        next
     }
 
     pub fn group_id(&self) -> Result<&str, ConsumerError> {

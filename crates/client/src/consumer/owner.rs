@@ -227,7 +227,7 @@ impl Consumer {
         // First the waker, then the question: nothing that happens in between is missed.
         self.shared.set_owner(Some(cx.waker().clone()));
         loop {
-            let result = match self.shared.change(|machine, now| machine.next(now.mono)) {
+            let result = match self.shared.next() {
                 Some(Ok(ConsumerEvent::Records(records))) => match self.intercept(records) {
                     // None of them is left.
                     None => continue,

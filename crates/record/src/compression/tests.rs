@@ -164,3 +164,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn zstd_looks_for_long_repetitions_at_every_length() {
+    // Letters without any repetition that is of use: each takes log2(26) bits.
+    let mut state = 1_u32;
+    let mut letter = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        b'A' + u8::try_from((state >> 24) % 26).unwrap()
+    };
+    let letters: Vec<u8> = (0..300 << 10).map(|_| letter()).collect();
+    for kib in [100, 128, 129, 200, 256, 257, 300] {
+        let input = &letters[..kib << 10];
+        let bytes = compressed(Compression::new(Codec::Zstd), input);
+        assert_eq!(decompress(Codec::Zstd, &bytes, input.len()).unwrap(), input);
+        let percent = bytes.len() * 100 / input.len();
+        assert!(percent < 61, "{kib} KiB take {percent} % of that");
+    }
+}

@@ -364,6 +364,12 @@ impl Machine {
         self.fetcher.take_error().map(|error| Err(Failure::Fetch(error)))
     }
 
+    /// After [`Machine::next`] has handed out records: is there anything for [`Machine::work`] to do? Mostly there isn't,
+    /// and whoever drives the machine needn't be woken, which costs more than the records.
+    pub fn has_work(&mut self) -> bool {
+        self.fetcher.take_has_room() || !self.work.is_empty()
+    }
+
     /// The owner still waits for what comes next.
     pub fn owner_waits(&mut self, now: MonoMs) {
         if let Some(group) = &mut self.group {

@@ -130,6 +130,8 @@ pub struct Fetcher {
     eras: u64,
     errors: VecDeque<FetchError>,
     wants_metadata: bool,
+    /// There is room for more to be fetched since this was last asked.
+    has_room: bool,
 }
 
 #[derive(Debug, Default)]
@@ -165,6 +167,7 @@ impl Fetcher {
             eras: 0,
             errors: VecDeque::new(),
             wants_metadata: false,
+            has_room: false,
         }
     }
 
@@ -261,7 +264,9 @@ impl Fetcher {
             }
             let before = state.buffered_bytes();
             let read = state.take(&partition, records_max - taken.len(), &self.settings, &mut taken);
-            self.buffered_bytes -= before - state.buffered_bytes();
+            let after = state.buffered_bytes();
+            self.buffered_bytes -= before - after;
+            self.has_room |= after < before || read.is_err();
             if let Err(cause) = read {
                 let offset = state.position.map_or(Offset::UNKNOWN, |position| position.offset);
                 self.errors.push_back(FetchError::Corrupt { partition: partition.clone(), offset, cause });
@@ -270,6 +275,11 @@ impl Fetcher {
             self.queue(&partition);
         }
         taken
+    }
+
+    /// Is there room for more to be fetched, since records were taken, that there wasn't when this was last called?
+    pub fn take_has_room(&mut self) -> bool {
+        std::mem::take(&mut self.has_room)
     }
 
     /// What can't go on by itself; each error comes once for each time that it happened.

@@ -337,3 +337,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn whoever_takes_records_is_told_when_more_can_be_fetched() {
+    let mut world = World::new(IsolationLevel::ReadUncommitted);
+    let (mut polls, mut told) = (0, 0);
+    while (0..PARTITIONS as usize).any(|number| world.next[number] <= *world.expected(number).last().unwrap())
+    {
+        world.step(&Step::Fetch);
+        if !world.fetcher.has_records() {
+            for step in [Step::Answer(0), Step::Answer(1), Step::Pass(100)] {
+                world.step(&step);
+            }
+            continue;
+        }
+        world.take(1);
+        polls += 1;
+        if world.fetcher.take_has_room() {
+            told += 1;
+        } else {
+            assert_eq!(world.fetcher.fetches(&world.known, world.now), [], "there is nothing to be done");
+        }
+    }
+    assert!(told > 0 && told * 2 < polls, "told {told} times of {polls}");
+}
