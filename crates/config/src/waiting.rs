@@ -50,7 +50,10 @@ const REASONS: &[(&str, &str)] = &[
         "background.threads",
         "work in the background has one thread a kind, which waits for the disk and not for a processor",
     ),
-    ("group.coordinator.threads", "groups are worked on by the network threads that bring their requests, and where these are many by those that wait for the disk (num.io.threads)"),
+    (
+        "group.coordinator.threads",
+        "groups are worked on by the network threads that bring their requests, and where these are many by those that wait for the disk (num.io.threads)",
+    ),
     (
         "group.coordinator.background.threads",
         "what is slow for groups is done by the threads that wait for the disk (num.io.threads)",

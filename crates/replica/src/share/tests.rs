@@ -324,7 +324,7 @@ fn what_comes_back_wakes_who_waits() {
         Box::new(move |r| into.lock().push(r)),
     );
     assert_eq!(taken(&done), [Ok(())]);
-    assert_eq!(acquired(&waiting), Some(vec![(0, 1, 2)]));
+    assert_eq!(acquired(&waiting), Some(vec![(0, 1, 3)]));
 }
 
 #[test]

@@ -37,16 +37,14 @@ impl SharePartition {
             };
             let why = given_up(step.kind);
             self.mark(id, step.first, step.last, why, &mut changed, |run, limit| match state {
-                RecordState::Available if run.delivery_count >= limit => {
-                    (RecordState::Archived, run.delivery_count)
-                }
+                RecordState::Available => given_back(run, limit),
                 state => (state, run.delivery_count),
             });
         }
         Ok(self.begin_change(id, changed))
     }
 
-    /// Gives back all that the member has: it never saw these records, so they don't count as delivered.
+    /// Gives back all that the member has. Whether it saw these records isn't known here: they count as delivered.
     pub fn release(&mut self, member: &MemberId) -> Option<Change> {
         let id = self.next_change;
         let has =
@@ -54,10 +52,9 @@ impl SharePartition {
         let held: Vec<(Offset, Offset)> =
             self.runs.iter().filter(|(_, run)| has(run)).map(|(first, run)| (first, run.last)).collect();
         let mut changed = Vec::new();
+        let why = given_up(AcknowledgeType::Release);
         for (first, last) in held {
-            self.mark(id, first, last, None, &mut changed, |run, _| {
-                (RecordState::Available, run.delivery_count.saturating_sub(1).max(0))
-            });
+            self.mark(id, first, last, why, &mut changed, given_back);
         }
         self.begin_change(id, changed)
     }
@@ -140,6 +137,12 @@ struct Step {
     first: Offset,
     last: Offset,
     kind: AcknowledgeType,
+}
+
+/// A record comes again unless that was its last delivery.
+fn given_back(run: &Run, limit: i16) -> (RecordState, i16) {
+    let is_spent = run.delivery_count >= limit;
+    (if is_spent { RecordState::Archived } else { RecordState::Available }, run.delivery_count)
 }
 
 /// None for what changes no state.

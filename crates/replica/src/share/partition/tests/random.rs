@@ -224,13 +224,8 @@ impl World {
                 if kind.is_some() {
                     self.held.remove(&offset);
                 }
-                match kind {
-                    Some(AcknowledgeType::Accept) => drop(self.accepted.insert(offset, ())),
-                    // A release was said as a gap: the record is available with one delivery less.
-                    Some(AcknowledgeType::Gap) if batch.state == RecordState::Available => {
-                        *self.deliveries.get_mut(&offset).unwrap() -= 1;
-                    }
-                    _ => {}
+                if kind == Some(AcknowledgeType::Accept) {
+                    self.accepted.insert(offset, ());
                 }
             }
         }
