@@ -24,11 +24,13 @@ impl Fetcher {
         requests
     }
 
-    /// Requests that end the sessions: on closing, so that nodes don't keep them until they are old.
+    /// Requests that end the sessions: on closing, so that nodes don't keep them until they are old. A node with a fetch that
+    /// waits for records would answer only after that: it is left alone, and gives up the session when others need the room.
     pub fn end_sessions(&mut self) -> Vec<(NodeId, FetchRequest)> {
         let nodes = std::mem::take(&mut self.nodes);
         self.asked_bytes = 0;
-        let ended = nodes.into_iter().filter_map(|(id, mut node)| Some((id, node.session.end()?)));
+        let idle = nodes.into_iter().filter(|(_, node)| node.in_flight.is_none());
+        let ended = idle.filter_map(|(id, mut node)| Some((id, node.session.end()?)));
         ended.map(|(id, request)| (id, self.with_settings(request, 0))).collect()
     }
 
