@@ -43,11 +43,11 @@ pub fn place(
         .ok()
         .filter(|replicas| *replicas > 0)
         .ok_or(PlacementError::NotPositive(replication_factor))?;
-    if candidates.len() < replicas {
-        return Err(PlacementError::TooFewBrokers { replication_factor, registered: candidates.len() });
-    }
     if candidates.iter().all(|candidate| candidate.is_fenced) {
         return Err(PlacementError::AllFenced);
+    }
+    if candidates.len() < replicas {
+        return Err(PlacementError::TooFewBrokers { replication_factor, registered: candidates.len() });
     }
     let mut table = Table::new(candidates, seed);
     Ok((0..partitions).map(|_| table.deal(replicas)).collect())
@@ -237,7 +237,8 @@ mod tests {
             PlacementError::TooFewBrokers { replication_factor: 3, registered: 2 }
         );
         assert_eq!(refused(&["a!", "b!"], 1), PlacementError::AllFenced);
-        assert_eq!(refused(&[], 1), PlacementError::TooFewBrokers { replication_factor: 1, registered: 0 });
+        assert_eq!(refused(&["a!", "b!"], 3), PlacementError::AllFenced);
+        assert_eq!(refused(&[], 1), PlacementError::AllFenced);
     }
 
     /// How many lists each broker leads, and how many it is in.
