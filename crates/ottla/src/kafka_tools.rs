@@ -13,12 +13,14 @@ use ottla_tools::{Failure, Output, Run, Tool, Toolbox, said};
 
 use crate::output::{print, tell};
 use crate::server::{self, ServerArgs};
+use crate::server_stop;
 use crate::settings::SettingsArgs;
 use crate::storage::{self, FormatArgs, StorageCommand};
 
 /// Those that need what only the server has.
 const TOOLS: &[Tool] = &[
     Tool { name: "kafka-server-start", run: Run::Words(start_server) },
+    Tool { name: "kafka-server-stop", run: Run::Words(server_stop::run) },
     Tool { name: "kafka-storage", run: Run::Flags(run_storage) },
 ];
 
@@ -103,14 +105,14 @@ const START_USAGE: &str =
 
 /// What follows the words of kafka-server-start.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Start {
-    in_background: bool,
-    config: String,
-    overrides: Vec<String>,
+pub struct Start {
+    pub in_background: bool,
+    pub config: String,
+    pub overrides: Vec<String>,
 }
 
 impl Start {
-    fn parse(words: &[String]) -> Result<Start, String> {
+    pub fn parse(words: &[String]) -> Result<Start, String> {
         let mut start = Start::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {

@@ -8,6 +8,7 @@ mod kafka_tools;
 mod logging;
 mod output;
 mod server;
+mod server_stop;
 mod settings;
 mod storage;
 mod upgrade_check;

@@ -2,26 +2,52 @@
 
 use ottla_client::ClientError;
 
-/// A `Double`: always with a point, and with an exponent from ten millions and below a thousandth.
-pub(crate) fn double(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return match value {
-            v if v.is_nan() => "NaN".to_owned(),
-            v if v == f64::INFINITY => "Infinity".to_owned(),
-            v if v == f64::NEG_INFINITY => "-Infinity".to_owned(),
-            v if v.is_sign_negative() => "-0.0".to_owned(),
-            _ => "0.0".to_owned(),
-        };
+macro_rules! floating {
+    ($(#[$doc:meta])* $name:ident: $type:ty) => {
+        $(#[$doc])*
+        pub(crate) fn $name(value: $type) -> String {
+            if value == 0.0 || !value.is_finite() {
+                return special(value.into());
+            }
+            if (1e-3..1e7).contains(&value.abs()) {
+                return format!("{value:?}");
+            }
+            with_exponent(format!("{value:e}"))
+        }
+    };
+}
+
+floating! {
+    /// A `Double`: always with a point, and with an exponent from ten millions and below a thousandth.
+    double: f64
+}
+floating! {
+    /// A `Float`, likewise.
+    float: f32
+}
+
+fn special(value: f64) -> String {
+    match value {
+        v if v.is_nan() => "NaN",
+        v if v == f64::INFINITY => "Infinity",
+        v if v == f64::NEG_INFINITY => "-Infinity",
+        v if v.is_sign_negative() => "-0.0",
+        _ => "0.0",
     }
-    if (1e-3..1e7).contains(&value.abs()) {
-        return format!("{value:?}");
-    }
-    let text = format!("{value:e}");
+    .to_owned()
+}
+
+fn with_exponent(text: String) -> String {
     match text.split_once('e') {
         Some((digits, exponent)) if digits.contains('.') => format!("{digits}E{exponent}"),
         Some((digits, exponent)) => format!("{digits}.0E{exponent}"),
         None => text,
     }
+}
+
+/// `%.{digits}f`
+pub(crate) fn fixed(value: f64, digits: usize) -> String {
+    if value.is_finite() { format!("{value:.digits$}") } else { special(value) }
 }
 
 /// The simple name of the class that Java's clients throw for an error.
@@ -33,6 +59,14 @@ pub(crate) fn exception(error: &ClientError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fixed_digits() {
+        assert_eq!(fixed(1.25, 4), "1.2500");
+        assert_eq!(fixed(f64::INFINITY, 2), "Infinity");
+        assert_eq!(fixed(f64::NAN, 2), "NaN");
+        assert_eq!(float(1e10), "1.0E10");
+    }
 
     #[test]
     fn doubles() {

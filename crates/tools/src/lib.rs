@@ -6,12 +6,20 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod api_versions;
+mod client_config;
 mod client_metrics;
 mod cluster_tool;
 mod configs;
+mod console_consumer;
+mod console_producer;
 mod consumer_groups;
+mod consumer_perf;
+mod coordinator_records;
+mod date_format;
 mod delete_records;
+mod deprecation;
 mod dump_log;
+mod e2e_latency;
 mod features;
 pub mod flags;
 mod get_offsets;
@@ -23,14 +31,20 @@ mod leader_election;
 mod link;
 mod log_dirs;
 mod metadata_quorum;
+mod metrics;
 mod names;
 mod net;
+mod producer_perf;
+mod rate;
+mod reassign_partitions;
+mod replica_verification;
 mod share_groups;
 mod table;
 mod time;
 mod tool;
 mod topics;
 mod transactions;
+mod verifiable;
 
 pub use link::link;
 pub use tool::{FAILED, Failure, Output, Run, Tool, Toolbox, said};
@@ -41,18 +55,27 @@ pub const TOOLS: &[Tool] = &[
     client_metrics::TOOL,
     cluster_tool::TOOL,
     configs::TOOL,
+    console_consumer::TOOL,
+    console_producer::TOOL,
     consumer_groups::TOOL,
+    consumer_perf::TOOL,
     delete_records::TOOL,
     dump_log::TOOL,
+    e2e_latency::TOOL,
     features::TOOL,
     get_offsets::TOOL,
     groups::TOOL,
     leader_election::TOOL,
     log_dirs::TOOL,
     metadata_quorum::TOOL,
+    producer_perf::TOOL,
+    reassign_partitions::TOOL,
+    replica_verification::TOOL,
     share_groups::TOOL,
     topics::TOOL,
     transactions::TOOL,
+    verifiable::consumer::TOOL,
+    verifiable::producer::TOOL,
 ];
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ottla_client::admin::{Admin, QuorumEndpoint, QuorumInfo, QuorumReplica};
 use ottla_types::Uuid;
@@ -11,6 +10,7 @@ use ottla_types::Uuid;
 use crate::flags::Parsed;
 use crate::net::{Connection, message};
 use crate::table::print_tabbed;
+use crate::time::now_ms;
 use crate::tool::{Failure, Output, Run, Tool, said};
 
 pub const TOOL: Tool = Tool { name: "kafka-metadata-quorum", run: Run::Flags(run) };
@@ -119,11 +119,6 @@ fn error(error: ottla_client::ClientError) -> Failure {
 
 async fn quorum(admin: &Admin) -> Result<QuorumInfo, Failure> {
     admin.describe_quorum().await.map_err(error)
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn print_status(cluster_id: &str, info: &QuorumInfo, output: &mut Output<'_>) -> Result<(), Failure> {

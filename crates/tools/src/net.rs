@@ -1,11 +1,13 @@
 //! The way to a cluster: what the flags of all tools say of it, and a client that goes by them.
 
 use std::fs;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use ottla_client::admin::Admin;
 use ottla_client::{Client, ClientError, ClientSettings, Scope, Settings};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::flags::Parsed;
 use crate::tool::{Failure, Output, said};
@@ -42,14 +44,20 @@ impl Connection {
                     return Err(Failure::Usage(text.to_owned()));
                 }
             };
-        Ok(Connection {
+        let config = parsed.value("--command-config").map(str::to_owned);
+        Ok(Connection { are_controllers, config, ..Connection::to(servers) })
+    }
+
+    /// To these brokers.
+    pub(crate) fn to(servers: &str) -> Connection {
+        Connection {
             servers: servers.to_owned(),
-            are_controllers,
-            config: parsed.value("--command-config").map(str::to_owned),
+            are_controllers: false,
+            config: None,
             client_id: "",
             default_api_timeout_ms: None,
             shares_config: false,
-        })
+        }
     }
 
     /// A file of settings that another flag named, if none has been named.
@@ -106,10 +114,7 @@ impl Connection {
         work: impl AsyncFnOnce(&Admin, &mut Output<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let settings = self.settings(output)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| said(format_args!("can't use the network: {error}")))?;
+        let runtime = built(tokio::runtime::Builder::new_current_thread())?;
         runtime.block_on(async {
             let admin = Admin::new(connect(settings, output).await?);
             work(&admin, output).await
@@ -117,18 +122,65 @@ impl Connection {
     }
 }
 
-/// A node that isn't there now may be in a moment: it is waited for, but not in silence.
+/// A runtime whose tasks have a thread of their own: so a client goes on beside what makes or takes its records.
+pub(crate) fn with_worker<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1);
+    let runtime = built(builder)?;
+    let done = runtime.block_on(work);
+    // A thread that waits for standard input doesn't end by itself.
+    runtime.shutdown_background();
+    done
+}
+
+fn built(mut builder: tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, Failure> {
+    builder.enable_all().build().map_err(|error| said(format_args!("can't use the network: {error}")))
+}
+
+/// Ends when the user, or the system, wants the process to end: with the exit code that says so.
+pub(crate) async fn interrupted() -> u8 {
+    let signals =
+        || -> io::Result<_> { Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)) };
+    let Ok((mut interrupt, mut terminate)) = signals() else { return std::future::pending().await };
+    tokio::select! {
+        _ = interrupt.recv() => ENDED_BY_SIGNAL + 2,
+        _ = terminate.recv() => ENDED_BY_SIGNAL + 15,
+    }
+}
+
+/// Exit codes of processes that a signal has ended start here.
+const ENDED_BY_SIGNAL: u8 = 128;
+
 async fn connect(settings: ClientSettings, output: &mut Output<'_>) -> Result<Client, Failure> {
     let servers = settings.bootstrap_servers.join(",");
-    let mut connecting = pin!(Client::connect(settings));
-    let connected = match tokio::time::timeout(QUIET, &mut connecting).await {
-        Ok(connected) => connected,
-        Err(_) => {
-            output.tell(format_args!("There is no answer from {servers} yet; trying on."))?;
-            connecting.await
-        }
+    patiently(&servers, Client::connect(settings), output).await?.map_err(said)
+}
+
+/// A node that isn't there now may be in a moment: it is waited for, but not in silence.
+pub(crate) async fn patiently<T>(
+    servers: &str,
+    connecting: impl Future<Output = T>,
+    output: &mut Output<'_>,
+) -> Result<T, Failure> {
+    let mut connecting = pin!(connecting);
+    if let Ok(connected) = tokio::time::timeout(QUIET, &mut connecting).await {
+        return Ok(connected);
+    }
+    output.tell(format_args!("There is no answer from {servers} yet; trying on."))?;
+    Ok(connecting.await)
+}
+
+/// Whether there are addresses, `host:port` each, parted by commas. For tools that say so in these words.
+pub(crate) fn check_servers(servers: Option<&str>) -> Result<(), Failure> {
+    let is_address = |server: &str| {
+        server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
     };
-    connected.map_err(said)
+    let text = match servers.map(str::trim) {
+        None | Some("") => "Error while validating the bootstrap address\n",
+        Some(servers) if servers.split(',').all(|server| is_address(server.trim())) => return Ok(()),
+        Some(_) => "Please provide valid host:port like host1:9091,host2:9092\n",
+    };
+    Err(Failure::Usage(text.to_owned()))
 }
 
 /// What Java calls `getMessage`: the broker's own words where it has some.

@@ -1,6 +1,14 @@
 //! Points in time and durations as ISO 8601 writes them, in milliseconds.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 const MS_OF_DAY: i64 = 86_400_000;
+
+/// Since the Unix epoch.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
 
 /// `2026-11-22T08:15:30.123`, with a zone (`Z`, `+01:00`, `+0100`, `+01`) or in UTC.
 pub(crate) fn parse_instant(text: &str) -> Result<i64, String> {

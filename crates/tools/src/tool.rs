@@ -43,6 +43,8 @@ pub enum Failure {
     Said(String),
     /// Everything is said.
     Silent,
+    /// Everything is said, and the tool was ended from outside: the exit code.
+    Ended(u8),
     /// What was to be printed could not be.
     Output(io::Error),
 }
@@ -107,6 +109,9 @@ impl Tool {
         let Some(grammar) = Grammar::of(self.name) else { return FAILED };
         let done = match self.run {
             Run::Words(run) => run(args, output),
+            Run::Flags(_) if args.is_empty() && grammar.helps_by_itself() => {
+                show_help(&grammar, None, output)
+            }
             Run::Flags(run) => match flags::parse(&grammar, args) {
                 Ok(parsed) => help_or_run(&grammar, &parsed, run, output),
                 Err(misuse) => refuse(&grammar, &misuse, output),
@@ -121,7 +126,10 @@ impl Tool {
                 // Where standard error is gone, nobody is left to tell.
                 let _ = output.out.flush();
                 let _ = explain(&grammar, &failure, output.err);
-                FAILED
+                match failure {
+                    Failure::Ended(code) => code,
+                    _ => FAILED,
+                }
             }
         }
     }
@@ -138,13 +146,14 @@ fn help_or_run(
         Style::Options if parsed.is_empty() || asks_for_help => {
             Err(Failure::Usage(about(grammar, None).to_owned()))
         }
-        Style::Commands if asks_for_help => {
-            let command = parsed.command();
-            Ok(write!(output.out, "{}", flags::commands_help(grammar, command, about(grammar, command)))?)
-        }
+        Style::Commands if asks_for_help => show_help(grammar, parsed.command(), output),
         _ if parsed.has("--version") => output.line(VERSION),
         _ => run(parsed, output),
     }
+}
+
+fn show_help(grammar: &Grammar, command: Option<&str>, output: &mut Output<'_>) -> Result<(), Failure> {
+    Ok(write!(output.out, "{}", flags::commands_help(grammar, command, about(grammar, command)))?)
 }
 
 /// Of Kafka, since whoever asks wants to know what the tool understands.
@@ -167,7 +176,7 @@ fn refuse(grammar: &Grammar, misuse: &Misuse, output: &mut Output<'_>) -> Result
         }
         Style::Commands => {
             write!(output.err, "{}", flags::usage(grammar, misuse.command))?;
-            output.tell(format_args!("{}: error: {}", grammar.tool, misuse.text))?;
+            output.tell(format_args!("{}: error: {}", grammar.program(), misuse.text))?;
         }
     }
     if let Some(hint) = &misuse.hint {
@@ -178,9 +187,15 @@ fn refuse(grammar: &Grammar, misuse: &Misuse, output: &mut Output<'_>) -> Result
 
 fn explain(grammar: &Grammar, failure: &Failure, err: &mut dyn Write) -> io::Result<()> {
     match failure {
-        Failure::Usage(text) => write!(err, "{text}\n{}", flags::command_line_help(grammar)),
+        Failure::Usage(text) => match grammar.style {
+            Style::Options => write!(err, "{text}\n{}", flags::command_line_help(grammar)),
+            Style::Commands => {
+                write!(err, "{}", flags::usage(grammar, None))?;
+                writeln!(err, "{}: error: {text}", grammar.program())
+            }
+        },
         Failure::Said(text) => writeln!(err, "{text}"),
-        Failure::Silent => Ok(()),
+        Failure::Silent | Failure::Ended(_) => Ok(()),
         Failure::Output(error) => writeln!(err, "{}: can't write: {error}", grammar.tool),
     }
 }

@@ -3,8 +3,6 @@
 mod hanging;
 mod plan;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use ottla_client::ClientError;
 use ottla_client::admin::{ActiveProducer, Admin, MarkerToAbort};
 use ottla_types::TopicPartition;
@@ -13,6 +11,7 @@ use ottla_wire::ErrorCode;
 use crate::flags::Parsed;
 use crate::net::message;
 use crate::table::print_tabbed;
+use crate::time::now_ms;
 use crate::tool::{Failure, Output, Run, Tool, said};
 pub(crate) use plan::Plan;
 use plan::{Action, Identified};
@@ -38,11 +37,6 @@ fn run(parsed: &Parsed, output: &mut Output<'_>) -> Result<(), Failure> {
 
 fn failed(what: &str, error: &ClientError) -> Failure {
     said(format_args!("{what}: {}. Enable debug logging for additional detail.", message(error)))
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 async fn list(

@@ -28,6 +28,7 @@ mod producing;
 mod quorum;
 mod replicated_transactions;
 mod replication;
+mod server_stop;
 mod settings;
 mod startup;
 mod storage;

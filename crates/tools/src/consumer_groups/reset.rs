@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ottla_client::admin::{Admin, GroupOffset, OffsetSpec};
 use ottla_types::TopicPartition;
@@ -10,6 +9,7 @@ use ottla_wire::ErrorCode;
 
 use super::plan::{Position, Reset};
 use crate::group_offsets::{Offsets, Wrong, at, at_time, check_all_valid, partitions, print};
+use crate::time::now_ms;
 use crate::tool::{Failure, Output};
 
 pub(super) async fn reset(
@@ -110,11 +110,7 @@ async fn planned(
             within_range(admin, wanted, output).await
         }
         Position::At(ms) => at_time(admin, partitions, *ms, output).await,
-        Position::Ago(ms) => {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let now_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-            at_time(admin, partitions, now_ms.saturating_sub(*ms), output).await
-        }
+        Position::Ago(ms) => at_time(admin, partitions, now_ms().saturating_sub(*ms), output).await,
         Position::Current => {
             let now = committed(admin, group).await?;
             let (with, without): (Vec<TopicPartition>, Vec<TopicPartition>) =

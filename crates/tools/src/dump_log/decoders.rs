@@ -11,6 +11,7 @@ use ottla_wire::records::{
 use ottla_wire::{Json, Message, ToJson};
 
 use super::remote;
+use crate::coordinator_records::{CoordinatorRecord, Parts, Unreadable};
 use crate::flags::Parsed;
 use crate::tool::{Failure, said};
 
@@ -97,9 +98,9 @@ impl Decoder {
                 key: key.map(|bytes| key_is.decode(bytes)).transpose()?,
                 payload: value.map(|bytes| value_is.decode(bytes)).transpose()?,
             }),
-            Decoder::Offsets => coordinator::<ConsumerOffsetsRecord>(record),
-            Decoder::Transactions => coordinator::<TransactionStateRecord>(record),
-            Decoder::ShareGroupState => coordinator::<ShareGroupStateRecord>(record),
+            Decoder::Offsets => coordinator::<ConsumerOffsetsRecord>(record, refine_group),
+            Decoder::Transactions => coordinator::<TransactionStateRecord>(record, |_, _| {}),
+            Decoder::ShareGroupState => coordinator::<ShareGroupStateRecord>(record, |_, _| {}),
             Decoder::ClusterMetadata => {
                 Ok(Shown { key: None, payload: Some(cluster_metadata(record, value.unwrap_or_default())) })
             }
@@ -141,57 +142,10 @@ fn constant_name(name: &str) -> String {
     out
 }
 
-/// Records whose key says the type and whose value says its version.
-trait CoordinatorRecord: Sized {
-    /// The type, the key, and value and version where there is one. `Err`: why there is nothing to show.
-    fn read(key: Bytes, value: Option<Bytes>) -> Result<Parts, Unreadable>;
-}
-
-struct Parts {
-    type_id: i16,
-    key: Json,
-    value: Option<(i16, Json)>,
-}
-
-enum Unreadable {
-    UnknownType(i16),
-    Broken(String),
-}
-
-macro_rules! coordinator_record {
-    ($($record:ident: $refine:expr,)*) => {$(
-        impl CoordinatorRecord for $record {
-            fn read(key: Bytes, value: Option<Bytes>) -> Result<Parts, Unreadable> {
-                let broken = |error: ottla_wire::DecodeError| Unreadable::Broken(error.to_string());
-                let number = |bytes: &[u8]| bytes.first_chunk().map_or(-1, |two| i16::from_be_bytes(*two));
-                let key_type = number(&key);
-                let version = value.as_deref().map(number);
-                let (record, _) = $record::decode(key, value).map_err(broken)?;
-                let (Some(type_id), Some(key)) = (record.type_id(), record.key_to_json()) else {
-                    return Err(match $record::knows(key_type) {
-                        true => Unreadable::Broken(format!("Unknown version {} of the value", version.unwrap_or(-1))),
-                        false => Unreadable::UnknownType(key_type),
-                    });
-                };
-                let refine: fn(&$record, &mut Json) = $refine;
-                let value = version.and_then(|version| {
-                    let mut json = record.value_to_json(version)?;
-                    refine(&record, &mut json);
-                    Some((version, json))
-                });
-                Ok(Parts { type_id, key, value })
-            }
-        }
-    )*};
-}
-
-coordinator_record! {
-    ConsumerOffsetsRecord: refine_group,
-    TransactionStateRecord: |_, _| {},
-    ShareGroupStateRecord: |_, _| {},
-}
-
-fn coordinator<R: CoordinatorRecord>(record: &Record<'_>) -> Result<Shown, Failure> {
+fn coordinator<R: CoordinatorRecord>(
+    record: &Record<'_>,
+    refine: fn(&R, &mut Json),
+) -> Result<Shown, Failure> {
     let bytes = |field: &[u8]| Bytes::copy_from_slice(field);
     let offset = record.offset;
     let Some(key) = record.key else {
@@ -203,10 +157,13 @@ fn coordinator<R: CoordinatorRecord>(record: &Record<'_>) -> Result<Shown, Failu
         Json::Object(vec![(name, Json::Text(number.to_string())), ("data", data)]).to_string()
     };
     Ok(match R::read(bytes(key), record.value.map(bytes)) {
-        Ok(Parts { type_id, key, value }) => Shown {
+        Ok(Parts { record, type_id, key, value }) => Shown {
             key: Some(object("type", type_id, key)),
             payload: Some(match value {
-                Some((version, value)) => object("version", version, value),
+                Some((version, mut value)) => {
+                    refine(&record, &mut value);
+                    object("version", version, value)
+                }
                 None => "<DELETE>".to_owned(),
             }),
         },

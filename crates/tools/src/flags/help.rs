@@ -9,6 +9,9 @@ const WIDTH: usize = 80;
 const GAP: usize = 2;
 /// What argparse4j gives a line.
 const COMMANDS_WIDTH: usize = 75;
+/// What is used is indented by the name of the program; where that is too long, by so much.
+const USAGE_INDENT: usize = 6;
+const USAGE_INDENT_MAX: usize = 30;
 /// Lines of a description after its first begin so far to the right.
 const INDENT: usize = 2;
 
@@ -102,8 +105,13 @@ pub fn usage(grammar: &Grammar, command: Option<&str>) -> String {
         parts.extend([format!("{{{}}}", names.join(",")), "...".to_owned()]);
     }
     let mut out = String::new();
-    let mut line = format!("usage: {}", grammar.tool);
-    let indent = line.len();
+    let mut line = format!("usage: {}", grammar.program());
+    let mut indent = line.len();
+    if indent > USAGE_INDENT_MAX {
+        let _ = writeln!(out, "{line}");
+        indent = USAGE_INDENT;
+        line = " ".repeat(indent);
+    }
     for part in parts {
         if line.len() + 1 + part.len() > COMMANDS_WIDTH && line.len() > indent {
             out.push_str(&line);
@@ -131,6 +139,10 @@ fn groups(flags: &[Flag], only_required: bool) -> Vec<String> {
     let mut parts = Vec::new();
     for (group, is_required) in names {
         let members = flags.iter().filter(|flag| flag.group().is_some_and(|(of, _)| of == group));
+        if is_required && members.clone().count() == 1 {
+            parts.extend(members.map(option_usage));
+            continue;
+        }
         let shown = members.map(option_usage).collect::<Vec<_>>().join(" |\n");
         let (open, close) = if is_required { ('(', ')') } else { ('[', ']') };
         parts.extend(format!("{open}{shown}{close}").lines().map(str::to_owned));

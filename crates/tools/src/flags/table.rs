@@ -139,6 +139,21 @@ impl Grammar {
         grammar
     }
 
+    /// What it calls itself where it tells how it is used.
+    pub fn program(&self) -> &'static str {
+        match self.tool {
+            "kafka-verifiable-producer" => "verifiable-producer",
+            "kafka-verifiable-consumer" => "verifiable-consumer",
+            tool => tool,
+        }
+    }
+
+    /// Whether a line without anything is answered with help, and no misuse.
+    pub fn helps_by_itself(&self) -> bool {
+        ["kafka-producer-perf-test", "kafka-verifiable-producer", "kafka-verifiable-consumer"]
+            .contains(&self.tool)
+    }
+
     pub fn command(&self, name: &str) -> Option<&(&'static str, Vec<Flag>)> {
         self.commands.iter().find(|(command, _)| *command == name)
     }

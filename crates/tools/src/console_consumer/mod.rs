@@ -1,0 +1,198 @@
+//! kafka-console-consumer: prints records of topics.
+
+pub(crate) mod deserializer;
+pub(crate) mod formatter;
+mod plan;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use ottla_client::Scope;
+use ottla_client::consumer::{
+    Consumer, ConsumerError, ConsumerEvent, ConsumerRecord, ConsumerSettings, GroupProtocol, OffsetReset,
+};
+use ottla_types::{Offset, TopicPartition};
+use tokio::time::Instant;
+
+use crate::flags::Parsed;
+use crate::net::{interrupted, patiently, with_worker};
+use crate::tool::{Failure, Output, Run, Tool, said};
+use formatter::{Formatter, Unshown};
+pub(crate) use plan::Plan;
+use plan::{From, Source};
+
+pub const TOOL: Tool = Tool { name: "kafka-console-consumer", run: Run::Flags(run) };
+
+/// For leaving a group and committing.
+const CLOSING: Duration = Duration::from_secs(30);
+
+const ABOUT_PROTOCOL: &str = "The consumer rebalance protocol (KIP-848) is production-ready! Set group.protocol=consumer to try it out. See \
+     https://kafka.apache.org/documentation/#consumer_rebalance_protocol";
+
+fn run(parsed: &Parsed, output: &mut Output<'_>) -> Result<(), Failure> {
+    let plan = Plan::of(parsed)?;
+    plan.warnings.iter().try_for_each(|warning| output.line(warning))?;
+    let formatter = plan.formatting.formatter()?;
+    let settings = plan.config(rand::random_range(0..100_000))?.settings(Scope::Consumer, output)?;
+    let settings = ConsumerSettings::from_settings(&settings).map_err(said)?;
+    let is_member = !matches!(plan.source, Source::Partition { .. });
+    if is_member && settings.group_protocol == GroupProtocol::Classic {
+        output.tell(ABOUT_PROTOCOL)?;
+    }
+    let mut reading = Reading { plan: &plan, formatter, count: 0, unread: BTreeMap::new() };
+    let end = with_worker(async { Ok(reading.run(settings, output).await) })?;
+    if let End::Failed { why, is_failure: false } = &end {
+        output.tell(why)?;
+    }
+    output.tell(format_args!("Processed a total of {} messages", reading.count))?;
+    if plan.tells_events {
+        output.line("shutdown_complete")?;
+    }
+    match end {
+        End::Interrupted(code) => Err(Failure::Ended(code)),
+        End::Failed { is_failure: true, why } => Err(said(why)),
+        _ => Ok(()),
+    }
+}
+
+/// Why no more records are read.
+enum End {
+    /// There are enough, or none for too long.
+    Done,
+    Interrupted(u8),
+    /// Kafka's tool ends well where it is the cluster that fails.
+    Failed {
+        why: String,
+        is_failure: bool,
+    },
+}
+
+impl End {
+    fn of_cluster(error: ConsumerError) -> End {
+        End::Failed { why: error.to_string(), is_failure: false }
+    }
+
+    fn of_output(error: &io::Error) -> End {
+        let why = match error.kind() {
+            io::ErrorKind::BrokenPipe => "Unable to write to standard out, closing consumer.".to_owned(),
+            _ => format!("Unable to write to standard out: {error}"),
+        };
+        End::Failed { why, is_failure: false }
+    }
+}
+
+struct Reading<'a> {
+    plan: &'a Plan,
+    formatter: Formatter,
+    count: u64,
+    /// Where records begin that came, but were not wanted any more.
+    unread: BTreeMap<TopicPartition, Offset>,
+}
+
+impl Reading<'_> {
+    async fn run(&mut self, settings: ConsumerSettings, output: &mut Output<'_>) -> End {
+        if self.has_enough() {
+            return End::Done;
+        }
+        let servers = settings.client.bootstrap_servers.join(",");
+        let mut interrupt = pin!(interrupted());
+        let connected = tokio::select! {
+            connected = patiently(&servers, Consumer::connect(settings), output) => connected,
+            code = &mut interrupt => return End::Interrupted(code),
+            () = expiry(self.plan.timeout_ms) => return End::Done,
+        };
+        let mut consumer = match connected {
+            Ok(Ok(consumer)) => consumer,
+            Ok(Err(error)) => return End::Failed { why: error.to_string(), is_failure: true },
+            Err(_) => return End::Done,
+        };
+        let end = match choose(&mut consumer, &self.plan.source) {
+            Ok(()) => tokio::select! {
+                end = self.read(&mut consumer, output) => end,
+                code = &mut interrupt => End::Interrupted(code),
+            },
+            Err(error) => End::of_cluster(error),
+        };
+        for (at, offset) in &self.unread {
+            // It may have been given to somebody else by now.
+            let _ = consumer.seek(at, *offset);
+        }
+        match (consumer.close(CLOSING).await, end) {
+            (Err(error), End::Done) => End::of_cluster(error),
+            (_, end) => end,
+        }
+    }
+
+    fn has_enough(&self) -> bool {
+        self.plan.messages_max.is_some_and(|max| self.count >= max)
+    }
+
+    async fn read(&mut self, consumer: &mut Consumer, output: &mut Output<'_>) -> End {
+        let mut expires = pin!(expiry(self.plan.timeout_ms));
+        while !self.has_enough() {
+            let event = tokio::select! {
+                biased;
+                event = consumer.next() => event,
+                () = &mut expires => return End::Done,
+            };
+            let records = match event {
+                Ok(ConsumerEvent::Records(records)) => records,
+                Ok(_) => continue,
+                Err(error) => return End::of_cluster(error),
+            };
+            if let Err(end) = self.show(records, output) {
+                return end;
+            }
+            expires.set(expiry(self.plan.timeout_ms));
+        }
+        End::Done
+    }
+
+    /// Prints records, as many as are wanted.
+    fn show(&mut self, records: Vec<ConsumerRecord>, output: &mut Output<'_>) -> Result<(), End> {
+        for record in records {
+            if self.has_enough() {
+                self.unread.entry(record.topic_partition).or_insert(record.offset);
+                continue;
+            }
+            self.count += 1;
+            match self.formatter.write(&record, None, output.out) {
+                Ok(()) => {}
+                Err(Unshown::Output(error)) => return Err(End::of_output(&error)),
+                Err(Unshown::Record(why)) if self.plan.skips_errors => {
+                    let told =
+                        output.tell(format_args!("Error processing message, skipping this message: {why}"));
+                    told.map_err(|_| End::Done)?;
+                }
+                Err(Unshown::Record(why)) => return Err(End::Failed { why, is_failure: true }),
+            }
+        }
+        output.out.flush().map_err(|error| End::of_output(&error))
+    }
+}
+
+/// Ends when no record may be waited for any more.
+async fn expiry(timeout_ms: Option<u64>) {
+    match timeout_ms {
+        Some(ms) => tokio::time::sleep_until(Instant::now() + Duration::from_millis(ms)).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn choose(consumer: &mut Consumer, source: &Source) -> Result<(), ConsumerError> {
+    match source {
+        Source::Topic(topic) => consumer.subscribe([topic]),
+        Source::Pattern(pattern) => consumer.subscribe_pattern(pattern),
+        Source::Partition { topic, partition, from } => {
+            let at = TopicPartition::new(topic.as_str(), *partition);
+            consumer.assign([at.clone()])?;
+            match from {
+                From::End(OffsetReset::Earliest) => consumer.seek_to_beginning(&at),
+                From::End(_) => consumer.seek_to_end(&at),
+                From::Offset(offset) => consumer.seek(&at, Offset(*offset)),
+            }
+        }
+    }
+}
