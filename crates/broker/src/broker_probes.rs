@@ -2,8 +2,9 @@
 //!
 //! A process that ends closes its connections, and nobody listens any more where it did. So a broken connection is a reason to
 //! look, and a refused one is the proof, from where the same process was reached before: whoever keeps this node from
-//! connecting at all proves nothing. Silence proves nothing either: that is what the session's time is for. A broker that was
-//! taken for gone and lives heartbeats on, and is believed ever after (`ottla_controller`).
+//! connecting at all proves nothing. Silence proves nothing either: that is what the session's time is for. Until then it is
+//! looked again now and then, since a process that ends may take long to close what it had open. A broker that was taken for gone
+//! and lives heartbeats on, and is believed ever after (`ottla_controller`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ const ATTEMPTS: u32 = 25;
 /// Before a broker that could not be reached is tried again without a reason: at first, since one of Apache Kafka listens only
 /// once it has heard that it is no longer fenced, and in the end.
 const MEET_AGAIN_MS: (i64, i64) = (1_000, 30_000);
+/// Before it is looked again for a broker of which nothing could be found out: at first and in the end.
+const LOOK_AGAIN_MS: (i64, i64) = (500, 30_000);
 
 /// What is known of brokers' processes.
 #[derive(Debug, Default)]
@@ -40,12 +43,14 @@ struct State {
     again: BTreeSet<NodeId>,
     /// Which processes were tried to be reached.
     tried: BTreeMap<NodeId, Tried>,
+    /// Brokers that there was a reason to look for, and nothing was found out.
+    doubted: BTreeMap<NodeId, Tried>,
     /// On which brokers' heartbeats come.
     connections: HashMap<u64, NodeId>,
 }
 
 /// A process that is not tried to be reached again without a reason before a time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tried {
     epoch: BrokerEpoch,
     until: MonoMs,
@@ -59,6 +64,18 @@ struct Probe {
     broker: NodeId,
     epoch: BrokerEpoch,
     attempts: u32,
+    /// There is a reason to look for it.
+    is_doubted: bool,
+}
+
+impl Tried {
+    /// Once more without success, `waits_ms` being the first wait and the longest one.
+    fn after(before: Option<&Tried>, epoch: BrokerEpoch, waits_ms: (i64, i64), now: MonoMs) -> Tried {
+        let (first_ms, last_ms) = waits_ms;
+        let before = before.filter(|tried| tried.epoch == epoch);
+        let wait_ms = before.map_or(first_ms, |tried| last_ms.min(2 * tried.wait_ms));
+        Tried { epoch, until: now.plus_ms(wait_ms), wait_ms }
+    }
 }
 
 impl BrokerProbes {
@@ -97,10 +114,27 @@ impl BrokerProbes {
         if is_known || tried.is_some_and(|tried| tried.until > now) {
             return false;
         }
-        let (first_ms, last_ms) = MEET_AGAIN_MS;
-        let wait_ms = tried.map_or(first_ms, |tried| last_ms.min(2 * tried.wait_ms));
-        state.tried.insert(broker, Tried { epoch, until: now.plus_ms(wait_ms), wait_ms });
+        let tried = Tried::after(tried, epoch, MEET_AGAIN_MS, now);
+        state.tried.insert(broker, tried);
         true
+    }
+
+    /// Nothing was found out of a broker that is doubted. Returns when to look again.
+    fn stays_doubted(&self, broker: NodeId, epoch: BrokerEpoch, now: MonoMs) -> Tried {
+        let mut state = self.0.lock();
+        let doubted = Tried::after(state.doubted.get(&broker), epoch, LOOK_AGAIN_MS, now);
+        state.doubted.insert(broker, doubted);
+        doubted
+    }
+
+    /// Whether nothing has been found out since, and it has not been looked since, nor is just now.
+    fn is_doubted_as(&self, broker: NodeId, doubted: Tried) -> bool {
+        let state = self.0.lock();
+        state.doubted.get(&broker) == Some(&doubted) && !state.under_way.contains(&broker)
+    }
+
+    fn is_settled(&self, broker: NodeId) {
+        self.0.lock().doubted.remove(&broker);
     }
 
     fn reached(&self, broker: NodeId, epoch: BrokerEpoch) {
@@ -116,6 +150,7 @@ impl BrokerProbes {
         let mut state = self.0.lock();
         state.reached.retain(|broker, _| is_registered(broker));
         state.tried.retain(|broker, _| is_registered(broker));
+        state.doubted.retain(|broker, _| is_registered(broker));
     }
 }
 
@@ -130,7 +165,7 @@ impl Node {
         for broker in image.brokers.values().filter(|broker| !broker.is_fenced()) {
             let (id, epoch) = (broker.id(), broker.epoch());
             if id != self.identity.node_id && self.probes.is_to_meet(id, epoch, now.mono) {
-                self.look_for(id, 1);
+                self.look_for(id, 1, false);
             }
         }
     }
@@ -138,7 +173,7 @@ impl Node {
     /// There is a reason to doubt that the broker's process lives: a connection to it or from it is gone.
     pub fn doubt_broker(self: &Arc<Self>, broker: NodeId) {
         if self.roles.controller && broker != self.identity.node_id {
-            self.look_for(broker, ATTEMPTS);
+            self.look_for(broker, ATTEMPTS, true);
         }
     }
 
@@ -154,13 +189,14 @@ impl Node {
         }
     }
 
-    fn look_for(self: &Arc<Self>, broker: NodeId, attempts: u32) {
+    fn look_for(self: &Arc<Self>, broker: NodeId, attempts: u32, is_doubted: bool) {
         let image = self.metadata.image();
         let Some(registered) = image.brokers.get(&broker).filter(|broker| !broker.is_fenced()) else {
             return;
         };
         if self.probes.begin(broker) {
-            self.probe_at(MonoMs(0), Probe { broker, epoch: registered.epoch(), attempts });
+            let epoch = registered.epoch();
+            self.probe_at(MonoMs(0), Probe { broker, epoch, attempts, is_doubted });
         }
     }
 
@@ -180,7 +216,7 @@ impl Node {
     }
 
     fn probed(self: &Arc<Self>, probe: Probe, answer: Result<(), PeerError>, now: Now) {
-        let Probe { broker, epoch, attempts } = probe;
+        let Probe { broker, epoch, attempts, is_doubted } = probe;
         match answer {
             Err(PeerError::Disconnected(_) | PeerError::Overloaded) if attempts > 1 => {
                 let again = Probe { attempts: attempts - 1, ..probe };
@@ -188,14 +224,35 @@ impl Node {
             }
             Err(PeerError::Refused(_)) if self.probes.was_reached(broker, epoch) => {
                 tracing::info!(%broker, %epoch, "nobody listens any more where a broker did: its process has ended");
+                self.probes.is_settled(broker);
                 self.controller.submit(Box::new(BrokerGone { broker, epoch }));
             }
-            Ok(()) => self.probes.reached(broker, epoch),
-            Err(error) => tracing::debug!(%broker, %error, "whether a broker's process lives is not known"),
+            Ok(()) => {
+                self.probes.is_settled(broker);
+                self.probes.reached(broker, epoch);
+            }
+            Err(error) => {
+                tracing::debug!(%broker, %error, "whether a broker's process lives is not known");
+                if is_doubted {
+                    self.look_again_for(broker, epoch, now);
+                }
+            }
         }
         if self.probes.end(broker) {
-            self.look_for(broker, ATTEMPTS);
+            self.look_for(broker, ATTEMPTS, true);
         }
+    }
+
+    /// Until something is found out, or it is fenced.
+    fn look_again_for(self: &Arc<Self>, broker: NodeId, epoch: BrokerEpoch, now: Now) {
+        let doubted = self.probes.stays_doubted(broker, epoch, now.mono);
+        let node = Arc::clone(self);
+        self.deadlines.add(doubted.until, move |_| {
+            if node.probes.is_doubted_as(broker, doubted) {
+                node.look_for(broker, 1, true);
+            }
+        });
+        (self.hooks.wake_at)(doubted.until);
     }
 }
 

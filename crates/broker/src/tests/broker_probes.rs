@@ -33,7 +33,8 @@ impl Watch {
 
     /// How it looks for the other broker now, if it does.
     fn looks(&self) -> Option<Asked<ApiVersionsRequest>> {
-        self.harness.node.tick(self.now);
+        // What one does may ask for another.
+        (0..2).for_each(|_| self.harness.node.tick(self.now));
         let asked = self.peers.take::<ApiVersionsRequest>()?;
         assert_eq!(asked.to, (NodeId(OTHER), Channel::Probe));
         Some(asked)
@@ -79,16 +80,41 @@ fn what_never_could_be_reached_proves_nothing() {
 
 #[test]
 fn silence_proves_nothing_and_neither_does_an_answer() {
-    let watch = Watch::new(true);
+    let mut watch = Watch::new(true);
     watch.doubt();
     watch.looks().expect("it is doubted").fail(PeerError::TimedOut, watch.now);
     watch.doubt();
     watch.looks().expect("it is doubted").answer(&ApiVersionsResponse::default(), watch.now);
+    watch.pass_ms(60_000);
     assert!(!watch.is_taken_for_gone() && watch.looks().is_none());
 }
 
+/// A process that is killed may take seconds to close what it had open, its listener last.
 #[test]
-fn a_connection_that_breaks_is_made_anew_until_it_is_refused_and_not_for_ever() {
+fn it_is_looked_again_now_and_then_until_something_is_found_out() {
+    let mut watch = Watch::new(true);
+    watch.doubt();
+    watch.looks().expect("it is doubted").fail(PeerError::TimedOut, watch.now);
+    let waits = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000];
+    for (ms, looks) in waits.into_iter().flat_map(|ms| [(ms - 1, false), (1, true)]) {
+        watch.pass_ms(ms);
+        let look = watch.looks();
+        assert_eq!(look.is_some(), looks, "after {ms} ms more");
+        if let Some(look) = look {
+            look.fail(broken(), watch.now);
+        }
+    }
+    watch.doubt();
+    watch.looks().expect("a new reason is looked after at once").fail(PeerError::TimedOut, watch.now);
+    watch.pass_ms(30_000);
+    watch.looks().expect("once, though it was planned before").fail(refused(), watch.now);
+    assert!(watch.is_taken_for_gone());
+    watch.pass_ms(60_000);
+    assert!(watch.looks().is_none());
+}
+
+#[test]
+fn a_connection_that_breaks_is_made_anew_until_it_is_refused_and_not_for_long() {
     let mut watch = Watch::new(true);
     watch.doubt();
     watch.looks().expect("it is doubted").fail(broken(), watch.now);
