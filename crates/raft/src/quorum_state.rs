@@ -80,6 +80,8 @@ pub(crate) struct Follower {
     pub(crate) fetch_deadline: MonoMs,
     /// From then on it no longer helps others to unseat the leader.
     pub(crate) has_fetched_from_leader: bool,
+    /// It said so, in this epoch.
+    pub(crate) has_leader_resigned: bool,
     pub(crate) fetching_snapshot: Option<FetchingSnapshot>,
     /// When to look next whether the leader should be told of this replica.
     pub(crate) update_voter_at: MonoMs,

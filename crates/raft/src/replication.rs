@@ -78,6 +78,9 @@ pub(crate) struct LeaderState {
     pub(crate) told_voters: VoterSet,
 }
 
+/// Before a voter that could not be told who leads is told again.
+const NOTIFY_AGAIN_MS: i64 = 100;
+
 impl LeaderState {
     pub(crate) fn new(
         local: ReplicaKey,
@@ -178,6 +181,11 @@ impl LeaderState {
 
     pub(crate) fn notified(&mut self, now: MonoMs) {
         self.begin_epoch_at = now.plus_ms(self.begin_epoch_ms);
+    }
+
+    /// A voter may not have been told who leads.
+    pub(crate) fn not_notified(&mut self, now: MonoMs) {
+        self.begin_epoch_at = self.begin_epoch_at.min(now.plus_ms(NOTIFY_AGAIN_MS));
     }
 
     /// The other voters, the one with the longest log first.

@@ -7,6 +7,9 @@ use crate::messages::{BeginQuorumEpochRequest, EndQuorumEpochRequest, EpochRespo
 use crate::quorum_state::Role;
 use crate::replica::ReplicaKey;
 
+/// Before the first successor of a leader that resigned stands.
+const FIRST_SUCCESSOR_MS: i64 = 20;
+
 impl RaftCore {
     pub(super) fn handle_begin_quorum_epoch(
         &mut self,
@@ -61,6 +64,7 @@ impl RaftCore {
             follower.fetch_deadline = now.mono.plus_ms(backoff_ms);
             // The leader itself says that it is gone, so others may be helped to take over.
             follower.has_fetched_from_leader = false;
+            follower.has_leader_resigned = true;
         }
         self.epoch_response(None)
     }
@@ -82,12 +86,12 @@ impl RaftCore {
         response.error.is_none()
     }
 
-    /// How long to wait before trying to follow a leader that resigned: the one with the longest log tries at once, the
-    /// others after it, each waiting twice as long as the one before.
+    /// How long to wait before trying to follow a leader that resigned: the one with the longest log tries as soon as the others
+    /// should have heard of it, which would not help it before, and they after it, each waiting twice as long as the one before.
     fn succession_backoff_ms(&self, preferred: &[ReplicaKey]) -> i64 {
         let max = self.config.election_backoff_max_ms;
         match preferred.iter().position(|candidate| candidate.names(&self.local.key)) {
-            Some(0) => 0,
+            Some(0) => FIRST_SUCCESSOR_MS.min(max),
             Some(position) => {
                 let base = max >> (preferred.len() - 1).min(62);
                 base.saturating_mul(1 << (position - 1).min(30)).min(max)

@@ -136,8 +136,11 @@ impl RaftCore {
             tracing::error!(node = from.value(), ?error, "unexpected error in a fetch response");
             return false;
         }
-        follower.fetch_deadline = now.mono.plus_ms(self.config.fetch_timeout_ms);
-        follower.has_fetched_from_leader = true;
+        // An answer that it gave before it resigned may come after the word of that.
+        if !follower.has_leader_resigned {
+            follower.fetch_deadline = now.mono.plus_ms(self.config.fetch_timeout_ms);
+            follower.has_fetched_from_leader = true;
+        }
         if let Some(diverging) = response.diverging {
             self.truncate(diverging);
         } else if let Some(id) = response.snapshot_id {

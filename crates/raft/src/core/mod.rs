@@ -338,6 +338,9 @@ impl RaftCore {
         let handled = match response {
             None => {
                 self.handle_api_versions_response(correlation_id, None, now);
+                if let Role::Leader(leader) = &mut self.quorum.role {
+                    leader.not_notified(now.mono);
+                }
                 false
             }
             Some(Response::Vote(response)) => self.handle_vote_response(from, response, now),

@@ -241,6 +241,7 @@ impl RaftCore {
             voted,
             fetch_deadline: now.mono.plus_ms(self.config.fetch_timeout_ms),
             has_fetched_from_leader: false,
+            has_leader_resigned: false,
             fetching_snapshot: None,
             update_voter_at: now.mono.plus_ms(self.config.fetch_timeout_ms),
             is_known_to_leader: false,

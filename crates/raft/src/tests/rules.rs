@@ -66,7 +66,7 @@ fn begin_epoch(leader: i32, epoch: i32) -> Request {
     })
 }
 
-fn fetch(from: i32, epoch: i32, offset: i64, last_epoch: i32) -> Request {
+pub(super) fn fetch(from: i32, epoch: i32, offset: i64, last_epoch: i32) -> Request {
     Request::Fetch(FetchRequest {
         cluster_id: Some("cluster".to_owned()),
         replica: local(from).key,
@@ -406,4 +406,47 @@ fn voter_sets_follow_the_log() {
     assert_eq!(history.latest().len(), 1);
     assert!(static_voters(&[1, 2, 3]).has_overlapping_majority(&static_voters(&[1, 2, 4])));
     assert!(!static_voters(&[1, 2, 3]).has_overlapping_majority(&static_voters(&[3, 4, 5])));
+}
+
+/// Its last answer may come after its word that it leads no more: whoever would take over is helped all the same.
+#[test]
+fn a_leader_that_has_resigned_is_not_taken_to_be_there() {
+    let mut core = core(None, log(5, 1));
+    let mut actions = core.step(Event::Request { id: 1, request: begin_epoch(2, 2) }, at(1));
+    let mut answer = |core: &mut RaftCore, now: u64| {
+        let sent = actions.iter().find_map(|action| match action {
+            Action::Send { correlation_id, request: Request::Fetch(_), .. } => Some(*correlation_id),
+            _ => None,
+        });
+        let response = FetchResponse {
+            error: None,
+            leader: LeaderInfo {
+                leader_id: Some(node_id(2)),
+                epoch: LeaderEpoch(2),
+                endpoints: local(2).listeners,
+            },
+            high_watermark: Some(Offset(5)),
+            log_start_offset: Offset(0),
+            diverging: None,
+            snapshot_id: None,
+            records: FetchedRecords::None,
+        };
+        let response = Response::Fetch(response);
+        actions = core.step(Event::Response { correlation_id: sent.unwrap(), response }, at(now));
+    };
+    let end = OffsetAndEpoch::new(5, 1);
+    answer(&mut core, 2);
+    assert_eq!(granted(&mut core, vote(3, 2, end, true)), Ok(false), "it has a leader");
+    let resigns = Request::EndQuorumEpoch(EndQuorumEpochRequest {
+        cluster_id: Some("cluster".to_owned()),
+        leader_id: node_id(2),
+        leader_epoch: LeaderEpoch(2),
+        preferred_candidates: vec![local(3).key, local(1).key],
+        leader_endpoints: local(2).listeners,
+    });
+    ask(&mut core, resigns, 3);
+    answer(&mut core, 4);
+    assert_eq!(granted(&mut core, vote(3, 2, end, true)), Ok(true));
+    core.tick(at(600));
+    assert_eq!(core.role(), RoleName::Prospective, "its own turn comes soon");
 }
