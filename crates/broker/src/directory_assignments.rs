@@ -1,12 +1,15 @@
 //! Tells the controller in which log directories this broker's replicas are (KIP-858), so that it knows whom a failing
-//! directory takes with it. A broker with one directory has nothing to tell: the controller knows.
+//! directory takes with it. A broker with one directory has nothing to tell: the controller knows. Of a replica that is given up
+//! because its directory is full the controller is told that it is in none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ottla_metadata::image::directory;
+use ottla_replica::RoomChange;
 use ottla_types::{Now, Uuid};
-use ottla_wire::messages::AssignReplicasToDirsRequest;
 use ottla_wire::messages::assign_replicas_to_dirs_request::{Directory, Partition, Topic};
+use ottla_wire::messages::{AssignReplicasToDirsRequest, AssignReplicasToDirsResponse};
 use parking_lot::Mutex;
 
 use crate::node::Node;
@@ -57,6 +60,23 @@ impl DirectoryAssignments {
 }
 
 impl Node {
+    /// Has the controller do without the replicas that there is no room for, and with those that there is room for again.
+    pub(crate) fn look_for_room(&self, now: Now) {
+        let changes = self.replicas.room_changes(now);
+        for RoomChange { partition, has_room } in changes {
+            let Some(dir) = self.logs.dir_id(&partition.log().log_dir()) else { continue };
+            let told = if has_room { dir } else { directory::LOST };
+            self.assign_directory(partition.topic_id(), partition.topic_partition().partition, told);
+        }
+    }
+
+    /// Notes what the controller is to be told with the next tick, if it keeps directories.
+    pub(crate) fn assign_directory(&self, topic: Uuid, partition: i32, directory: Uuid) {
+        if self.metadata.image().features.metadata_version().is_directory_assignment_supported() {
+            self.directory_assignments.add(topic, partition, directory);
+        }
+    }
+
     /// Sends what the controller has to be told, one request at a time.
     pub(crate) fn tell_directories(self: &Arc<Self>, now: Now) {
         let Some(epoch) = self.broker_epoch() else { return };
@@ -70,7 +90,16 @@ impl Node {
         let node = Arc::clone(self);
         self.ask_active_controller(request, self.controller_due(now), move |result| {
             // What single partitions were refused for, the next image says.
-            let is_told = result.is_ok_and(|response| response.error_code == 0);
+            let told = result.ok().filter(|response| response.error_code == 0);
+            let is_told = told.is_some();
+            let lost = told.map(|response| lost(&response)).unwrap_or_default();
+            if !lost.is_empty() {
+                let aside = Arc::clone(&node);
+                node.at_next_tick(move |now| {
+                    lost.iter()
+                        .for_each(|(topic, partition)| aside.replicas.stand_aside(*topic, *partition, now));
+                });
+            }
             node.directory_assignments.end(if is_told { Assignments::new() } else { assignments });
             let due = if is_told { now.mono } else { now.mono.plus_ms(RETRY_MS) };
             let again = Arc::clone(&node);
@@ -78,6 +107,16 @@ impl Node {
             (node.hooks.wake_at)(due);
         });
     }
+}
+
+/// The partitions that the controller now knows to be in no directory.
+fn lost(response: &AssignReplicasToDirsResponse) -> Vec<(Uuid, i32)> {
+    let lost = response.directories.iter().filter(|of| of.id == directory::LOST);
+    let topics = lost.flat_map(|of| &of.topics);
+    let partitions =
+        topics.flat_map(|topic| topic.partitions.iter().map(move |partition| (topic.topic_id, partition)));
+    let done = partitions.filter(|(_, partition)| partition.error_code == 0);
+    done.map(|(topic, partition)| (topic, partition.partition_index)).collect()
 }
 
 fn by_directory(assignments: &Assignments) -> Vec<Directory> {

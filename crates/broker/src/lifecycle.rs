@@ -79,6 +79,8 @@ pub struct Lifecycle {
     under_way_until: Option<MonoMs>,
     /// By `directory.id`.
     failed_dirs: BTreeMap<Uuid, DirFailure>,
+    /// It learns nothing from the metadata at present.
+    is_out_of_touch: bool,
 }
 
 impl Lifecycle {
@@ -94,6 +96,7 @@ impl Lifecycle {
             retry_ms: RETRY_MS.0,
             under_way_until: None,
             failed_dirs: BTreeMap::new(),
+            is_out_of_touch: false,
         }
     }
 
@@ -144,6 +147,23 @@ impl Lifecycle {
         }
     }
 
+    /// Whether the metadata stand still here, for want of room perhaps, while others could do without this broker: it asks to be
+    /// fenced then, since it would neither lead nor follow what it does not hear of, and others would wait for it.
+    pub fn set_out_of_touch(&mut self, is_out_of_touch: bool, now: Now) {
+        if !self.is_broker || self.is_out_of_touch == is_out_of_touch {
+            return;
+        }
+        self.is_out_of_touch = is_out_of_touch;
+        if matches!(self.state, LifecycleState::Fenced | LifecycleState::Running) {
+            self.due = now.mono;
+        }
+    }
+
+    /// Whether the controller has fenced this broker because it asked for that.
+    pub fn is_fenced_out_of_touch(&self) -> bool {
+        self.is_out_of_touch && self.state == LifecycleState::Fenced
+    }
+
     /// When the controller must know of all failed directories.
     pub fn dir_failure_deadline(&self) -> MonoMs {
         self.failed_dirs.values().map(|failure| failure.deadline()).min().unwrap_or(MonoMs::NEVER)
@@ -169,7 +189,7 @@ impl Lifecycle {
             (_, Some(epoch)) => ToSend::Heartbeat(BrokerHeartbeatRequest {
                 broker_epoch: epoch.value(),
                 current_metadata_offset: metadata_offset.value(),
-                want_fence: false,
+                want_fence: self.is_out_of_touch && !self.wants_shutdown,
                 want_shut_down: self.wants_shutdown,
                 offline_log_dirs: self.failed_dirs_to_tell(),
                 ..BrokerHeartbeatRequest::default()
@@ -223,6 +243,11 @@ impl Lifecycle {
             (LifecycleState::MayStop, MonoMs::NEVER)
         } else if self.wants_shutdown {
             (LifecycleState::ShuttingDown, now.mono.plus_ms(RETRY_MS.0))
+        } else if response.is_fenced && self.is_out_of_touch {
+            (LifecycleState::Fenced, now.mono.plus_ms(interval))
+        } else if self.is_out_of_touch {
+            // Asked before that.
+            (self.state, now.mono.plus_ms(RETRY_MS.0.min(interval)))
         } else if response.is_fenced || !acts_on_it {
             // Not caught up yet: that takes moments, not a heartbeat's interval.
             (LifecycleState::Fenced, now.mono.plus_ms(RETRY_MS.0.min(interval)))
@@ -376,6 +401,38 @@ mod tests {
         broker.heard(&answer(false, false), true, at(124));
         assert_eq!((broker.dir_failure_deadline(), broker.next_deadline()), (MonoMs::NEVER, MonoMs(2124)));
         assert_eq!(told(&mut broker, 2124), [first, second], "a new controller has to hear it too");
+    }
+
+    #[test]
+    fn a_broker_without_metadata_asks_to_be_fenced_and_is_let_in_again_with_them() {
+        let mut broker = running();
+        let wants_fence = |broker: &mut Lifecycle, ms| match broker.poll(Offset(6), at(ms)) {
+            Some(ToSend::Heartbeat(request)) => Some(request.want_fence),
+            Some(ToSend::Register) => panic!("it is registered"),
+            None => None,
+        };
+        broker.set_out_of_touch(true, at(100));
+        assert_eq!(wants_fence(&mut broker, 100), Some(true));
+        assert!(!broker.is_fenced_out_of_touch());
+        broker.heard(&answer(true, false), true, at(101));
+        assert!(broker.is_fenced_out_of_touch());
+        assert_eq!((wants_fence(&mut broker, 2100), wants_fence(&mut broker, 2101)), (None, Some(true)));
+        // That answer is still on its way.
+        broker.set_out_of_touch(false, at(2102));
+        broker.heard(&answer(true, false), false, at(2103));
+        assert_eq!(wants_fence(&mut broker, 2123), Some(false));
+        broker.heard(&answer(false, false), true, at(2124));
+        assert_eq!(broker.state(), LifecycleState::Running);
+        // One that leaves does that.
+        assert_eq!(wants_fence(&mut broker, 4124), Some(false));
+        broker.set_out_of_touch(true, at(4125));
+        broker.heard(&answer(false, false), true, at(4126));
+        broker.begin_shutdown(at(4126));
+        assert_eq!(wants_fence(&mut broker, 4126), Some(false));
+        let mut controller = Lifecycle::of_controller(SETTINGS, at(0));
+        controller.metadata_is_ready(at(1));
+        controller.set_out_of_touch(true, at(2));
+        assert_eq!(controller.poll(Offset(5), at(2)), None);
     }
 
     #[test]

@@ -60,6 +60,16 @@ impl Brokers for MetadataCache {
         (known != directory::MIGRATING).then_some(known)
     }
 
+    fn is_lost(&self, broker: NodeId, topic_id: Uuid, partition: i32) -> bool {
+        let image = self.image();
+        let (Some(registration), Some(broker)) =
+            (image.topics.partition(topic_id, partition), image.brokers.get(&broker))
+        else {
+            return false;
+        };
+        registration.directory(broker.id()).is_some_and(|known| !broker.has_online_directory(known))
+    }
+
     fn rack(&self, broker: NodeId, listener: &str) -> Option<String> {
         alive_endpoint(&self.image(), broker, listener)?.rack
     }

@@ -4,7 +4,7 @@
 //! The controller works on what is written, the published image on what is committed. An operation's answer is
 //! released when everything that was written up to it is committed, and a client's when this node acts on it; if the
 //! leadership is lost before, it is done anew by this node's next controller. On a full disk the metadata stands still:
-//! operations are refused until there is room.
+//! what is asked of a controller that could only be on this node is refused until there is room, and others are asked as ever.
 
 use std::sync::Arc;
 
@@ -86,6 +86,8 @@ pub struct MetadataDriver {
     active: Option<Active>,
     /// The node that was known to lead last.
     leader: Option<NodeId>,
+    /// On a full disk.
+    stood_still: bool,
     /// When this controller may tell another of itself again.
     register_at: MonoMs,
     desk: Desk,
@@ -123,6 +125,7 @@ impl MetadataDriver {
             loader: MetadataLoader::default(),
             active: None,
             leader: None,
+            stood_still: false,
             register_at: MonoMs(0),
             desk,
         }
@@ -146,6 +149,11 @@ impl MetadataDriver {
             if !wrote && self.parts.link.is_empty() {
                 break;
             }
+        }
+        let stands_still = self.parts.quorum.is_stalled();
+        if self.stood_still != stands_still {
+            self.stood_still = stands_still;
+            self.desk.node().metadata_stand_still(stands_still, now);
         }
         self.register_elsewhere(now);
         for question in self.parts.channel.take_questions() {
@@ -304,13 +312,14 @@ impl MetadataDriver {
 
     /// Runs what has come in and what the controller has to do by itself; whether anything was written.
     fn run_operations(&mut self, now: Now) -> Result<bool, MetadataDriverError> {
-        if self.parts.quorum.is_stalled() {
+        let is_stalled = self.parts.quorum.is_stalled();
+        if is_stalled && !self.may_lead_elsewhere() {
             for job in self.parts.channel.take(now.mono) {
                 job.refuse(ErrorCode::KafkaStorageError);
             }
             return Ok(false);
         }
-        if self.active.is_none() {
+        if is_stalled || self.active.is_none() {
             self.pass_on_operations(now);
             return Ok(false);
         }
@@ -337,11 +346,16 @@ impl MetadataDriver {
         QuorumVersion { level, cannot_rise: core.check_kraft_version(level.saturating_add(1)).err() }
     }
 
+    /// Whether there are voters on other nodes.
+    fn may_lead_elsewhere(&self) -> bool {
+        let voters = self.parts.quorum.core().voters().latest().ids();
+        voters.into_iter().any(|voter| voter != self.parts.local)
+    }
+
     /// Where another node leads the quorum.
     fn controller_elsewhere(&self) -> Option<PeerAddress> {
-        let core = self.parts.quorum.core();
-        let node = core.leader_and_epoch().leader_id.filter(|leader| *leader != self.parts.local)?;
-        let endpoints = core.leader_endpoints();
+        let (leader, endpoints) = self.parts.quorum.leader();
+        let node = leader.filter(|leader| *leader != self.parts.local)?;
         let address = endpoints.get(&self.parts.controller_listener)?;
         let (host, port) = (address.host.clone(), address.port);
         Some(PeerAddress { node, host, port, is_controller_listener: true })
@@ -350,7 +364,7 @@ impl MetadataDriver {
     /// Sends what waits for the controller to the node that has it. What waits for this node's controller is told that it is
     /// not the active one.
     fn pass_on_operations(&mut self, now: Now) {
-        let leader = self.parts.quorum.core().leader_and_epoch().leader_id;
+        let (leader, _) = self.parts.quorum.leader();
         if self.leader != leader {
             self.leader = leader;
             self.parts.channel.take_back_all();

@@ -194,6 +194,7 @@ impl Node {
         }
         self.deadlines.expire(now);
         self.poll_lifecycle(now);
+        self.look_for_room(now);
         self.replicate(now);
         self.move_replicas(now);
         self.tell_directories(now);

@@ -54,7 +54,10 @@ impl QuorumLink {
     pub(crate) fn take(&mut self, quorum: &mut Quorum, now: Now) -> Result<(), RaftDriverError> {
         for event in self.channel.take() {
             match event {
-                QuorumEvent::Request(request, reply) if quorum.is_stalled() => stand_still(&request, reply),
+                QuorumEvent::Request(request, reply) if quorum.is_stalled() => {
+                    quorum.overhear(&request);
+                    stand_still(&request, reply);
+                }
                 QuorumEvent::Request(request, reply) => {
                     self.next_asked += 1;
                     self.asked.insert(self.next_asked, reply);
@@ -82,6 +85,7 @@ impl QuorumLink {
                         reply(response);
                     }
                 }
+                Outgoing::NoReply { id } => drop(self.asked.remove(&id)),
                 Outgoing::Request { correlation_id, to, request } => {
                     let address = PeerAddress {
                         node: to.id,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ottla_config::keys;
 use ottla_metadata::Feature;
+use ottla_metadata::image::BrokerRegistration;
 use ottla_types::{BrokerEpoch, MonoMs, NodeId, Now, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::broker_registration_request::{Feature as FeatureRange, Listener};
@@ -120,7 +121,12 @@ impl Node {
                         Err(ErrorCode::KafkaStorageError) => lifecycle.refused(now),
                         Ok(_) | Err(_) => lifecycle.failed(now),
                     }
+                    let is_fenced = lifecycle.is_fenced_out_of_touch();
                     drop(lifecycle);
+                    if is_fenced {
+                        let aside = Arc::clone(&node);
+                        node.at_next_tick(move |now| aside.replicas.stand_aside_everywhere(now));
+                    }
                     (node.hooks.wake_at)(now.mono);
                 });
             }
@@ -148,6 +154,16 @@ impl Node {
             drop(lifecycle);
             (node.hooks.wake_at)(now.mono);
         });
+    }
+
+    /// Whether the metadata stand still here. Others could do without this broker, if there are any.
+    pub(crate) fn metadata_stand_still(&self, is_so: bool, now: Now) {
+        let is_other =
+            |broker: &BrokerRegistration| broker.id() != self.identity.node_id && broker.is_active();
+        let is_out_of_touch = is_so && self.metadata.image().brokers.values().any(|broker| is_other(broker));
+        self.lifecycle.lock().set_out_of_touch(is_out_of_touch, now);
+        // The next heartbeat may be due.
+        (self.hooks.wake_at)(now.mono);
     }
 
     /// Whether this node acts on an image in which its registration of this epoch is not fenced.

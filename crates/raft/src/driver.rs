@@ -5,20 +5,21 @@
 //! that lets followers write while the leader does.
 //!
 //! A full disk, or a lack of descriptors, stops the replica and does not end it: what could not be written is tried again now and then, nothing else
-//! is done before, and nothing is committed. To others it is as if the network had lost what they send.
+//! is done before, and nothing is committed. To others it is as if the network had lost what they send. A leader lets another one
+//! lead, where there is any, and who that is can be known here, though not written down.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use ottla_types::{LeaderEpoch, MonoMs, Now, Offset};
+use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset};
 use thiserror::Error;
 
 use crate::accumulator::AppendError;
 use crate::core::{Action, Event, QuorumInfo, QuorumSettings, RaftCore, RaftStart};
 use crate::log::{LogError, QuorumStateStore, ReplicatedLog};
 use crate::messages::{FetchedRecords, RaftError, Request, Response, SnapshotBytes};
-use crate::quorum_state::LeaderAndEpoch;
-use crate::replica::{Node, OffsetAndEpoch};
+use crate::quorum_state::{LeaderAndEpoch, RoleName};
+use crate::replica::{Endpoints, Node, OffsetAndEpoch};
 
 /// Between two looks for segments and snapshots that can be deleted.
 const CLEAN_INTERVAL_MS: i64 = 60_000;
@@ -45,6 +46,8 @@ pub enum Outgoing {
     Request { correlation_id: u64, to: Node, request: Request },
     /// The answer to the request that came in with this id.
     Reply { id: u64, response: Response },
+    /// The request that came in with this id will not be answered: whoever waits for that had better ask again.
+    NoReply { id: u64 },
 }
 
 /// A reader of the committed log, such as the controller or the broker's image of the metadata.
@@ -91,6 +94,8 @@ struct Stalled {
     /// In order, the one that failed first.
     actions: VecDeque<Action>,
     retry_at: MonoMs,
+    /// Who leads in a newer epoch than this replica can write down, and where it listens.
+    overheard: Option<(LeaderEpoch, NodeId, Endpoints)>,
 }
 
 impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
@@ -187,6 +192,24 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
     /// The disk is full: nothing is written, committed or answered until there is room.
     pub fn is_stalled(&self) -> bool {
         self.stalled.is_some()
+    }
+
+    /// A request that comes while this replica stands still. It is not handled, but it may tell who leads.
+    pub fn overhear(&mut self, request: &Request) {
+        let (Some(stalled), Request::BeginQuorumEpoch(begins)) = (&mut self.stalled, request) else { return };
+        let known = stalled.overheard.as_ref().map_or(self.core.epoch(), |(epoch, ..)| *epoch);
+        if begins.leader_epoch > known {
+            let leader = (begins.leader_epoch, begins.leader_id, begins.leader_endpoints.clone());
+            stalled.overheard = Some(leader);
+        }
+    }
+
+    /// Who leads as far as is known, and where it listens: for those who have something to ask of it.
+    pub fn leader(&self) -> (Option<NodeId>, Endpoints) {
+        match self.stalled.as_ref().and_then(|stalled| stalled.overheard.clone()) {
+            Some((_, leader, endpoints)) => (Some(leader), endpoints),
+            None => (self.core.leader_and_epoch().leader_id, self.core.leader_endpoints()),
+        }
     }
 
     /// A request of another node; its reply comes with the same id in [`RaftDriver::take_outgoing`], maybe later.
@@ -319,8 +342,7 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
                 Ok(()) => {}
                 Err(error) if error.passes() => {
                     actions.push_front(action);
-                    self.stall(actions, &error, now);
-                    return Ok(());
+                    return self.stall(actions, &error, now);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -334,10 +356,44 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
         }
     }
 
-    fn stall(&mut self, actions: VecDeque<Action>, error: &LogError, now: Now) {
+    fn stall(
+        &mut self,
+        mut actions: VecDeque<Action>,
+        error: &LogError,
+        now: Now,
+    ) -> Result<(), RaftDriverError> {
         tracing::error!("{error}; the metadata stands still until it can be");
+        actions.retain(|action| match action {
+            // What it says may not be so before that is written, and what is asked next waits behind it.
+            Action::Reply { id, .. } => {
+                self.outgoing.push(Outgoing::NoReply { id: *id });
+                false
+            }
+            _ => true,
+        });
+        for action in self.resign_for_another(now) {
+            match action {
+                // Nothing of this says what is in the log, so that it need not wait for what has to be written first.
+                Action::Send { .. } | Action::Reply { .. } | Action::LeaderChanged { .. } => {
+                    self.carry_out(action, now)?;
+                }
+                action => actions.push_back(action),
+            }
+        }
         let retry_at = now.mono.plus_ms(STALLED_RETRY_MS);
-        self.stalled = Some(Stalled { actions, retry_at });
+        self.stalled = Some(Stalled { actions, retry_at, overheard: None });
+        Ok(())
+    }
+
+    /// A leader that has no room leaves the lead to others, if there are any.
+    fn resign_for_another(&mut self, now: Now) -> Vec<Action> {
+        if self.core.role() != RoleName::Leader || self.core.voters().latest().ids().len() < 2 {
+            return Vec::new();
+        }
+        let mut actions = self.core.step(Event::Resign { epoch: self.core.epoch() }, now);
+        // The others are told.
+        actions.extend(self.core.tick(now));
+        actions
     }
 
     /// Goes on with what waits for room, if it is time to look.
@@ -449,8 +505,7 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
             let end_offset = match self.log.flush(now) {
                 Ok(end_offset) => end_offset,
                 Err(error) if error.passes() => {
-                    self.stall(VecDeque::new(), &error, now);
-                    return Ok(());
+                    return self.stall(VecDeque::new(), &error, now);
                 }
                 Err(error) => return Err(error.into()),
             };

@@ -11,6 +11,10 @@ pub trait Brokers: Send + Sync + Debug {
     /// The log directory in which a broker's replica of a partition is (KIP-858); none if that is not told.
     fn directory(&self, broker: NodeId, topic_id: Uuid, partition: i32) -> Option<Uuid>;
 
+    /// Whether a broker's replica of a partition is in a directory that has failed, or was given up for want of room: it can't
+    /// be in sync before it is in another one.
+    fn is_lost(&self, broker: NodeId, topic_id: Uuid, partition: i32) -> bool;
+
     /// Where a broker stands that is not fenced and has this listener.
     fn rack(&self, broker: NodeId, listener: &str) -> Option<String>;
 }
@@ -26,6 +30,10 @@ impl Brokers for NoOtherBrokers {
 
     fn directory(&self, _: NodeId, _: Uuid, _: i32) -> Option<Uuid> {
         None
+    }
+
+    fn is_lost(&self, _: NodeId, _: Uuid, _: i32) -> bool {
+        false
     }
 
     fn rack(&self, _: NodeId, _: &str) -> Option<String> {

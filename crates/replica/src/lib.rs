@@ -13,6 +13,7 @@ mod fetch;
 pub mod fetch_session;
 pub mod fetcher;
 mod follower_state;
+mod full_dirs;
 mod high_watermark;
 mod isr_changes;
 mod manager;
@@ -34,6 +35,7 @@ pub use assignment::Assignment;
 pub use brokers::{Brokers, NoOtherBrokers};
 pub use fetch::{FetchParams, FetchedPartition, FindPartition, PartitionFetch, ReadLater};
 pub use follower_state::FollowerId;
+pub use full_dirs::RoomChange;
 pub use manager::{PurgatorySizes, ReplicaManager, ReplicaSettings, ReplicationRates};
 pub use moves::{MoveStep, Moved};
 pub use partition::{

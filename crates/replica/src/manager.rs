@@ -16,6 +16,7 @@ use crate::brokers::Brokers;
 use crate::delayed::{DelayedDelete, DelayedFetch, DelayedProduce, WaitingDelete};
 use crate::fetch::ReadLater;
 use crate::fetcher::{FetcherSettings, Fetchers};
+use crate::full_dirs::FullDirs;
 use crate::isr_changes::IsrChanges;
 use crate::moves::LogMoves;
 use crate::partition::{Partition, ReplicaRules};
@@ -73,6 +74,7 @@ pub struct ReplicaManager {
     topics: RwLock<Topics>,
     pub(crate) fetchers: Fetchers,
     pub(crate) moves: LogMoves,
+    pub(crate) full_dirs: FullDirs,
     pub(crate) logs: Arc<LogManager>,
     pub(crate) isr_changes: Mutex<IsrChanges>,
     /// When to look for members of ISRs that have fallen behind; never, while no partition has other replicas.
@@ -119,6 +121,7 @@ impl ReplicaManager {
             local,
             fetchers: Fetchers::new(local, settings.fetchers, Arc::clone(&rules), Arc::clone(&logs)),
             moves: LogMoves::new(settings.moves_window, settings.moves_at_once),
+            full_dirs: FullDirs::default(),
             logs,
             rules,
             topics: RwLock::default(),
@@ -208,6 +211,7 @@ impl ReplicaManager {
         drop(topics);
         partition.retire(code);
         self.fetchers.unfollow(&partition);
+        self.full_dirs.remove(&partition);
         self.end_move(id);
         self.check_all(&partition, now);
         Some(partition)
@@ -300,13 +304,14 @@ impl ReplicaManager {
         sizes
     }
 
-    /// When to [`ReplicaManager::tick`] next.
+    /// When to [`ReplicaManager::tick`] next, and to look at [`ReplicaManager::room_changes`].
     pub fn next_deadline(&self) -> MonoMs {
         self.produce_purgatory
             .next_deadline()
             .min(self.fetch_purgatory.next_deadline())
             .min(self.delete_purgatory.next_deadline())
             .min(MonoMs(self.look_for_lagging_at.load(Ordering::Relaxed)))
+            .min(self.full_dirs.next_deadline())
     }
 
     pub(crate) fn will_be_due(&self, deadline: MonoMs) {
@@ -335,7 +340,7 @@ impl ReplicaManager {
         self.delete_purgatory.check(&partition.deletes).into_iter().for_each(DelayedDelete::complete);
     }
 
-    fn check_all(&self, partition: &Partition, now: Now) {
+    pub(crate) fn check_all(&self, partition: &Partition, now: Now) {
         self.after_append(partition, false, now);
         self.produce_purgatory.check(&partition.produces).into_iter().for_each(DelayedProduce::complete);
         self.delete_purgatory.check(&partition.deletes).into_iter().for_each(DelayedDelete::complete);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::AppendError;
 use ottla_log::producer_state::VerificationGuard;
+use ottla_log::{AppendError, StorageError};
 use ottla_record::AppendOrigin;
 use ottla_types::{Now, Offset, Timestamp};
 use ottla_wire::ErrorCode;
@@ -103,7 +103,7 @@ impl ReplicaManager {
         let mut changed = Vec::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
             let (result, appended) = match entry.partition {
-                Ok(partition) => append_one(&params, entry.verification, partition, &entry.records, now),
+                Ok(partition) => self.append_one(&params, entry.verification, partition, &entry.records, now),
                 Err(code) => (ProduceResult::refused(code), None),
             };
             results.push(result);
@@ -136,7 +136,7 @@ impl ReplicaManager {
         now: Now,
     ) -> Result<Offset, ErrorCode> {
         let params = ProduceParams::of_markers(transaction_version, 0);
-        let (result, appended) = append_one(&params, verification, partition, records, now);
+        let (result, appended) = self.append_one(&params, verification, partition, records, now);
         let Some((partition, appended)) = appended else {
             return Err(result.refusal.map_or(ErrorCode::UnknownServerError, |refusal| refusal.code));
         };
@@ -158,34 +158,38 @@ impl ReplicaManager {
             None => self.will_be_due(deadline),
         }
     }
-}
 
-fn append_one(
-    params: &ProduceParams,
-    verification: VerificationGuard,
-    partition: Arc<Partition>,
-    records: &Bytes,
-    now: Now,
-) -> (ProduceResult, Option<(Arc<Partition>, Appended)>) {
-    match partition.append(records, params, verification, now) {
-        Ok(appended) => (ProduceResult::appended(&appended), Some((partition, appended))),
-        Err(LeaderAppendError::Refused(code)) => {
-            let leader_hint = (code == ErrorCode::NotLeaderOrFollower).then(|| partition.leader_hint());
-            (ProduceResult { leader_hint, ..ProduceResult::refused(code) }, None)
-        }
-        Err(LeaderAppendError::Log(error)) => {
-            let refusal = of_append(&error);
-            tracing::debug!(partition = %partition.topic_partition(), %error, "an append was refused");
-            let mut result = ProduceResult::of_refusal(refusal);
-            // As in Kafka, only what a look at records and producers refuses tells where the log starts.
-            if matches!(
-                error,
-                AppendError::Invalid(_) | AppendError::InvalidBatch(_) | AppendError::Producer(_)
-            ) && !matches!(result.refusal, Some(AppendRefusal { code: ErrorCode::CorruptMessage, .. }))
-            {
-                result.log_start_offset = partition.log().log_start_offset();
+    fn append_one(
+        &self,
+        params: &ProduceParams,
+        verification: VerificationGuard,
+        partition: Arc<Partition>,
+        records: &Bytes,
+        now: Now,
+    ) -> (ProduceResult, Option<(Arc<Partition>, Appended)>) {
+        match partition.append(records, params, verification, now) {
+            Ok(appended) => (ProduceResult::appended(&appended), Some((partition, appended))),
+            Err(LeaderAppendError::Refused(code)) => {
+                let leader_hint = (code == ErrorCode::NotLeaderOrFollower).then(|| partition.leader_hint());
+                (ProduceResult { leader_hint, ..ProduceResult::refused(code) }, None)
             }
-            (result, None)
+            Err(LeaderAppendError::Log(error)) => {
+                let refusal = of_append(&error);
+                if matches!(error, AppendError::Storage(StorageError::NoSpace { .. })) {
+                    self.has_no_room(&partition, now);
+                }
+                tracing::debug!(partition = %partition.topic_partition(), %error, "an append was refused");
+                let mut result = ProduceResult::of_refusal(refusal);
+                // As in Kafka, only what a look at records and producers refuses tells where the log starts.
+                if matches!(
+                    error,
+                    AppendError::Invalid(_) | AppendError::InvalidBatch(_) | AppendError::Producer(_)
+                ) && !matches!(result.refusal, Some(AppendRefusal { code: ErrorCode::CorruptMessage, .. }))
+                {
+                    result.log_start_offset = partition.log().log_start_offset();
+                }
+                (result, None)
+            }
         }
     }
 }

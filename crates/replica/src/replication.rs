@@ -13,13 +13,13 @@ use crate::manager::ReplicaManager;
 use crate::partition::{FollowerProgress, Partition};
 
 impl ReplicaManager {
-    /// Fetches from the partition's leader, if that is another broker.
+    /// Fetches from the partition's leader, if that is another broker and there is room for what it has.
     pub(crate) fn follow_leader(&self, partition: &Arc<Partition>, now: Now) {
         if partition.has_other_replicas() {
             let look = now.mono.plus_ms(self.lag_look_interval_ms()).0;
             self.look_for_lagging_at.fetch_min(look, Ordering::Relaxed);
         }
-        match partition.leader_to_follow() {
+        match partition.leader_to_follow().filter(|_| !self.is_given_up(partition)) {
             Some((leader, leader_epoch)) => {
                 self.fetchers.follow(partition, leader, leader_epoch, now);
                 self.will_be_due(now.mono);
@@ -48,9 +48,12 @@ impl ReplicaManager {
         broker_epoch: Option<BrokerEpoch>,
         now: Now,
     ) -> Option<ToFetch> {
-        let (changed, next) = self.fetchers.answered(fetcher, ticket, answer, broker_epoch, now);
-        for changed in changed {
+        let (taken, next) = self.fetchers.answered(fetcher, ticket, answer, broker_epoch, now);
+        for changed in taken.changed {
             self.after_append(&changed.partition, changed.has_advanced, now);
+        }
+        for partition in taken.without_room {
+            self.has_no_room(&partition, now);
         }
         if next.is_none() {
             self.will_be_due(self.fetchers.next_deadline());

@@ -4,7 +4,7 @@
 //! `SIM_FIRST=m` on, where that is given).
 //! `SIM_SEED=n SIM_SHRINK=m` looks in at most m runs for the few faults that it takes for a seed to fail.
 
-use ottla_sim::cluster::{Victim, fail_over, run, run_printing, shrink};
+use ottla_sim::cluster::{Misfortune, Victim, create_without_room, fail_over, run, run_printing, shrink};
 use ottla_sim::seeds::{Seeds, number};
 
 const FIXED: std::ops::Range<u64> = 0..7;
@@ -29,7 +29,7 @@ const EXPECTED: &[(&str, u64)] = &[
     ("nodes that only hear", 5),
     ("nodes cut off", 5),
     ("networks that are a ring", 2),
-    ("requests that came late", 3),
+    ("requests that came late", 1),
     ("clients cut off", 40),
     ("requests of clients that came late", 1),
     ("feature levels raised", 10),
@@ -70,14 +70,34 @@ fn a_seed_replays_exactly() {
 }
 
 /// On the simulator's time: its clients and its network take their share of it.
+fn costs_less_than(limit_ms: u64, misfortune: Misfortune) {
+    for victim in [Victim::Leader, Victim::Follower, Victim::Controller] {
+        let fail_over =
+            |seed| fail_over(seed, victim, misfortune).unwrap_or_else(|failure| panic!("{failure}"));
+        let gaps: Vec<u64> = (0..FAILOVERS).filter_map(fail_over).collect();
+        println!("{victim:?}, {misfortune:?}: {gaps:?} ms");
+        assert!(!gaps.is_empty(), "{victim:?}");
+        assert!(gaps.iter().all(|gap| *gap < limit_ms), "{victim:?}, {misfortune:?}: {gaps:?}");
+    }
+}
+
 #[test]
 fn a_killed_process_costs_its_partitions_less_than_half_a_second() {
-    for victim in [Victim::Leader, Victim::Follower, Victim::Controller] {
-        let gaps: Vec<u64> = (0..FAILOVERS)
-            .filter_map(|seed| fail_over(seed, victim).unwrap_or_else(|failure| panic!("{failure}")))
-            .collect();
-        println!("{victim:?}: {gaps:?} ms");
-        assert!(!gaps.is_empty(), "{victim:?}");
-        assert!(gaps.iter().all(|gap| *gap < 500), "{victim:?}: {gaps:?}");
+    costs_less_than(500, Misfortune::Killed);
+}
+
+#[test]
+fn a_full_disk_costs_its_partitions_less_than_a_second() {
+    for bytes in [0, 5_000] {
+        costs_less_than(1_000, Misfortune::Full { bytes });
+    }
+}
+
+#[test]
+fn a_new_topic_is_served_although_one_replica_has_no_room_for_it() {
+    for seed in 0..FAILOVERS {
+        let ms = create_without_room(seed).unwrap_or_else(|failure| panic!("{failure}"));
+        println!("{ms} ms");
+        assert!(ms < 1_000, "{ms}");
     }
 }

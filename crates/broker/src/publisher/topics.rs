@@ -81,6 +81,10 @@ fn is_to_be_tried_again(error: &OpenError) -> bool {
     matches!(error, OpenError::Storage(StorageError::NoSpace { .. } | StorageError::OutOfFiles { .. }))
 }
 
+fn is_full(error: &OpenError) -> bool {
+    matches!(error, OpenError::Storage(StorageError::NoSpace { .. }))
+}
+
 fn apply_topic(node: &Node, publication: &Publication, topic: &TopicImage, now: Now) -> Vec<Unassigned> {
     let mut unassigned = Vec::new();
     let local = node.identity.node_id;
@@ -175,7 +179,8 @@ impl TopicSettings {
     }
 }
 
-/// A partition that can't be had is offline: whoever asks for it is told of the disk.
+/// A partition that can't be had is offline: whoever asks for it is told of the disk. Where only room is wanting and others are in
+/// sync they do without it until it is made.
 fn assign(
     node: &Node,
     settings: &TopicSettings,
@@ -224,13 +229,17 @@ fn assign(
             // On its way it may be told to be where it will be in a moment.
             let is_on_its_way =
                 known.is_some_and(|dir| node.replicas.is_expected_in_future_dir(&partition, dir));
-            if let Some(actual) = actual.filter(|dir| known != Some(*dir) && !is_on_its_way) {
+            let is_told_otherwise = is_on_its_way || node.replicas.is_given_up(&partition);
+            if let Some(actual) = actual.filter(|dir| known != Some(*dir) && !is_told_otherwise) {
                 node.directory_assignments.add(settings.id, id.partition, actual);
             }
             Ok(())
         }
         Err(error) => {
             node.replicas.take_offline(id, now);
+            if is_full(&error) && registration.isr.len() > 1 && registration.isr.contains(&local) {
+                node.assign_directory(settings.id, id.partition, directory::LOST);
+            }
             Err(error)
         }
     }

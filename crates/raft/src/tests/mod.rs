@@ -1,3 +1,4 @@
+mod full_disk;
 mod golden;
 mod memory_log;
 mod rules;

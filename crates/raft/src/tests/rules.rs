@@ -56,7 +56,7 @@ fn granted(core: &mut RaftCore, request: Request) -> Result<bool, RaftError> {
     }
 }
 
-fn begin_epoch(leader: i32, epoch: i32) -> Request {
+pub(super) fn begin_epoch(leader: i32, epoch: i32) -> Request {
     Request::BeginQuorumEpoch(BeginQuorumEpochRequest {
         cluster_id: Some("cluster".to_owned()),
         voter: Some(local(1).key),

@@ -278,6 +278,7 @@ impl World {
                     // A bootstrap server is known by its address alone.
                     self.send(id, i32::from(to.address.port) - 9000, wire);
                 }
+                Outgoing::NoReply { id: request } => drop(self.waiting.remove(&request)),
                 Outgoing::Reply { id: request, response } => {
                     if let Some((asker, incarnation, correlation_id)) = self.waiting.remove(&request) {
                         if asker == voters::ADMINISTRATOR {

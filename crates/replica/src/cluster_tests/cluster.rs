@@ -47,6 +47,8 @@ const LISTENER: &str = "CLIENTS";
 struct Registered {
     epochs: Mutex<BTreeMap<NodeId, BrokerEpoch>>,
     racks: BTreeMap<NodeId, &'static str>,
+    /// Whose replica is in no directory.
+    lost: Mutex<BTreeSet<NodeId>>,
 }
 
 impl Brokers for Registered {
@@ -56,6 +58,10 @@ impl Brokers for Registered {
 
     fn directory(&self, _: NodeId, _: Uuid, _: i32) -> Option<Uuid> {
         None
+    }
+
+    fn is_lost(&self, broker: NodeId, _: Uuid, _: i32) -> bool {
+        self.lost.lock().contains(&broker)
     }
 
     fn rack(&self, broker: NodeId, listener: &str) -> Option<String> {
@@ -212,6 +218,21 @@ impl Cluster {
     /// The controller makes `leader` the leader in a new epoch, and every broker that is up hears of it.
     pub fn elect(&mut self, leader: NodeId, isr: &[NodeId]) {
         self.decide(leader, isr);
+        ALL.into_iter().for_each(|id| self.tell(id));
+    }
+
+    /// The controller is told whether a broker's replica is in a directory. Without one it is in sync no more; whoever else leads
+    /// leads on.
+    pub fn set_lost(&mut self, id: NodeId, is_lost: bool) {
+        let mut lost = self.registered.lost.lock();
+        if is_lost {
+            lost.insert(id);
+            self.decided.isr.retain(|member| *member != id);
+        } else {
+            lost.remove(&id);
+        }
+        drop(lost);
+        self.decided.partition_epoch += 1;
         ALL.into_iter().for_each(|id| self.tell(id));
     }
 

@@ -3,6 +3,7 @@
 mod cluster;
 mod examples;
 mod followers;
+mod full_disks;
 mod in_sync;
 mod nearest;
 mod random;

@@ -20,6 +20,14 @@ pub(crate) struct Changed {
     pub has_advanced: bool,
 }
 
+/// What an answer has changed.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub changed: Vec<Changed>,
+    /// Partitions that there was no room for.
+    pub without_room: Vec<Arc<Partition>>,
+}
+
 type ListedOffsets = BTreeMap<(Arc<str>, i32), (Key, LeaderEpoch, Next)>;
 
 impl Fetcher {
@@ -161,7 +169,7 @@ impl Fetcher {
         }
     }
 
-    pub(super) fn not_taken(&mut self, key: Key, partition: &Partition, error: &FollowError, now: Now) {
+    pub(super) fn not_taken(&mut self, key: Key, partition: &Arc<Partition>, error: &FollowError, now: Now) {
         match error {
             FollowError::NotFollowing(_) => self.set_next(key, Some(Next::NewLeader)),
             FollowError::Moved { .. } => {}
@@ -171,6 +179,9 @@ impl Fetcher {
                 self.delay(key, now.mono);
             }
             FollowError::Append(_) | FollowError::Storage(_) => {
+                if error.is_no_space() {
+                    self.without_room.push(Arc::clone(partition));
+                }
                 tracing::error!(partition = %partition.topic_partition(), %error, "can't follow its leader");
                 self.delay(key, now.mono);
             }

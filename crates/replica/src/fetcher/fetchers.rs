@@ -6,7 +6,7 @@ use ottla_log::log_manager::LogManager;
 use ottla_types::{BrokerEpoch, LeaderEpoch, MonoMs, NodeId, Now};
 use parking_lot::{Mutex, RwLock};
 
-use super::{Changed, Fetcher, FetcherAnswer, FetcherId, FetcherSettings, Key, ToFetch, key_of};
+use super::{Fetcher, FetcherAnswer, FetcherId, FetcherSettings, Key, Taken, ToFetch, key_of};
 use crate::partition::{Partition, ReplicaRules};
 
 /// All fetchers of a broker. Each has a lock of its own, under which it appends.
@@ -125,12 +125,13 @@ impl Fetchers {
         answer: FetcherAnswer,
         broker_epoch: Option<BrokerEpoch>,
         now: Now,
-    ) -> (Vec<Changed>, Option<ToFetch>) {
+    ) -> (Taken, Option<ToFetch>) {
         let entry = self.by_id.read().get(&id).cloned();
-        let Some(entry) = entry else { return (Vec::new(), None) };
+        let Some(entry) = entry else { return (Taken::default(), None) };
         entry.with(|fetcher| {
             let changed = fetcher.answered(ticket, answer, &self.logs, now);
-            (changed, fetcher.poll(broker_epoch, &self.logs, now))
+            let next = fetcher.poll(broker_epoch, &self.logs, now);
+            (Taken { changed, without_room: std::mem::take(&mut fetcher.without_room) }, next)
         })
     }
 

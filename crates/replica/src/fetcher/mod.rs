@@ -27,7 +27,7 @@ use ottla_wire::messages::{FetchRequest, FetchResponse, ListOffsetsRequest, List
 use self::session::Session;
 use crate::partition::{Partition, ReplicaRules};
 
-pub(crate) use self::answers::Changed;
+pub(crate) use self::answers::Taken;
 pub use self::fetchers::Fetchers;
 
 /// The `replica.fetch.*` settings, and `num.replica.fetchers`.
@@ -150,6 +150,8 @@ pub(crate) struct Fetcher {
     /// Those with an offset out of range.
     out_of_range: BTreeSet<Key>,
     delayed: BTreeSet<(MonoMs, Key)>,
+    /// Those that there was no room for.
+    without_room: Vec<Arc<Partition>>,
     under_way: Option<(u64, UnderWay)>,
     /// When the request under way is no longer waited for; none while it holds up nothing.
     give_up_at: Option<MonoMs>,
@@ -172,6 +174,7 @@ impl Fetcher {
             changed: BTreeSet::new(),
             out_of_range: BTreeSet::new(),
             delayed: BTreeSet::new(),
+            without_room: Vec::new(),
             under_way: None,
             give_up_at: None,
             is_on_other_connection: false,

@@ -37,6 +37,10 @@ impl Brokers for Registered {
         None
     }
 
+    fn is_lost(&self, _: NodeId, _: Uuid, _: i32) -> bool {
+        false
+    }
+
     fn rack(&self, _: NodeId, _: &str) -> Option<String> {
         None
     }

@@ -20,6 +20,17 @@ pub(crate) enum FollowError {
     Storage(#[from] StorageError),
 }
 
+impl FollowError {
+    /// The log directory is full.
+    pub fn is_no_space(&self) -> bool {
+        matches!(
+            self,
+            FollowError::Append(AppendError::Storage(StorageError::NoSpace { .. }))
+                | FollowError::Storage(StorageError::NoSpace { .. })
+        )
+    }
+}
+
 /// What a leader says of a partition beside its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LeaderOffsets {

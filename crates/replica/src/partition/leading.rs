@@ -109,10 +109,14 @@ impl Partition {
         })
     }
 
-    /// Whether the controller would take it into the ISR, as far as this node knows.
+    /// Whether the controller would take it into the ISR, as far as this node knows. That it takes also what is in a failed
+    /// directory is of no use to anybody.
     fn may_join(&self, id: NodeId, follower: &FollowerState) -> bool {
-        let registered = self.rules.brokers.active_epoch(id);
-        registered.is_some() && (follower.broker_epoch.is_none() || follower.broker_epoch == registered)
+        let brokers = &self.rules.brokers;
+        let registered = brokers.active_epoch(id);
+        registered.is_some()
+            && (follower.broker_epoch.is_none() || follower.broker_epoch == registered)
+            && !brokers.is_lost(id, self.topic_id(), self.id.topic_partition.partition)
     }
 
     /// Whether `follower` may fetch here. A node that is no replica knows newer metadata than this one, or none.

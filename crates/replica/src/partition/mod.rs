@@ -204,6 +204,26 @@ impl Partition {
         self.min_insync_replicas.store(replicas, Ordering::Relaxed);
     }
 
+    /// Whether this replica is in sync, and is not the only one.
+    pub(crate) fn is_in_sync_with_others(&self) -> bool {
+        let state = self.state.read();
+        let isr = &state.assignment.isr;
+        !matches!(state.role, Role::Gone(_)) && isr.len() > 1 && isr.contains(&self.local)
+    }
+
+    /// Ceases to lead, where others are in sync, before the metadata say who does. What they said up to now is outdated.
+    pub(crate) fn stand_aside(&self) -> bool {
+        let mut state = self.change_state();
+        if !matches!(state.role, Role::Leader(_)) || state.assignment.isr.len() < 2 {
+            return false;
+        }
+        state.assignment.leader = NodeId::NONE;
+        // The controller's change has at least this one.
+        state.assignment.partition_epoch += 1;
+        state.role = Role::Follower;
+        true
+    }
+
     /// Sets who is told of this partition's high watermark.
     pub fn set_listener(&self, listener: Option<Arc<dyn PartitionListener>>) {
         *self.listener.lock() = listener;

@@ -16,4 +16,4 @@ mod simulation;
 pub mod wires;
 
 pub use shrink::{Shrunk, shrink};
-pub use simulation::{Victim, fail_over, run, run_printing};
+pub use simulation::{Misfortune, Victim, create_without_room, fail_over, run, run_printing};

@@ -28,7 +28,7 @@ use crate::properties::Promises;
 use crate::rng::Rng;
 use crate::telling;
 
-pub use failover::{Victim, fail_over};
+pub use failover::{Misfortune, Victim, create_without_room, fail_over};
 
 const MEMBERS: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 /// Rounds with faults; a round is some milliseconds of virtual time.

@@ -136,6 +136,9 @@ fn exchange(quorums: &mut [Quorum; 2], ids: [i32; 2], now: Now) {
                         assert_eq!(to.id.value(), ids[1 - from]);
                         quorums[1 - from].handle_request(correlation_id, request, now).unwrap();
                     }
+                    Outgoing::NoReply { id } => {
+                        quorums[1 - from].handle_response(id, None, now).unwrap();
+                    }
                     Outgoing::Reply { id, response } => {
                         quorums[1 - from].handle_response(id, Some(response), now).unwrap();
                     }

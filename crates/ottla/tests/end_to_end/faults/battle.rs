@@ -313,7 +313,7 @@ impl Battle {
         "a node is added and filled, and another drained and retired".to_owned()
     }
 
-    /// The others go on without the node: it is no longer in sync, nor the active controller if it was that.
+    /// The others go on without the node: it is no longer in sync and leads nothing, nor is it the active controller if it was that.
     fn full_disk(&mut self, victim: i32) -> String {
         let through = self.others(victim)[0];
         let data = self.cluster.home(victim).join("data");
@@ -321,7 +321,7 @@ impl Battle {
         self.cluster.until(|| {
             let all = all_partitions(&self.cluster, through)?;
             let is_left_behind = |partition: &metadata_response::Partition| {
-                partition.leader_id == victim || !partition.isr_nodes.contains(&victim)
+                ![victim, -1].contains(&partition.leader_id) && !partition.isr_nodes.contains(&victim)
             };
             let mut of_clients = all.iter().filter(|((topic, _), _)| TOPICS.contains(&topic.as_str()));
             of_clients.all(|(_, partition)| is_left_behind(partition)).then_some(())

@@ -1,19 +1,34 @@
-//! How long nothing can be written to a partition when a process is killed: with the settings that nodes have by default, but
-//! sessions that do not end.
+//! How long nothing can be written to a partition when a process is killed or has no room on its disk: with the settings that
+//! nodes have by default, but sessions that do not end, and followers that nobody takes out for being slow.
 
-use ottla_types::{NodeId, TopicPartition};
+use ottla_types::{MonoMs, NodeId, TopicPartition};
+use ottla_wire::messages::CreateTopicsRequest;
+use ottla_wire::messages::create_topics_request::Topic as NewTopic;
 
-use super::{ClusterSimulation, MEMBERS};
+use super::{CREATE_VERSION, ClusterSimulation, MEMBERS};
 use crate::cluster::cast::PLAIN;
+use crate::cluster::host::Host;
 use crate::outcome::Failure;
 
 /// Long enough for everything to come to rest.
 const BEFORE_MS: u64 = 4_000;
 const AFTER_MS: u64 = 3_000;
+const CREATED_WITHIN_MS: u64 = 10_000;
+const LATE: &str = "late";
 /// The process does not come back meanwhile.
 const DOWN_MS: u64 = 1_000_000;
 
-/// Whose process is killed.
+/// What befalls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfortune {
+    Killed,
+    /// Its disk has room for so many bytes more.
+    Full {
+        bytes: u64,
+    },
+}
+
+/// Whose process it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Victim {
     /// It leads a partition, and not the quorum.
@@ -24,17 +39,10 @@ pub enum Victim {
     Controller,
 }
 
-/// Kills one. Returns for how many milliseconds at most a topic without transactions has acknowledged nothing to those who
+/// Has that befall one. Returns for how many milliseconds at most a topic without transactions has acknowledged nothing to those who
 /// want all in-sync replicas; none where the seed has nobody like that.
-pub fn fail_over(seed: u64, victim: Victim) -> Result<Option<u64>, Box<Failure>> {
-    let mut simulation = ClusterSimulation::new(seed);
-    simulation.settings = vec![
-        ("offsets.topic.replication.factor", "3"),
-        ("min.insync.replicas", "2"),
-        ("broker.session.timeout.ms", "600000"),
-    ];
-    simulation.create_topics()?;
-    simulation.pass(BEFORE_MS)?;
+pub fn fail_over(seed: u64, victim: Victim, misfortune: Misfortune) -> Result<Option<u64>, Box<Failure>> {
+    let mut simulation = ClusterSimulation::at_rest(seed, &[])?;
     let controller = simulation.controller.map(|(_, leader)| leader);
     let leader_of = |topic: &&str| Some(simulation.leaders.get(&TopicPartition::new(*topic, 0))?.1);
     let leaders: Vec<NodeId> = PLAIN.iter().filter_map(leader_of).collect();
@@ -45,14 +53,70 @@ pub fn fail_over(seed: u64, victim: Victim) -> Result<Option<u64>, Box<Failure>>
     };
     let Some(id) = MEMBERS.into_iter().find(is_one) else { return Ok(None) };
     simulation.longest_gaps.clear();
-    simulation.end(id, None, DOWN_MS);
+    match misfortune {
+        Misfortune::Killed => simulation.end(id, None, DOWN_MS),
+        Misfortune::Full { bytes } => simulation.leave_room(id, bytes, MonoMs::NEVER),
+    }
     simulation.pass(AFTER_MS)?;
     let now = simulation.now.mono;
     let still = simulation.acknowledged_at.values().map(|at| now.since_ms(*at));
     Ok(still.chain(simulation.longest_gaps.values().copied()).max())
 }
 
+/// Creates a topic while one of its replicas has no room for the logs. Returns after how many milliseconds the others lead all of
+/// it, and wait for that one no more.
+pub fn create_without_room(seed: u64) -> Result<u64, Box<Failure>> {
+    let preallocated = [("log.preallocate", "true"), ("log.segment.bytes", "1048576")];
+    let mut simulation = ClusterSimulation::at_rest(seed, &preallocated)?;
+    let controller = simulation.controller.map(|(_, leader)| leader);
+    let [full, through] = [0, 1].map(|nth| MEMBERS.into_iter().filter(|id| Some(*id) != controller).nth(nth));
+    let (Some(full), Some(through)) = (full, through) else {
+        return Err(simulation.failure("there is a controller", simulation.describe()));
+    };
+    // Enough for the metadata.
+    simulation.leave_room(full, 500_000, MonoMs::NEVER);
+    let topic =
+        NewTopic { name: LATE.into(), num_partitions: 3, replication_factor: 3, ..NewTopic::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+    let began = simulation.now.mono;
+    if let Some(node) = simulation.hosts.get_mut(&through).and_then(Host::node_mut) {
+        node.send(&request, CREATE_VERSION);
+    }
+    while !simulation.is_served_without(full) {
+        simulation.round()?;
+        if simulation.now.mono.since_ms(began) > CREATED_WITHIN_MS {
+            return Err(simulation.failure("others do without a replica", simulation.describe()));
+        }
+    }
+    Ok(simulation.now.mono.since_ms(began))
+}
+
 impl ClusterSimulation {
+    /// A cluster under load, with these settings over those of all such runs.
+    fn at_rest(
+        seed: u64,
+        settings: &[(&'static str, &'static str)],
+    ) -> Result<ClusterSimulation, Box<Failure>> {
+        let mut simulation = ClusterSimulation::new(seed);
+        simulation.settings = vec![
+            ("offsets.topic.replication.factor", "3"),
+            ("min.insync.replicas", "2"),
+            ("broker.session.timeout.ms", "600000"),
+            ("replica.lag.time.max.ms", "600000"),
+        ];
+        simulation.settings.extend(settings);
+        simulation.create_topics()?;
+        simulation.pass(BEFORE_MS)?;
+        Ok(simulation)
+    }
+
+    /// Whether all of the new topic is led by others, with fewer in sync than there are replicas.
+    fn is_served_without(&self, full: NodeId) -> bool {
+        let others = self.hosts.values().filter(|host| host.id != full).filter_map(Host::node);
+        let partitions = others.flat_map(|node| node.node.replicas().partitions_of(LATE));
+        partitions.filter(|partition| partition.is_leader() && partition.is_under_replicated()).count() == 3
+    }
+
     fn pass(&mut self, ms: u64) -> Result<(), Box<Failure>> {
         let since = self.now.mono;
         while self.now.mono.since_ms(since) < ms {

@@ -122,16 +122,21 @@ impl ClusterSimulation {
             Some(Fault::FillDisk { node, bytes, ms }) => {
                 self.poor = Some(node);
                 let until = self.until(ms);
-                self.change_host(node, |host| {
-                    let space = host.disk.space(DIR.as_ref()).expect("space is told");
-                    host.disk.set_capacity_bytes(Some(space.total_bytes - space.usable_bytes + bytes));
-                    host.full_until = Some(until);
-                });
-                self.say(&format_args!("the disk of node {node} is full in {bytes}"));
+                self.leave_room(node, bytes, until);
                 self.count("disks were full", 1);
             }
             other => self.postponed = other,
         }
+    }
+
+    /// Leaves a disk room for so many bytes more.
+    pub(super) fn leave_room(&mut self, node: NodeId, bytes: u64, until: MonoMs) {
+        self.change_host(node, |host| {
+            let space = host.disk.space(DIR.as_ref()).expect("space is told");
+            host.disk.set_capacity_bytes(Some(space.total_bytes - space.usable_bytes + bytes));
+            host.full_until = Some(until);
+        });
+        self.say(&format_args!("the disk of node {node} is full in {bytes}"));
     }
 
     fn until(&self, ms: u64) -> MonoMs {
