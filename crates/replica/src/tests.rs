@@ -276,6 +276,34 @@ fn what_is_sent_behind_a_refused_batch_is_refused_until_that_comes_again() {
     }
 }
 
+#[test]
+fn a_batch_that_comes_again_and_is_refused_again_is_waited_for() {
+    use ErrorCode::{KafkaStorageError, NotEnoughReplicas};
+    let harness = Harness::new(&[LOCAL]);
+    let large = "a".repeat(10_000);
+    let send = |sequence: i32, value: &str, ms: u64| {
+        let options = BatchOptions {
+            producer_id: ProducerId(1),
+            producer_epoch: ProducerEpoch(0),
+            base_sequence: sequence,
+            ..BatchOptions::default()
+        };
+        let answers = harness.produce_batch(1, 100, batch_with(options, &[value], at(ms)), at(ms));
+        outcome(&answers).first().and_then(|(code, _)| *code)
+    };
+    // Smaller ones have room.
+    harness.disk.set_capacity_bytes(Some(harness.disk.used_bytes() + 1_000));
+    for ms in 1..4 {
+        assert_eq!(
+            [send(0, &large, ms), send(1, "b", ms)],
+            [Some(KafkaStorageError), Some(NotEnoughReplicas)]
+        );
+    }
+    harness.disk.set_capacity_bytes(None);
+    assert_eq!([send(0, &large, 4), send(1, "b", 4), send(2, "c", 4)], [None; 3]);
+    assert_eq!(harness.partition.log().log_end_offset(), Offset(3));
+}
+
 /// The producer has gone to the leader of then with it, and this node has followed that one before it leads.
 #[test]
 fn what_another_leader_has_taken_since_is_not_waited_for() {

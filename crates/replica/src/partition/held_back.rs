@@ -1,8 +1,9 @@
 //! Producers of which a batch was just refused: what they have sent behind it is refused as well, until it comes again.
 //!
 //! A log that knows nothing of a producer takes its batches from any number on, since it may have forgotten the ones before. So
-//! where the first of several that are under way is refused, because too few replicas are in sync or nobody leads here yet, and
-//! the next one is taken a moment later, the first could never follow: its producer would be told that it is out of order.
+//! where the first of several that are under way is refused, because too few replicas are in sync, nobody leads here yet or there
+//! is no room for it, and the next one is taken a moment later, the first could never follow: its producer would be told that it
+//! is out of order. It may be refused again when it comes again, so that it is waited for until it is in the log.
 //!
 //! What the log knows of a producer decides alone: it says which number comes next, also where the refused batch was written
 //! meanwhile, by another leader.
@@ -22,10 +23,12 @@ const PRODUCERS_MAX: usize = 1_000;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct HeldBack {
-    refused: Mutex<HashMap<(ProducerId, ProducerEpoch), Refused>>,
+    refused: Mutex<AllRefused>,
     /// Length of `refused`, so that where nothing was refused nobody looks.
     count: AtomicUsize,
 }
+
+type AllRefused = HashMap<(ProducerId, ProducerEpoch), Refused>;
 
 #[derive(Clone, Copy, Debug)]
 struct Refused {
@@ -57,21 +60,37 @@ impl HeldBack {
         self.count.store(refused.len(), Ordering::Release);
     }
 
-    /// Whether a batch of a producer of which the log knows nothing comes behind one that was refused and has not come again.
+    /// Whether a batch of a producer of which the log knows nothing comes behind one that was refused and is not in the log yet.
     pub fn is_behind(&self, records: &[u8], now: MonoMs, is_known: impl FnOnce(ProducerId) -> bool) -> bool {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if self.is_empty() {
             return false;
         }
         let Some((producer, first_sequence)) = of_producer(records) else { return false };
         let mut all = self.refused.lock();
-        let is_behind = all
-            .get(&producer)
-            .is_some_and(|refused| refused.until > now && refused.first_sequence < first_sequence)
-            && !is_known(producer.0);
-        if !is_behind {
-            all.remove(&producer);
-            self.count.store(all.len(), Ordering::Release);
+        let Some(refused) = all.get(&producer) else { return false };
+        if refused.until > now && !is_known(producer.0) {
+            return refused.first_sequence < first_sequence;
         }
-        is_behind
+        self.forget(&mut all, producer);
+        false
+    }
+
+    /// A batch is in the log, which knows its producer now.
+    pub fn appended(&self, records: &[u8]) {
+        if self.is_empty() {
+            return;
+        }
+        if let Some((producer, _)) = of_producer(records) {
+            self.forget(&mut self.refused.lock(), producer);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    fn forget(&self, all: &mut AllRefused, producer: (ProducerId, ProducerEpoch)) {
+        all.remove(&producer);
+        self.count.store(all.len(), Ordering::Release);
     }
 }

@@ -54,7 +54,14 @@ impl Partition {
             transaction_version: params.transaction_version,
             ..LeaderAppend::new(assignment.leader_epoch, params.origin)
         };
-        let info = log.append_as_leader(records, &append, now).map_err(LeaderAppendError::Log)?;
+        let info = log.append_as_leader(records, &append, now).map_err(|error| {
+            // Smaller ones may have room.
+            if matches!(error, AppendError::Storage(_)) {
+                self.held_back.refused(records, now.mono);
+            }
+            LeaderAppendError::Log(error)
+        })?;
+        self.held_back.appended(records);
         let leader_epoch = match info.is_duplicate {
             true => log.leader_epochs().epoch_for_offset(info.last_offset),
             false => Some(assignment.leader_epoch),
