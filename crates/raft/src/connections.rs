@@ -114,9 +114,14 @@ impl Connections {
         if handled {
             self.busy.remove(&node);
         } else {
-            let until = now.plus_ms(self.retry_backoff_ms);
-            self.busy.insert(node, Connection::BackingOff { until });
+            self.back_off(node, now);
         }
+    }
+
+    /// Does not ask the node for a while; what it was asked before is not waited for.
+    pub(crate) fn back_off(&mut self, node: NodeId, now: MonoMs) {
+        let until = now.plus_ms(self.retry_backoff_ms);
+        self.busy.insert(node, Connection::BackingOff { until });
     }
 
     pub(crate) fn reset_all(&mut self) {

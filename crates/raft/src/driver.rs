@@ -15,6 +15,7 @@ use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset};
 use thiserror::Error;
 
 use crate::accumulator::AppendError;
+use crate::control::ControlRecord;
 use crate::core::{Action, Event, QuorumInfo, QuorumSettings, RaftCore, RaftStart};
 use crate::log::{LogError, QuorumStateStore, ReplicatedLog};
 use crate::messages::{FetchedRecords, RaftError, Request, Response, SnapshotBytes};
@@ -83,6 +84,8 @@ pub struct RaftDriver<L, S> {
     leader: (LeaderAndEpoch, Option<Offset>),
     flush_due: bool,
     stalled: Option<Stalled>,
+    /// Size and control records of the snapshot that was installed just now.
+    installed: Option<(u64, Vec<ControlRecord>)>,
     clean_at: MonoMs,
     shutdown: Option<bool>,
     failed: Option<String>,
@@ -118,6 +121,7 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
             leader,
             flush_due: false,
             stalled: None,
+            installed: None,
             clean_at: now.mono.plus_ms(CLEAN_INTERVAL_MS),
             shutdown: None,
             failed: None,
@@ -346,7 +350,7 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
                 }
                 Err(error) => return Err(error.into()),
             }
-            if let Some(event) = self.carry_out(action, now)? {
+            if let Some(event) = self.carry_out(action)? {
                 actions.extend(self.core.step(event, now));
             }
         }
@@ -375,7 +379,7 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
             match action {
                 // Nothing of this says what is in the log, so that it need not wait for what has to be written first.
                 Action::Send { .. } | Action::Reply { .. } | Action::LeaderChanged { .. } => {
-                    self.carry_out(action, now)?;
+                    self.carry_out(action)?;
                 }
                 action => actions.push_back(action),
             }
@@ -417,7 +421,11 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
             Err(error) => return Err(error.into()),
         }
         tracing::info!("the metadata log can be written again");
-        stalled.actions.pop_front();
+        if let Some(first) = stalled.actions.pop_front()
+            && let Some(event) = self.carry_out(first)?
+        {
+            stalled.actions.extend(self.core.step(event, now));
+        }
         self.run(stalled.actions, now)
     }
 
@@ -430,22 +438,29 @@ impl<L: ReplicatedLog, S: QuorumStateStore> RaftDriver<L, S> {
             Action::AppendAsLeader(batches) => self.log.append_as_leader(batches, now),
             Action::AppendAsFollower(batches) => self.log.append_as_follower(batches, now),
             Action::WriteSnapshot { id, position, bytes } => self.log.write_snapshot(*id, *position, bytes),
+            Action::TruncateLog { offset } => self.log.truncate_to(*offset, now),
+            Action::InstallSnapshot { id } => {
+                self.installed = self.log.install_snapshot(*id, now)?;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
 
-    fn carry_out(&mut self, action: Action, now: Now) -> Result<Option<Event>, RaftDriverError> {
+    fn carry_out(&mut self, action: Action) -> Result<Option<Event>, RaftDriverError> {
         match action {
             // Written already.
             Action::WriteQuorumState { .. }
             | Action::AppendAsLeader(_)
             | Action::AppendAsFollower(_)
+            | Action::TruncateLog { .. }
             | Action::WriteSnapshot { .. } => {}
             Action::FlushLog => self.flush_due = true,
-            Action::TruncateLog { offset } => self.log.truncate_to(offset, now)?,
             Action::InstallSnapshot { id } => {
-                let (size, control) = self.log.install_snapshot(id, now)?;
-                return Ok(Some(Event::SnapshotInstalled { id, size, control }));
+                return Ok(Some(match self.installed.take() {
+                    Some((size, control)) => Event::SnapshotInstalled { id, size, control },
+                    None => Event::SnapshotRefused,
+                }));
             }
             Action::Send { correlation_id, to, request } => {
                 self.outgoing.push(Outgoing::Request { correlation_id, to, request });

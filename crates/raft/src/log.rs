@@ -101,8 +101,8 @@ impl LogError {
     }
 }
 
-/// The log behind the core. What an append, a flush or the writing of a snapshot's part could not do for want of room is
-/// asked for again, so that each must be able to go on from where it has come.
+/// The log behind the core. What an append, a flush, a truncation, or the writing of a snapshot's part or its installation could
+/// not do for want of room is asked for again, so that each must be able to go on from where it has come.
 pub trait ReplicatedLog {
     fn start(&self) -> Result<LogStart, LogError>;
     /// Batches that are in the log already are passed over.
@@ -122,12 +122,12 @@ pub trait ReplicatedLog {
     /// Writes a part of a snapshot that is being downloaded; position 0 begins it anew.
     fn write_snapshot(&mut self, id: OffsetAndEpoch, position: u64, bytes: &Bytes) -> Result<(), LogError>;
     /// Completes a downloaded snapshot, and makes the log empty and start at its end. Returns the snapshot's size and
-    /// its `KRaftVersion` and `Voters` records.
+    /// its `KRaftVersion` and `Voters` records; none if what was downloaded is damaged, which changes nothing.
     fn install_snapshot(
         &mut self,
         id: OffsetAndEpoch,
         now: Now,
-    ) -> Result<(u64, Vec<ControlRecord>), LogError>;
+    ) -> Result<Option<(u64, Vec<ControlRecord>)>, LogError>;
     /// Deletes old segments and snapshots by the retention settings, keeping what the latest snapshot needs. Returns the
     /// new log start offset and the snapshots that are left, if anything was deleted.
     fn clean(&mut self, now: Now) -> Result<Option<(Offset, Vec<OffsetAndEpoch>)>, LogError>;

@@ -356,11 +356,24 @@ impl ReplicatedLog for MetadataLog {
         &mut self,
         id: OffsetAndEpoch,
         now: Now,
-    ) -> Result<(u64, Vec<ControlRecord>), LogError> {
-        let download = self.download.take().filter(|download| download.id == id);
+    ) -> Result<Option<(u64, Vec<ControlRecord>)>, LogError> {
+        let download = self.download.as_ref().filter(|download| download.id == id);
         let download = download.ok_or_else(|| corrupt(format_args!("snapshot {id} was not downloaded")))?;
-        download.file.sync()?;
-        download.file.rename(&self.place.dir.join(snapshot_name(id)))?;
+        let file = Arc::clone(&download.file);
+        // By its name it counts as whole, and each start would read it: what can't be read gets none.
+        match snapshots::check(&file) {
+            Err(LogError::Corrupt(reason)) => {
+                tracing::error!(snapshot = %id, reason, "what was downloaded is damaged: it is asked for again");
+                self.download = None;
+                return Ok(None);
+            }
+            checked => checked?,
+        }
+        file.sync()?;
+        let path = self.place.dir.join(snapshot_name(id));
+        if file.path() != path {
+            file.rename(&path)?;
+        }
         self.place.disk.sync_dir(&self.place.dir)?;
         let info = snapshots::info(&self.place, id)?;
         let control = self.snapshot_control(id)?;
@@ -368,7 +381,9 @@ impl ReplicatedLog for MetadataLog {
         self.log.truncate_fully_and_start_at(id.offset, None, now).map_err(engine)?;
         self.log.update_high_watermark(id.offset);
         self.delete_before(id, now)?;
-        Ok((info.size, control))
+        // Until here it may have to be done again.
+        self.download = None;
+        Ok(Some((info.size, control)))
     }
 
     fn clean(&mut self, now: Now) -> Result<Option<(Offset, Vec<OffsetAndEpoch>)>, LogError> {

@@ -1,8 +1,9 @@
 //! The snapshot files of a directory: `<end offset, 20 digits>-<epoch, 10 digits>.checkpoint`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use ottla_log::disk::Open;
+use ottla_log::disk::{DiskFile, Open};
 use ottla_raft::{LogError, OffsetAndEpoch};
 use ottla_types::Timestamp;
 
@@ -54,6 +55,13 @@ pub(super) fn load(place: &Place) -> Result<BTreeMap<OffsetAndEpoch, SnapshotInf
         }
     }
     Ok(found)
+}
+
+/// Reads a snapshot from its header to its footer.
+pub(super) fn check(file: &Arc<dyn DiskFile>) -> Result<(), LogError> {
+    let mut reader = SnapshotReader::new(Arc::clone(file))?;
+    while reader.next_batch()?.is_some() {}
+    Ok(())
 }
 
 pub(super) fn info(place: &Place, id: OffsetAndEpoch) -> Result<SnapshotInfo, LogError> {

@@ -49,6 +49,8 @@ pub enum Event {
     SnapshotCreated { id: OffsetAndEpoch, size: u64 },
     /// An [`Action::InstallSnapshot`] is done; `control` are the snapshot's control records.
     SnapshotInstalled { id: OffsetAndEpoch, size: u64, control: Vec<ControlRecord> },
+    /// What an [`Action::InstallSnapshot`] was to install is damaged.
+    SnapshotRefused,
     /// Segments and snapshots were deleted; these snapshots are left.
     LogCleaned { start_offset: Offset, snapshots: Vec<OffsetAndEpoch> },
     /// Stop leading, if this is still the epoch.
@@ -77,7 +79,8 @@ pub enum Action {
         position: u64,
         bytes: Bytes,
     },
-    /// The snapshot is complete: make the log empty and start at its end, then report [`Event::SnapshotInstalled`].
+    /// The snapshot is complete: make the log empty and start at its end, then report [`Event::SnapshotInstalled`], or
+    /// [`Event::SnapshotRefused`].
     InstallSnapshot {
         id: OffsetAndEpoch,
     },
@@ -292,6 +295,7 @@ impl RaftCore {
             Event::Flushed { end_offset } => self.flushed(end_offset, now),
             Event::SnapshotCreated { id, size } => self.snapshot_created(id, size),
             Event::SnapshotInstalled { id, size, control } => self.snapshot_installed(id, size, control, now),
+            Event::SnapshotRefused => self.snapshot_refused(now),
             Event::LogCleaned { start_offset, snapshots } => self.log.cleaned(start_offset, &snapshots),
             Event::Resign { epoch } => {
                 if let Role::Leader(leader) = &mut self.quorum.role

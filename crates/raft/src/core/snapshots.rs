@@ -132,4 +132,13 @@ impl RaftCore {
         // Only what is committed is ever in a snapshot.
         self.advance_high_watermark(id.offset);
     }
+
+    /// Harm on the way, perhaps, or on the leader's disk: it is asked for again after a while.
+    pub(super) fn snapshot_refused(&mut self, now: Now) {
+        if let Role::Follower(follower) = &mut self.quorum.role {
+            follower.fetching_snapshot = None;
+            let leader = follower.leader_id;
+            self.connections.back_off(leader, now.mono);
+        }
+    }
 }

@@ -166,7 +166,7 @@ impl ReplicatedLog for MemoryLog {
         &mut self,
         id: OffsetAndEpoch,
         _now: Now,
-    ) -> Result<(u64, Vec<ControlRecord>), LogError> {
+    ) -> Result<Option<(u64, Vec<ControlRecord>)>, LogError> {
         let bytes = Bytes::from(self.partial.remove(&id).unwrap_or_default());
         let size = bytes.len() as u64;
         self.batches.clear();
@@ -174,7 +174,7 @@ impl ReplicatedLog for MemoryLog {
         self.flushed_end_offset = id.offset;
         let control = MemoryLog::control_of(&bytes);
         self.snapshots = BTreeMap::from([(id, bytes)]);
-        Ok((size, control))
+        Ok(Some((size, control)))
     }
 
     fn clean(&mut self, _now: Now) -> Result<Option<(Offset, Vec<OffsetAndEpoch>)>, LogError> {

@@ -2,7 +2,7 @@
 
 use ottla_log::disk::Open;
 use ottla_log::scan::BatchScan;
-use ottla_raft::{LogError, Outgoing, RoleName};
+use ottla_raft::{LogError, Outgoing, Response, RoleName, SnapshotBytes};
 
 use super::*;
 
@@ -125,6 +125,16 @@ fn old_snapshots_go_and_the_log_with_them() {
 
 /// Carries messages between two replicas until neither has anything to send.
 fn exchange(quorums: &mut [Quorum; 2], ids: [i32; 2], now: Now) {
+    exchange_by(quorums, ids, now, |response| response);
+}
+
+/// As [`exchange`], with something that befalls answers on their way.
+fn exchange_by(
+    quorums: &mut [Quorum; 2],
+    ids: [i32; 2],
+    now: Now,
+    mut befall: impl FnMut(Response) -> Response,
+) {
     for _ in 0..200 {
         let mut quiet = true;
         for from in 0..2 {
@@ -140,6 +150,7 @@ fn exchange(quorums: &mut [Quorum; 2], ids: [i32; 2], now: Now) {
                         quorums[1 - from].handle_response(id, None, now).unwrap();
                     }
                     Outgoing::Reply { id, response } => {
+                        let response = befall(response);
                         quorums[1 - from].handle_response(id, Some(response), now).unwrap();
                     }
                 }
@@ -245,6 +256,73 @@ fn an_installation_that_fails_is_made_good() {
         }
     }
     assert!(failures > 10, "only {failures} failures");
+}
+
+/// A leader with a snapshot, and an observer of it on this disk that has nothing.
+fn far_behind(observer_disk: &Arc<SimDisk>) -> [Quorum; 2] {
+    let mut leader = open(&disk(7), at(0));
+    append(&mut leader, "before", at(0));
+    leader.poll(at(30)).unwrap();
+    take_snapshot(&mut leader, &["a state", "of some size"], at(30));
+    append(&mut leader, "after", at(30));
+    leader.log_mut().settings.retention_ms = 0;
+    leader.poll(at(60)).unwrap();
+    leader.clean(at(100_000)).unwrap();
+    let observer_disk = Arc::clone(observer_disk) as Arc<dyn Disk>;
+    [leader, open_on(observer_disk, settings(2, &[1]), at(60)).unwrap()]
+}
+
+#[test]
+fn a_snapshot_that_is_damaged_on_its_way_is_asked_for_again() {
+    let observer_disk = disk(8);
+    let mut quorums = far_behind(&observer_disk);
+    let mut has_harmed = false;
+    let mut harm = |response| match response {
+        Response::FetchSnapshot(mut fetch) if !has_harmed => {
+            if let SnapshotBytes::Bytes(bytes) = &fetch.bytes {
+                let mut harmed = bytes.to_vec();
+                *harmed.last_mut().unwrap() ^= 1;
+                fetch.bytes = SnapshotBytes::Bytes(harmed.into());
+                has_harmed = true;
+            }
+            Response::FetchSnapshot(fetch)
+        }
+        response => response,
+    };
+    exchange_by(&mut quorums, [1, 2], at(61), &mut harm);
+    let names = observer_disk.read_dir(&metadata_dir().join(PARTITION_DIR)).unwrap();
+    assert!(names.iter().all(|entry| !entry.name.ends_with(".checkpoint")), "{names:?}");
+    assert_eq!(quorums[1].core().log().end_offset(), Offset(0));
+    exchange_by(&mut quorums, [1, 2], at(1_061), &mut harm);
+    assert!(has_harmed);
+    let [leader, observer] = quorums;
+    assert_eq!(observer.core().log().end(), leader.core().log().end());
+    drop(observer);
+    let mut observer = open_on(observer_disk as Arc<dyn Disk>, settings(2, &[1]), at(2_000)).unwrap();
+    assert_eq!(observer.core().log().latest_snapshot(), leader.core().log().latest_snapshot());
+    assert_eq!(replay(&mut observer).values.len(), 0, "nothing is known to be committed yet");
+}
+
+/// Wherever the disk has no room for what comes next, the replica waits, and goes on when there is some.
+#[test]
+fn an_installation_without_room_waits_for_it() {
+    let mut waits = 0;
+    for room in (0..).step_by(20) {
+        let observer_disk = disk(11);
+        let mut quorums = far_behind(&observer_disk);
+        observer_disk.set_capacity_bytes(Some(observer_disk.used_bytes() + room));
+        exchange(&mut quorums, [1, 2], at(61));
+        let was_stalled = quorums[1].is_stalled();
+        observer_disk.set_capacity_bytes(None);
+        exchange(&mut quorums, [1, 2], at(1_061));
+        let [leader, observer] = quorums;
+        assert_eq!(observer.core().log().end(), leader.core().log().end(), "room for {room}");
+        if !was_stalled {
+            break;
+        }
+        waits += 1;
+    }
+    assert!(waits > 5, "it had no room {waits} times only");
 }
 
 #[test]
