@@ -90,6 +90,9 @@ pub type WakeAt = Arc<dyn Fn(MonoMs) + Send + Sync>;
 /// Takes the configuration that is in force from now on.
 pub type ConfigChanged = Box<dyn Fn(&Arc<Config>) + Send + Sync>;
 
+/// Tells the time.
+pub type Clock = Box<dyn Fn() -> Now + Send + Sync>;
+
 /// What a node asks of whoever runs it.
 pub struct Hooks {
     /// There is something for [`Node::tick`] to do at this time, which may be earlier than
@@ -109,6 +112,8 @@ pub struct Hooks {
     pub read_later: ReadLater,
     /// Has an image put into effect, which may take long, while the quorum goes on.
     pub publish_later: PublishLater,
+    /// The time at present, for what takes long. Without it the time stands still while something is done.
+    pub clock: Option<Clock>,
     /// What the process logs.
     pub loggers: Arc<dyn Loggers>,
 }
@@ -125,6 +130,7 @@ impl Default for Hooks {
             brokers: Arc::new(BrokersOfCluster::default()),
             read_later: Arc::new(|job| job()),
             publish_later: Arc::new(|job| job()),
+            clock: None,
             loggers: Arc::new(NoLoggers),
         }
     }
@@ -183,6 +189,11 @@ impl Node {
     /// when that is so, or after `timeout_ms`.
     pub fn leave_quorum(&self, timeout_ms: i64, done: impl FnOnce() + Send + 'static) {
         self.quorum.push(QuorumEvent::Leave { timeout_ms, done: Box::new(done) });
+    }
+
+    /// The time at present, in the middle of what was begun at `began`.
+    pub(crate) fn present(&self, began: Now) -> Now {
+        self.hooks.clock.as_ref().map_or(began, |clock| clock())
     }
 
     /// Does what is due: answers that have waited long enough, timers of groups, the broker's heartbeat.

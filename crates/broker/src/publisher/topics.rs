@@ -213,7 +213,8 @@ fn assign(
         }
         node.logs.get_or_create(&create, now)
     };
-    match node.replicas.assign(assignment, open, now) {
+    // Making the logs of those before it may have taken longer than a follower may lag.
+    match node.replicas.assign(assignment, open, node.present(now)) {
         Ok(partition) => {
             partition.set_throttled(settings.throttles.of(id.partition));
             if *id.topic == *CONSUMER_OFFSETS_TOPIC {

@@ -12,6 +12,7 @@ mod min_insync_replicas;
 mod partitions;
 pub(crate) mod played_peers;
 mod produce;
+mod publishing_time;
 mod purgatories;
 mod share_states;
 mod transactions;

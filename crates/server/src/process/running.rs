@@ -139,6 +139,7 @@ pub fn start(
         hooks: Hooks {
             peers: Arc::clone(&peers) as Arc<dyn Peers>,
             publish_later: giving(&publications),
+            clock: Some(Box::new(move || clock.now())),
             ..hooks(&ticker_alarm, &maintenance_alarm, &loader_alarm, &reactions, &readers, loggers)
         },
         wake_driver: WakeDriver(ringing(&driver_alarm)),
