@@ -43,10 +43,12 @@ fn run(parsed: &Parsed, output: &mut Output<'_>) -> Result<(), Failure> {
     }
     let mut reading = Reading { plan: &plan, formatter, count: 0, unread: BTreeMap::new() };
     let end = with_worker(async { Ok(reading.run(settings, output).await) })?;
+    // It is said also where nobody reads any more what was printed.
+    let _ = output.out.flush();
     if let End::Failed { why, is_failure: false } = &end {
-        output.tell(why)?;
+        writeln!(output.err, "{why}")?;
     }
-    output.tell(format_args!("Processed a total of {} messages", reading.count))?;
+    writeln!(output.err, "Processed a total of {} messages", reading.count)?;
     if plan.tells_events {
         output.line("shutdown_complete")?;
     }
