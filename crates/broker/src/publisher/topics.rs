@@ -254,8 +254,9 @@ fn remove(node: &Node, ids: impl IntoIterator<Item = TopicPartition>, topic_id: 
             Some(_) => drop(node.replicas.remove(&id, ErrorCode::UnknownTopicOrPartition, now)),
             None => node.replicas.set_gone(&id),
         }
-        // The log may be here without its partition, if that could not be assigned.
-        if node.logs.log(&id).is_some_and(|log| log.topic_id() == Some(topic_id)) {
+        // The log may be here without its partition, if that could not be assigned, and a copy of it without the log.
+        let mut logs = node.logs.log(&id).into_iter().chain(node.logs.future_log(&id));
+        if logs.any(|log| log.topic_id() == Some(topic_id)) {
             to_delete.push((id, node.ids.uuid()));
         }
     }
@@ -267,13 +268,14 @@ fn remove(node: &Node, ids: impl IntoIterator<Item = TopicPartition>, topic_id: 
 /// Logs that the metadata does not put on this node: their topic was deleted, or made again, while the node was away.
 pub(super) fn set_aside_strays(node: &Node, image: &MetadataImage, now: Now) {
     let local = node.identity.node_id;
-    for log in node.logs.logs() {
+    for log in node.logs.logs().into_iter().chain(node.logs.future_logs()) {
         let id = log.partition();
         let is_assigned = image.topics.by_name(&id.topic).is_some_and(|topic| {
             log.topic_id().is_none_or(|known| known == topic.id)
                 && topic.partitions.get(&id.partition).is_some_and(|p| p.replicas.contains(&local))
         });
-        if is_assigned {
+        let is_here = node.logs.log(id).is_some() || node.logs.future_log(id).is_some();
+        if is_assigned || !is_here {
             continue;
         }
         tracing::warn!(partition = %id, topic_id = ?log.topic_id(), "no metadata puts this log here: set aside");

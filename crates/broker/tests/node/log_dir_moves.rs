@@ -154,6 +154,37 @@ fn the_next_process_goes_on_with_a_move() {
     }
 }
 
+#[test]
+fn a_copy_goes_with_its_partition_while_the_node_is_away_or_the_log_offline() {
+    let mut node = SteppedNode::start(TWO);
+    // It is to be in the second directory, whose failure a node survives.
+    assert_eq!(alter(&mut node, "a", "/second"), ErrorCode::ReplicaNotAvailable);
+    let (topic, to) = on_its_way(&mut node);
+    assert_eq!(to, "/data");
+    // What is left when its partition has gone elsewhere meanwhile.
+    let (disk, now) = node.kill();
+    let stray = "/second/stray-0";
+    for dir in [stray, "/data/stray-0.0123456789abcdef0123456789abcdef-future"] {
+        disk.create_dir_all(Path::new(dir)).unwrap();
+    }
+    let mut node = SteppedNode::start_on(disk, TWO, now);
+    assert!(node.node.logs().future_log(&TopicPartition::new("stray", 0)).is_none());
+    assert_eq!((names(&node, "/data", "stray-0."), names(&node, "/second", "stray-0.")), (1, 1));
+    node.disk.fail_dir(Path::new("/second"));
+    node.node.logs().checkpoint_recovery_points();
+    node.maintain().unwrap();
+    let state = delete_topics_request::Topic {
+        name: None,
+        topic_id: topic,
+        ..delete_topics_request::Topic::default()
+    };
+    let request =
+        DeleteTopicsRequest { topics: vec![state], timeout_ms: 1000, ..DeleteTopicsRequest::default() };
+    assert_eq!(node.ask(&request, 6).responses[0].error_code, 0);
+    node.step();
+    assert!(node.node.logs().future_log(&TopicPartition::new("a", 0)).is_none());
+}
+
 /// Its process may have ended before it was told.
 #[test]
 fn a_copy_that_does_not_know_its_topic_is_told() {

@@ -84,7 +84,7 @@ impl LogManager {
         self.retire(&self.current, partition, DirState::Delete, unique, renamed, now)
     }
 
-    /// Sets aside a log that the metadata does not know: it is out of use, and kept.
+    /// Sets aside a log that the metadata does not know, and the one that it was moving to: they are out of use, and kept.
     pub fn set_aside_stray(
         &self,
         partition: &TopicPartition,
@@ -93,9 +93,10 @@ impl LogManager {
     ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
         let _changing = self.changing.lock();
         let mut renamed = Renamed::new();
-        let stray = self.retire(&self.current, partition, DirState::Stray, unique, &mut renamed, now);
+        let mut set_aside = |logs| self.retire(logs, partition, DirState::Stray, unique, &mut renamed, now);
+        let (copy, stray) = (set_aside(&self.future), set_aside(&self.current));
         self.settle(&renamed)?;
-        stray
+        Ok(stray?.or(copy?))
     }
 
     /// Makes the new names durable, then writes checkpoints of what is left.
