@@ -59,6 +59,7 @@ pub fn draw(rng: &mut Rng) -> Cast {
             in_flight_max: if is_idempotent { rng.between(1, 5) as usize } else { 1 },
             codec: rng.pick(&[Codec::None, Codec::None, Codec::Lz4, Codec::Gzip, Codec::Snappy, Codec::Zstd]),
             version: rng.pick(&[9, 11, 12, 13]),
+            gives_up: false,
         };
         cast.add(&format!("producer {id} with acks {acks}"), Producer::new(settings));
     }

@@ -54,8 +54,7 @@ pub fn read_all(disk: &SimDisk, logs: &LogManager) -> Vec<LogFiles> {
     let mut all = Vec::new();
     for log in logs.logs() {
         let partition = log.partition().clone();
-        let dir = Path::new(DIR).join(partition.to_string());
-        let records = read_dir(disk, &dir);
+        let records = read_dir(disk, &log.dir());
         all.push(LogFiles {
             partition,
             log_start: log.log_start_offset().0,

@@ -13,16 +13,18 @@ use ottla_broker::lifecycle::LifecycleState;
 use ottla_broker::metadata_driver::MetadataDriver;
 use ottla_broker::node::{Hooks, Identity, Node, NodeHandler};
 use ottla_broker::peers::{NoPeers, Peers};
-use ottla_broker::quorum::open_quorum;
+use ottla_broker::quorum::{open_quorum, write_first_voters};
 use ottla_broker::{AdvertisedListener, NodeParts, PublishLater, WakeDriver, assemble, node_settings};
-use ottla_config::Config;
+use ottla_config::{Config, Roles};
 use ottla_log::disk::sim::Loss;
 use ottla_log::disk::{Disk, SimDisk};
 use ottla_log::log_manager::LogManager;
 use ottla_log::meta_properties::MetaProperties;
 use ottla_metadata::image::{VersionedRecord, feature_record, metadata_version_record};
 use ottla_metadata::{Feature, MetadataVersion};
-use ottla_raft::{Endpoints, HostPort, LocalReplica, QuorumSettings, ReplicaKey, VoterSet};
+use ottla_raft::{
+    Endpoints, HostPort, LocalReplica, Node as Replica, QuorumSettings, ReplicaKey, VoterNode, VoterSet,
+};
 use ottla_types::{MonoMs, NodeId, Now, Timestamp, Uuid};
 use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
 use parking_lot::Mutex;
@@ -33,10 +35,15 @@ use crate::telling::speaks;
 pub const NODE: NodeId = NodeId(1);
 /// Its first log directory, which holds the metadata; `log.dirs` may add others.
 pub const DIR: &str = "/data";
+/// A second one.
+pub const OTHER_DIR: &str = "/other";
 pub const CLUSTER: &str = "cluster";
 /// Of each topic that coordinators keep what they know in.
 pub const INTERNAL_PARTITIONS: i32 = 3;
 const DIR_ID: Uuid = Uuid([5; 16]);
+pub const CONTROLLER_LISTENER: &str = "CONTROLLER";
+pub const CONTROLLER_PORT: u16 = 9093;
+const BOTH_ROLES: Roles = Roles { broker: true, controller: true };
 
 /// Why a node's process ended: as it would with Kafka, a failing disk under the metadata is one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,12 +102,16 @@ impl SteppedNode {
         disk.set_now(now.wall);
         let on: Arc<dyn Disk> = Arc::clone(&disk) as _;
         for (number, dir) in (0..).zip(config.log_dirs()) {
-            let id = setup.dir_id(number);
+            let id = dir_id(setup.id, number);
             // One that can't be formatted is offline.
             let formatted = format_if_empty(&*on, Path::new(dir), setup.id, id);
-            formatted
-                .or_else(|error| if number == 0 { Err(error) } else { Ok(()) })
+            let is_new = formatted
+                .or_else(|error| if number == 0 { Err(error) } else { Ok(false) })
                 .map_err(|error| Died(format!("formatting: {error}")))?;
+            if is_new && number == 0 && setup.names_first_voters() {
+                write_first_voters(&on, Path::new(dir), &setup.first_voters(), now)
+                    .map_err(|error| Died(format!("formatting: {error}")))?;
+            }
         }
         let logs = Arc::new(LogManager::new(node_settings::log_manager(&config), on, now));
         let quorum = open_quorum(
@@ -117,12 +128,7 @@ impl SteppedNode {
             logs,
             quorum,
             bootstrap: bootstrap(setup.begins_at),
-            listeners: vec![AdvertisedListener {
-                name: "PLAINTEXT".into(),
-                host: setup.host(setup.id),
-                port: 9092,
-                security_protocol: 0,
-            }],
+            listeners: setup.listeners(),
             controller_listeners: Vec::new(),
             seed: setup.seed(now),
             hooks: Hooks {
@@ -309,8 +315,11 @@ fn later(now: Now) -> Now {
 /// Which node of which cluster is to be started.
 pub struct NodeSetup<'a> {
     pub id: NodeId,
-    /// All nodes, each of them broker and controller.
+    /// All controllers that vote, to begin with where voters are in the log.
     pub members: Vec<NodeId>,
+    pub roles: Roles,
+    /// The voters are in the log (`kraft.version` 1).
+    pub has_voters_in_log: bool,
     /// Over those that every node needs.
     pub settings: Vec<(&'a str, &'a str)>,
     /// The levels of features that a new cluster has are those of this version.
@@ -336,6 +345,8 @@ impl<'a> NodeSetup<'a> {
         NodeSetup {
             id: NODE,
             members: vec![NODE],
+            roles: BOTH_ROLES,
+            has_voters_in_log: false,
             settings: settings.to_vec(),
             begins_at: MetadataVersion::LATEST,
             peers: Arc::new(NoPeers),
@@ -353,12 +364,6 @@ impl<'a> NodeSetup<'a> {
         format!("r{}", self.id)
     }
 
-    /// Of the log directory with this number.
-    fn dir_id(&self, number: u8) -> Uuid {
-        let of_node = (self.id.value() - NODE.value()) as u8 * 16;
-        Uuid([DIR_ID.0[0] + of_node + number; 16])
-    }
-
     /// Each process has random numbers of its own.
     fn seed(&self, now: Now) -> [u8; 32] {
         let mut seed = [now.mono.0.to_le_bytes(); 4];
@@ -367,8 +372,36 @@ impl<'a> NodeSetup<'a> {
     }
 
     fn voters(&self) -> impl Iterator<Item = (NodeId, HostPort)> + '_ {
-        self.members.iter().map(|id| (*id, HostPort::new(self.host(*id), 9093)))
+        self.members.iter().map(|id| (*id, HostPort::new(self.host(*id), CONTROLLER_PORT)))
     }
+
+    fn names_first_voters(&self) -> bool {
+        self.has_voters_in_log && self.members.contains(&self.id)
+    }
+
+    fn first_voters(&self) -> VoterSet {
+        VoterSet::new(self.voters().map(|(id, address)| VoterNode {
+            key: ReplicaKey::new(id, dir_id(id, 0)),
+            listeners: Endpoints::one(CONTROLLER_LISTENER, address),
+            supported_kraft_version: (0, 1),
+        }))
+    }
+
+    fn listeners(&self) -> Vec<AdvertisedListener> {
+        let plain = AdvertisedListener {
+            name: "PLAINTEXT".into(),
+            host: self.host(self.id),
+            port: 9092,
+            security_protocol: 0,
+        };
+        if self.roles.broker { vec![plain] } else { Vec::new() }
+    }
+}
+
+/// Of a node's log directory with this number.
+fn dir_id(node: NodeId, number: u8) -> Uuid {
+    let of_node = (node.value() - NODE.value()) as u8 * 16;
+    Uuid([DIR_ID.0[0] + of_node + number; 16])
 }
 
 /// A client's connection to the node.
@@ -380,7 +413,7 @@ pub fn connection(id: u64) -> Arc<Connection> {
 pub fn connection_on(id: u64, is_controller_listener: bool) -> Arc<Connection> {
     Arc::new(Connection {
         id,
-        listener: if is_controller_listener { "CONTROLLER" } else { "PLAINTEXT" }.into(),
+        listener: if is_controller_listener { CONTROLLER_LISTENER } else { "PLAINTEXT" }.into(),
         is_controller_listener,
         peer: std::net::Ipv4Addr::LOCALHOST.into(),
         software: Default::default(),
@@ -390,17 +423,27 @@ pub fn connection_on(id: u64, is_controller_listener: bool) -> Arc<Connection> {
 
 fn config(setup: &NodeSetup<'_>) -> Arc<Config> {
     let (id, host) = (setup.id.to_string(), setup.host(setup.id));
-    let listeners = format!("PLAINTEXT://{host}:9092,CONTROLLER://{host}:9093");
-    let voters = setup.voters().map(|(id, address)| format!("{id}@{}:{}", address.host, address.port));
-    let voters = voters.collect::<Vec<_>>().join(",");
+    let (roles, listeners) = match setup.roles {
+        Roles { broker: true, controller: false } => ("broker", format!("PLAINTEXT://{host}:9092")),
+        Roles { broker: false, .. } => ("controller", format!("CONTROLLER://{host}:9093")),
+        BOTH_ROLES => ("broker,controller", format!("PLAINTEXT://{host}:9092,CONTROLLER://{host}:9093")),
+    };
+    let (quorum, voters): (_, Vec<String>) = if setup.has_voters_in_log {
+        let servers = setup.voters().map(|(_, address)| format!("{}:{}", address.host, address.port));
+        ("controller.quorum.bootstrap.servers", servers.collect())
+    } else {
+        let voters = setup.voters().map(|(id, address)| format!("{id}@{}:{}", address.host, address.port));
+        ("controller.quorum.voters", voters.collect())
+    };
+    let voters = voters.join(",");
     let (rack, partitions) = (setup.rack(), INTERNAL_PARTITIONS.to_string());
     let mut all = BTreeMap::from([
-        ("process.roles", "broker,controller"),
+        ("process.roles", roles),
         ("node.id", id.as_str()),
         ("listeners", listeners.as_str()),
-        ("controller.listener.names", "CONTROLLER"),
+        ("controller.listener.names", CONTROLLER_LISTENER),
         ("log.dirs", DIR),
-        ("controller.quorum.voters", voters.as_str()),
+        (quorum, voters.as_str()),
         ("offsets.topic.replication.factor", "1"),
         ("offsets.topic.num.partitions", partitions.as_str()),
         ("transaction.state.log.replication.factor", "1"),
@@ -420,28 +463,36 @@ fn config(setup: &NodeSetup<'_>) -> Arc<Config> {
     Arc::new(Config::of_pairs(all).expect("the settings are valid"))
 }
 
-/// As `ottla storage format` does.
-fn format_if_empty(disk: &dyn Disk, dir: &Path, node: NodeId, id: Uuid) -> std::io::Result<()> {
+/// As `ottla storage format` does; whether the directory was empty.
+fn format_if_empty(disk: &dyn Disk, dir: &Path, node: NodeId, id: Uuid) -> std::io::Result<bool> {
     if MetaProperties::read(disk, dir).map_err(std::io::Error::other)?.is_some() {
-        return Ok(());
+        return Ok(false);
     }
     disk.create_dir_all(dir)?;
     let properties = MetaProperties::new(CLUSTER, node, id);
     properties.write(disk, dir).map_err(std::io::Error::other)?;
-    disk.sync_dir(Path::new("/"))
+    disk.sync_dir(Path::new("/"))?;
+    Ok(true)
 }
 
 fn quorum_settings(config: &Config, setup: &NodeSetup<'_>) -> QuorumSettings {
-    let address = HostPort::new(setup.host(setup.id), 9093);
+    let address = HostPort::new(setup.host(setup.id), CONTROLLER_PORT);
+    let is_static = !setup.has_voters_in_log;
+    // The ids of those that are named by their addresses alone are not known: negative ones stand for them.
+    let servers =
+        setup.voters().zip(2..).map(|((_, address), number)| Replica { id: NodeId(-number), address });
     QuorumSettings {
         config: node_settings::raft(config, CLUSTER),
         local: LocalReplica {
-            key: ReplicaKey::new(setup.id, setup.dir_id(0)),
-            listeners: Endpoints::one("CONTROLLER", address),
+            key: ReplicaKey::new(setup.id, dir_id(setup.id, 0)),
+            listeners: match setup.roles.controller {
+                true => Endpoints::one(CONTROLLER_LISTENER, address),
+                false => Endpoints::new(),
+            },
             supported_kraft_version: (0, 1),
         },
-        static_voters: VoterSet::from_addresses("CONTROLLER", setup.voters()),
-        bootstrap_servers: Vec::new(),
+        static_voters: VoterSet::from_addresses(CONTROLLER_LISTENER, setup.voters().filter(|_| is_static)),
+        bootstrap_servers: if is_static { Vec::new() } else { servers.collect() },
         seed: 10 + setup.id.value() as u64,
     }
 }

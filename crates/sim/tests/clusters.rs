@@ -1,10 +1,13 @@
-//! Runs of the simulator with three nodes: seeds that are always the same, and as many others as are asked for.
+//! Runs of the simulator with three nodes, and with more of them (`wide`): seeds that are always the same, and as many others
+//! as are asked for.
 //!
 //! `SIM_SEED=n` replays one and prints what happens in it, `SIM_RUNS=n` runs so many random ones beside the others (from
 //! `SIM_FIRST=m` on, where that is given).
 //! `SIM_SEED=n SIM_SHRINK=m` looks in at most m runs for the few faults that it takes for a seed to fail.
 
-use ottla_sim::cluster::{Misfortune, Victim, create_without_room, fail_over, run, run_printing, shrink};
+use ottla_sim::cluster::{
+    Kind, Misfortune, Victim, create_without_room, fail_over, run, run_printing, shrink,
+};
 use ottla_sim::seeds::{Seeds, number};
 
 const FIXED: std::ops::Range<u64> = 0..7;
@@ -55,18 +58,72 @@ const EXPECTED: &[(&str, u64)] = &[
     ("records accepted", 10),
 ];
 
+/// Two of each shape.
+const WIDE_FIXED: std::ops::Range<u64> = 0..6;
+/// Seeds that once found a fault.
+const WIDE_KEPT: &[u64] = &[];
+const WIDE_EXPECTED: &[(&str, u64)] = &[
+    ("clusters of separate controllers and brokers", 3),
+    ("clusters with more brokers", 3),
+    ("clusters whose voters change", 3),
+    ("nodes joined", 10),
+    ("partitions moved", 50),
+    ("moves taken back", 3),
+    ("moves throttled", 10),
+    ("throttles lifted", 10),
+    ("preferred leaders elected", 20),
+    ("brokers drained", 4),
+    ("brokers taken away", 2),
+    ("moves between directories", 50),
+    ("replicas moved between directories", 40),
+    ("log directories failed", 1),
+    ("voters added", 5),
+    ("voters removed", 5),
+    ("producers that gave batches up", 3),
+    ("kills", 10),
+    ("losses of power", 2),
+    ("nodes stood still", 15),
+    ("quorum elections", 15),
+    ("partition elections", 100),
+    ("records acknowledged", 10_000),
+    ("records fetched", 10_000),
+    ("transactions committed", 15),
+    ("offsets committed", 500),
+    ("assignments", 50),
+];
+
 #[test]
 fn promises_are_kept() {
-    if let (Some(seed), Some(runs)) = (number("SIM_SEED"), number("SIM_SHRINK")) {
-        let shrunk = shrink(seed, runs as usize);
-        return assert!(shrunk.is_none(), "{}", shrunk.expect("it fails"));
+    if !shrinks(Kind::Three) {
+        let seeds = Seeds { fixed: FIXED, kept: KEPT, random_one_in: 1, expected: EXPECTED };
+        seeds.check(|seed| run(Kind::Three, seed), |seed| run_printing(Kind::Three, seed));
     }
-    Seeds { fixed: FIXED, kept: KEPT, expected: EXPECTED }.check(run, run_printing);
+}
+
+#[test]
+fn wide_clusters_keep_theirs() {
+    if !shrinks(Kind::Wide) {
+        let seeds = Seeds { fixed: WIDE_FIXED, kept: WIDE_KEPT, random_one_in: 2, expected: WIDE_EXPECTED };
+        seeds.check(|seed| run(Kind::Wide, seed), |seed| run_printing(Kind::Wide, seed));
+    }
 }
 
 #[test]
 fn a_seed_replays_exactly() {
-    assert_eq!(run(2), run(2));
+    assert_eq!(run(Kind::Three, 2), run(Kind::Three, 2));
+}
+
+#[test]
+fn a_wide_seed_replays_exactly() {
+    assert_eq!(run(Kind::Wide, 1), run(Kind::Wide, 1));
+}
+
+/// Whether what a seed fails of is looked for.
+fn shrinks(kind: Kind) -> bool {
+    let (Some(seed), Some(runs)) = (number("SIM_SEED"), number("SIM_SHRINK")) else { return false };
+    let shrunk = shrink(kind, seed, runs as usize);
+    assert!(shrunk.is_none(), "{}", shrunk.expect("it fails"));
+    true
 }
 
 /// On the simulator's time: its clients and its network take their share of it.

@@ -17,6 +17,7 @@ use crate::network::{Heard, Link, Ticket, decode};
 const INIT_VERSION: i16 = 5;
 const TOPIC_IDS_SINCE: i16 = 13;
 const RETRY_MS: i64 = 50;
+const GIVES_UP_ONE_IN: u64 = 3;
 
 /// How a producer works.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,8 @@ pub struct ProducerSettings {
     pub codec: Codec,
     /// Of Produce.
     pub version: i16,
+    /// Now and then it gives up what was under way when its connection ended, and goes on under its next epoch (KIP-360).
+    pub gives_up: bool,
 }
 
 /// A batch that is to be in the log.
@@ -80,6 +83,19 @@ impl Producer {
         self.asked_identity = None;
         self.pending.iter_mut().for_each(|pending| pending.ticket = None);
         self.wait_until = world.mono().plus_ms(RETRY_MS);
+    }
+
+    /// Nobody knows whether what was under way is in the log; it is too late for it from now on.
+    fn give_up(&mut self, world: &mut World<'_>) {
+        if !self.settings.gives_up || self.pending.is_empty() || !world.rng.one_in(GIVES_UP_ONE_IN) {
+            return;
+        }
+        if let Some((_, epoch)) = &mut self.identity {
+            *epoch += 1;
+            self.pending.clear();
+            self.sequences.clear();
+            world.events.push(Event::Counted { what: "producers that gave batches up", times: 1 });
+        }
     }
 
     /// Closes the connection first, so that answers to what was sent before are not taken for answers to what is sent
@@ -208,7 +224,10 @@ impl Client for Producer {
     fn step(&mut self, link: &mut Link, world: &mut World<'_>) {
         while let Some(heard) = link.hear(world.mono()) {
             match heard {
-                Heard::Closed => self.start_over(world),
+                Heard::Closed => {
+                    self.give_up(world);
+                    self.start_over(world);
+                }
                 Heard::Answer { ticket, body } => self.answered(ticket, &body, link, world),
             }
         }

@@ -2,14 +2,17 @@
 //! write transactions and are members of groups.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ottla_metadata::MetadataVersion;
 use ottla_record::Codec;
 
-use super::actors::{Actor, OfCluster, OfPartition};
+use super::actors::{Actor, OfCluster, OfNode, OfPartition};
+use super::shape::Shape;
 use crate::cast::{CLASSIC_GROUP, CONSUMER_GROUP, SHARE_GROUP, TRANSACTIONAL_IDS, group_of, transactional};
 use crate::clients::{
-    Client, Consumer, ConsumerMember, Member, OffsetReader, Operator, Producer, ProducerSettings, ShareMember,
+    Client, Consumer, ConsumerMember, DirMover, Machines, Member, Mover, OffsetReader, Operator, Producer,
+    ProducerSettings, ShareMember, VoterChanger,
 };
 use crate::rng::Rng;
 
@@ -31,17 +34,19 @@ pub(super) struct Cast {
     pub fewer_acks: BTreeSet<u32>,
     pub share_reads_committed: bool,
     has_share_group: bool,
+    gives_up: bool,
     /// The levels of features that the cluster begins with.
     pub begins_at: MetadataVersion,
 }
 
-/// `may_be_old`: features may be lower than they are by default, to begin with or later.
-pub(super) fn draw(may_be_old: bool, rng: &mut Rng) -> Cast {
+/// `may_be_old`: features may be lower than they are by default, to begin with or later. `gives_up`: producers may.
+pub(super) fn draw(may_be_old: bool, gives_up: bool, rng: &mut Rng) -> Cast {
     let mut cast = Cast {
         actors: Vec::new(),
         fewer_acks: BTreeSet::new(),
         share_reads_committed: rng.one_in(2),
         has_share_group: false,
+        gives_up,
         begins_at: MetadataVersion::LATEST,
     };
     for (number, topic) in (0..).zip(PLAIN) {
@@ -85,6 +90,7 @@ impl Cast {
                 in_flight_max: if is_idempotent { rng.between(1, 5) as usize } else { 1 },
                 codec: rng.pick(&[Codec::None, Codec::None, Codec::Lz4, Codec::Zstd]),
                 version: rng.pick(&[9, 11, 12, 13]),
+                gives_up: is_idempotent && self.gives_up,
             };
             self.of_partition(format!("producer {id}"), topic, Producer::new(settings));
         }
@@ -107,6 +113,22 @@ impl Cast {
             let consumer = Consumer::new(number, rng.pick(&[12, 13, 17]), isolation_level);
             let consumer = consumer.in_rack(rng.pick(&RACKS));
             self.of_partition(format!("consumer {number}"), topic, consumer);
+        }
+    }
+
+    /// Who moves partitions, replicas and voters.
+    pub fn add_operators(&mut self, shape: &Shape, machines: &Arc<Machines>, takes_back: bool) {
+        let may_leave = shape.members.iter().filter(|member| member.may_leave).map(|member| member.id);
+        self.of_cluster("mover", &["t1"], Mover::new(Arc::clone(machines), may_leave.collect(), takes_back));
+        if shape.has_voters_in_log {
+            self.of_cluster("voter changer", &["t1"], VoterChanger::new(shape.controllers()));
+        }
+        if shape.log_dirs.len() > 1 {
+            for id in shape.brokers() {
+                let name = format!("mover between directories of node {id}");
+                let client = Box::new(DirMover::new(&name));
+                self.actors.push(Box::new(OfNode::new(name, id, client, LATENCY_MS)));
+            }
         }
     }
 

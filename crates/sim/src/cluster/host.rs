@@ -8,14 +8,19 @@ use ottla_log::disk::{Disk, Open, SimDisk};
 use ottla_metadata::MetadataVersion;
 use ottla_types::{METADATA_TOPIC, MonoMs, NodeId, Now, Timestamp};
 
-use crate::node::{DIR, Died, NodeSetup, SteppedNode};
+use super::shape::{Member, Shape};
+use crate::node::{Died, NodeSetup, SteppedNode};
 
 /// A machine: a disk, and a node's process on it or none.
 #[derive(Debug)]
 pub(super) struct Host {
     pub id: NodeId,
+    pub member: Member,
     pub disk: Arc<SimDisk>,
+    log_dirs: &'static [&'static str],
     process: Process,
+    /// It is no part of the cluster at present: no process starts.
+    pub is_away: bool,
     /// How many there have been.
     pub processes: u64,
     /// Clients can connect: it had all that it needs when it began to serve.
@@ -49,11 +54,14 @@ struct Stop {
 }
 
 impl Host {
-    pub fn new(id: NodeId, seed: u64, now: Now) -> Host {
+    pub fn new(member: Member, shape: &Shape, seed: u64, now: Now) -> Host {
         Host {
-            id,
+            id: member.id,
+            member,
             disk: Arc::new(SimDisk::new(seed)),
+            log_dirs: shape.log_dirs,
             process: Process::Down { until: now.mono, is_without_power: false },
+            is_away: member.joins_after_ms > 0,
             processes: 0,
             takes_clients: false,
             frozen_until: MonoMs(0),
@@ -75,7 +83,7 @@ impl Host {
 
     /// The node as clients find it.
     pub fn client_node(&self) -> Option<&SteppedNode> {
-        self.node().filter(|_| self.takes_clients)
+        self.node().filter(|_| self.takes_clients && self.member.roles.broker)
     }
 
     pub fn node_mut(&mut self) -> Option<&mut SteppedNode> {
@@ -166,19 +174,21 @@ impl Host {
     /// Starts the process if it is time.
     pub fn start(
         &mut self,
-        members: &[NodeId],
+        shape: &Shape,
         settings: &[(&'static str, &'static str)],
         begins_at: MetadataVersion,
         peers: Arc<dyn Peers>,
         now: Now,
     ) -> Result<(), Died> {
         let Process::Down { until, .. } = self.process else { return Ok(()) };
-        if until > now.mono {
+        if until > now.mono || self.is_away {
             return Ok(());
         }
         let setup = NodeSetup {
             id: self.id,
-            members: members.to_vec(),
+            members: shape.voters.clone(),
+            roles: self.member.roles,
+            has_voters_in_log: shape.has_voters_in_log,
             begins_at,
             peers,
             ..NodeSetup::alone(settings)
@@ -223,14 +233,16 @@ impl Host {
     /// The newest segments of all logs, and where what was never synced of each begins.
     pub fn unsynced_segments(&self) -> Vec<(PathBuf, u64)> {
         let mut segments = Vec::new();
-        for dir in self.disk.read_dir(Path::new(DIR)).unwrap_or_default() {
-            let path = Path::new(DIR).join(&dir.name);
-            if dir.name.starts_with(METADATA_TOPIC) {
-                continue;
+        for log_dir in self.log_dirs.iter().map(Path::new) {
+            for dir in self.disk.read_dir(log_dir).unwrap_or_default() {
+                let path = log_dir.join(&dir.name);
+                if dir.name.starts_with(METADATA_TOPIC) {
+                    continue;
+                }
+                let entries = self.disk.read_dir(&path).unwrap_or_default();
+                let names = entries.iter().filter(|entry| entry.name.ends_with(".log"));
+                segments.extend(names.map(|entry| &entry.name).max().map(|name| path.join(name)));
             }
-            let entries = self.disk.read_dir(&path).unwrap_or_default();
-            let names = entries.iter().filter(|entry| entry.name.ends_with(".log")).map(|entry| &entry.name);
-            segments.extend(names.max().map(|name| path.join(name)));
         }
         segments.sort();
         let with_start = |path: PathBuf| Some((path.clone(), self.disk.first_unsynced_sector(&path).ok()?));

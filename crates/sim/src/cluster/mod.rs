@@ -1,4 +1,4 @@
-//! Several nodes, brokers and controllers in one each, with their clients: on virtual time, over disks that lose what was not
+//! Several nodes, brokers, controllers or both in one, with their clients: on virtual time, over disks that lose what was not
 //! flushed or fail, and a network that is cut as the seed wants it.
 //!
 //! What always holds: the same seed gives the same run. The nodes are those that ship; they reach each other through
@@ -11,9 +11,10 @@ mod host;
 pub mod observation;
 pub mod plan;
 pub mod properties;
+mod shape;
 mod shrink;
 mod simulation;
 pub mod wires;
 
 pub use shrink::{Shrunk, shrink};
-pub use simulation::{Misfortune, Victim, create_without_room, fail_over, run, run_printing};
+pub use simulation::{Kind, Misfortune, Victim, create_without_room, fail_over, run, run_printing};

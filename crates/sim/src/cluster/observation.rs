@@ -1,15 +1,20 @@
 //! What is so on the nodes at one moment, read from the nodes themselves and from their files.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 
+use ottla_log::log_manager::LogManager;
 use ottla_types::{NodeId, TopicPartition};
 
 use super::host::Host;
 use crate::log_files::{LogFiles, read_all, read_metadata};
 
 /// A replica as its node has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ReplicaSeen {
+    /// Another one if the partition went away from here and came back.
+    pub identity: Weak<dyn Any + Send + Sync>,
     /// The epoch in which this node leads; none if it does not.
     pub leads_in: Option<i32>,
     pub high_watermark: i64,
@@ -35,6 +40,8 @@ pub struct Look {
     pub nodes: Vec<NodeSeen>,
     /// The files of each node's logs.
     pub files: BTreeMap<NodeId, Vec<LogFiles>>,
+    /// Of which partitions each node has a log that is to take the place of another in another directory.
+    pub copies: BTreeMap<NodeId, Vec<TopicPartition>>,
     /// The logs as those have them that lead in the newest epoch, where they are there.
     pub led: Vec<LogFiles>,
     /// The records of the metadata.
@@ -48,7 +55,9 @@ pub(super) fn observe(hosts: &mut BTreeMap<NodeId, Host>) -> Vec<NodeSeen> {
         let node = host.node_mut()?;
         let replicas = node.node.replicas().partitions();
         let replicas = replicas.iter().map(|partition| {
+            let identity: Arc<dyn Any + Send + Sync> = Arc::clone(partition) as _;
             let seen = ReplicaSeen {
+                identity: Arc::downgrade(&identity),
                 leads_in: partition.leading_epoch().map(|epoch| epoch.value()),
                 high_watermark: partition.log().high_watermark().value(),
                 log_end: partition.log().log_end_offset().value(),
@@ -71,6 +80,9 @@ pub(super) fn look(
     let with_nodes = || hosts.iter().filter_map(|(id, host)| Some((*id, host, host.node()?)));
     let files: BTreeMap<NodeId, Vec<LogFiles>> =
         with_nodes().map(|(id, host, node)| (id, read_all(&host.disk, node.node.logs()))).collect();
+    let copies_of =
+        |logs: &LogManager| logs.future_logs().iter().map(|log| log.partition().clone()).collect::<Vec<_>>();
+    let copies = with_nodes().map(|(id, _, node)| (id, copies_of(node.node.logs()))).collect();
     let metadata = with_nodes()
         .map(|(id, host, node)| (id, read_metadata(&host.disk, node.node.metadata_offset().value() + 1)));
     let metadata = metadata.collect();
@@ -81,5 +93,5 @@ pub(super) fn look(
     let of_node = |node: &NodeSeen| files.get(&node.id).map(Vec::as_slice).unwrap_or_default();
     let led = nodes.iter().flat_map(|node| of_node(node).iter().filter(|log| leads(node, &log.partition)));
     let led = led.cloned().collect();
-    Look { nodes, files, led, metadata }
+    Look { nodes, files, copies, led, metadata }
 }

@@ -8,6 +8,8 @@ use crate::rng::Rng;
 
 /// Not the seed's own numbers: what goes wrong does not depend on what else the seed decides.
 const OTHER_NUMBERS: u64 = 0xA5A5_5A5A_0F0F_F0F0;
+const NUMBERS_OF_WIDE: u64 = 0x5A5A_A5A5_F0F0_0F0F;
+const FAIL_DIR_PER_MYRIAD: u64 = 8;
 
 /// How the network is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,11 @@ pub enum Fault {
         bytes: u64,
         ms: u64,
     },
+    /// All calls to its second log directory fail, which takes that offline; the machine is without power at last.
+    FailDir {
+        node: NodeId,
+        ms: u64,
+    },
     /// Its wall clock is this much ahead from now on, or behind.
     SetClock {
         node: NodeId,
@@ -78,6 +85,17 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whose disk is to lose something or to fail.
+    pub fn node(self) -> Option<NodeId> {
+        match self {
+            Fault::LosePower { node, .. }
+            | Fault::FailDisk { node, .. }
+            | Fault::FillDisk { node, .. }
+            | Fault::FailDir { node, .. } => Some(node),
+            _ => None,
+        }
+    }
+
     /// Whether a node that lives may be taken for dead.
     pub fn may_fence(self) -> bool {
         matches!(self, Fault::StandStill { .. } | Fault::Slow { .. } | Fault::Cut(_))
@@ -111,6 +129,20 @@ impl Plan {
                 }
             }
         }
+        Plan(planned)
+    }
+
+    /// With what can go wrong where brokers have two log directories.
+    pub fn draw_wide(seed: u64, rounds: u32, members: &[NodeId], brokers: &[NodeId]) -> Plan {
+        let Plan(mut planned) = Plan::draw(seed, rounds, members);
+        let mut rng = Rng::new(seed ^ NUMBERS_OF_WIDE);
+        for round in 0..rounds {
+            if rng.per_myriad(FAIL_DIR_PER_MYRIAD) {
+                let (node, ms) = (rng.pick(brokers), rng.between(500, 4_000));
+                planned.push(Planned { round, fault: Fault::FailDir { node, ms } });
+            }
+        }
+        planned.sort_by_key(|planned| planned.round);
         Plan(planned)
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::plan::Plan;
-use super::simulation::{plan_of, run_with};
+use super::simulation::{Kind, plan_of, run_with};
 use crate::outcome::Failure;
 
 /// What is left of a failing run.
@@ -28,9 +28,9 @@ impl fmt::Display for Shrunk {
 
 /// Leaves faults of a failing seed out while the same property is not kept, half of them first and one by one at last.
 /// None if the seed does not fail.
-pub fn shrink(seed: u64, runs_max: usize) -> Option<Shrunk> {
-    let plan = plan_of(seed);
-    let failure = run_with(seed, &plan, false).err()?;
+pub fn shrink(kind: Kind, seed: u64, runs_max: usize) -> Option<Shrunk> {
+    let plan = plan_of(kind, seed);
+    let failure = run_with(kind, seed, &plan, false).err()?;
     let mut shrunk = Shrunk { plan, failure, runs: 1 };
     let mut chunk = shrunk.plan.0.len().div_ceil(2);
     while chunk > 0 && shrunk.runs < runs_max {
@@ -42,7 +42,7 @@ pub fn shrink(seed: u64, runs_max: usize) -> Option<Shrunk> {
             let mut fewer = shrunk.plan.clone();
             fewer.0.drain(begin..end);
             shrunk.runs += 1;
-            match run_with(seed, &fewer, false) {
+            match run_with(kind, seed, &fewer, false) {
                 Err(failure) if failure.property == shrunk.failure.property => {
                     shrunk.plan = fewer;
                     shrunk.failure = failure;

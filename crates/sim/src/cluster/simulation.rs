@@ -1,25 +1,25 @@
 //! A run of a cluster: nodes, clients and what goes wrong, all decided by a seed.
 
+mod beginning;
 mod failover;
 mod harm;
+mod machines;
+mod wholeness;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-
-use ottla_config::RACK_AWARE_REPLICA_SELECTOR;
-use ottla_metadata::MetadataVersion;
-use ottla_types::{MonoMs, NodeId, Now, Timestamp, TopicPartition};
-use ottla_wire::messages::create_topics_request::Topic as NewTopic;
-use ottla_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use std::sync::Arc;
 
 use super::actors::{Actor, Outside};
-use super::cast::{self, PLAIN, TRANSACTIONAL};
+use super::cast::{self, PLAIN};
 use super::host::Host;
 use super::observation::{NodeSeen, look, observe};
 use super::plan::{Fault, Plan, Planned};
 use super::properties::{self, ClusterProperty};
+use super::shape::Shape;
 use super::wires::{Listener, Listening, Wires};
 use crate::cast::{DELIVERY_COUNT_LIMIT, RECORD_LOCK_MS, SHORT_TIMES};
+use crate::clients::Machines;
 use crate::event::Event;
 use crate::network::Late;
 use crate::node::SteppedNode;
@@ -27,10 +27,12 @@ use crate::outcome::{Failure, Report};
 use crate::properties::Promises;
 use crate::rng::Rng;
 use crate::telling;
+use ottla_config::RACK_AWARE_REPLICA_SELECTOR;
+use ottla_metadata::MetadataVersion;
+use ottla_types::{MonoMs, NodeId, Now, Timestamp, TopicPartition};
 
 pub use failover::{Misfortune, Victim, create_without_room, fail_over};
 
-const MEMBERS: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 /// Rounds with faults; a round is some milliseconds of virtual time.
 const ROUNDS: u32 = 2_400;
 /// Between two looks into all files, in rounds.
@@ -40,26 +42,40 @@ const END_WITHIN_MS: u64 = 90_000;
 /// To stop in order; after that a process is killed.
 const STOP_WITHIN_MS: u64 = 5_000;
 const LATENCY_MS: u64 = 12;
-const CREATE_VERSION: i16 = 7;
+
+/// What clusters are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Three nodes, which all are brokers and controllers.
+    Three,
+    /// More nodes than that, with an operator who moves what is on them.
+    Wide,
+}
 
 /// Runs a seed and prints what happens.
-pub fn run_printing(seed: u64) -> Result<Report, Box<Failure>> {
-    run_with(seed, &plan_of(seed), true)
+pub fn run_printing(kind: Kind, seed: u64) -> Result<Report, Box<Failure>> {
+    run_with(kind, seed, &plan_of(kind, seed), true)
 }
 
 /// Runs a seed.
-pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
-    run_with(seed, &plan_of(seed), false)
+pub fn run(kind: Kind, seed: u64) -> Result<Report, Box<Failure>> {
+    run_with(kind, seed, &plan_of(kind, seed), false)
 }
 
 /// What goes wrong in a seed's run.
-pub(super) fn plan_of(seed: u64) -> Plan {
-    Plan::draw(seed, ROUNDS, &MEMBERS)
+pub(super) fn plan_of(kind: Kind, seed: u64) -> Plan {
+    match kind {
+        Kind::Three => Plan::draw(seed, ROUNDS, &Shape::three().ids()),
+        Kind::Wide => {
+            let shape = Shape::wide(seed);
+            Plan::draw_wide(seed, ROUNDS, &shape.ids(), &shape.brokers())
+        }
+    }
 }
 
 /// Runs a seed with other faults than its own.
-pub(super) fn run_with(seed: u64, plan: &Plan, prints: bool) -> Result<Report, Box<Failure>> {
-    let mut simulation = ClusterSimulation::new(seed);
+pub(super) fn run_with(kind: Kind, seed: u64, plan: &Plan, prints: bool) -> Result<Report, Box<Failure>> {
+    let mut simulation = ClusterSimulation::new(kind, seed);
     simulation.plan = plan.0.iter().copied().collect();
     simulation.prints = prints;
     if prints {
@@ -70,10 +86,16 @@ pub(super) fn run_with(seed: u64, plan: &Plan, prints: bool) -> Result<Report, B
 
 #[derive(Debug)]
 struct ClusterSimulation {
+    kind: Kind,
     seed: u64,
+    shape: Shape,
+    members: Vec<NodeId>,
+    machines: Arc<Machines>,
     rng: Rng,
     now: Now,
     started: MonoMs,
+    /// Since when there are faults.
+    begun: MonoMs,
     settings: Vec<(&'static str, &'static str)>,
     /// The levels of features that the cluster begins with.
     begins_at: MetadataVersion,
@@ -101,6 +123,8 @@ struct ClusterSimulation {
     controller: Option<(i32, NodeId)>,
     /// The machine that lost power last, while not all it lost is back: until then no other loses anything.
     poor: Option<NodeId>,
+    /// Whose processes were ended since all was whole: what they have may count as lost.
+    ended: BTreeSet<NodeId>,
     /// The in-sync replicas may come down to one that loses what it has (`min.insync.replicas` is 1), or it leads again though
     /// it has (no eligible leaders, KIP-966): while a machine is poor, the others are in sync.
     poor_needs_others: bool,
@@ -110,7 +134,11 @@ struct ClusterSimulation {
 }
 
 impl ClusterSimulation {
-    fn new(seed: u64) -> ClusterSimulation {
+    fn new(kind: Kind, seed: u64) -> ClusterSimulation {
+        let shape = match kind {
+            Kind::Three => Shape::three(),
+            Kind::Wide => Shape::wide(seed),
+        };
         let mut rng = Rng::new(seed);
         let now = Now { wall: Timestamp(1_700_000_000_000), mono: MonoMs(1_000) };
         let mut settings = vec![
@@ -136,8 +164,20 @@ impl ClusterSimulation {
         if poor_needs_others && rng.one_in(2) {
             settings.push(("min.insync.replicas", "1"));
         }
-        let hosts = MEMBERS.map(|id| (id, Host::new(id, rng.bits(), now)));
-        let cast = cast::draw(poor_needs_others, &mut rng);
+        if shape.log_dirs.len() > 1 {
+            settings.push(("log.dirs", "/data,/other"));
+        }
+        if shape.joins_by_itself {
+            settings.push(("controller.quorum.auto.join.enable", "true"));
+        }
+        let members = shape.members.iter();
+        let hosts = members.map(|member| (member.id, Host::new(*member, &shape, rng.bits(), now)));
+        let hosts = hosts.collect();
+        let machines = Arc::new(Machines::default());
+        let mut cast = cast::draw(poor_needs_others, kind == Kind::Wide, &mut rng);
+        if kind == Kind::Wide {
+            cast.add_operators(&shape, &machines, poor_needs_others);
+        }
         let promises = Promises {
             flushes_always: true,
             share_reads_committed: cast.share_reads_committed,
@@ -145,13 +185,18 @@ impl ClusterSimulation {
             delivery_count_limit: DELIVERY_COUNT_LIMIT,
         };
         ClusterSimulation {
+            kind,
             seed,
+            members: shape.ids(),
+            shape,
+            machines,
             rng,
             now,
             started: now.mono,
+            begun: MonoMs::NEVER,
             settings,
             begins_at: cast.begins_at,
-            hosts: hosts.into(),
+            hosts,
             wires: Wires::new(LATENCY_MS),
             actors: cast.actors,
             late: Vec::new(),
@@ -167,6 +212,7 @@ impl ClusterSimulation {
             leaders: BTreeMap::new(),
             controller: None,
             poor: None,
+            ended: BTreeSet::new(),
             poor_needs_others,
             trace: 0,
             has_faults: false,
@@ -177,6 +223,10 @@ impl ClusterSimulation {
     fn run(mut self) -> Result<Report, Box<Failure>> {
         self.create_topics()?;
         self.has_faults = true;
+        self.begun = self.now.mono;
+        if let Some(name) = self.shape.name {
+            self.count(name, 1);
+        }
         for round in 0..ROUNDS {
             self.round()?;
             while let Some(planned) = self.plan.pop_front_if(|planned| planned.round <= round) {
@@ -218,44 +268,13 @@ impl ClusterSimulation {
         Ok(())
     }
 
-    fn has_come_to_rest(&self) -> bool {
-        self.is_whole()
-            && self.actors.iter().all(|actor| actor.is_finished())
-            && self.properties.iter().all(|property| property.unsettled().is_none())
-            && self.open_transactions().is_empty()
-    }
-
-    /// Partitions with something that is not decided.
-    fn open_transactions(&self) -> Vec<String> {
-        let nodes = self.hosts.values().filter_map(Host::node);
-        let partitions = nodes.flat_map(|node| node.node.replicas().partitions());
-        let open = partitions.filter(|partition| {
-            partition.is_leader() && partition.log().last_stable_offset() < partition.log().high_watermark()
-        });
-        let mut open: Vec<String> = open.map(|partition| partition.topic_partition().to_string()).collect();
-        open.sort();
-        open
-    }
-
     fn failure(&self, property: &str, what: String) -> Box<Failure> {
         let at_ms = self.now.mono.since_ms(self.started);
-        Box::new(Failure { test: "clusters", seed: self.seed, at_ms, property: property.to_owned(), what })
-    }
-
-    fn describe(&self) -> String {
-        let actors = self.actors.iter().filter(|actor| !actor.is_finished());
-        let actors = actors.map(|actor| actor.client().describe());
-        let hosts = self.hosts.values().map(|host| {
-            let state = host.node().map(|node| node.node.lifecycle_state());
-            format!("node {}: {state:?}", host.id)
-        });
-        let properties = self.properties.iter();
-        let properties = properties
-            .filter_map(|property| property.unsettled().map(|what| format!("{}: {what}", property.name())));
-        let open = self.open_transactions();
-        let open = (!open.is_empty()).then(|| format!("transactions are open: {open:?}"));
-        let partitions = self.not_whole();
-        hosts.chain(actors).chain(properties).chain(open).chain(partitions).collect::<Vec<_>>().join("\n")
+        let test = match self.kind {
+            Kind::Three => "clusters",
+            Kind::Wide => "clusters wide_clusters",
+        };
+        Box::new(Failure { test, seed: self.seed, at_ms, property: property.to_owned(), what })
     }
 
     fn count(&mut self, what: &'static str, times: u64) {
@@ -268,76 +287,13 @@ impl ClusterSimulation {
         }
     }
 
-    /// All nodes serve and act on the same metadata, and all replicas are in sync.
-    fn is_whole(&self) -> bool {
-        self.not_whole().is_none()
-    }
-
-    /// Why it is not whole, if it is not.
-    fn not_whole(&self) -> Option<String> {
-        if let Some(host) = self.hosts.values().find(|host| !host.is_running() || host.is_stopping()) {
-            return Some(format!("node {} does not serve", host.id));
-        }
-        let nodes = || self.hosts.values().filter_map(|host| Some((host.id, host.node()?)));
-        // Who stands still says of itself what was so before.
-        let offsets: BTreeMap<_, _> = nodes().map(|(id, node)| (id, node.node.metadata_offset())).collect();
-        if offsets.values().any(|offset| offsets.values().any(|other| other != offset)) {
-            return Some(format!("they act on the metadata up to {offsets:?}"));
-        }
-        let mut leaders: BTreeMap<TopicPartition, Vec<NodeId>> = BTreeMap::new();
-        for (id, node) in nodes() {
-            for partition in node.node.replicas().partitions() {
-                let of_partition = leaders.entry(partition.topic_partition().clone()).or_default();
-                if partition.is_leader() {
-                    of_partition.push(id);
-                    if partition.is_under_replicated() {
-                        return Some(format!("{}: not all are in sync", partition.topic_partition()));
-                    }
-                }
-            }
-        }
-        let several = leaders.into_iter().find(|(_, leaders)| leaders.len() != 1);
-        several.map(|(partition, leaders)| format!("{partition} is led by {leaders:?}"))
-    }
-
-    fn create_topics(&mut self) -> Result<(), Box<Failure>> {
-        for _ in 0..3_000 {
-            self.round()?;
-            if self.hosts.values().all(Host::is_running) {
-                break;
-            }
-        }
-        let all = PLAIN.map(|name| (name, 1)).into_iter().chain(TRANSACTIONAL);
-        let topics = all.map(|(name, num_partitions)| NewTopic {
-            name: name.into(),
-            num_partitions,
-            replication_factor: 3,
-            ..NewTopic::default()
-        });
-        let request =
-            CreateTopicsRequest { topics: topics.collect(), timeout_ms: 10_000, ..Default::default() };
-        let Some(node) = self.hosts.values_mut().find_map(Host::node_mut) else {
-            return Err(self.failure("a cluster starts", self.describe()));
-        };
-        let answer = node.send(&request, CREATE_VERSION);
-        for _ in 0..3_000 {
-            self.round()?;
-            if let Some(response) = answer.take::<CreateTopicsRequest>(CREATE_VERSION) {
-                let response: CreateTopicsResponse = response;
-                let refused = response.topics.iter().find(|topic| topic.error_code != 0);
-                return refused
-                    .map_or(Ok(()), |topic| Err(self.failure("topics are created", format!("{topic:?}"))));
-            }
-        }
-        Err(self.failure("topics are created", self.describe()))
-    }
-
     fn round(&mut self) -> Result<(), Box<Failure>> {
         let ms = self.rng.between(1, 20);
         self.now.mono = MonoMs(self.now.mono.0 + ms);
         self.now.wall = Timestamp(self.now.wall.0 + ms as i64);
         let now = self.now;
         self.hosts.values_mut().for_each(|host| host.pass_ms(ms, now));
+        self.come_and_go();
         self.start_nodes()?;
         self.let_nodes_talk();
         self.serve_clients();
@@ -349,13 +305,13 @@ impl ClusterSimulation {
     }
 
     fn start_nodes(&mut self) -> Result<(), Box<Failure>> {
-        for id in MEMBERS {
+        for id in self.members.clone() {
             let idles = self.hosts[&id].is_slow(self.now) && !self.rng.one_in(4);
             let peers = self.wires.of(id);
             let Some(host) = self.hosts.get_mut(&id) else { continue };
             host.idles = idles;
             let was_up = host.node().is_some();
-            let started = host.start(&MEMBERS, &self.settings, self.begins_at, peers, self.now);
+            let started = host.start(&self.shape, &self.settings, self.begins_at, peers, self.now);
             let is_up = host.node().is_some();
             match started {
                 Ok(()) => {}
@@ -380,7 +336,7 @@ impl ClusterSimulation {
     }
 
     fn step_nodes(&mut self) -> Result<(), Box<Failure>> {
-        for id in MEMBERS {
+        for id in self.members.clone() {
             let now = self.now;
             let Some(host) = self.hosts.get_mut(&id) else { continue };
             let stepped = host.step(now).and_then(|()| host.finish_stop(now));
@@ -436,7 +392,7 @@ impl ClusterSimulation {
 
     fn step_clients(&mut self) {
         let listening: Vec<NodeId> =
-            MEMBERS.into_iter().filter(|id| self.hosts[id].client_node().is_some()).collect();
+            self.members.iter().copied().filter(|id| self.hosts[id].client_node().is_some()).collect();
         for actor in &mut self.actors {
             let mut outside = Outside {
                 rng: &mut self.rng,

@@ -342,9 +342,10 @@ impl Conversation {
     fn collect(&mut self, now: MonoMs, latency_ms: u64, rng: &mut Rng) -> bool {
         while let Some(first) = self.unanswered.front() {
             let Some(reply) = self.sink.0.lock().remove(&first.sequence) else { return true };
-            let Some(mut carried) = self.unanswered.pop_front() else { return true };
+            // Whoever waits for an answer that can't be sent hears that the connection has ended.
             let Reply::Send(frame) = reply else { return false };
             let Ok(bytes) = collect(&frame) else { return false };
+            let Some(mut carried) = self.unanswered.pop_front() else { return true };
             let before = self.answered.back().map_or(now, |last| last.due.max(now));
             carried.due = before.plus_ms(rng.between(0, latency_ms) as i64);
             carried.frame = bytes.slice(FRAME_LENGTH_BYTES..);

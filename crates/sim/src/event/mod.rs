@@ -141,6 +141,11 @@ pub enum Event {
         topics: Vec<TopicSeen>,
         remembered: Option<Remembered>,
     },
+    /// What nothing depends on, so many times.
+    Counted {
+        what: &'static str,
+        times: u64,
+    },
     Transaction(TransactionEvent),
     Group(GroupEvent),
     /// A client's connection is gone, and what the node kept for it too.
@@ -212,6 +217,7 @@ impl Event {
             Event::Down { ending: Ending::PowerLost, .. } => ("losses of power", 1),
             Event::FeatureRaised { .. } => ("feature levels raised", 1),
             Event::FeatureLowered { .. } => ("feature levels lowered", 1),
+            Event::Counted { what, times } => (*what, *times),
             Event::Transaction(event) => return of_transactions(event),
             Event::Group(event) => return of_groups(event),
             _ => return None,

@@ -1,6 +1,7 @@
 //! Clients, and how each finds the nodes that it needs: by asking, as real clients do.
 
 mod of_cluster;
+mod of_node;
 mod of_partition;
 mod routes;
 
@@ -16,6 +17,7 @@ use crate::node::SteppedNode;
 use crate::rng::Rng;
 
 pub(super) use of_cluster::OfCluster;
+pub(super) use of_node::OfNode;
 pub(super) use of_partition::OfPartition;
 
 const METADATA_VERSION: i16 = 12;

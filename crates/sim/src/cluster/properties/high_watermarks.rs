@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use ottla_types::{NodeId, TopicPartition};
 
 use super::ClusterProperty;
-use crate::cluster::observation::NodeSeen;
+use crate::cluster::observation::{NodeSeen, ReplicaSeen};
 
 #[derive(Debug, Default)]
 pub(super) struct HighWatermarks {
-    /// Of each process.
-    of_processes: BTreeMap<(NodeId, TopicPartition), (u64, i64)>,
+    /// Of each process, with the replica as it saw it.
+    of_processes: BTreeMap<(NodeId, TopicPartition), (u64, ReplicaSeen)>,
     /// The highest of all.
     replicated: BTreeMap<TopicPartition, i64>,
     newest_epochs: BTreeMap<TopicPartition, i32>,
@@ -25,13 +25,14 @@ impl ClusterProperty for HighWatermarks {
     fn observed(&mut self, nodes: &[NodeSeen]) -> Result<(), String> {
         for node in nodes {
             for (partition, seen) in &node.replicas {
-                let now = (node.process, seen.high_watermark);
+                let now = (node.process, seen.clone());
                 let before = self.of_processes.insert((node.id, partition.clone()), now);
                 if let Some((process, before)) = before
                     && process == node.process
-                    && before > seen.high_watermark
+                    && before.identity.ptr_eq(&seen.identity)
+                    && before.high_watermark > seen.high_watermark
                 {
-                    let now = seen.high_watermark;
+                    let (before, now) = (before.high_watermark, seen.high_watermark);
                     return Err(format!("{partition} of node {}: from {before} back to {now}", node.id));
                 }
                 let replicated = self.replicated.entry(partition.clone()).or_default();

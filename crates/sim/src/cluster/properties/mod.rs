@@ -8,6 +8,7 @@ mod high_watermarks;
 mod leaders;
 mod metadata;
 mod of_leaders;
+mod placement;
 mod sequences;
 mod views;
 
@@ -57,6 +58,7 @@ pub fn all(fewer_acks: &BTreeSet<u32>, promises: Promises) -> Vec<Box<dyn Cluste
         Box::new(high_watermarks::HighWatermarks::default()),
         Box::new(leaders::Leaders::default()),
         Box::new(metadata::Metadata::default()),
+        Box::new(placement::Placement),
         Box::new(sequences::Sequences),
         Box::new(views::Views::default()),
     ];

@@ -5,7 +5,8 @@ use ottla_types::{MonoMs, NodeId, TopicPartition};
 use ottla_wire::messages::CreateTopicsRequest;
 use ottla_wire::messages::create_topics_request::Topic as NewTopic;
 
-use super::{CREATE_VERSION, ClusterSimulation, MEMBERS};
+use super::beginning::CREATE_VERSION;
+use super::{ClusterSimulation, Kind};
 use crate::cluster::cast::PLAIN;
 use crate::cluster::host::Host;
 use crate::outcome::Failure;
@@ -51,7 +52,7 @@ pub fn fail_over(seed: u64, victim: Victim, misfortune: Misfortune) -> Result<Op
         Victim::Follower => !leaders.contains(id) && controller != Some(*id),
         Victim::Controller => controller == Some(*id),
     };
-    let Some(id) = MEMBERS.into_iter().find(is_one) else { return Ok(None) };
+    let Some(id) = simulation.members.iter().copied().find(is_one) else { return Ok(None) };
     simulation.longest_gaps.clear();
     match misfortune {
         Misfortune::Killed => simulation.end(id, None, DOWN_MS),
@@ -69,7 +70,8 @@ pub fn create_without_room(seed: u64) -> Result<u64, Box<Failure>> {
     let preallocated = [("log.preallocate", "true"), ("log.segment.bytes", "1048576")];
     let mut simulation = ClusterSimulation::at_rest(seed, &preallocated)?;
     let controller = simulation.controller.map(|(_, leader)| leader);
-    let [full, through] = [0, 1].map(|nth| MEMBERS.into_iter().filter(|id| Some(*id) != controller).nth(nth));
+    let mut others = simulation.members.iter().copied().filter(|id| Some(*id) != controller);
+    let [full, through] = [others.next(), others.next()];
     let (Some(full), Some(through)) = (full, through) else {
         return Err(simulation.failure("there is a controller", simulation.describe()));
     };
@@ -97,7 +99,7 @@ impl ClusterSimulation {
         seed: u64,
         settings: &[(&'static str, &'static str)],
     ) -> Result<ClusterSimulation, Box<Failure>> {
-        let mut simulation = ClusterSimulation::new(seed);
+        let mut simulation = ClusterSimulation::new(Kind::Three, seed);
         simulation.settings = vec![
             ("offsets.topic.replication.factor", "3"),
             ("min.insync.replicas", "2"),

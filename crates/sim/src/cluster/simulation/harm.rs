@@ -4,7 +4,7 @@ use ottla_log::disk::Disk;
 use ottla_log::disk::sim::Loss;
 use ottla_types::{MonoMs, NodeId};
 
-use super::{ClusterSimulation, MEMBERS, STOP_WITHIN_MS, reachable};
+use super::{ClusterSimulation, Kind, STOP_WITHIN_MS, reachable};
 use crate::cluster::host::Host;
 use crate::cluster::plan::Fault;
 use crate::event::Event;
@@ -30,7 +30,7 @@ impl ClusterSimulation {
             Fault::Cut(shape) => {
                 self.say(&format_args!("{shape:?}"));
                 self.count(shape.name(), 1);
-                shape.ways(&MEMBERS).into_iter().for_each(|(from, to)| self.wires.cut(from, to));
+                shape.ways(&self.members).into_iter().for_each(|(from, to)| self.wires.cut(from, to));
             }
             Fault::CutClient { client, arrives } => self.cut_client(client, arrives),
             Fault::StandStill { node, ms } => {
@@ -59,7 +59,10 @@ impl ClusterSimulation {
             Fault::Kill { node, down_ms } if self.may_end(node) => self.end(node, None, down_ms),
             Fault::Restart { node, down_ms } if self.may_end(node) => self.restart(node, down_ms),
             Fault::Kill { .. } | Fault::Restart { .. } => {}
-            Fault::LosePower { .. } | Fault::FailDisk { .. } | Fault::FillDisk { .. } => {
+            Fault::LosePower { .. }
+            | Fault::FailDisk { .. }
+            | Fault::FillDisk { .. }
+            | Fault::FailDir { .. } => {
                 self.postponed = Some(fault);
             }
         }
@@ -70,10 +73,14 @@ impl ClusterSimulation {
         if self.poor.is_some() && self.is_whole() && self.hosts.values().all(is_well) {
             self.poor = None;
         }
-        if self.postponed.is_some() && self.poor.is_none() && self.is_whole() && self.may_be_poor() {
+        if self.kind == Kind::Wide && !self.ended.is_empty() && self.is_whole() {
+            self.ended.clear();
+        }
+        let is_next = self.postponed.is_some() && self.poor.is_none();
+        if is_next && (self.may_lose_at_once() || self.is_whole() && self.may_be_poor()) {
             self.be_poor();
         }
-        for id in MEMBERS {
+        for id in self.members.clone() {
             let Some(host) = self.hosts.get_mut(&id) else { continue };
             if host.full_until.is_some_and(|until| until <= self.now.mono) {
                 host.make_room();
@@ -82,11 +89,20 @@ impl ClusterSimulation {
                 self.end_now(id, true);
             }
         }
-        let late: Vec<NodeId> = MEMBERS
-            .into_iter()
+        let late: Vec<NodeId> = self
+            .members
+            .iter()
+            .copied()
             .filter(|id| self.hosts[id].stops_too_long(STOP_WITHIN_MS, self.now))
             .collect();
         late.into_iter().for_each(|id| self.end_now(id, false));
+    }
+
+    /// Whatever is eligible to lead has all records, and one of two such machines may lose them: so it is where eligible leaders
+    /// are known (KIP-966), as long as no process has ended of which nobody knows what it has lost. (No move is taken back then.)
+    fn may_lose_at_once(&self) -> bool {
+        let is_other = |id: &NodeId| self.postponed.and_then(Fault::node) != Some(*id);
+        self.kind == Kind::Wide && !self.poor_needs_others && !self.ended.iter().any(is_other)
     }
 
     fn may_be_poor(&self) -> bool {
@@ -118,6 +134,17 @@ impl ClusterSimulation {
                 });
                 self.say(&format_args!("a call of node {node}'s disk fails: {call:?}"));
                 self.count("disks failed", 1);
+            }
+            Some(Fault::FailDir { node, ms }) => {
+                let Some(dir) = self.shape.log_dirs.get(1) else { return };
+                self.poor = Some(node);
+                let until = self.until(ms);
+                let fails = self.change_host(node, |host| {
+                    host.disk.fail_dir(dir.as_ref());
+                    host.doomed_until = Some(until);
+                });
+                self.say(&format_args!("{dir} of node {node} fails"));
+                self.count("log directories failed", u64::from(fails));
             }
             Some(Fault::FillDisk { node, bytes, ms }) => {
                 self.poor = Some(node);
@@ -167,7 +194,7 @@ impl ClusterSimulation {
         }
     }
 
-    fn restart(&mut self, id: NodeId, down_ms: u64) {
+    pub(super) fn restart(&mut self, id: NodeId, down_ms: u64) {
         if self.hosts[&id].is_stopping() || !self.hosts[&id].is_running() {
             return;
         }
@@ -186,6 +213,7 @@ impl ClusterSimulation {
     pub(super) fn end(&mut self, id: NodeId, loss: Option<Loss>, down_ms: u64) {
         self.say(&format_args!("node {id} ends, for {down_ms}: {loss:?}"));
         self.count(if loss.is_some() { "losses of power" } else { "kills" }, 1);
+        self.ended.insert(id);
         let until = self.until(down_ms);
         if let Some(host) = self.hosts.get_mut(&id) {
             host.end(loss, until);
@@ -207,7 +235,7 @@ impl ClusterSimulation {
         self.plan.clear();
         self.postponed = None;
         self.wires.mend();
-        for id in MEMBERS {
+        for id in self.members.clone() {
             if self.hosts[&id].doomed_until.is_some() {
                 self.end_now(id, true);
             }
