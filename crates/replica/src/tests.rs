@@ -304,6 +304,30 @@ fn a_batch_that_comes_again_and_is_refused_again_is_waited_for() {
     assert_eq!(harness.partition.log().log_end_offset(), Offset(3));
 }
 
+#[test]
+fn what_is_behind_a_batch_waits_whatever_that_is_refused_for_when_it_comes_again() {
+    use ErrorCode::{InvalidTxnState, NotEnoughReplicas};
+    let harness = Harness::new(&[LOCAL]);
+    harness.partition.set_min_insync_replicas(2);
+    let send = |sequence: i32, transactional: bool, ms: u64| {
+        let options = BatchOptions {
+            producer_id: ProducerId(1),
+            producer_epoch: ProducerEpoch(0),
+            base_sequence: sequence,
+            transactional,
+            ..BatchOptions::default()
+        };
+        let answers = harness.produce_batch(-1, 100, batch_with(options, &["a"], at(ms)), at(ms));
+        outcome(&answers).first().and_then(|(code, _)| *code)
+    };
+    assert_eq!(send(0, true, 1), Some(NotEnoughReplicas));
+    let assignment = Assignment { min_insync_replicas: 2, ..assignment(&[LOCAL, OTHER], 1) };
+    harness.manager.assign(assignment, || open(&harness.context), at(2)).expect("the log is open");
+    // Nobody has asked the transaction's coordinator yet.
+    assert_eq!([send(0, true, 2), send(1, false, 2)], [Some(InvalidTxnState), Some(NotEnoughReplicas)]);
+    assert_eq!(harness.partition.log().log_end_offset(), Offset::ZERO);
+}
+
 /// The producer has gone to the leader of then with it, and this node has followed that one before it leads.
 #[test]
 fn what_another_leader_has_taken_since_is_not_waited_for() {

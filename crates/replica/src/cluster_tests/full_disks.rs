@@ -39,6 +39,7 @@ fn nobody_waits_for_a_follower_without_room() {
     cluster.pass_ms(999);
     cluster.replicate();
     assert_eq!((changes(&cluster, Z).len(), cluster.decided.isr.clone()), (0, vec![X, Y]));
+    assert_eq!(cluster.end(Z), 1, "it follows nobody");
     cluster.pass_ms(1);
     assert_eq!(changes(&cluster, Z), [true]);
     cluster.replicate();
