@@ -203,7 +203,7 @@ impl Transactional {
         open.has_group = true;
         if open.offset.is_none() {
             // No other transaction has it, and later ones have larger ones.
-            let offset = world.now.mono.0 as i64 * 1_000 + i64::from(self.settings.first_producer) % 1_000;
+            let offset = world.now.mono.0 as i64 * 1_000 + i64::from(self.settings.first_producer) / 10_000;
             open.offset = Some(offset);
             let event = TransactionEvent::OffsetSent { transaction: open.id, group: group.clone(), offset };
             world.events.push(Event::Transaction(event));
