@@ -76,6 +76,10 @@ where
     }
 
     fn send(self: Box<Self>, link: &ControllerLink<'_>) {
+        // What can't be answered in time any more would only end the connection for all others that wait on it.
+        if self.due <= link.now.mono {
+            return self.finish(Err(ErrorCode::RequestTimedOut));
+        }
         let left_ms = i64::try_from(self.due.since_ms(link.now.mono)).unwrap_or(i64::MAX);
         let timeout_ms = link.timeout_ms.min(left_ms).max(1);
         match &self.way {

@@ -30,6 +30,15 @@ fn at(ms: u64) -> Now {
 
 /// What tests ask for: the answer's error code counts how often the operation has run.
 fn submit(channel: &ControllerChannel, way: Way<UnregisterBrokerRequest>, answers: &Answers) {
+    submit_until(MonoMs::NEVER, channel, way, answers);
+}
+
+fn submit_until(
+    due: MonoMs,
+    channel: &ControllerChannel,
+    way: Way<UnregisterBrokerRequest>,
+    answers: &Answers,
+) {
     let runs = Mutex::new(0);
     let operation = move |_: &mut Controller, _: &UnregisterBrokerRequest, _: Now| {
         *runs.lock() += 1;
@@ -42,7 +51,7 @@ fn submit(channel: &ControllerChannel, way: Way<UnregisterBrokerRequest>, answer
         request: UnregisterBrokerRequest::default(),
         way,
         operation,
-        due: MonoMs::NEVER,
+        due,
         waiting: Arc::new(Mutex::new(Some(done))),
     }));
 }
@@ -127,6 +136,21 @@ fn take(sent: &PlayedPeers) -> Asked<UnregisterBrokerRequest> {
 
 fn unregistered(error_code: i16) -> UnregisterBrokerResponse {
     UnregisterBrokerResponse { error_code, ..UnregisterBrokerResponse::default() }
+}
+
+/// It would be given up at once, and with it the connection on which others wait.
+#[test]
+fn what_is_too_late_is_not_sent() {
+    for way in [own, forwarded] {
+        let (channel, answers, sent) = (channel(), Answers::default(), Arc::new(PlayedPeers::default()));
+        submit_until(MonoMs(50), &channel, way(), &answers);
+        send_all(&channel, &sent, at(0));
+        assert!(sent.take::<UnregisterBrokerRequest>().is_some() || sent.take::<EnvelopeRequest>().is_some());
+        submit_until(MonoMs(50), &channel, way(), &answers);
+        send_all(&channel, &sent, at(50));
+        assert!(sent.take::<UnregisterBrokerRequest>().is_none() && sent.take::<EnvelopeRequest>().is_none());
+        assert_eq!(*answers.lock(), [Err(ErrorCode::RequestTimedOut)]);
+    }
 }
 
 #[test]
