@@ -104,8 +104,6 @@ pub enum OpenError {
     DirsOffline { partition: TopicPartition, offline: Vec<PathBuf> },
     #[error("no log directory is available for {partition}")]
     NoDir { partition: TopicPartition },
-    #[error("two directories hold {partition}: {} and {}", first.display(), second.display())]
-    Duplicate { partition: TopicPartition, first: PathBuf, second: PathBuf },
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

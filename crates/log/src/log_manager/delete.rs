@@ -131,7 +131,7 @@ impl LogManager {
         Ok(Some(log))
     }
 
-    fn retire_log(
+    pub(super) fn retire_log(
         &self,
         log: &UnifiedLog,
         state: DirState,

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use ottla_types::{METADATA_TOPIC, Now, Offset, TopicPartition};
+use ottla_types::{METADATA_TOPIC, Now, Offset, TopicPartition, Uuid};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
 use super::dirs::LogDir;
-use super::{LogManager, TopicConfigs, checkpoints};
+use super::{LogManager, Logs, TopicConfigs, checkpoints};
 use crate::clean_shutdown;
 use crate::error::{OpenError, StorageError};
 use crate::names::{self, DirState, PartitionDirName, PartitionDirNameError};
@@ -212,13 +212,48 @@ impl LogManager {
             loaded.resume_at_high_watermark(offset(&dir.high_watermarks), now)?;
         }
         let logs = if is_future { &self.future } else { &self.current };
-        match logs.write().insert(partition.clone(), Arc::clone(&loaded)) {
-            None => Ok(loaded),
-            Some(other) => Err(OpenError::Duplicate {
-                partition: partition.clone(),
-                first: other.dir().to_path_buf(),
-                second: loaded.dir().to_path_buf(),
-            }),
+        let other = logs.write().insert(partition.clone(), Arc::clone(&loaded));
+        if let Some(other) = other {
+            self.keep_one(logs, &other, &loaded, now)?;
+        }
+        Ok(loaded)
+    }
+
+    /// Two directories hold a partition: a move between them had given the copy its name when the process ended, or the disk
+    /// failed, and not yet taken it from the log that was moved. What was written last is the partition's, and the other is set
+    /// aside. (Apache Kafka does not start then.) An error: the second one's directory can't be used.
+    fn keep_one(
+        &self,
+        logs: &Logs,
+        first: &Arc<UnifiedLog>,
+        second: &Arc<UnifiedLog>,
+        now: Now,
+    ) -> Result<(), StorageError> {
+        let reaches = |log: &UnifiedLog| (log.latest_epoch(), log.log_end_offset());
+        let is_first_kept = reaches(first) > reaches(second);
+        let (kept, aside) = if is_first_kept { (first, second) } else { (second, first) };
+        logs.write().insert(kept.partition().clone(), Arc::clone(kept));
+        warn!(partition = %kept.partition(), kept = %kept.dir().display(), end = %kept.log_end_offset(),
+            other = %aside.dir().display(), other_end = %aside.log_end_offset(), "two directories hold a partition");
+        let dir = aside.log_dir();
+        let set_aside = self.retire_log(aside, DirState::Stray, id_of(now), now).and_then(|()| {
+            self.context.disk.sync_dir(&dir).map_err(|error| self.context.storage_error(&dir, LOADING, error))
+        });
+        match set_aside {
+            // Its directory is offline, or it is set aside with the next start.
+            Err(error) if !is_first_kept => {
+                warn!(dir = %dir.display(), "a log that is not used could not be set aside: {error}");
+                Ok(())
+            }
+            set_aside => set_aside,
         }
     }
+}
+
+/// For the name of a log that is set aside: no start before this one had the same time.
+fn id_of(now: Now) -> Uuid {
+    let (wall, mono) = (now.wall.value().to_be_bytes(), now.mono.0.to_be_bytes());
+    let mut id = [0; 16];
+    id.iter_mut().zip(wall.into_iter().chain(mono)).for_each(|(to, from)| *to = from);
+    Uuid(id)
 }

@@ -336,17 +336,45 @@ fn directories_that_are_no_partitions_are_told() {
 }
 
 #[test]
-fn one_partition_in_two_directories_is_told() {
-    let mut broker = Broker::with_dirs(2);
-    append(&broker.create(0), "x");
-    broker.logs.shutdown(EPOCH, broker.now);
-    for dir in &broker.dirs {
-        std::fs::create_dir_all(dir.join("t-0")).unwrap();
+fn of_two_directories_that_hold_a_partition_the_one_that_was_written_last_is_used() {
+    for is_the_copy_behind in [true, false] {
+        let mut broker = Broker::with_dirs(2);
+        let log = broker.create(0);
+        append(&log, "x");
+        let (dir, place) = (log.dir().to_path_buf(), log.log_dir());
+        let other = broker.dirs.iter().find(|dir| **dir != place).unwrap().clone();
+        let copy = || {
+            std::fs::create_dir_all(other.join("t-0")).unwrap();
+            for entry in std::fs::read_dir(&dir).unwrap() {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), other.join("t-0").join(entry.file_name())).unwrap();
+            }
+        };
+        if is_the_copy_behind {
+            copy();
+        }
+        append(&log, "y");
+        if !is_the_copy_behind {
+            copy();
+            let first = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+            let segment =
+                first.into_iter().find(|path| path.extension().is_some_and(|e| e == "log")).unwrap();
+            std::fs::File::options().write(true).open(segment).unwrap().set_len(0).unwrap();
+        }
+        broker.restart(false);
+        let used = broker.logs.log(&partition(0)).unwrap();
+        let expected = if is_the_copy_behind { place } else { other };
+        assert_eq!((used.log_dir(), used.log_end_offset()), (expected.clone(), Offset(2)));
+        let unused = broker.dirs.iter().find(|dir| **dir != expected).unwrap();
+        let left: Vec<String> = std::fs::read_dir(unused)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("t-"))
+            .collect();
+        assert!(matches!(&left[..], [name] if name.ends_with("-stray")), "{left:?}");
+        broker.restart(true);
+        assert_eq!(broker.logs.log(&partition(0)).unwrap().log_dir(), expected);
     }
-    let logs = LogManager::new(config(&broker.dirs), Arc::new(RealDisk::new(20)), broker.now);
-    let error = logs.load(&configs, &LoadProgress::default(), broker.now).unwrap_err();
-    assert!(matches!(error, LoadError::Log(OpenError::Duplicate { .. })), "{error}");
-    broker.now = at_ms(1);
 }
 
 #[test]
