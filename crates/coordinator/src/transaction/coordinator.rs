@@ -297,8 +297,13 @@ impl TransactionCoordinator {
             let (gather, filter) = (Arc::clone(&gather), filter.clone());
             let responder = Responder::new(move |listed| gather.put(index, listed));
             self.runtime.submit(partition, now, responder, move |_, turn, responder| {
-                let listed = TransactionShard::list(turn, &filter);
-                turn.reply_at_once(responder, Ok(listed));
+                let state = turn.committed.clone();
+                // All ids of the shard are matched: nobody's transaction waits for that.
+                turn.in_background(
+                    responder,
+                    move || filter.list(&state, now.wall),
+                    |_, turn, listed, responder| turn.reply_at_once(responder, listed),
+                );
             });
         }
     }

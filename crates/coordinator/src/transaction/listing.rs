@@ -11,6 +11,7 @@ use ottla_wire::messages::{ListTransactionsRequest, ListTransactionsResponse};
 
 use super::metadata::{Status, TransactionMetadata};
 use super::shard::{TransactionShard, TransactionTurn};
+use super::state::TransactionState;
 use crate::pattern::NamePattern;
 
 /// States that Kafka has names for and keeps none of for longer than a moment.
@@ -46,27 +47,33 @@ impl ListFilter {
         Ok((filter, request.state_filters.into_iter().filter(is_unknown).collect()))
     }
 
-    fn accepts(&self, transactional_id: &str, metadata: &TransactionMetadata, now: Timestamp) -> bool {
+    fn accepts(&self, metadata: &TransactionMetadata, now: Timestamp) -> bool {
         let lasts_ms = now.0.saturating_sub(metadata.start.0);
         (self.producer_ids.is_empty() || self.producer_ids.contains(&metadata.producer.id.0))
             && self.states.as_ref().is_none_or(|states| states.contains(&metadata.status))
             && (self.duration_ms < 0 || lasts_ms > self.duration_ms)
-            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(transactional_id))
+    }
+
+    /// Fails where the pattern takes too much work.
+    pub(super) fn list(&self, state: &TransactionState, now: Timestamp) -> Result<Vec<Listed>, ErrorCode> {
+        let mut matcher = self.pattern.as_ref().map(|pattern| pattern.matcher());
+        let mut listed = Vec::new();
+        for (id, metadata) in state.by_id.iter().filter(|(_, metadata)| self.accepts(metadata, now)) {
+            let matches = matcher.as_mut().map_or(Ok(true), |matcher| matcher.matches(id));
+            if matches.map_err(|_| ErrorCode::InvalidRegularExpression)? {
+                listed.push(Listed {
+                    transactional_id: id.to_string(),
+                    producer_id: metadata.producer.id.0,
+                    transaction_state: metadata.status.name().to_owned(),
+                    ..Listed::default()
+                });
+            }
+        }
+        Ok(listed)
     }
 }
 
 impl TransactionShard {
-    pub(super) fn list(turn: &TransactionTurn<'_>, filter: &ListFilter) -> Vec<Listed> {
-        let matching = turn.committed.by_id.iter().filter(|(id, m)| filter.accepts(id, m, turn.now.wall));
-        let listed = matching.map(|(id, metadata)| Listed {
-            transactional_id: id.to_string(),
-            producer_id: metadata.producer.id.0,
-            transaction_state: metadata.status.name().to_owned(),
-            ..Listed::default()
-        });
-        listed.collect()
-    }
-
     /// A transaction that is being ended has the partitions that still wait for their marker.
     pub(super) fn describe(&self, turn: &TransactionTurn<'_>, transactional_id: String) -> Described {
         let Some(metadata) = turn.committed.get(&transactional_id) else {

@@ -102,11 +102,9 @@ impl GroupShard {
 
     /// In the order of their names. A pattern that Kafka took and that can't be understood here matches nothing.
     fn topics_matching(&self, regex: &str) -> Vec<String> {
-        match NamePattern::new(regex) {
-            Ok(pattern) => {
-                let names = self.image.topics.iter().map(|topic| &*topic.name);
-                names.filter(|name| pattern.matches(name)).map(str::to_owned).collect()
-            }
+        let names = self.image.topics.iter().map(|topic| &*topic.name);
+        match NamePattern::new(regex).and_then(|pattern| pattern.all_matching(names)) {
+            Ok(names) => names.into_iter().map(str::to_owned).collect(),
             Err(error) => {
                 warn!(regex, %error, "a pattern that is stored can't be understood");
                 Vec::new()
