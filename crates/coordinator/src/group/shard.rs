@@ -11,7 +11,7 @@ use ottla_wire::ErrorCode;
 
 use super::classic::{ClassicGroup, StaticReplacement};
 use super::config::GroupCoordinatorConfig;
-use super::consumer::{Assigning, ConsumerGroup, ConsumerTimer};
+use super::consumer::{ConsumerGroup, ConsumerTimer, UnderWay};
 use super::metadata::SharedMetadata;
 use super::modern::freshness::Freshness;
 use super::modern::topics::{TopicHashes, Topics};
@@ -34,7 +34,10 @@ pub(crate) struct GroupShard {
     pub(super) topics_changed_at: Offset,
     pub(super) freshness: Freshness,
     pub(super) topic_hashes: TopicHashes,
-    pub(super) assigning: Assigning,
+    /// Groups whose targets are being made.
+    pub(super) assigning: UnderWay,
+    /// Groups whose patterns are being matched with all topics.
+    pub(super) matching: UnderWay,
     /// Since when the share coordinator is being told of partitions, by group.
     pub(super) share_initializations: BTreeMap<Arc<str>, BTreeMap<(Uuid, i32), MonoMs>>,
     /// Share groups of which it is not known yet that the share coordinator has what it is said to have.
@@ -115,7 +118,8 @@ impl GroupShard {
             topics_changed_at: Offset::UNKNOWN,
             freshness: Freshness::default(),
             topic_hashes: TopicHashes::default(),
-            assigning: Assigning::default(),
+            assigning: UnderWay::default(),
+            matching: UnderWay::default(),
             share_initializations: BTreeMap::new(),
             share_checks: BTreeMap::new(),
             share_inquiries,

@@ -30,7 +30,7 @@ impl GroupCoordinator {
         }
         let now = context.now;
         self.runtime.submit(partition, now, responder(reply, error), move |shard, turn, responder| {
-            shard.consumer_heartbeat(turn, &context, request, responder);
+            shard.consumer_heartbeat(turn, context, request, responder);
         });
     }
 

@@ -36,9 +36,9 @@ pub(super) struct MadeTarget {
     _token: Arc<()>,
 }
 
-/// The groups whose targets are being made.
+/// The groups that something is being done for outside of the shard.
 #[derive(Debug, Default)]
-pub(crate) struct Assigning(BTreeMap<Arc<str>, Weak<()>>);
+pub(crate) struct UnderWay(BTreeMap<Arc<str>, Weak<()>>);
 
 impl TargetJob {
     pub(super) fn run(self) -> MadeTarget {
@@ -48,12 +48,13 @@ impl TargetJob {
     }
 }
 
-impl Assigning {
-    fn contains(&self, group_id: &str) -> bool {
+impl UnderWay {
+    pub(super) fn contains(&self, group_id: &str) -> bool {
         self.0.get(group_id).is_some_and(|token| token.strong_count() > 0)
     }
 
-    fn begin(&mut self, group_id: &Arc<str>) -> Arc<()> {
+    /// Until the token is let go of.
+    pub(super) fn begin(&mut self, group_id: &Arc<str>) -> Arc<()> {
         self.0.retain(|_, token| token.strong_count() > 0);
         let token = Arc::new(());
         self.0.insert(Arc::clone(group_id), Arc::downgrade(&token));

@@ -19,6 +19,7 @@ use super::heartbeat::{known_member, known_static_member, replace_static_member}
 use super::leave::existing_draft;
 use super::member::{ConsumerMember, MemberState};
 use super::migration::classic_metadata;
+use super::patterns::Resolved;
 use super::refusal::Refusal;
 use super::timers::ConsumerTimer;
 use crate::group::classic::{CONSUMER_PROTOCOL_TYPE, MEMBER_ID_REQUIRED_SINCE};
@@ -77,7 +78,8 @@ impl GroupShard {
         };
         info!(group = %draft.group_id, member = %member_id, "a classic member joins the consumer group");
         let (metadata, owned) = self.said_by_classic_member(&before, context, &request)?;
-        let update = self.update_member(turn, &mut draft, &before, metadata)?;
+        // Patterns are those of the others, whose heartbeats see to them.
+        let update = GroupShard::update_member(turn, &mut draft, &before, metadata, &Resolved::default())?;
         self.refresh_group(&mut draft, update.needs_new_epoch);
         if !downgrades || !update.needs_new_epoch {
             let (target_epoch, target) = match downgrades {

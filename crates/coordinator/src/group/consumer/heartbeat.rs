@@ -17,6 +17,7 @@ use super::draft::Draft;
 use super::group::ConsumerGroup;
 use super::leave::existing_draft;
 use super::member::{ConsumerMember, CurrentAssignment, MemberState, Owned};
+use super::patterns::Resolved;
 use super::reconcile::Reconciliation;
 use super::refusal::Refusal;
 use super::timers::ConsumerTimer;
@@ -50,7 +51,7 @@ impl GroupShard {
     pub(crate) fn consumer_heartbeat(
         &mut self,
         turn: &mut GroupTurn<'_>,
-        context: &RequestContext,
+        context: RequestContext,
         request: ConsumerGroupHeartbeatRequest,
         responder: Responder<ConsumerGroupHeartbeatResponse>,
     ) {
@@ -58,7 +59,39 @@ impl GroupShard {
             let left = self.consumer_leave(turn, &request);
             return answer(turn, responder, left);
         }
-        match self.consumer_join_or_beat(turn, context, request) {
+        let Some(job) = self.pattern_job(turn, &request) else {
+            return self.consumer_beat(turn, &context, request, &Resolved::default(), responder);
+        };
+        self.keep_waiting_member(turn, &request);
+        turn.in_background(
+            responder,
+            move || job.run(),
+            move |shard, turn, resolved, responder| {
+                shard.consumer_beat(turn, &context, request, &resolved, responder);
+            },
+        );
+    }
+
+    /// Whoever has come in time is not late because its answer is.
+    fn keep_waiting_member(&self, turn: &mut GroupTurn<'_>, request: &ConsumerGroupHeartbeatRequest) {
+        let Ok(draft) = existing_draft(turn, &request.group_id) else { return };
+        let is_up_to_date = |member: &&Arc<ConsumerMember>| {
+            !member.uses_classic_protocol() && member.current.epoch == request.member_epoch
+        };
+        if let Some(member) = draft.group().member(&request.member_id).filter(is_up_to_date) {
+            self.expect_next_beat(turn, &draft.group_id, &member.member_id);
+        }
+    }
+
+    fn consumer_beat(
+        &mut self,
+        turn: &mut GroupTurn<'_>,
+        context: &RequestContext,
+        request: ConsumerGroupHeartbeatRequest,
+        resolved: &Resolved,
+        responder: Responder<ConsumerGroupHeartbeatResponse>,
+    ) {
+        match self.consumer_join_or_beat(turn, context, request, resolved) {
             Ok((draft, beat, None)) => {
                 let answered = self.finish_beat(turn, draft, &beat);
                 answer(turn, responder, answered);
@@ -85,6 +118,7 @@ impl GroupShard {
         turn: &mut GroupTurn<'_>,
         context: &RequestContext,
         request: ConsumerGroupHeartbeatRequest,
+        resolved: &Resolved,
     ) -> Result<(Draft, Beat, Option<TargetJob>), Refusal> {
         let is_joining = request.member_epoch == JOIN_EPOCH;
         let mut draft = self.consumer_draft(turn, &request.group_id, is_joining)?;
@@ -94,8 +128,8 @@ impl GroupShard {
             known => Arc::from(known),
         };
         let before = find_member(&mut draft, &member_id, &request)?;
-        let subscription =
-            self.update_member(turn, &mut draft, &before, updated(&before, context, &request))?;
+        let metadata = updated(&before, context, &request);
+        let subscription = GroupShard::update_member(turn, &mut draft, &before, metadata, resolved)?;
         self.refresh_group(&mut draft, subscription.needs_new_epoch);
         let job = self.make_target(turn, &mut draft);
         if job.is_some() {

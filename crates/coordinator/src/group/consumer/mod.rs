@@ -19,6 +19,7 @@ mod heartbeat;
 mod leave;
 mod member;
 mod migration;
+mod patterns;
 mod reconcile;
 pub(crate) mod record;
 pub(crate) mod refusal;
@@ -26,7 +27,7 @@ mod settings;
 mod timers;
 mod update;
 
-pub(crate) use assigning::Assigning;
+pub(crate) use assigning::UnderWay;
 pub(crate) use commit::Committer;
 pub(crate) use draft::removal;
 pub(crate) use group::ConsumerGroup;

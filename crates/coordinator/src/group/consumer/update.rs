@@ -4,24 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_types::Uuid;
-use ottla_wire::ErrorCode;
-use ottla_wire::records::{ConsumerGroupMemberMetadataValue, ConsumerGroupRegularExpressionValue};
-use tracing::{info, warn};
+use ottla_wire::records::ConsumerGroupMemberMetadataValue;
+use tracing::info;
 
 use super::assignor::Assignor;
 use super::draft::Draft;
 use super::group::ConsumerGroup;
 use super::leave::forget_unused_regexes;
 use super::member::ConsumerMember;
+use super::patterns::Resolved;
 use super::record::ConsumerContent;
 use super::refusal::Refusal;
 use crate::group::modern::assignor::{GroupSpec, MemberSpec};
 use crate::group::shard::{GroupShard, GroupTurn};
-use crate::pattern::NamePattern;
-
-/// How long patterns that are resolved stay as they are, at the least, whatever topics come and go: in milliseconds. So
-/// that many new topics make one rebalance.
-const REGEX_REFRESH_MIN_INTERVAL_MS: i64 = 10_000;
 
 /// What became of a member's subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +27,13 @@ pub(super) struct SubscriptionUpdate {
 }
 
 impl GroupShard {
-    /// Writes what the member says of itself now, and which topics the group's patterns match.
+    /// Writes what the member says of itself now, and which topics patterns were found to match for it.
     pub(super) fn update_member(
-        &mut self,
         turn: &GroupTurn<'_>,
         draft: &mut Draft,
         before: &ConsumerMember,
         metadata: ConsumerGroupMemberMetadataValue,
+        resolved: &Resolved,
     ) -> Result<SubscriptionUpdate, Refusal> {
         let member_id = &before.member_id;
         if draft.group().member(member_id).is_none() || metadata != before.metadata {
@@ -49,67 +44,12 @@ impl GroupShard {
         if has_new_regex {
             forget_unused_regexes(draft);
             if let Some(regex) = member.regex().filter(|regex| draft.group().regexes().count(regex) == 1) {
-                NamePattern::new(regex).map_err(|error| {
-                    let message =
-                        format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {error}.");
-                    Refusal::new(ErrorCode::InvalidRegularExpression, message)
-                })?;
+                resolved.check(regex)?;
             }
         }
         let has_changed = has_new_regex || member.topic_names() != before.topic_names();
-        let is_resolved_anew = self.resolve_regexes(turn, draft);
+        let is_resolved_anew = GroupShard::write_resolved(turn, draft, resolved);
         Ok(SubscriptionUpdate { has_changed, needs_new_epoch: has_changed || is_resolved_anew })
-    }
-
-    /// Finds the topics of the patterns that are not resolved yet, and of all when it is time for that. Answers whether
-    /// other topics than before were found.
-    fn resolve_regexes(&self, turn: &GroupTurn<'_>, draft: &mut Draft) -> bool {
-        let group = draft.group();
-        if group.regexes().is_empty() {
-            return false;
-        }
-        let all = self.is_time_for_regexes(turn, group);
-        let due = group.regexes().names().filter(|regex| all || group.resolved(regex).is_none());
-        let due: Vec<Arc<str>> = due.cloned().collect();
-        let mut has_changed = false;
-        for regex in due {
-            let topics = self.topics_matching(&regex);
-            has_changed |= match draft.group().resolved(&regex) {
-                Some(known) => !known.topics.iter().eq(&topics),
-                None => !topics.is_empty(),
-            };
-            let value = ConsumerGroupRegularExpressionValue {
-                topics,
-                version: self.image.provenance.last_offset.value(),
-                timestamp: turn.now.wall.value(),
-                ..Default::default()
-            };
-            draft.write(ConsumerContent::Regex(regex, Some(value)));
-        }
-        has_changed
-    }
-
-    fn is_time_for_regexes(&self, turn: &GroupTurn<'_>, group: &ConsumerGroup) -> bool {
-        let Some(last) = group.all_resolved().map(|(_, resolved)| resolved.resolved_at).max() else {
-            return true;
-        };
-        let version = group.all_resolved().map(|(_, resolved)| resolved.version).min().unwrap_or(-1);
-        let since_ms = turn.now.wall.value().saturating_sub(last.value());
-        let has_new_topics = version < self.topics_changed_at.value();
-        (has_new_topics && since_ms > REGEX_REFRESH_MIN_INTERVAL_MS)
-            || since_ms > self.config.consumer.regex_refresh_interval_ms
-    }
-
-    /// In the order of their names. A pattern that Kafka took and that can't be understood here matches nothing.
-    fn topics_matching(&self, regex: &str) -> Vec<String> {
-        let names = self.image.topics.iter().map(|topic| &*topic.name);
-        match NamePattern::new(regex).and_then(|pattern| pattern.all_matching(names)) {
-            Ok(names) => names.into_iter().map(str::to_owned).collect(),
-            Err(error) => {
-                warn!(regex, %error, "a pattern that is stored can't be understood");
-                Vec::new()
-            }
-        }
     }
 
     /// Begins a new epoch if one is needed, or the topics behind the subscriptions have changed since the last.

@@ -93,3 +93,107 @@ fn a_pattern_that_nobody_subscribes_by_any_more_is_forgotten() {
     settle(&rig, &mut all[..1]);
     assert_eq!((regexes(&rig).len(), all[0].partitions("t1")), (0, vec![0]));
 }
+
+/// What is done outside of the shard waits.
+fn held() -> Rig {
+    let rig = Rig::new();
+    rig.coordinator.set_consumer_assignment_interval_ms(0);
+    rig.topic("t1", 1);
+    rig.jobs.hold(true);
+    rig
+}
+
+fn take(consumer: &mut Consumer, answer: &Answer<ConsumerGroupHeartbeatResponse>) {
+    assert_eq!(consumer.take(&answer.now()), ErrorCode::None);
+}
+
+#[test]
+fn nobody_waits_for_a_pattern_but_who_brings_it() {
+    let rig = held();
+    let mut a = by_regex("a", "t.*");
+    let asked = rig.send_beat(a.request());
+    asked.is_parked();
+    // Another group of the shard, and another member of the same.
+    let other = ConsumerGroupHeartbeatRequest { group_id: "other".to_owned(), ..join_request("x", &["t1"]) };
+    assert_eq!(rig.beat(other).error_code, 0);
+    let mut b = Consumer::new("b", &["t1"]);
+    b.beat(&rig);
+    assert_eq!(b.partitions("t1"), [0]);
+    assert!(rig.consumer_group().member("a").is_none());
+    assert!(rig.jobs.run_one());
+    take(&mut a, &asked);
+    assert_eq!(rig.consumer_group().resolved("t.*").unwrap().topics.len(), 1);
+    let mut all = [a, b];
+    settle(&rig, &mut all);
+}
+
+#[test]
+fn what_is_no_pattern_is_found_out_outside_of_the_shard() {
+    let rig = held();
+    for pattern in ["(".to_owned(), r"\pL".repeat(10_000), "a{1000}{1000}".to_owned()] {
+        let asked = rig.send_beat(by_regex("a", &pattern).request());
+        asked.is_parked();
+        assert!(rig.jobs.run_one());
+        assert_eq!(error(asked.now().error_code), ErrorCode::InvalidRegularExpression);
+    }
+    assert!(rig.states().0.groups.is_empty());
+}
+
+#[test]
+fn one_looks_for_new_topics_and_the_others_go_on() {
+    let rig = held();
+    rig.jobs.hold(false);
+    let mut all = [by_regex("a", "t.*"), by_regex("b", "u.*")];
+    settle(&rig, &mut all);
+    rig.topic("t2", 1);
+    rig.topic("u1", 1);
+    rig.pass(10_001);
+    rig.jobs.hold(true);
+    let asked = rig.send_beat(all[0].request());
+    asked.is_parked();
+    all[1].beat(&rig);
+    // It is not late, though its answer is.
+    rig.pass(SESSION_MS - 1);
+    all[1].beat(&rig);
+    assert!(rig.jobs.run_one() && !rig.jobs.run_one());
+    take(&mut all[0], &asked);
+    all[1].beat(&rig);
+    assert_eq!((all[0].owned.len(), all[1].owned.len()), (2, 1));
+}
+
+#[test]
+fn what_was_found_for_a_pattern_that_is_no_longer_there_is_not_written() {
+    let rig = held();
+    rig.jobs.hold(false);
+    let mut all = [by_regex("a", "t.*"), by_regex("b", "u.*")];
+    settle(&rig, &mut all);
+    rig.topic("t2", 1);
+    rig.pass(10_001);
+    rig.jobs.hold(true);
+    let asked = rig.send_beat(all[0].request());
+    assert_eq!(rig.beat(beat_request("b", LEAVE)).error_code, 0);
+    assert!(rig.jobs.run_one());
+    take(&mut all[0], &asked);
+    let group = rig.consumer_group();
+    assert_eq!(group.all_resolved().map(|(regex, _)| &**regex).collect::<Vec<_>>(), ["t.*"]);
+}
+
+#[test]
+fn who_looks_for_topics_and_is_lost_leaves_that_to_the_next() {
+    let rig = held();
+    let mut a = by_regex("a", "t.*");
+    let dropped = rig.send_beat(a.request());
+    rig.jobs.drop_all();
+    assert_eq!(error(dropped.now().error_code), ErrorCode::NotCoordinator);
+    rig.jobs.hold(false);
+    a.beat(&rig);
+    rig.topic("t2", 1);
+    rig.pass(10_001);
+    rig.jobs.hold(true);
+    let dropped = rig.send_beat(a.request());
+    rig.jobs.drop_all();
+    assert_eq!(error(dropped.now().error_code), ErrorCode::NotCoordinator);
+    rig.jobs.hold(false);
+    a.beat(&rig);
+    assert_eq!(a.owned.len(), 2);
+}
