@@ -95,7 +95,7 @@ impl GroupShard {
         if changed.names.is_empty() {
             return;
         }
-        self.freshness.forget_where(|group_id| match turn.state.groups.get(group_id) {
+        let is_concerned = |group_id: &str| match turn.state.groups.get(group_id) {
             Some(StoredGroup::Consumer(group)) => {
                 changed.names.iter().any(|name| group.subscribed().contains(name))
             }
@@ -103,6 +103,8 @@ impl GroupShard {
                 changed.names.iter().any(|name| group.subscribed().contains(name))
             }
             _ => true,
-        });
+        };
+        self.freshness.forget_where(is_concerned);
+        self.share_at_rest.retain(|group_id, _| !is_concerned(group_id));
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct GroupShard {
     pub(super) assigning: UnderWay,
     /// Groups whose patterns are being matched with all topics.
     pub(super) matching: UnderWay,
+    /// Share groups as they were when nothing was left to do for them, with the topics that there are.
+    pub(super) share_at_rest: BTreeMap<Arc<str>, Arc<ShareGroup>>,
     /// Since when the share coordinator is being told of partitions, by group.
     pub(super) share_initializations: BTreeMap<Arc<str>, BTreeMap<(Uuid, i32), MonoMs>>,
     /// Share groups of which it is not known yet that the share coordinator has what it is said to have.
@@ -120,6 +122,7 @@ impl GroupShard {
             topic_hashes: TopicHashes::default(),
             assigning: UnderWay::default(),
             matching: UnderWay::default(),
+            share_at_rest: BTreeMap::new(),
             share_initializations: BTreeMap::new(),
             share_checks: BTreeMap::new(),
             share_inquiries,

@@ -105,15 +105,6 @@ impl GroupShard {
                 Ordering::Greater => false,
             }
     }
-
-    /// Makes the target that the group is due, if it is, and whatever its size.
-    pub(super) fn make_target_here(&self, turn: &GroupTurn<'_>, draft: &mut Draft) {
-        let group = draft.group();
-        if self.may_make_target(turn, &draft.group_id, group) {
-            let (epoch, assignor) = (group.epoch, self.assignor_of(group));
-            write(turn, draft, epoch, assignor, &assignor.assign(&self.group_spec(group)));
-        }
-    }
 }
 
 /// Writes what of a target is new.

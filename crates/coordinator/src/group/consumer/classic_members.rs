@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use ottla_wire::ErrorCode;
+use ottla_wire::messages::consumer_group_heartbeat_request::TopicPartition;
 use ottla_wire::messages::leave_group_response::Member as LeftMember;
 use ottla_wire::messages::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
@@ -12,6 +13,7 @@ use ottla_wire::messages::{
 use ottla_wire::records::ConsumerGroupMemberMetadataValue;
 use tracing::info;
 
+use super::assigning::{MadeTarget, TargetJob};
 use super::draft::Draft;
 use super::embedded;
 use super::group::{ConsumerGroup, ConsumerGroupState};
@@ -22,11 +24,33 @@ use super::migration::classic_metadata;
 use super::patterns::Resolved;
 use super::refusal::Refusal;
 use super::timers::ConsumerTimer;
+use super::update::SubscriptionUpdate;
 use crate::group::classic::{CONSUMER_PROTOCOL_TYPE, MEMBER_ID_REQUIRED_SINCE};
 use crate::group::context::RequestContext;
 use crate::group::errors;
 use crate::group::shard::{GroupShard, GroupTurn};
 use crate::runtime::Responder;
+
+/// A member that joins, and what it said is written.
+struct Join {
+    request: JoinGroupRequest,
+    member_id: Arc<str>,
+    /// The member before.
+    before: Arc<ConsumerMember>,
+    /// What it says that it has.
+    owned: Vec<TopicPartition>,
+    update: SubscriptionUpdate,
+    /// The group becomes a classic one with it.
+    downgrades: bool,
+}
+
+/// How far a request to join gets at once.
+enum Joining {
+    Answered(Box<JoinGroupResponse>),
+    Ready(Draft, Join),
+    /// For a target that is to be made outside of the shard.
+    Waits(Draft, Join, TargetJob),
+}
 
 impl GroupShard {
     pub(crate) fn join_consumer_group(
@@ -37,18 +61,48 @@ impl GroupShard {
         responder: Responder<JoinGroupResponse>,
     ) {
         let said_id = request.member_id.clone();
-        match self.try_join_consumer_group(turn, context, request) {
-            Ok(response) => turn.reply(responder, response),
-            Err(refusal) => turn.reply_at_once(responder, Ok(errors::join(refusal.code, &said_id))),
+        let answer = |turn: &mut GroupTurn<'_>,
+                      responder,
+                      joined: Result<JoinGroupResponse, Refusal>,
+                      said_id: &str| {
+            match joined {
+                Ok(response) => turn.reply(responder, response),
+                Err(refusal) => turn.reply_at_once(responder, Ok(errors::join(refusal.code, said_id))),
+            }
+        };
+        match self.begin_join(turn, context, request) {
+            Ok(Joining::Answered(response)) => answer(turn, responder, Ok(*response), &said_id),
+            Ok(Joining::Ready(draft, join)) => {
+                let joined = self.finish_join(turn, draft, &join);
+                answer(turn, responder, joined, &said_id);
+            }
+            Ok(Joining::Waits(draft, join, job)) => {
+                turn.schedule(
+                    ConsumerTimer::Session.of(&draft.group_id, &join.member_id),
+                    i64::from(join.request.session_timeout_ms),
+                );
+                draft.finish(turn);
+                turn.in_background(
+                    responder,
+                    move || job.run(),
+                    move |shard, turn, made, responder| {
+                        let joined = shard.resume_join(turn, &join, &made);
+                        answer(turn, responder, joined, &said_id);
+                    },
+                );
+            }
+            Err(refusal) => answer(turn, responder, Err(refusal), &said_id),
         }
     }
 
-    fn try_join_consumer_group(
+    /// Writes what the member says of itself, and the target that its group may be due. If that takes long, the answer has
+    /// to wait for the job.
+    fn begin_join(
         &mut self,
         turn: &mut GroupTurn<'_>,
         context: &RequestContext,
         request: JoinGroupRequest,
-    ) -> Result<JoinGroupResponse, Refusal> {
+    ) -> Result<Joining, Refusal> {
         let mut draft = existing_draft(turn, &request.group_id)?;
         let is_unknown = request.member_id.is_empty();
         let member_id: Arc<str> = match is_unknown {
@@ -63,7 +117,8 @@ impl GroupShard {
             && request.group_instance_id.is_none()
             && context.api_version >= MEMBER_ID_REQUIRED_SINCE
         {
-            return Ok(errors::join(ErrorCode::MemberIdRequired, &member_id));
+            let response = errors::join(ErrorCode::MemberIdRequired, &member_id);
+            return Ok(Joining::Answered(Box::new(response)));
         }
         let instance_id = request.group_instance_id.as_deref();
         let earlier = instance_id.and_then(|id| draft.group().static_member(id)).cloned();
@@ -81,37 +136,68 @@ impl GroupShard {
         // Patterns are those of the others, whose heartbeats see to them.
         let update = GroupShard::update_member(turn, &mut draft, &before, metadata, &Resolved::default())?;
         self.refresh_group(&mut draft, update.needs_new_epoch);
+        let job = if downgrades { None } else { self.make_target(turn, &mut draft) };
+        let join = Join { request, member_id, before, owned, update, downgrades };
+        Ok(match job {
+            Some(job) => Joining::Waits(draft, join, job),
+            None => Joining::Ready(draft, join),
+        })
+    }
+
+    /// The member goes on with the target that it has waited for.
+    fn resume_join(
+        &mut self,
+        turn: &mut GroupTurn<'_>,
+        join: &Join,
+        made: &MadeTarget,
+    ) -> Result<JoinGroupResponse, Refusal> {
+        // A group that is of another kind by now, or gone, does not know the member.
+        let is_gone = |refusal: Refusal| Refusal::new(ErrorCode::UnknownMemberId, &refusal.message);
+        let mut draft = existing_draft(turn, &join.request.group_id).map_err(is_gone)?;
+        if !known_member(&draft, &join.member_id)?.uses_classic_protocol() {
+            return Err(Refusal::new(
+                ErrorCode::UnknownMemberId,
+                "the member speaks another protocol by now",
+            ));
+        }
+        self.take_up(turn, &mut draft, made);
+        self.finish_join(turn, draft, join)
+    }
+
+    /// The member's next step to the target, and what it is told of it.
+    fn finish_join(
+        &mut self,
+        turn: &mut GroupTurn<'_>,
+        mut draft: Draft,
+        join: &Join,
+    ) -> Result<JoinGroupResponse, Refusal> {
+        let Join { request, member_id, before, owned, update, downgrades } = join;
         if !downgrades || !update.needs_new_epoch {
-            let (target_epoch, target) = match downgrades {
-                true => (draft.group().target.epoch, draft.group().target.of(&member_id)),
-                false => {
-                    self.make_target_here(turn, &mut draft);
-                    (draft.group().target.epoch, draft.group().target.of(&member_id))
-                }
-            };
-            let member = draft.member_or_new(&member_id);
-            let next =
-                self.reconcile(&draft, &member, target_epoch, &target, update.has_changed, Some(&owned))?;
+            let (target_epoch, target) = (draft.group().target.epoch, draft.group().target.of(member_id));
+            let member = draft.member_or_new(member_id);
+            // What it said before it was given something else says nothing of that.
+            let owned = Some(owned.as_slice()).filter(|_| member.current == before.current);
+            let next = self.reconcile(&draft, &member, target_epoch, &target, update.has_changed, owned)?;
             self.write_reconciled(turn, &mut draft, &member, &next);
         }
-        let member = draft.member_or_new(&member_id);
+        let member = draft.member_or_new(member_id);
         let group_id = Arc::clone(&draft.group_id);
-        turn.cancel(ConsumerTimer::Join.of(&group_id, &member_id));
-        if downgrades {
+        turn.cancel(ConsumerTimer::Join.of(&group_id, member_id));
+        if *downgrades {
             // What others are still to be given, they are given by a rebalance alone from now on.
             let must_rebalance = draft.group().state() != ConsumerGroupState::Stable;
             self.downgrade_all(turn, draft, must_rebalance);
         } else {
-            let session = ConsumerTimer::Session.of(&group_id, &member_id);
+            let session = ConsumerTimer::Session.of(&group_id, member_id);
             turn.schedule(session, i64::from(request.session_timeout_ms));
-            let sync = ConsumerTimer::Sync.of(&group_id, &member_id);
+            let sync = ConsumerTimer::Sync.of(&group_id, member_id);
             turn.schedule(sync, i64::from(request.rebalance_timeout_ms));
             draft.finish(turn);
         }
         Ok(JoinGroupResponse {
             generation_id: member.current.epoch,
             protocol_type: Some(CONSUMER_PROTOCOL_TYPE.to_owned()),
-            protocol_name: request.protocols.into_iter().next().map(|protocol| protocol.name),
+            protocol_name: request.protocols.first().map(|protocol| protocol.name.clone()),
             member_id: member_id.to_string(),
             ..JoinGroupResponse::default()
         })
@@ -123,13 +209,7 @@ impl GroupShard {
         before: &ConsumerMember,
         context: &RequestContext,
         request: &JoinGroupRequest,
-    ) -> Result<
-        (
-            ConsumerGroupMemberMetadataValue,
-            Vec<ottla_wire::messages::consumer_group_heartbeat_request::TopicPartition>,
-        ),
-        Refusal,
-    > {
+    ) -> Result<(ConsumerGroupMemberMetadataValue, Vec<TopicPartition>), Refusal> {
         let protocol = request.protocols.first();
         let Some((_, subscription)) =
             protocol.and_then(|protocol| embedded::subscription(&protocol.metadata))

@@ -80,7 +80,7 @@ fn each_once<'a>(
     assigned: &mut Kept<'a>,
 ) {
     let (least, with_more) = (partitions.len() / members.len(), partitions.len() % members.len());
-    let mut owner: BTreeMap<Partition, &Arc<str>> = BTreeMap::new();
+    let mut owner: BTreeMap<Partition, &'a Arc<str>> = BTreeMap::new();
     let mut kept: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
     let mut more_left = with_more;
     for member_id in members {
@@ -114,11 +114,7 @@ fn each_once<'a>(
             more_left -= 1;
         }
     }
-    for member_id in members {
-        let own = owner.iter().filter(|(_, of)| of == &member_id).map(|(partition, _)| *partition);
-        assigned.entry(member_id).or_default().extend(own);
-    }
-    for (partition, member_id) in given {
+    for (partition, member_id) in owner.into_iter().chain(given) {
         assigned.entry(member_id).or_default().insert(partition);
     }
 }

@@ -69,10 +69,11 @@ impl GroupShard {
     pub(super) fn begin_check(&mut self, turn: &GroupTurn<'_>, draft: &ShareDraft) -> Option<Inquiry> {
         let retry_ms = self.config.share.initialize_retry_interval_ms.max(ANSWERED_WITHIN_MS);
         let check = self.share_checks.get_mut(&draft.group_id)?;
+        if matches!(check, StatesCheck::Asked(question) if question.at.plus_ms(retry_ms) > turn.now.mono) {
+            return None;
+        }
         let partitions = draft.group().topics.initialized_partitions();
-        let is_asked =
-            matches!(check, StatesCheck::Asked(question) if question.at.plus_ms(retry_ms) > turn.now.mono);
-        if is_asked || partitions.is_empty() {
+        if partitions.is_empty() {
             return None;
         }
         let number = self.share_inquiries.fetch_add(1, Ordering::Relaxed) + 1;

@@ -33,6 +33,10 @@ impl ShareDraft {
         &self.group
     }
 
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.records.is_empty()
+    }
+
     fn write(&mut self, content: ShareContent) {
         self.group.replay(content.clone());
         let record = ShareRecord { group_id: Arc::clone(&self.group_id), content };

@@ -82,11 +82,18 @@ impl GroupShard {
         if draft.group().member(&member_id).is_none() || metadata != before.metadata {
             draft.write_member(&member_id, metadata);
         }
-        self.refresh_share_group(&mut draft, has_changed);
-        self.make_share_target(turn, &mut draft);
+        let is_at_rest = draft.is_unchanged() && self.is_share_group_at_rest(turn, &draft.group_id);
+        if !is_at_rest {
+            self.refresh_share_group(&mut draft, has_changed);
+            self.make_share_target(turn, &mut draft);
+        }
         let member = draft.group().member(&member_id).cloned().unwrap_or(before);
         let assigned = self.reconcile_share_member(&mut draft, &member, has_changed);
-        let initialization = self.begin_initialization(turn, &mut draft);
+        let mut initialization = None;
+        if !is_at_rest {
+            initialization = self.begin_initialization(turn, &mut draft);
+            self.note_share_rest(turn, &draft);
+        }
         let inquiry = self.begin_check(turn, &draft);
 
         let settings = self.share_settings(&request.group_id);
@@ -103,6 +110,28 @@ impl GroupShard {
         };
         draft.finish(turn);
         Ok(Answered { response, initialization, inquiry })
+    }
+
+    /// Whether an earlier heartbeat has found that nothing is to be assigned or initialized in the group as it is. It is looked at
+    /// once for all of its members, who may have very many partitions.
+    fn is_share_group_at_rest(&self, turn: &GroupTurn<'_>, group_id: &str) -> bool {
+        match (self.share_at_rest.get(group_id), turn.state.groups.get(group_id)) {
+            (Some(at_rest), Some(StoredGroup::Share(group))) => Arc::ptr_eq(at_rest, group),
+            _ => false,
+        }
+    }
+
+    fn note_share_rest(&mut self, turn: &GroupTurn<'_>, draft: &ShareDraft) {
+        let group = draft.group();
+        let is_at_rest = draft.is_unchanged()
+            && group.epoch == group.target.epoch
+            && !self.share_initializations.contains_key(&draft.group_id);
+        match turn.state.groups.get(&draft.group_id) {
+            Some(StoredGroup::Share(group)) if is_at_rest => {
+                self.share_at_rest.insert(Arc::clone(&draft.group_id), Arc::clone(group));
+            }
+            _ => drop(self.share_at_rest.remove(&draft.group_id)),
+        }
     }
 
     fn check_share_group_size(&self, group: &ShareGroup, member_id: &str) -> Result<(), Refusal> {

@@ -35,19 +35,15 @@ impl GroupShard {
         let retry_ms = self.config.share.initialize_retry_interval_ms;
         let begun = self.share_initializations.entry(Arc::clone(&draft.group_id)).or_default();
         begun.retain(|_, at| at.plus_ms(retry_ms) > turn.now.mono);
-        let mut topics = (*group.topics).clone();
         let mut partitions = Vec::new();
         for name in group.subscribed().names() {
             let Some(topic) = self.image.topics.by_name(name) else { continue };
-            for partition in topic.partitions.keys() {
-                if topics.has(topic.id, *partition) || begun.contains_key(&(topic.id, *partition)) {
-                    continue;
-                }
-                begun.insert((topic.id, *partition), turn.now.mono);
-                topics.begin(topic.id, name, *partition);
-                partitions.push((topic.id, *partition, -1));
-            }
+            let unknown = topic.partitions.keys().map(|partition| (topic.id, *partition));
+            let unknown = unknown.filter(|(id, partition)| !group.topics.has(*id, *partition));
+            partitions
+                .extend(unknown.filter(|partition| !begun.contains_key(partition)).map(|of| (name, of)));
         }
+        begun.extend(partitions.iter().map(|(_, partition)| (*partition, turn.now.mono)));
         if begun.is_empty() {
             self.share_initializations.remove(&draft.group_id);
         }
@@ -55,7 +51,13 @@ impl GroupShard {
             return None;
         }
         info!(group = %draft.group_id, partitions = partitions.len(), "partitions of a share group are initialized");
-        let state_epoch = draft.group().epoch;
+        let mut topics = (*group.topics).clone();
+        for (name, (topic_id, partition)) in &partitions {
+            topics.begin(*topic_id, name, *partition);
+        }
+        let partitions =
+            partitions.iter().map(|(_, (topic_id, partition))| (*topic_id, *partition, -1)).collect();
+        let state_epoch = group.epoch;
         draft.write_topics(&topics);
         Some(Initialization { group_id: Arc::clone(&draft.group_id), state_epoch, partitions })
     }

@@ -3,7 +3,7 @@ use ottla_wire::messages::{
 };
 
 use super::*;
-use crate::group::consumer::MigrationPolicy;
+use crate::group::consumer::{ConsumerGroupConfig, MigrationPolicy};
 
 /// What a classic consumer has been assigned, by topic.
 fn decoded(bytes: &Bytes) -> BTreeMap<String, Vec<i32>> {
@@ -190,6 +190,65 @@ fn a_downgrade_by_a_session_that_is_over() {
     }
     assert_eq!(type_of(&rig), "classic");
     assert_eq!(error(rig.beat(beat_request("b", 2)).error_code), ErrorCode::GroupIdNotFound);
+}
+
+/// Of two topics the group is large; what is done outside of the shard waits.
+fn large() -> (Rig, JoinGroupResponse, Consumer) {
+    let consumer = ConsumerGroupConfig { assigned_elsewhere_from: 4, ..ConsumerGroupConfig::default() };
+    let rig = Rig::with_config(GroupCoordinatorConfig { consumer, ..config() });
+    rig.coordinator.set_consumer_assignment_interval_ms(0);
+    let classic = classic_group(&rig);
+    let mut b = Consumer::new("b", &["topic"]);
+    b.beat(&rig);
+    let mut joined = classic;
+    let mut owned = vec![0, 1];
+    for _ in 0..4 {
+        joined = rejoin(&rig, &joined.member_id, &owned);
+        owned = assignment(&rig, &joined)["topic"].clone();
+        b.beat(&rig);
+    }
+    assert_eq!((owned.len(), b.partitions("topic").len()), (1, 1));
+    rig.topic("topic", 4);
+    rig.jobs.hold(true);
+    (rig, joined, b)
+}
+
+fn send_rejoin(rig: &Rig, member_id: &str, owned: &[i32]) -> Answer<JoinGroupResponse> {
+    let mut request = JoinGroupRequest { member_id: member_id.to_owned(), ..super::super::join_request() };
+    request.protocols[0].metadata = owning(owned);
+    rig.join_with(request)
+}
+
+#[test]
+fn a_classic_member_waits_for_the_target_of_a_large_group_and_nobody_else_does() {
+    let (rig, joined, mut b) = large();
+    let joining = send_rejoin(&rig, &joined.member_id, &[0]);
+    joining.is_parked();
+    b.beat(&rig);
+    let other = ConsumerGroupHeartbeatRequest { group_id: "other".to_owned(), ..join_request("x", &[]) };
+    assert_eq!(rig.beat(other).error_code, 0);
+    assert!(rig.jobs.run_one() && !rig.jobs.run_one());
+    let joined = joining.now();
+    assert_eq!((joined.error_code, assignment(&rig, &joined)["topic"].len()), (0, 2));
+    b.beat(&rig);
+    assert_eq!(b.partitions("topic").len(), 2);
+}
+
+#[test]
+fn a_classic_member_that_has_left_while_it_waited_is_unknown() {
+    let (rig, joined, _) = large();
+    let joining = send_rejoin(&rig, &joined.member_id, &[0]);
+    joining.is_parked();
+    assert_eq!(leave(&rig, &joined.member_id).members[0].error_code, 0);
+    assert!(rig.jobs.run_one());
+    assert_eq!(error(joining.now().error_code), ErrorCode::UnknownMemberId);
+    // And so where its group is gone, or classic.
+    let (rig, joined, _) = large();
+    let joining = send_rejoin(&rig, &joined.member_id, &[0]);
+    assert_eq!(rig.beat(beat_request("b", LEAVE)).error_code, 0);
+    assert_eq!(type_of(&rig), "classic");
+    assert!(rig.jobs.run_one());
+    assert_eq!(error(joining.now().error_code), ErrorCode::UnknownMemberId);
 }
 
 #[test]
