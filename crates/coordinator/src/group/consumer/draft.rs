@@ -18,6 +18,7 @@ pub(crate) struct Draft {
     pub(crate) group_id: Arc<str>,
     group: ConsumerGroup,
     records: Vec<GroupRecord>,
+    is_atomic: bool,
 }
 
 /// What takes a group out that has no members.
@@ -29,11 +30,16 @@ pub(crate) fn removal(group_id: &str, group: &ConsumerGroup) -> Draft {
 
 impl Draft {
     pub(crate) fn new(group_id: Arc<str>, group: ConsumerGroup) -> Draft {
-        Draft { group_id, group, records: Vec::new() }
+        Draft { group_id, group, records: Vec::new(), is_atomic: false }
     }
 
     pub(crate) fn group(&self) -> &ConsumerGroup {
         &self.group
+    }
+
+    /// All of this is to be in the log, or nothing: where it does not fit into one batch it is refused.
+    pub(crate) fn must_be_whole(&mut self) {
+        self.is_atomic = true;
     }
 
     /// Adds a record that is not of this kind of group.
@@ -119,7 +125,9 @@ impl Draft {
 
     /// Hands the records over.
     pub(crate) fn finish(self, turn: &mut GroupTurn<'_>) {
-        turn.allow_split();
+        if !self.is_atomic {
+            turn.allow_split();
+        }
         for record in self.records {
             turn.record(record);
         }

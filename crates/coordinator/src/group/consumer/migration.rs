@@ -74,6 +74,8 @@ impl GroupShard {
                 Err(reason) => return refused(reason),
             }
         }
+        // Who takes over would give away what members have that are not in the log yet.
+        draft.must_be_whole();
         for member in &members {
             draft.write_member(&member.member_id, member.metadata.clone());
         }

@@ -304,6 +304,23 @@ fn an_upgrade_that_cant_be_written_leaves_the_classic_group() {
 }
 
 #[test]
+fn an_upgrade_is_written_in_one_batch_or_not_at_all() {
+    let rig = Rig::new();
+    let classic = classic_group(&rig);
+    let before = rig.logs.log(0).end();
+    // Enough for each of its records, and not for all of them.
+    *rig.logs.max_batch_bytes.lock() = 700;
+    let refused = rig.beat(join_request("b", &["topic"]));
+    assert_eq!(error(refused.error_code), ErrorCode::UnknownServerError);
+    assert_eq!((type_of(&rig).as_str(), rig.state().as_str()), ("classic", "Stable"));
+    assert_eq!((rig.logs.log(0).end(), rig.heartbeat(&classic)), (before, ErrorCode::None));
+    *rig.logs.max_batch_bytes.lock() = 1 << 20;
+    let mut b = Consumer::new("b", &["topic"]);
+    b.beat(&rig);
+    assert_eq!(type_of(&rig), "consumer");
+}
+
+#[test]
 fn a_downgrade_that_cant_be_written_leaves_the_consumer_group() {
     let rig = Rig::new();
     let classic = classic_group(&rig);
