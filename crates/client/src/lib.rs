@@ -15,6 +15,8 @@ mod client;
 mod clock;
 mod cluster;
 pub mod consumer;
+#[cfg(test)]
+mod effects;
 mod error;
 mod net;
 mod producer;

@@ -14,6 +14,8 @@ pub(crate) use dial::Dialer;
 pub(crate) use link::Link;
 pub(crate) use pool::{Address, NetSettings, Pool};
 pub(crate) use transport::SocketBuffers;
+#[cfg(test)]
+pub(crate) use transport::tcp_socket;
 pub use transport::{Connector, Stream};
 pub use versions::ServedVersions;
 

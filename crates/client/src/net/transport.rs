@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -49,19 +50,24 @@ pub(crate) struct SocketBuffers {
 pub(crate) async fn connect_tcp(host: &str, port: u16, buffers: SocketBuffers) -> io::Result<Stream> {
     let mut last = None;
     for address in lookup_host((host, port)).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(bytes) = buffers.send_bytes {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        if let Some(bytes) = buffers.receive_bytes {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        match socket.connect(address).await {
+        match tcp_socket(address, buffers)?.connect(address).await {
             Ok(stream) => return tcp_stream(stream),
             Err(error) => last = Some(error),
         }
     }
     Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no address")))
+}
+
+/// A socket that is not connected yet.
+pub(crate) fn tcp_socket(address: SocketAddr, buffers: SocketBuffers) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(bytes) = buffers.send_bytes {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = buffers.receive_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    Ok(socket)
 }
 
 fn tcp_stream(stream: TcpStream) -> io::Result<Stream> {

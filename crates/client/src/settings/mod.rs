@@ -13,7 +13,7 @@ use std::fmt;
 use ottla_config::{Password, Value};
 use thiserror::Error;
 
-use table::Handling;
+pub(crate) use table::Handling;
 pub use table::Scope;
 
 /// Settings of a producer, a consumer or an administrator, checked one by one. What they mean together is for those to

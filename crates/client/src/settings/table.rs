@@ -17,7 +17,7 @@ pub enum Scope {
 
 /// What becomes of a setting here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Handling {
+pub(crate) enum Handling {
     /// It has its effect.
     Honoured,
     /// Only its default is possible.
@@ -29,7 +29,7 @@ pub(super) enum Handling {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub(crate) struct Row {
     pub name: &'static str,
     kind: Type,
     /// `None` is null, or that there is no default.
@@ -50,7 +50,7 @@ static SHARE_CONSUMER: LazyLock<Vec<Row>> = LazyLock::new(|| {
 static ADMIN: LazyLock<Vec<Row>> = LazyLock::new(|| rows(include_str!("../../tables/admin.tsv")));
 
 impl Scope {
-    pub(super) fn rows(self) -> &'static [Row] {
+    pub(crate) fn rows(self) -> &'static [Row] {
         match self {
             Scope::Producer => &PRODUCER,
             Scope::Consumer => &CONSUMER,
@@ -59,7 +59,7 @@ impl Scope {
         }
     }
 
-    pub(super) fn row(self, key: &str) -> Option<&'static Row> {
+    pub(crate) fn row(self, key: &str) -> Option<&'static Row> {
         let rows = self.rows();
         let place = rows.binary_search_by(|row| row.name.cmp(key)).ok()?;
         rows.get(place)

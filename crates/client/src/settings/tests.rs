@@ -1,12 +1,8 @@
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
 use expect_test::{Expect, expect};
 
 use super::*;
-
-const SCOPES: [Scope; 4] = [Scope::Producer, Scope::Consumer, Scope::ShareConsumer, Scope::Admin];
 
 fn parse(scope: Scope, pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     Settings::parse(scope, pairs.iter().copied())
@@ -59,29 +55,6 @@ fn every_setting_is_honoured_refused_or_warned_of() {
     check(Scope::Consumer, expect!["Honoured 39, Refused 69, Warned 8"]);
     check(Scope::ShareConsumer, expect!["Forbidden 10, Honoured 29, Refused 68, Warned 9"]);
     check(Scope::Admin, expect!["Honoured 16, Refused 69, Warned 6"]);
-}
-
-/// The text of all sources but tests.
-fn sources(directory: &Path) -> String {
-    let mut all = String::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all += &sources(&path);
-        } else if !path.ends_with("tests.rs") {
-            all += fs::read_to_string(&path).unwrap().split("#[cfg(test)]").next().unwrap();
-        }
-    }
-    all
-}
-
-#[test]
-fn what_is_honoured_is_read_somewhere() {
-    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
-    for row in SCOPES.iter().flat_map(|scope| scope.rows()) {
-        let is_read = sources.contains(&format!("\"{}\"", row.name));
-        assert!(is_read || row.handling != Handling::Honoured, "nothing reads {}", row.name);
-    }
 }
 
 #[test]
