@@ -42,7 +42,7 @@ pub enum ConsumerError {
 
 impl ConsumerError {
     /// A later commit may succeed: nothing is wrong with this one but its time.
-    pub(super) fn may_pass(&self) -> bool {
+    pub fn is_retriable(&self) -> bool {
         match self {
             // The next event tells what has become of the partitions.
             ConsumerError::NotAMember(_) => true,

@@ -7,6 +7,7 @@
 
 mod asking;
 mod commits;
+mod committer;
 
 mod core;
 mod driver;

@@ -13,12 +13,12 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
-use super::commits::{CommitLater, Offsets};
+use super::commits::Offsets;
+use super::committer::{Committer, Done};
 use super::core::machine::ConsumerEvent;
 use super::core::record::{ConsumerRecord, Position};
 use super::error::ConsumerError;
 use super::owner::Consumer;
-use super::processing::finished;
 use crate::ClientError;
 
 /// A stream for each partition that a consumer reads: they can be given to tasks of their own, and one that is slow holds up no
@@ -112,8 +112,7 @@ impl Consumer {
             waiting_max: waiting_max.max(1),
             told,
             giving_up: None,
-            committing: None,
-            committed: BTreeMap::new(),
+            commits: Committer::default(),
         };
         let task = tokio::spawn(pump.run(commit_interval.max(Duration::from_millis(1)), stopped));
         Ok(PartitionStreams { streams, stop: Some(stop), task })
@@ -229,11 +228,39 @@ impl Queue {
 
 /// Those that are open. When this goes, they end.
 #[derive(Debug, Default)]
-struct Queues(BTreeMap<TopicPartition, Arc<Queue>>);
+struct Queues {
+    open: BTreeMap<TopicPartition, Arc<Queue>>,
+    /// What was taken to be committed last.
+    taken: BTreeMap<TopicPartition, Position>,
+}
+
+impl Queues {
+    fn end(&self) {
+        self.open.values().for_each(|queue| queue.end());
+    }
+}
 
 impl Drop for Queues {
     fn drop(&mut self) {
-        self.0.values().for_each(|queue| queue.end());
+        self.end();
+    }
+}
+
+impl Done for Queues {
+    fn take(&mut self) -> Offsets {
+        let mut offsets = Offsets::new();
+        for (partition, queue) in &self.open {
+            let done = queue.state.lock().done;
+            if let Some(done) = done.filter(|done| self.taken.get(partition) != Some(done)) {
+                self.taken.insert(partition.clone(), done);
+                offsets.insert(partition.clone(), done.into());
+            }
+        }
+        offsets
+    }
+
+    fn take_back(&mut self) {
+        self.taken.clear();
     }
 }
 
@@ -245,9 +272,7 @@ struct Pump {
     waiting_max: usize,
     told: mpsc::UnboundedSender<Result<PartitionRecords, ConsumerError>>,
     giving_up: Option<Vec<TopicPartition>>,
-    committing: Option<CommitLater>,
-    /// What was sent to be committed last.
-    committed: BTreeMap<TopicPartition, Position>,
+    commits: Committer,
 }
 
 impl Pump {
@@ -256,8 +281,8 @@ impl Pump {
         commit_interval: Duration,
         mut stopped: oneshot::Receiver<Duration>,
     ) -> Result<(), ConsumerError> {
-        let mut commits = interval_at(Instant::now() + commit_interval, commit_interval);
-        commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval_at(Instant::now() + commit_interval, commit_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let news = Arc::clone(&self.news);
         let (result, timeout) = loop {
             tokio::select! {
@@ -267,15 +292,15 @@ impl Pump {
                     Err(error) => break (Err(error), None),
                 },
                 () = news.notified() => self.resume(),
-                result = finished(&mut self.committing) => if let Err(error) = self.commit_ended(result) {
+                result = self.commits.end() => if let Err(error) = self.commits.ended(result, &mut self.queues) {
                     break (Err(error), None);
                 },
-                _ = commits.tick() => self.commit(),
+                _ = ticks.tick() => self.commits.begin(&mut self.consumer, &mut self.queues),
                 timeout = &mut stopped => break (Ok(()), Some(timeout.unwrap_or_default())),
             }
             self.give_up().await;
         };
-        self.queues.0.values().for_each(|queue| queue.end());
+        self.queues.end();
         if let Err(error) = &result {
             let _ = self.told.send(Err(error.clone()));
         }
@@ -308,11 +333,11 @@ impl Pump {
     }
 
     fn open(&mut self, partition: &TopicPartition) -> Arc<Queue> {
-        if let Some(queue) = self.queues.0.get(partition) {
+        if let Some(queue) = self.queues.open.get(partition) {
             return Arc::clone(queue);
         }
         let queue = Arc::new(Queue { state: Mutex::default(), news: Arc::clone(&self.news) });
-        self.queues.0.insert(partition.clone(), Arc::clone(&queue));
+        self.queues.open.insert(partition.clone(), Arc::clone(&queue));
         // Dropped unasked, it says so.
         let _ =
             self.told.send(Ok(PartitionRecords { partition: partition.clone(), queue: Arc::clone(&queue) }));
@@ -342,7 +367,7 @@ impl Pump {
 
     /// Reads those again whose owners have caught up.
     fn resume(&mut self) {
-        for (partition, queue) in &self.queues.0 {
+        for (partition, queue) in &self.queues.open {
             let mut state = queue.state.lock();
             if state.is_paused && !state.is_dropped && state.waiting.len() <= self.waiting_max / 2 {
                 state.is_paused = self.consumer.resume(partition).is_err();
@@ -351,84 +376,44 @@ impl Pump {
     }
 
     fn close(&mut self, partitions: &[TopicPartition]) {
-        partitions.iter().filter_map(|partition| self.queues.0.get(partition)).for_each(|queue| queue.end());
+        partitions
+            .iter()
+            .filter_map(|partition| self.queues.open.get(partition))
+            .for_each(|queue| queue.end());
     }
 
     fn forget(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
-            self.queues.0.remove(partition);
-            self.committed.remove(partition);
+            self.queues.open.remove(partition);
+            self.queues.taken.remove(partition);
         }
     }
 
     /// The partitions' next reader finds committed what was done here.
     async fn give_up(&mut self) {
-        let queues = &self.queues.0;
+        let queues = &self.queues.open;
         let is_idle = |partition: &TopicPartition| queues.get(partition).is_none_or(|queue| queue.is_idle());
         let Some(partitions) = self.giving_up.take_if(|partitions| partitions.iter().all(is_idle)) else {
             return;
         };
-        if let Err(error) = self.commit_now().await {
+        if let Err(error) = self.commits.finish(&mut self.consumer, &mut self.queues).await {
             tracing::warn!(%error, "offsets of partitions that go to another member were not committed");
         }
         self.forget(&partitions);
-    }
-
-    /// What is done and wasn't committed.
-    fn done(&mut self) -> Offsets {
-        let mut offsets = Offsets::new();
-        for (partition, queue) in &self.queues.0 {
-            let done = queue.state.lock().done;
-            if let Some(done) = done.filter(|done| self.committed.get(partition) != Some(done)) {
-                self.committed.insert(partition.clone(), done);
-                offsets.insert(partition.clone(), done.into());
-            }
-        }
-        offsets
-    }
-
-    fn commit(&mut self) {
-        if self.committing.is_some() {
-            return;
-        }
-        let offsets = self.done();
-        if !offsets.is_empty() {
-            match self.consumer.commit_offsets_later(offsets) {
-                Ok(commit) => self.committing = Some(commit),
-                Err(_) => self.committed.clear(),
-            }
-        }
-    }
-
-    fn commit_ended(&mut self, result: Result<(), ConsumerError>) -> Result<(), ConsumerError> {
-        self.committing = None;
-        let Err(error) = result else { return Ok(()) };
-        self.committed.clear();
-        tracing::warn!(%error, "offsets were not committed");
-        if error.may_pass() { Ok(()) } else { Err(error) }
-    }
-
-    async fn commit_now(&mut self) -> Result<(), ConsumerError> {
-        if let Some(earlier) = self.committing.take()
-            && earlier.await.is_err()
-        {
-            self.committed.clear();
-        }
-        let offsets = self.done();
-        if offsets.is_empty() { Ok(()) } else { self.consumer.commit_offsets(offsets).await }
     }
 
     /// Waits for the streams' owners, and commits what they have done.
     async fn end(mut self, timeout: Duration) -> Result<(), ConsumerError> {
         let deadline = Instant::now() + timeout;
         let idle = async {
-            while !self.queues.0.values().all(|queue| queue.is_idle()) {
+            while !self.queues.open.values().all(|queue| queue.is_idle()) {
                 self.news.notified().await;
             }
         };
         // Who takes longer, does in vain what it does.
         let _ = timeout_at(deadline, idle).await;
-        let committed = timeout_at(deadline, self.commit_now()).await.unwrap_or_else(|_| {
+        let commit = self.commits.finish(&mut self.consumer, &mut self.queues);
+        let committed = timeout_at(deadline, commit).await.unwrap_or_else(|_| {
             Err(ConsumerError::Client(ClientError::TimedOut {
                 what: "committing offsets".into(),
                 timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),

@@ -10,7 +10,8 @@ use thiserror::Error;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::commits::{CommitLater, Offsets};
+use super::commits::Offsets;
+use super::committer::{Committer, Done};
 use super::core::machine::ConsumerEvent;
 use super::core::processing::{Begun, ProcessingOrder, Workload};
 use super::core::record::ConsumerRecord;
@@ -110,7 +111,7 @@ impl Consumer {
             tasks: JoinSet::new(),
             begun: HashMap::new(),
             giving_up: None,
-            committing: None,
+            commits: Committer::default(),
         };
         let result = run.until(stop, processing.commit_interval).await;
         let ended = run.end().await;
@@ -140,7 +141,7 @@ struct Run<'a, H, E> {
     begun: HashMap<Id, Begun>,
     /// Partitions that go to somebody else once nothing of them is worked on any more.
     giving_up: Option<Vec<TopicPartition>>,
-    committing: Option<CommitLater>,
+    commits: Committer,
 }
 
 type Ended<E> = Result<(Id, Result<(), E>), JoinError>;
@@ -158,16 +159,16 @@ where
     ) -> Result<(), ProcessingError<E>> {
         tokio::pin!(stop);
         let commit_interval = commit_interval.max(Duration::from_millis(1));
-        let mut commits = interval_at(Instant::now() + commit_interval, commit_interval);
-        commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval_at(Instant::now() + commit_interval, commit_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.begin();
             self.keep_up();
             tokio::select! {
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended)?,
                 event = self.consumer.next(), if self.giving_up.is_none() => self.follow(event?),
-                result = finished(&mut self.committing) => self.committed(result)?,
-                _ = commits.tick() => self.commit(),
+                result = self.commits.end() => self.commits.ended(result, &mut self.workload)?,
+                _ = ticks.tick() => self.commits.begin(self.consumer, &mut self.workload),
                 () = &mut stop => return Ok(()),
             }
             self.give_up().await;
@@ -213,12 +214,7 @@ where
         let Some(partitions) = self.giving_up.take_if(|partitions| self.workload.is_idle(partitions)) else {
             return;
         };
-        if let Some(earlier) = self.committing.take()
-            && earlier.await.is_err()
-        {
-            self.workload.take_back();
-        }
-        if let Err(error) = self.commit_now().await {
+        if let Err(error) = self.commits.finish(self.consumer, &mut self.workload).await {
             tracing::warn!(%error, "offsets of partitions that go to another member were not committed");
         }
         self.workload.remove(&partitions);
@@ -236,37 +232,6 @@ where
         }
     }
 
-    fn done(&mut self) -> Offsets {
-        let done = self.workload.take_done().into_iter();
-        done.map(|(partition, position)| (partition, position.into())).collect()
-    }
-
-    fn commit(&mut self) {
-        if self.committing.is_some() {
-            return;
-        }
-        let offsets = self.done();
-        if !offsets.is_empty() {
-            match self.consumer.commit_offsets_later(offsets) {
-                Ok(commit) => self.committing = Some(commit),
-                Err(_) => self.workload.take_back(),
-            }
-        }
-    }
-
-    async fn commit_now(&mut self) -> Result<(), ConsumerError> {
-        let offsets = self.done();
-        if offsets.is_empty() { Ok(()) } else { self.consumer.commit_offsets(offsets).await }
-    }
-
-    fn committed(&mut self, result: Result<(), ConsumerError>) -> Result<(), ConsumerError> {
-        self.committing = None;
-        let Err(error) = result else { return Ok(()) };
-        self.workload.take_back();
-        tracing::warn!(%error, "offsets were not committed");
-        if error.may_pass() { Ok(()) } else { Err(error) }
-    }
-
     /// Waits for what was begun, and commits what is done.
     async fn end(mut self) -> Result<(), ProcessingError<E>> {
         self.workload.stop_all();
@@ -274,13 +239,8 @@ where
         while let Some(ended) = self.tasks.join_next_with_id().await {
             result = result.and(self.ended(ended));
         }
-        if let Some(earlier) = self.committing.take()
-            && earlier.await.is_err()
-        {
-            self.workload.take_back();
-        }
         let paused: Vec<TopicPartition> = self.workload.paused().cloned().collect();
-        let committed = self.commit_now().await;
+        let committed = self.commits.finish(self.consumer, &mut self.workload).await;
         for (partition, offset) in self.workload.unfinished() {
             let _ = self.consumer.seek(&partition, offset);
         }
@@ -291,11 +251,13 @@ where
     }
 }
 
-/// The end of the commit that is under way; never, if there is none.
-pub(super) async fn finished(committing: &mut Option<CommitLater>) -> Result<(), ConsumerError> {
-    match committing {
-        Some(commit) => commit.await,
-        None => std::future::pending().await,
+impl Done for Workload {
+    fn take(&mut self) -> Offsets {
+        self.take_done().into_iter().map(|(partition, position)| (partition, position.into())).collect()
+    }
+
+    fn take_back(&mut self) {
+        Workload::take_back(self);
     }
 }
 
