@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::subject::Broker;
 use ottla_client::consumer::{
     Consumer, ConsumerEvent, ConsumerRecord, ConsumerSettings, GroupProtocol, OffsetReset,
 };
@@ -10,7 +11,6 @@ use ottla_client::wire::ErrorCode;
 use ottla_client::wire::messages::{ProduceRequest, produce_request};
 use ottla_client::{Client, ClientSettings, Target, Topics};
 use ottla_record::{BatchBuilder, BatchOptions, Codec, Compression, NewRecord};
-use ottla_testkit::Ottla;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -19,7 +19,7 @@ use super::{connect, create_topic, launch};
 /// Longer than anything that goes well takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn settings(ottla: &Ottla, group_id: &str) -> ConsumerSettings {
+fn settings(ottla: &Broker, group_id: &str) -> ConsumerSettings {
     ConsumerSettings {
         group_id: Some(group_id.to_owned()),
         auto_offset_reset: OffsetReset::Earliest,

@@ -1,27 +1,38 @@
-//! The Rust client against the real program.
+//! The Rust client against the real program; with `BROKER=kafka` against Apache Kafka: `interop/rust/run` does that.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
 
 mod cluster;
 mod consuming;
 mod daily;
+mod errors;
 mod examples;
+mod failing;
+mod nodes;
 mod producer;
 mod sharing;
+mod subject;
 mod transactions;
+mod unsteady;
 
 use std::path::Path;
 
 use ottla_client::wire::ErrorCode;
 use ottla_client::wire::messages::{CreateTopicsRequest, create_topics_request};
 use ottla_client::{Client, ClientSettings, Target};
-use ottla_testkit::{Launch, Ottla};
+use subject::{Broker, Launch};
 
 fn launch(dir: &Path) -> Launch {
-    Launch::new(env!("CARGO_BIN_EXE_ottla"), dir)
+    Launch::new(dir)
 }
 
-async fn connect(ottla: &Ottla) -> Client {
+async fn connect(ottla: &Broker) -> Client {
     Client::connect(ClientSettings::new(ottla.bootstrap())).await.unwrap()
 }
 

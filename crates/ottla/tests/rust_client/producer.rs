@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::subject::Broker;
 use bytes::Bytes;
 use ottla_client::wire::ErrorCode;
 use ottla_client::wire::messages::{FetchRequest, fetch_request};
@@ -10,14 +11,13 @@ use ottla_client::{
     RoundRobin, SendOptions, Target, Topics, TrySendReason, partition_of_key,
 };
 use ottla_record::{Batches, OwnedRecord};
-use ottla_testkit::Ottla;
 
 use super::{connect, create_topic_with, launch};
 
 /// Longer than anything that goes well takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn settings(ottla: &Ottla) -> ProducerSettings {
+fn settings(ottla: &Broker) -> ProducerSettings {
     ProducerSettings::new(ottla.bootstrap())
 }
 

@@ -1,13 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::subject::{Broker, Launch};
 use ottla_client::admin::{Admin, AlterOp, ConfigResource, ResourceType};
 use ottla_client::share::{
     AcknowledgeType, Acknowledged, AcknowledgementMode, AcquireMode, ShareConsumer, ShareConsumerSettings,
     ShareRecord,
 };
 use ottla_client::{Client, ClientSettings, Producer, ProducerSettings, Record};
-use ottla_testkit::{Launch, Ottla};
 
 use super::{connect, create_topic, launch};
 
@@ -34,7 +34,7 @@ fn settings(bootstrap: &str, mode: AcknowledgementMode) -> ShareConsumerSettings
 }
 
 /// A topic, and a group that reads it from its start.
-async fn prepare(ottla: &Ottla, partitions: i32) -> Client {
+async fn prepare(ottla: &Broker, partitions: i32) -> Client {
     let client = connect(ottla).await;
     create_topic(&client, "t", partitions).await;
     let admin = Admin::new(client.clone());

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::subject::Broker;
 use ottla_client::consumer::{Consumer, ConsumerError, ConsumerSettings, IsolationLevel, OffsetReset};
 use ottla_client::types::{Offset, TopicPartition};
 use ottla_client::wire::ErrorCode;
@@ -11,22 +12,21 @@ use ottla_client::{
     Client, ClientError, ClientSettings, Producer, ProducerSettings, Record, Target, TransactionOutcome,
     TransactionalProducer,
 };
-use ottla_testkit::Ottla;
 
 use super::{connect, create_topic, create_topic_with, launch};
 
 /// Longer than anything that goes well takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn settings(ottla: &Ottla, id: &str) -> ProducerSettings {
+fn settings(ottla: &Broker, id: &str) -> ProducerSettings {
     ProducerSettings { transactional_id: Some(id.to_owned()), ..ProducerSettings::new(ottla.bootstrap()) }
 }
 
-async fn start(ottla: &Ottla, id: &str) -> TransactionalProducer {
+async fn start(ottla: &Broker, id: &str) -> TransactionalProducer {
     TransactionalProducer::start(settings(ottla, id)).await.unwrap()
 }
 
-fn reading(ottla: &Ottla, group_id: &str) -> ConsumerSettings {
+fn reading(ottla: &Broker, group_id: &str) -> ConsumerSettings {
     ConsumerSettings {
         group_id: Some(group_id.to_owned()),
         enable_auto_commit: false,
@@ -69,7 +69,7 @@ async fn set_transaction_version(client: &Client, level: i16) {
 }
 
 /// What counts in the topic: a last record is written into each partition, up to which it is read.
-async fn committed(ottla: &Ottla, topic: &str, partitions: i32) -> BTreeMap<i32, Vec<String>> {
+async fn committed(ottla: &Broker, topic: &str, partitions: i32) -> BTreeMap<i32, Vec<String>> {
     const LAST: &str = "the last one";
     let plain = Producer::start(ProducerSettings::new(ottla.bootstrap())).unwrap();
     let mut consumer = Consumer::connect(reading(ottla, "checks")).await.unwrap();
@@ -101,14 +101,14 @@ async fn committed(ottla: &Ottla, topic: &str, partitions: i32) -> BTreeMap<i32,
     values
 }
 
-async fn group_offset(ottla: &Ottla, group: &str, partition: &TopicPartition) -> Option<Offset> {
+async fn group_offset(ottla: &Broker, group: &str, partition: &TopicPartition) -> Option<Offset> {
     let consumer = Consumer::connect(reading(ottla, group)).await.unwrap();
     let committed = consumer.committed([partition.clone()]).await.unwrap();
     committed.get(partition).map(|committed| committed.position.offset)
 }
 
 /// Commits, aborts, drops and leaves empty, one after the other.
-async fn all_or_nothing(ottla: &Ottla, client: &Client, topic: &str) {
+async fn all_or_nothing(ottla: &Broker, client: &Client, topic: &str) {
     create_topic(client, topic, 2).await;
     let mut producer = start(ottla, topic).await;
     assert_eq!(producer.settle().await, Ok(None));
@@ -153,7 +153,7 @@ async fn all_or_nothing(ottla: &Ottla, client: &Client, topic: &str) {
 }
 
 /// A record that the broker refuses takes its transaction with it, and nothing else.
-async fn failing(ottla: &Ottla, client: &Client, topic: &str) {
+async fn failing(ottla: &Broker, client: &Client, topic: &str) {
     create_topic_with(client, topic, 1, &[("max.message.bytes", "2000")]).await;
     let mut producer = start(ottla, topic).await;
     let large = "x".repeat(5_000);
@@ -180,7 +180,7 @@ async fn failing(ottla: &Ottla, client: &Client, topic: &str) {
 }
 
 /// Another producer with the same id takes over.
-async fn zombie(ottla: &Ottla, client: &Client, topic: &str) {
+async fn zombie(ottla: &Broker, client: &Client, topic: &str) {
     create_topic(client, topic, 1).await;
     let mut zombie = start(ottla, topic).await;
     let transaction = zombie.begin().await.unwrap();
@@ -340,7 +340,7 @@ async fn every_record_is_copied_once_across_crashes() {
                 kills += 1;
                 // In the middle of whatever is going on then.
                 let (stopping, again) = (ottla.take(), launch.clone());
-                let before: Option<tokio::task::JoinHandle<Ottla>> = restarting.take();
+                let before: Option<tokio::task::JoinHandle<Broker>> = restarting.take();
                 restarting = Some(tokio::spawn(async move {
                     let running = match (stopping, before) {
                         (Some(running), _) => Some(running),
