@@ -1,7 +1,7 @@
 //! The one executable: `ottla`, which is `ottla server`, and the tools around it.
 //!
 //! Exit codes: 0 after a clean stop or a command that did its work, 1 where something was refused or failed, flags
-//! included, with the reason on standard error; those of `upgrade-check` are its own.
+//! included, with the reason on standard error; those of `upgrade-check` and of the commands of `ottla_cli` are their own.
 
 mod dev;
 mod kafka_tools;
@@ -16,6 +16,7 @@ mod upgrade_check;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use dev::DevArgs;
 use kafka_tools::LinkArgs;
@@ -47,9 +48,13 @@ enum Command {
     UpgradeCheck(UpgradeCheckArgs),
     /// Link this program in a directory by the names of Apache Kafka's tools, which it answers to
     Link(LinkArgs),
+    #[command(flatten)]
+    People(ottla_cli::Command),
 }
 
 fn main() -> ExitCode {
+    // Ends the process where a shell asks for completions.
+    CompleteEnv::with_factory(Cli::command).var(ottla_cli::COMPLETION_VARIABLE).complete();
     if let Some(code) = kafka_tools::run_if_named() {
         return code;
     }
@@ -62,6 +67,7 @@ fn main() -> ExitCode {
         Some(Command::Dev(args)) => dev::run(&args),
         Some(Command::Storage(command)) => storage::run(&command),
         Some(Command::Link(args)) => kafka_tools::link(&args),
+        Some(Command::People(command)) => return ExitCode::from(ottla_cli::run(&command, &program())),
         Some(Command::UpgradeCheck(args)) => match upgrade_check::run(&args) {
             Ok(code) => return code,
             Err(text) => Err(text),
@@ -88,7 +94,21 @@ fn parse() -> Result<Cli, clap::Error> {
 fn explain(error: &clap::Error) -> ExitCode {
     // Nobody is left to tell where this fails.
     let _ = error.print();
-    if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let is_for_people = || {
+        let named = std::env::args_os().nth(1);
+        named.is_some_and(|name| ottla_cli::Command::has_subcommand(&name.to_string_lossy()))
+    };
+    match error.use_stderr() {
+        false => ExitCode::SUCCESS,
+        true if is_for_people() => ExitCode::from(ottla_cli::USAGE_EXIT_CODE),
+        true => ExitCode::FAILURE,
+    }
+}
+
+/// By what path shells call this program.
+fn program() -> String {
+    let path = std::env::current_exe().ok();
+    path.map_or_else(|| "ottla".to_owned(), |path| path.display().to_string())
 }
 
 #[cfg(test)]

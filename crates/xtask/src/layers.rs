@@ -38,6 +38,7 @@ const ROOMS: &[Room] = &[
     Room { package: "ottla-server", rank: SERVER_RANK }, // L3
     Room { package: "ottla-client", rank: SERVER_RANK }, // L3: see CLIENTS_ROOMS
     Room { package: "ottla-tools", rank: 6 },            // L4: the command-line tools
+    Room { package: "ottla-cli", rank: 6 },              // L4: commands for people
     Room { package: "ottla-embedded", rank: 6 },         // L4: a node for other programs' tests
     Room { package: "ottla", rank: 7 },                  // L4: the executable
 ];
@@ -53,6 +54,7 @@ const PURE_DIRECTORIES: &[&str] = &[
     "crates/client/src/producer/core",
     "crates/client/src/consumer/core",
     "crates/client/src/share/core",
+    "crates/cli/src/expr",
 ];
 
 /// Rooms for developers: they may use every room, and rooms may use them in tests only.

@@ -1,0 +1,160 @@
+//! `ottla group` and `ottla share`
+
+use expect_test::expect;
+
+use crate::{Terminal, field};
+
+fn with_a_group() -> Terminal {
+    let terminal = Terminal::open();
+    terminal.well("topic create orders -p 2");
+    terminal.type_in("produce orders -p 0", "a\nb\nc\n");
+    terminal.type_in("produce orders -p 1", "d\ne\n");
+    assert_eq!(terminal.well("consume orders -g billing -o jsonl").lines().count(), 5);
+    terminal
+}
+
+#[test]
+fn a_group_reads_on_where_it_was() {
+    let terminal = with_a_group();
+    assert_eq!(terminal.well("consume orders -g billing -o jsonl"), "");
+    terminal.type_in("produce orders -p 1", "f\ng\nh\n");
+    assert_eq!(field(&terminal.well("consume orders -g billing -n 2 -o jsonl"), "value"), ["f", "g"]);
+    assert_eq!(field(&terminal.well("consume orders -g billing -o jsonl"), "value"), ["h"]);
+    assert_eq!(
+        terminal.well("group list"),
+        "GROUP    TYPE     PROTOCOL  STATE\nbilling  classic  consumer  Empty\n"
+    );
+    assert_eq!(terminal.well("group list x* --no-headers"), "");
+    assert_eq!(terminal.well("group list --state stable --no-headers"), "");
+    assert_eq!(terminal.well("group list --type share --no-headers"), "");
+    expect![[r#"
+        group          billing
+        state          Empty
+        assignor       -
+        coordinator    1
+        members count  0
+        lag            0
+        epoch          -
+
+        members (0)
+
+        offsets (2)
+          TOPIC   PARTITION  COMMITTED  END  LAG
+          orders          0          3    3    0
+          orders          1          5    5    0
+    "#]]
+    .assert_eq(&terminal.well("group describe billing"));
+    let misspelt = terminal.run("group describe biling");
+    assert!(misspelt.code == 4 && misspelt.err.contains("did you mean 'billing'?"), "{misspelt:?}");
+}
+
+#[test]
+fn lag_is_in_records_and_in_time() {
+    let terminal = with_a_group();
+    assert_eq!(field(&terminal.well("group lag -o jsonl"), "lag"), ["0", "0"]);
+    assert_eq!(field(&terminal.well("group lag billing -o jsonl"), "lag_seconds"), ["0.0", "0.0"]);
+    terminal.well("produce orders x y -p 1 --timestamp -2h");
+    let lag = terminal.well("group lag billing -o jsonl");
+    assert_eq!(field(&lag, "lag"), ["0", "2"]);
+    let seconds: f64 = field(&lag, "lag_seconds")[1].parse().unwrap();
+    assert!((7200.0..10_000.0).contains(&seconds), "{seconds}");
+    assert_eq!(field(&terminal.well("group lag billing --sum -o jsonl"), "lag"), ["2"]);
+    assert_eq!(terminal.well("group lag billing -t orders:0 -o jsonl").lines().count(), 1);
+    assert_eq!(terminal.well("group lag billing -t other -o jsonl"), "");
+    assert_eq!(terminal.run("group lag billing --fail-above 2").code, 0);
+    let above = terminal.run("group lag billing --fail-above 1");
+    assert_eq!(
+        (above.code, above.err.as_str()),
+        (5, "error: group billing is 2 records behind in orders-1\n")
+    );
+}
+
+#[test]
+fn groups_seek_are_cloned_and_deleted() {
+    let terminal = with_a_group();
+    let preview = terminal.run("group seek billing --to -1");
+    expect![[r#"
+        TOPIC   PARTITION  BEFORE  AFTER  READ-AGAIN  LEFT-OUT  NOTE
+        orders          0       3      2           1  -         -
+        orders          1       2      1           1  -         -
+    "#]]
+    .assert_eq(&preview.out);
+    assert!(preview.err.starts_with("Nothing was changed."), "{}", preview.err);
+    let committed = |group: &str| field(&terminal.well(&format!("group lag {group} -o jsonl")), "committed");
+    assert_eq!(committed("billing"), ["3", "2"]);
+    terminal.well("group seek billing --to -1 --execute");
+    assert_eq!(committed("billing"), ["2", "1"]);
+    for (to, expected) in [
+        ("start", ["0", "0"]),
+        ("+1", ["1", "1"]),
+        ("committed+1", ["2", "2"]),
+        ("committed-2", ["0", "0"]),
+        ("@now", ["3", "2"]),
+        ("2", ["2", "2"]),
+    ] {
+        terminal.well(&format!("group seek billing --to {to} --execute"));
+        assert_eq!(committed("billing"), expected, "{to}");
+    }
+    terminal.well("group seek billing --to start -t orders:1 --execute");
+    assert_eq!(committed("billing"), ["2", "0"]);
+    terminal.well("group seek fresh --to end -t orders --execute");
+    assert_eq!(committed("fresh"), ["3", "2"]);
+    assert_eq!(terminal.run("group seek unknown --to end").code, 4);
+
+    terminal.well("group clone billing copy -t orders:0");
+    assert_eq!(terminal.run("group lag copy").code, 4);
+    terminal.well("group clone billing copy -t orders:0 --execute");
+    assert_eq!(committed("copy"), ["2"]);
+    terminal.well("group clone billing copy --execute");
+    assert_eq!(committed("copy"), ["2", "0"]);
+    assert_eq!(terminal.run("group clone billing billing").code, 2);
+
+    terminal.well("group delete copy -t orders:1");
+    assert_eq!(committed("copy"), ["2", "0"]);
+    terminal.well("group delete copy -t orders:1 --execute");
+    assert_eq!(committed("copy"), ["2"]);
+    let deleted = terminal.run("group delete copy fresh --execute");
+    assert_eq!((deleted.code, deleted.err.as_str()), (0, "Deleted group copy.\nDeleted group fresh.\n"));
+    assert_eq!(field(&terminal.well("group list -o jsonl"), "group"), ["billing"]);
+}
+
+#[test]
+fn share_groups_are_read_and_moved() {
+    let terminal = Terminal::open();
+    terminal.well("topic create tasks");
+    terminal.well("config set group/workers share.auto.offset.reset=earliest");
+    terminal.type_in("produce tasks", "a\nb\nc\n");
+    assert_eq!(
+        field(&terminal.well("share consume workers tasks -n 1 --acknowledge release -o jsonl"), "value"),
+        ["a"]
+    );
+    let again = terminal.well("share consume workers tasks -n 2 -o jsonl");
+    assert_eq!(
+        (field(&again, "value"), field(&again, "delivery")[0].as_str()),
+        (vec!["a".to_owned(), "b".to_owned()], "2")
+    );
+    assert_eq!(
+        field(&terminal.well("share consume workers tasks -n 1 --acknowledge reject -o jsonl"), "value"),
+        ["c"]
+    );
+    // What was rejected doesn't come again.
+    terminal.well("produce tasks d");
+    assert_eq!(field(&terminal.well("share consume workers tasks -n 1 -o jsonl"), "value"), ["d"]);
+    assert_eq!(terminal.well("share list --no-headers").split_whitespace().next(), Some("workers"));
+    assert_eq!(terminal.well("share list x* --no-headers"), "");
+    assert!(terminal.well("share describe workers").contains("tasks          0"));
+    terminal.well("share seek workers --to start");
+    let standing = |field: &str| {
+        let described: serde_json::Value =
+            serde_json::from_str(&terminal.well("share describe workers -o jsonl")).unwrap();
+        described["offsets"][0][field].clone()
+    };
+    assert_eq!(standing("lag"), 0);
+    terminal.well("share seek workers --to 1 -t tasks:0 --execute");
+    assert_eq!((standing("start"), standing("lag")), (1.into(), 3.into()));
+    assert_eq!(terminal.run("share seek workers --to committed").code, 2);
+    terminal.well("share delete workers");
+    assert_eq!(standing("start"), 1);
+    terminal.well("share delete workers --execute");
+    assert_eq!(terminal.run("share describe workers").code, 4);
+}
