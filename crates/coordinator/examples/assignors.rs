@@ -19,7 +19,21 @@ fn main() {
     let all: Arc<BTreeSet<Uuid>> = Arc::new(topic_ids.iter().copied().collect());
     let halves: [Arc<BTreeSet<Uuid>>; 2] =
         [0, 1].map(|half| Arc::new(topic_ids.iter().copied().skip(half).step_by(2).collect()));
-    for (name, subscriptions) in [("all alike", vec![all]), ("two halves", halves.to_vec())] {
+    // Each topic with another half of the members: no two subscribe to the same.
+    let own = |member: u32| {
+        let is_subscribed = |topic: u32| scrambled(u64::from(member) << 32 | u64::from(topic)) & 1 == 0;
+        Arc::new(
+            (0..topics)
+                .zip(&topic_ids)
+                .filter(|(topic, _)| is_subscribed(*topic))
+                .map(|(_, id)| *id)
+                .collect(),
+        )
+    };
+    let own: Vec<Arc<BTreeSet<Uuid>>> = (0..members).map(own).collect();
+    for (name, subscriptions) in
+        [("all alike", vec![all]), ("two halves", halves.to_vec()), ("each its own", own)]
+    {
         for assignor in Assignor::ALL {
             let mut group = GroupSpec { members: BTreeMap::new(), partitions: partition_counts.clone() };
             for (number, subscribed) in (0..members).zip(subscriptions.iter().cycle()) {
@@ -32,6 +46,14 @@ fn main() {
             println!("{name}, {}: first {first} us, after one left {after_a_leave} us", assignor.name());
         }
     }
+}
+
+/// A number that has nothing to do with this one, and is always the same (splitmix64).
+fn scrambled(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Assigns, and lets the members have it.
