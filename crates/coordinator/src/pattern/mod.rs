@@ -156,7 +156,7 @@ mod tests {
         }
     }
 
-    /// Each name leads it to states that no other does, of thousands of places in the pattern each.
+    /// Each name leads to states that no other does, of a hundred places in the pattern each.
     #[test]
     fn what_takes_too_long_to_match_is_given_up() {
         let pattern = NamePattern::new("[a-z]*[a-m][a-z]{0,4000}").expect("a small pattern");
@@ -171,7 +171,7 @@ mod tests {
         };
         let names: Vec<String> = (0..2_000).map(|_| name()).collect();
         let all = pattern.all_matching(names.iter().map(String::as_str));
-        assert_eq!(all, Err(PatternError::TooSlow));
+        assert_eq!(all.map(|matching| matching.len()), Err(PatternError::TooSlow));
         let mut matcher = pattern.matcher();
         for name in &names {
             let _ = matcher.matches(name);

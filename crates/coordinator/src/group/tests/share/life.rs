@@ -104,6 +104,32 @@ fn who_is_back_while_its_removal_is_being_written_has_a_session_of_its_own() {
 }
 
 #[test]
+fn a_group_at_rest_takes_up_what_its_topics_grow_by() {
+    let rig = ShareRig::new();
+    rig.rig.topic("t", 1);
+    let mut members = [rig.member_of("a", "t"), rig.member_of("b", "t")];
+    let mut rest = || {
+        for _ in 0..3 {
+            rig.rig.pass(ASSIGNMENT_INTERVAL_MS);
+            members.iter_mut().for_each(|member| member.beat(&rig));
+        }
+        members.each_ref().map(|member| member.partitions("t"))
+    };
+    assert_eq!(rest(), [[0], [0]]);
+    let at_rest = rig.group();
+    rest();
+    assert_eq!(rig.group(), at_rest);
+    rig.rig.topic("t", 4);
+    let mut shared = rest().concat();
+    shared.sort_unstable();
+    assert_eq!(shared, [0, 1, 2, 3]);
+    rig.rig.delete_topic("t");
+    assert_eq!(rest(), [[], []]);
+    rig.rig.topic("t", 1);
+    assert_eq!(rest(), [[0], [0]]);
+}
+
+#[test]
 fn a_coordinator_that_takes_over_waits_for_the_members() {
     let rig = ShareRig::new();
     rig.rig.topic("t", 1);
