@@ -76,19 +76,16 @@ impl GroupShard {
         self.topic_hashes.of_group(&self.image, group.subscribed().names())
     }
 
-    /// Whether the group is past its target, and the last was not made just now: so that many who come and go one after
-    /// another make one target.
+    /// Whether the group is past its target, and the last was not made just now.
     pub(super) fn may_make_target(
         &self,
         turn: &GroupTurn<'_>,
         group_id: &str,
         group: &ConsumerGroup,
     ) -> bool {
-        let (now, made_at) = (turn.now.wall.value(), group.target.made_at.value());
-        let interval_ms = i64::from(self.consumer_settings(group_id).assignment_interval_ms);
+        let interval_ms = self.consumer_settings(group_id).assignment_interval_ms;
         group.epoch > group.target.epoch
-            // A clock that was set back makes nobody wait for it.
-            && (made_at == 0 || interval_ms == 0 || now >= made_at + interval_ms || now < made_at)
+            && group.target.next_in_ms(interval_ms, turn.now.wall.value()).is_none()
     }
 
     /// The one that most members name; the first of those that are configured if none does.

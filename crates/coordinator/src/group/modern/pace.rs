@@ -37,17 +37,10 @@ impl Pace<'_> {
         i32::try_from(next.max(1)).unwrap_or(self.heartbeat_interval_ms)
     }
 
-    /// How long it is since the target was made, if that is known.
-    fn target_age(&self, now_ms: i64) -> Option<i64> {
-        let made_at = self.target.made_at.value();
-        Some(now_ms.saturating_sub(made_at)).filter(|age| made_at > 0 && *age >= 0)
-    }
-
     /// Those who come soon after a target, as members who are started together do, share the next one: by then everybody
     /// is there to give up for it what others shall have.
     fn until_next_target(&self, now_ms: i64) -> Option<i64> {
-        let left = i64::from(self.assignment_interval_ms) - self.target_age(now_ms)?;
-        (left > 0).then_some(left)
+        self.target.next_in_ms(self.assignment_interval_ms, now_ms)
     }
 
     /// The member waits for what may be there at any moment.
@@ -63,7 +56,7 @@ impl Pace<'_> {
 
     /// The target is so new that some member, going by the interval of a group at rest, may not have heard of it.
     fn is_settling(&self, now_ms: i64) -> bool {
-        self.target_age(now_ms).is_some_and(|age| age < i64::from(self.heartbeat_interval_ms))
+        self.target.age_ms(now_ms).is_some_and(|age| age < i64::from(self.heartbeat_interval_ms))
     }
 }
 

@@ -45,6 +45,20 @@ impl TargetAssignment {
         self.members.iter()
     }
 
+    /// How long ago it was made, in milliseconds. None if the log doesn't say, or says a time to come: a clock that was set
+    /// back makes nobody wait for it.
+    pub(crate) fn age_ms(&self, now_ms: i64) -> Option<i64> {
+        let made_at = self.made_at.value();
+        Some(now_ms.saturating_sub(made_at)).filter(|age| made_at > 0 && *age >= 0)
+    }
+
+    /// In how many milliseconds the next may be made, where targets are `interval_ms` apart at the least, so that many who
+    /// come and go one after another make one target. None if it may be made now.
+    pub(crate) fn next_in_ms(&self, interval_ms: i32, now_ms: i64) -> Option<i64> {
+        let left = i64::from(interval_ms).saturating_sub(self.age_ms(now_ms)?);
+        (left > 0).then_some(left)
+    }
+
     /// What of a new assignment must be written: that of members who had another, or none.
     pub(crate) fn changed_by<'a>(
         &'a self,

@@ -168,10 +168,9 @@ impl GroupShard {
     /// Makes a target for the group's epoch, unless there is one, or the last was made just now.
     fn make_share_target(&self, turn: &GroupTurn<'_>, draft: &mut ShareDraft) {
         let group = draft.group();
-        let (now, made_at) = (turn.now.wall.value(), group.target.made_at.value());
-        let interval_ms = i64::from(self.share_settings(&draft.group_id).assignment_interval_ms);
-        let may_make = made_at == 0 || interval_ms == 0 || now >= made_at + interval_ms || now < made_at;
-        if group.epoch <= group.target.epoch || !may_make {
+        let now_ms = turn.now.wall.value();
+        let interval_ms = self.share_settings(&draft.group_id).assignment_interval_ms;
+        if group.epoch <= group.target.epoch || group.target.next_in_ms(interval_ms, now_ms).is_some() {
             return;
         }
         let assignments = simple(&self.share_group_spec(group));
@@ -185,7 +184,7 @@ impl GroupShard {
         for (member_id, assignment) in changed {
             draft.write_target_of(&member_id, &assignment);
         }
-        draft.write_target(epoch, now);
+        draft.write_target(epoch, now_ms);
     }
 
     /// Only what the share coordinator knows of may be given out.
