@@ -10,6 +10,7 @@ use ottla_wire::messages::offset_delete_response::{Partition, Topic};
 use ottla_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 use tracing::info;
 
+use super::by_partition::GroupOffsets;
 use super::{Offsets, tombstone};
 use crate::group::classic::ClassicState;
 use crate::group::consumer::removal;
@@ -140,14 +141,15 @@ impl GroupShard {
 
 impl Offsets {
     fn has_any(&self, group_id: &str, partition: &TopicPartition) -> bool {
-        self.of_group(group_id).is_some_and(|offsets| offsets.contains_key(partition))
-            || self.has_pending(group_id, partition)
+        self.of_group(group_id).is_some_and(|offsets| offsets.contains(partition))
+            || self.has_pending(group_id, &partition.topic, partition.partition)
     }
 
     /// Partitions with an offset of the group, in a transaction or not.
     fn all_partitions(&self, group_id: &str) -> BTreeSet<TopicPartition> {
         let committed = self.of_group(group_id).into_iter();
-        committed.chain(self.pending_of_group(group_id)).flat_map(|offsets| offsets.keys().cloned()).collect()
+        let all = committed.chain(self.pending_of_group(group_id)).flat_map(GroupOffsets::iter);
+        all.map(|(topic, partition, _)| TopicPartition::new(Arc::clone(topic), partition)).collect()
     }
 
     fn of_topics(&self, topics: &[(String, Uuid)]) -> BTreeSet<(Arc<str>, TopicPartition)> {
@@ -155,11 +157,13 @@ impl Offsets {
         let by_group = std::iter::once(&self.committed).chain(self.pending.values()).flatten();
         for (group_id, offsets) in by_group {
             for (name, topic_id) in topics {
-                let first = TopicPartition::new(name.as_str(), i32::MIN);
-                let of_topic = offsets.range(first..).take_while(|(partition, _)| *partition.topic == **name);
                 let is_gone = |id: Uuid| id.is_zero() || id == *topic_id;
-                let gone = of_topic.filter(|(_, committed)| is_gone(committed.topic_id));
-                found.extend(gone.map(|(partition, _)| (group_id.clone(), partition.clone())));
+                let gone = offsets.of_topic(name).filter(|(_, committed)| is_gone(committed.topic_id));
+                found.extend(
+                    gone.map(|(partition, _)| {
+                        (group_id.clone(), TopicPartition::new(name.as_str(), partition))
+                    }),
+                );
             }
         }
         found

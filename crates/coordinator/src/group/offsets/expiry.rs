@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use ottla_types::Timestamp;
+use ottla_types::{Timestamp, TopicPartition};
 use tracing::info;
 
+use super::by_partition::GroupOffsets;
 use super::{CommittedOffset, tombstone};
 use crate::group::classic::{ClassicGroup, ClassicState};
 use crate::group::consumer::removal;
@@ -57,17 +58,19 @@ impl GroupShard {
         };
         let offsets = &turn.state.offsets;
         let mut all_expired = true;
-        for (partition, committed) in offsets.of_group(group_id).into_iter().flatten() {
+        let all = offsets.of_group(group_id).into_iter().flat_map(GroupOffsets::iter);
+        for (topic, partition, committed) in all {
             let is_subscribed = match (live, stored) {
-                (Some(group), _) => group.is_subscribed_to(&partition.topic),
-                (None, StoredGroup::Consumer(group)) => group.subscribed().contains(&partition.topic),
+                (Some(group), _) => group.is_subscribed_to(topic),
+                (None, StoredGroup::Consumer(group)) => group.subscribed().contains(topic),
                 (None, _) => false,
             };
             let is_expired = !is_subscribed
                 && self.is_expired(retention, committed, turn.now.wall)
-                && !offsets.has_pending(group_id, partition);
+                && !offsets.has_pending(group_id, topic, partition);
             if is_expired {
-                tombstones.push(tombstone(group_id, partition));
+                let partition = TopicPartition::new(Arc::clone(topic), partition);
+                tombstones.push(tombstone(group_id, &partition));
             }
             all_expired &= is_expired;
         }

@@ -1,4 +1,4 @@
-use ottla_types::{TopicPartition, Uuid};
+use ottla_types::Uuid;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::offset_fetch_request::{Group as FetchGroup, GroupTopic as FetchTopic};
 use ottla_wire::messages::offset_fetch_response::{
@@ -6,6 +6,7 @@ use ottla_wire::messages::offset_fetch_response::{
 };
 
 use super::CommittedOffset;
+use super::by_partition::GroupOffsets;
 use crate::group::state::{GroupState, StoredGroup};
 
 /// What the group has committed, as `state` says. With `require_stable`, partitions with offsets in an open transaction
@@ -45,14 +46,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn topic(&self, topic: FetchTopic) -> FetchedTopic {
-        let name: std::sync::Arc<str> = std::sync::Arc::from(topic.name.as_str());
         let offsets = self.state.offsets.of_group(self.group_id).filter(|_| self.is_readable);
         let partitions = topic.partition_indexes.iter().map(|&index| {
-            let partition = TopicPartition { topic: name.clone(), partition: index };
-            let committed = offsets.and_then(|offsets| offsets.get(&partition));
+            let committed = offsets.and_then(|offsets| offsets.get(&topic.name, index));
             // A topic that was deleted and created anew has nothing to do with what was committed for the old one.
             let committed = committed.filter(|committed| is_same_topic(committed.topic_id, topic.topic_id));
-            self.partition(&partition, committed)
+            self.partition(&topic.name, index, committed)
         });
         let partitions = partitions.collect();
         FetchedTopic { name: topic.name, topic_id: topic.topic_id, partitions, ..FetchedTopic::default() }
@@ -61,12 +60,12 @@ impl Reader<'_> {
     fn all_topics(&self) -> Vec<FetchedTopic> {
         let mut topics: Vec<FetchedTopic> = Vec::new();
         let offsets = self.state.offsets.of_group(self.group_id).filter(|_| self.is_readable);
-        for (partition, committed) in offsets.into_iter().flatten() {
-            let fetched = self.partition(partition, Some(committed));
+        for (name, partition, committed) in offsets.into_iter().flat_map(GroupOffsets::iter) {
+            let fetched = self.partition(name, partition, Some(committed));
             match topics.last_mut() {
-                Some(topic) if topic.name == *partition.topic => topic.partitions.push(fetched),
+                Some(topic) if topic.name == **name => topic.partitions.push(fetched),
                 _ => topics.push(FetchedTopic {
-                    name: partition.topic.to_string(),
+                    name: name.to_string(),
                     partitions: vec![fetched],
                     ..FetchedTopic::default()
                 }),
@@ -75,15 +74,20 @@ impl Reader<'_> {
         topics
     }
 
-    fn partition(&self, partition: &TopicPartition, committed: Option<&CommittedOffset>) -> FetchedPartition {
+    fn partition(
+        &self,
+        topic: &str,
+        partition: i32,
+        committed: Option<&CommittedOffset>,
+    ) -> FetchedPartition {
         let nothing = FetchedPartition {
-            partition_index: partition.partition,
+            partition_index: partition,
             committed_offset: -1,
             committed_leader_epoch: -1,
             metadata: Some(String::new()),
             ..FetchedPartition::default()
         };
-        if self.require_stable && self.state.offsets.has_pending(self.group_id, partition) {
+        if self.require_stable && self.state.offsets.has_pending(self.group_id, topic, partition) {
             return FetchedPartition { error_code: ErrorCode::UnstableOffsetCommit.code(), ..nothing };
         }
         match committed {

@@ -1,6 +1,7 @@
 //! Committed offsets of the groups of one shard, and those that wait for the end of a transaction.
 
 mod api;
+mod by_partition;
 mod commit;
 mod delete;
 mod expiry;
@@ -13,6 +14,7 @@ use ottla_types::{LeaderEpoch, Offset, ProducerId, Timestamp, TopicPartition, Uu
 use ottla_wire::records::OffsetCommitValue;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use by_partition::GroupOffsets;
 pub(crate) use fetch::fetch_offsets;
 
 use super::record::GroupRecord;
@@ -33,7 +35,6 @@ pub(crate) struct CommittedOffset {
     pub(crate) record_offset: Offset,
 }
 
-pub(crate) type GroupOffsets = RedBlackTreeMapSync<TopicPartition, CommittedOffset>;
 type OffsetsByGroup = RedBlackTreeMapSync<Arc<str>, GroupOffsets>;
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,8 +60,8 @@ impl Offsets {
         self.open_transactions.contains_key(group_id)
     }
 
-    pub(crate) fn has_pending(&self, group_id: &str, partition: &TopicPartition) -> bool {
-        self.pending_of_group(group_id).any(|offsets| offsets.contains_key(partition))
+    pub(crate) fn has_pending(&self, group_id: &str, topic: &str, partition: i32) -> bool {
+        self.pending_of_group(group_id).any(|offsets| offsets.get(topic, partition).is_some())
     }
 
     /// The offsets of each transaction that is open in the group.
@@ -99,11 +100,12 @@ impl Offsets {
             if !is_committed {
                 continue;
             }
-            for (partition, pending) in offsets {
-                let current = self.committed.get(group_id).and_then(|offsets| offsets.get(partition));
+            for (topic, partition, pending) in offsets.iter() {
+                let current = self.committed.get(group_id).and_then(|offsets| offsets.get(topic, partition));
                 // What was committed outside of the transaction, but after it in the log, stays.
                 if current.is_none_or(|current| current.record_offset < pending.record_offset) {
-                    put(&mut self.committed, Arc::clone(group_id), partition.clone(), pending.clone());
+                    let partition = TopicPartition::new(Arc::clone(topic), partition);
+                    put(&mut self.committed, Arc::clone(group_id), partition, pending.clone());
                 }
             }
         }
@@ -151,15 +153,18 @@ impl Offsets {
 }
 
 fn put(offsets: &mut OffsetsByGroup, group_id: Arc<str>, partition: TopicPartition, offset: CommittedOffset) {
-    match offsets.get_mut(&group_id) {
-        Some(of_group) => of_group.insert_mut(partition, offset),
-        None => offsets.insert_mut(group_id, GroupOffsets::default().insert(partition, offset)),
+    if let Some(of_group) = offsets.get_mut(&group_id) {
+        of_group.put(partition, offset);
+        return;
     }
+    let mut of_group = GroupOffsets::default();
+    of_group.put(partition, offset);
+    offsets.insert_mut(group_id, of_group);
 }
 
 fn remove(offsets: &mut OffsetsByGroup, group_id: &Arc<str>, partition: &TopicPartition) {
     if let Some(of_group) = offsets.get_mut(group_id) {
-        of_group.remove_mut(partition);
+        of_group.remove(partition);
         if of_group.is_empty() {
             offsets.remove_mut(group_id);
         }
