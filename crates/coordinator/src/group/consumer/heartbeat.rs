@@ -197,6 +197,7 @@ impl GroupShard {
             assignment_interval_ms: settings.assignment_interval_ms,
             group_epoch: group.epoch,
             member_count: group.len(),
+            has_partitions: !next.assigned.is_empty(),
             target: &group.target,
             waits_for_others: next.state == MemberState::UnreleasedPartitions,
         };

@@ -10,6 +10,9 @@ const SETTLING_MS: i64 = 1_000;
 /// The shortest time that a member is told to wait for what others do, in milliseconds.
 const WAITING_MS_MIN: i64 = 100;
 
+/// How many heartbeats of members who wait there are a millisecond, at most.
+const WAITING_PER_MS: usize = 4;
+
 /// A group as one of its members finds it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace<'a> {
@@ -18,6 +21,8 @@ pub(crate) struct Pace<'a> {
     pub(crate) assignment_interval_ms: i32,
     pub(crate) group_epoch: i32,
     pub(crate) member_count: usize,
+    /// The member has partitions, which the next target may give to others.
+    pub(crate) has_partitions: bool,
     pub(crate) target: &'a TargetAssignment,
     /// Some of what the member shall have, somebody has yet to give up.
     pub(crate) waits_for_others: bool,
@@ -30,7 +35,7 @@ impl Pace<'_> {
         let interval = i64::from(self.heartbeat_interval_ms);
         let soonest = [
             self.until_next_target(now_ms),
-            self.waits_now(now_ms).then(|| self.waiting_ms()),
+            self.waiting_ms(now_ms),
             self.is_settling(now_ms).then_some(SETTLING_MS),
         ];
         let next = soonest.into_iter().flatten().fold(interval, i64::min);
@@ -43,15 +48,15 @@ impl Pace<'_> {
         self.target.next_in_ms(self.assignment_interval_ms, now_ms)
     }
 
-    /// The member waits for what may be there at any moment.
-    fn waits_now(&self, now_ms: i64) -> bool {
+    /// For a member that waits for what may be there at any moment. All who wait for others come four thousand times a second
+    /// together, at most. Those for whom others will wait, once there is a target, come sooner: that is soon.
+    fn waiting_ms(&self, now_ms: i64) -> Option<i64> {
         let is_target_due = self.group_epoch > self.target.epoch && self.until_next_target(now_ms).is_none();
-        self.waits_for_others || is_target_due
-    }
-
-    /// All members who wait come a thousand times a second together, at most.
-    fn waiting_ms(&self) -> i64 {
-        i64::try_from(self.member_count).unwrap_or(i64::MAX).max(WAITING_MS_MIN)
+        if is_target_due && self.has_partitions {
+            return Some(WAITING_MS_MIN);
+        }
+        let all = i64::try_from(self.member_count / WAITING_PER_MS).unwrap_or(i64::MAX);
+        (self.waits_for_others || is_target_due).then_some(all.max(WAITING_MS_MIN))
     }
 
     /// The target is so new that some member, going by the interval of a group at rest, may not have heard of it.
@@ -77,6 +82,7 @@ mod tests {
             assignment_interval_ms: 1_500,
             group_epoch: 7,
             member_count: 10,
+            has_partitions: false,
             target: &target,
             waits_for_others: false,
         };
@@ -110,15 +116,30 @@ mod tests {
     #[test]
     fn who_waits_for_others_asks_again_soon() {
         assert_eq!(next(60_000, |pace| pace.waits_for_others = true), 100);
-        let of_many = |pace: &mut Pace<'_>| (pace.waits_for_others, pace.member_count) = (true, 2_000);
+        let of_many = |pace: &mut Pace<'_>| (pace.waits_for_others, pace.member_count) = (true, 8_000);
         assert_eq!(next(60_000, of_many), 2_000);
-        let of_very_many = |pace: &mut Pace<'_>| (pace.waits_for_others, pace.member_count) = (true, 9_000);
+        let of_very_many = |pace: &mut Pace<'_>| (pace.waits_for_others, pace.member_count) = (true, 90_000);
         assert_eq!(next(60_000, of_very_many), 5_000);
     }
 
     #[test]
     fn a_target_that_is_being_made_is_asked_for_soon() {
         assert_eq!(next(60_000, |pace| pace.group_epoch = 8), 100);
+        let of_many = |pace: &mut Pace<'_>| (pace.group_epoch, pace.member_count) = (8, 2_000);
+        assert_eq!(next(60_000, of_many), 500);
+    }
+
+    #[test]
+    fn who_may_have_to_give_up_asks_sooner_for_a_target_that_is_being_made() {
+        let of_many = |pace: &mut Pace<'_>| {
+            (pace.member_count, pace.has_partitions) = (2_000, true);
+        };
+        let is_due = |pace: &mut Pace<'_>| {
+            of_many(pace);
+            pace.group_epoch = 8;
+        };
+        assert_eq!(next(60_000, is_due), 100);
+        assert_eq!(next(60_000, of_many), 5_000);
     }
 
     #[test]
@@ -130,6 +151,7 @@ mod tests {
             assignment_interval_ms: 1_000,
             group_epoch: unknown.epoch,
             member_count: 1,
+            has_partitions: false,
             target: &unknown,
             waits_for_others: false,
         };

@@ -385,6 +385,8 @@ fn next_beat_ms(turn: &GroupTurn<'_>, group: &ShareGroup, settings: Settings) ->
         assignment_interval_ms: settings.assignment_interval_ms,
         group_epoch: group.epoch,
         member_count: group.len(),
+        // Nobody waits for what others have.
+        has_partitions: false,
         target: &group.target,
         waits_for_others: false,
     };
