@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use ottla_types::TopicPartition;
 use ottla_wire::records::{GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue};
 use ottla_wire::{Decoder, EncodeError, Encoder, ErrorCode, Message};
@@ -20,6 +20,10 @@ const GROUP_METADATA: i16 = 2;
 const GROUP_METADATA_VALUE_VERSION: i16 = 3;
 /// Of a record of a commit, key and value, beside the names in it.
 const OFFSET_COMMIT_BYTES_MAX: usize = 64;
+/// The same with the names, of most: what one of many has room for at first.
+const OFFSET_COMMIT_BYTES_USUAL: usize = 128;
+/// What is reserved at once for the commits of one request.
+const ROOM_BYTES_MAX: usize = 64 * 1024;
 
 /// A record, with `None` for the value of a tombstone.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,10 +81,21 @@ impl ForeignKind {
     }
 }
 
+/// The records of one operation. Commits of many partitions lie behind each other in buffers that they share.
+pub(crate) fn encode_all(records: &[GroupRecord]) -> Result<Vec<EncodedRecord>, ErrorCode> {
+    let room = if records.len() > 1 { records.len() * OFFSET_COMMIT_BYTES_USUAL } else { 0 };
+    let mut room = BytesMut::with_capacity(room.min(ROOM_BYTES_MAX));
+    records.iter().map(|record| encode_in(&mut room, record)).collect()
+}
+
 pub(crate) fn encode(record: &GroupRecord) -> Result<EncodedRecord, ErrorCode> {
+    encode_in(&mut BytesMut::new(), record)
+}
+
+fn encode_in(room: &mut BytesMut, record: &GroupRecord) -> Result<EncodedRecord, ErrorCode> {
     let (key, value) = match record {
         GroupRecord::OffsetCommit { group_id, partition, value } => {
-            return offset_commit(group_id, partition, value.as_ref()).map_err(not_encoded);
+            return offset_commit(room, group_id, partition, value.as_ref()).map_err(not_encoded);
         }
         GroupRecord::GroupMetadata { group_id, value } => {
             let key = GroupMetadataKey { group: group_id.clone() };
@@ -96,15 +111,17 @@ pub(crate) fn encode(record: &GroupRecord) -> Result<EncodedRecord, ErrorCode> {
     Ok(EncodedRecord { key, value: value.transpose()? })
 }
 
-/// Most of what coordinators write: key and value lie behind each other in one buffer, and the key is written field by field
-/// from names that others share.
+/// Most of what coordinators write: key and value lie behind each other in `room`, and the key is written field by field from
+/// names that others share.
 fn offset_commit(
+    room: &mut BytesMut,
     group_id: &str,
     partition: &TopicPartition,
     value: Option<&OffsetCommitValue>,
 ) -> Result<EncodedRecord, EncodeError> {
     let names = group_id.len() + partition.topic.len() + value.map_or(0, |value| value.metadata.len());
-    let mut encoder = Encoder::with_capacity(OFFSET_COMMIT_BYTES_MAX + names);
+    room.reserve(OFFSET_COMMIT_BYTES_MAX + names);
+    let mut encoder = Encoder::appending_to(std::mem::take(room));
     encoder.i16(OFFSET_COMMIT);
     encoder.string(false, group_id, "OffsetCommitKey.Group")?;
     encoder.string(false, &partition.topic, "OffsetCommitKey.Topic")?;
@@ -118,7 +135,9 @@ fn offset_commit(
     }
     let (mut bytes, _) = encoder.into_parts();
     let key = bytes.split_to(key_len).freeze();
-    Ok(EncodedRecord { key, value: value.map(|_| bytes.freeze()) })
+    let value = value.map(|_| bytes.split().freeze());
+    *room = bytes;
+    Ok(EncodedRecord { key, value })
 }
 
 pub(crate) fn prefixed<M: Message>(prefix: i16, message: &M, version: i16) -> Result<Bytes, ErrorCode> {

@@ -166,6 +166,10 @@ impl Shard for GroupShard {
         record::encode(record)
     }
 
+    fn encode_all(records: &[GroupRecord]) -> Result<Vec<EncodedRecord>, ErrorCode> {
+        record::encode_all(records)
+    }
+
     fn decode(key: Bytes, value: Option<Bytes>) -> Result<Option<GroupRecord>, DecodeError> {
         record::decode(key, value)
     }

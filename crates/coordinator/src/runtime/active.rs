@@ -235,10 +235,7 @@ impl<S: Shard> Active<S> {
         if records.is_empty() {
             return Ok(());
         }
-        let mut encoded = Vec::with_capacity(records.len());
-        for record in &records {
-            encoded.push(S::encode(record)?);
-        }
+        let encoded = S::encode_all(&records)?;
         let max_bytes = self.writer.max_batch_bytes(&self.partition);
         let bytes = encoded.iter().map(EncodedRecord::max_bytes).sum::<usize>();
         let in_one_batch = !may_split || transaction.is_some() || BATCH_HEADER_BYTES + bytes <= max_bytes;

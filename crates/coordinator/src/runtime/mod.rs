@@ -69,6 +69,11 @@ pub trait Shard: Sized + Send + 'static {
     /// Fails for a record that Kafka's format has no room for; the operation fails with it.
     fn encode(record: &Self::Record) -> Result<EncodedRecord, ErrorCode>;
 
+    /// All records of an operation, in their order: for kinds of which there are so many that they share a buffer.
+    fn encode_all(records: &[Self::Record]) -> Result<Vec<EncodedRecord>, ErrorCode> {
+        records.iter().map(Self::encode).collect()
+    }
+
     /// `None` for a record of a kind that is unknown here: it is left in the log and otherwise ignored.
     fn decode(key: Bytes, value: Option<Bytes>) -> Result<Option<Self::Record>, DecodeError>;
 
