@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ottla_log::disk::Reach;
-use ottla_log::{FileSlice, OffsetMetadata};
+use ottla_log::{FetchDataInfo, FileSlice, OffsetMetadata};
 use ottla_types::{LeaderEpoch, Now, Offset};
 use ottla_wire::ErrorCode;
 
@@ -207,21 +207,26 @@ impl SharePartitions {
             self.drop_entry(entry, code, now);
             return nothing(code);
         }
-        let mut held = entry.state.lock();
-        let partition = match &mut held.phase {
-            Phase::Loading => return nothing(ErrorCode::None),
-            Phase::Failed(code) => return nothing(*code),
-            Phase::Active(partition) => partition,
-        };
-        partition.set_settings(settings.partition);
-        if budget.records <= 0 || !partition.can_acquire() {
+        if budget.records <= 0 {
             return nothing(ErrorCode::None);
         }
-        let (from, read) = read(partition, entry, settings, budget);
-        if read.error != ErrorCode::None {
-            return nothing(read.error);
+        // Held while the disk is waited for, by threads that have nothing else to do: two of them would read the same, and one
+        // of them for nothing. The state is not, for that others need.
+        let reading = entry.reading.lock();
+        let can_acquire = with_active(entry, |partition| {
+            partition.set_settings(settings.partition);
+            partition.can_acquire()
+        });
+        match can_acquire {
+            Ok(true) => {}
+            Ok(false) => return nothing(ErrorCode::None),
+            Err(code) => return nothing(code),
         }
-        let Some(data) = read.data else { return nothing(ErrorCode::None) };
+        let (from, data) = match read(entry, settings, budget) {
+            Ok(Some(read)) => read,
+            Ok(None) => return nothing(ErrorCode::None),
+            Err(code) => return nothing(code),
+        };
         let Some(slice) = data.records else { return nothing(ErrorCode::None) };
         let found = spans::of_slice(&slice).and_then(|found| {
             let aborted = spans::aborted(&slice, &found, data.aborted_transactions.as_deref())?;
@@ -236,10 +241,18 @@ impl SharePartitions {
         };
         let batches: Vec<LogBatch> = found.iter().map(|span| span.batch).collect();
         let limits = AcquireLimits { max_records: budget.records, ..params.limits };
+        let mut held = entry.state.lock();
+        let partition = match &mut held.phase {
+            Phase::Loading => return nothing(ErrorCode::None),
+            Phase::Failed(code) => return nothing(*code),
+            Phase::Active(partition) => partition,
+        };
+        // What others have said and given back since is in the state: of what was read, what is free now is acquired.
         let acquired = partition.acquire(&params.member, &limits, from, &batches, &aborted, now.mono);
         self.note_deadline(partition.next_deadline());
         held.queue_unsent();
         drop(held);
+        drop(reading);
         self.write_next(entry, now);
         let records = trim(slice, &found, &acquired);
         let count: i64 = acquired.iter().map(|a| a.last_offset - a.first_offset + 1).sum();
@@ -252,13 +265,21 @@ impl SharePartitions {
     }
 }
 
-/// Reads where the group goes on, past what the log has lost.
+/// What the share partition answers; NONE as an error where it is loading, so that there is nothing yet.
+fn with_active<T>(entry: &Entry, ask: impl FnOnce(&mut SharePartition) -> T) -> Result<T, ErrorCode> {
+    match &mut entry.state.lock().phase {
+        Phase::Loading => Err(ErrorCode::None),
+        Phase::Failed(code) => Err(*code),
+        Phase::Active(partition) => Ok(ask(partition)),
+    }
+}
+
+/// Reads where the group goes on, past what the log has lost. None: there is nothing for it.
 fn read(
-    partition: &mut SharePartition,
     entry: &Entry,
     settings: &ShareGroupSettings,
     budget: &Budget,
-) -> (Offset, PartitionRead) {
+) -> Result<Option<(Offset, FetchDataInfo)>, ErrorCode> {
     let limits =
         ReadLimits { max_bytes: budget.bytes_each.min(budget.bytes), min_one_message: !budget.has_found };
     let read_from = |offset| {
@@ -274,19 +295,24 @@ fn read(
         let read = entry.partition.read(&asked, &Reader::of_leaders(reader(settings)), limits, Reach::Disk);
         read.unwrap_or_else(|| PartitionRead::refused(ErrorCode::KafkaStorageError))
     };
-    let mut from = partition.next_fetch_offset();
+    let mut from = with_active(entry, |partition| partition.next_fetch_offset())?;
     let mut found = read_from(from);
     if found.error == ErrorCode::OffsetOutOfRange {
         let log_start = entry.partition.log().log_start_offset();
-        if log_start <= partition.start_offset() {
-            // The group is ahead of the log: nothing there for it.
-            return (from, PartitionRead { error: ErrorCode::None, ..found });
-        }
-        partition.log_start_moved(log_start);
-        from = partition.next_fetch_offset();
+        let moved = with_active(entry, |partition| {
+            let is_behind = log_start > partition.start_offset();
+            partition.log_start_moved(log_start);
+            is_behind.then(|| partition.next_fetch_offset())
+        })?;
+        // None: the group is ahead of the log.
+        let Some(moved) = moved else { return Ok(None) };
+        from = moved;
         found = read_from(from);
     }
-    (from, found)
+    match found.error {
+        ErrorCode::None => Ok(found.data.map(|data| (from, data))),
+        code => Err(code),
+    }
 }
 
 /// The batches from the first that was acquired to the last.

@@ -40,6 +40,8 @@ pub(super) struct Entry {
     pub(super) partition: Arc<Partition>,
     leader_epoch: LeaderEpoch,
     pub(super) state: Mutex<EntryState>,
+    /// Held by whoever reads the log for a fetch, without the state.
+    pub(super) reading: Mutex<()>,
     pub(super) fetches: Watchers<DelayedShareFetch>,
 }
 
@@ -117,6 +119,7 @@ impl SharePartitions {
                 is_handing_on: false,
                 is_leaving: false,
             }),
+            reading: Mutex::default(),
             fetches: Watchers::default(),
         });
         let stale = entries.insert(id.clone(), Arc::clone(&entry));

@@ -1,10 +1,13 @@
 //! Share partitions over a log on a simulated disk, with a share coordinator that answers when the test says so.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ottla_log::LogContext;
 use ottla_log::disk::SimDisk;
+use ottla_log::disk::sim::Call as DiskCall;
 use ottla_log::producer_state::ProducerStateConfig;
 use ottla_record::AppendOrigin;
 use ottla_types::{NodeId, Now, Offset, Uuid};
@@ -104,6 +107,7 @@ struct Harness {
     letters: Arc<Letters>,
     partition: Arc<Partition>,
     context: Arc<LogContext>,
+    disk: SimDisk,
 }
 
 /// Error, first, last and count of what was acquired, and bytes of records.
@@ -133,7 +137,7 @@ impl Harness {
         let (brokers, wake_at) = (Arc::new(NoOtherBrokers), Arc::new(|_| {}));
         let (logs, read_later) = (logs(&disk), Arc::new(|job: Box<dyn FnOnce() + Send>| job()));
         let replicas = Arc::new(ReplicaManager::new(LOCAL, settings, logs, brokers, wake_at, read_later));
-        let context = LogContext::new(Arc::new(disk), ProducerStateConfig::default());
+        let context = LogContext::new(Arc::new(disk.clone()), ProducerStateConfig::default());
         let partition = replicas.assign(assignment(&[LOCAL], 0), || open(&context), at(0)).unwrap();
         let coordinator = Arc::new(Coordinator::default());
         let letters = Arc::new(Letters::default());
@@ -143,7 +147,7 @@ impl Harness {
             Arc::clone(&letters) as _,
             Arc::new(Settings),
         );
-        Harness { replicas, shares: Arc::new(shares), coordinator, letters, partition, context }
+        Harness { replicas, shares: Arc::new(shares), coordinator, letters, partition, context, disk }
     }
 
     fn id() -> SharePartitionId {
@@ -290,6 +294,38 @@ fn records_are_given_out_once_and_carry_no_other_batches() {
     assert_eq!(taken(&harness.accept("x", 2, 5, at(3))), [Err(ErrorCode::InvalidRecordState)]);
     assert_eq!(taken(&harness.accept("y", 2, 5, at(3))), [Ok(())]);
     assert_eq!(harness.coordinator.writes.lock().len(), 2);
+}
+
+#[test]
+fn who_waits_for_the_disk_keeps_nobody_else_waiting() {
+    let harness = Harness::new();
+    harness.produce(&["a"], at(0));
+    assert_eq!(acquired(&harness.fetch("x", 100, at(0))), Some(vec![(0, 0, 1)]));
+    harness.produce(&["b"], at(1));
+    let (shares, partition) = (Arc::clone(&harness.shares), Arc::clone(&harness.partition));
+    let (says, hears) = mpsc::channel();
+    harness.disk.before_next(DiskCall::Read, move || {
+        let (shares, after) = (Arc::clone(&shares), says.clone());
+        let others = thread::spawn(move || {
+            let done = Box::new(move |result| after.send(result).expect("it is waited for"));
+            let batch = AcknowledgementBatch {
+                first_offset: Offset(0),
+                last_offset: Offset(0),
+                types: vec![AcknowledgeType::Release],
+            };
+            assert!(shares.entry(&Harness::id(), &partition, at(2)).is_ok());
+            shares.acknowledge(&Harness::id(), &Arc::from("x"), &[batch], at(2), done);
+        });
+        // One that hangs would hang for ever.
+        let started = Instant::now();
+        while !others.is_finished() && started.elapsed() < Duration::from_secs(60) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    // It is at what comes next, and what came back meanwhile comes after it.
+    assert_eq!(acquired(&harness.fetch("y", 100, at(2))), Some(vec![(1, 1, 1)]));
+    assert_eq!(hears.try_recv(), Ok(Ok(())), "said while the disk was read");
+    assert_eq!(acquired(&harness.fetch("y", 100, at(3))), Some(vec![(0, 0, 2)]));
 }
 
 #[test]
