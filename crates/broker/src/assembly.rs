@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use ottla_config::{Config, DynamicConfig, keys};
 use ottla_controller::ControllerSettings;
 use ottla_coordinator::group::GroupCoordinator;
-use ottla_coordinator::runtime::Executor;
+use ottla_coordinator::runtime::Outside;
 use ottla_coordinator::transaction::TransactionCoordinator;
 use ottla_log::log_manager::LogManager;
 use ottla_metadata::image::VersionedRecord;
@@ -142,11 +142,11 @@ pub(crate) fn node(
     let groups =
         GroupCoordinator::new(node_settings::groups(&config), Arc::clone(&storage) as _, storage as _);
     let link = Arc::new(NodeLink::default());
-    let executor = executor(&hooks, &link);
-    let groups = Arc::new(groups.with_executor(Arc::clone(&executor)));
+    let outside = Outside { execute: Arc::clone(&hooks.read_later), wake_at: Arc::clone(&hooks.wake_at) };
+    let groups = Arc::new(groups.within(outside.clone()));
     let offsets_listener = Arc::new(TopicListener::default());
     offsets_listener.tell(&groups);
-    let share = ShareGroupParts::new(&config, &replicas, link, Arc::clone(&executor));
+    let share = ShareGroupParts::new(&config, &replicas, link, outside.clone());
     // As in Kafka, what transactions write is never compressed.
     let transaction_storage = Arc::new(CoordinatorStorage::new(Arc::clone(&replicas), Compression::NONE));
     let slots = usize::try_from(config.get(keys::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS)).unwrap_or(0);
@@ -168,7 +168,7 @@ pub(crate) fn node(
             Arc::new(MarkerDispatch(Weak::clone(node))),
             Arc::new(NodeProducerIds(Weak::clone(node))),
         );
-        let transactions = Arc::new(transactions.with_executor(executor));
+        let transactions = Arc::new(transactions.within(outside));
         let transactions_listener = Arc::new(TopicListener::default());
         transactions_listener.tell(&transactions);
         Node {
@@ -210,19 +210,4 @@ fn snapshot_policy(config: &Config, now: Now) -> SnapshotPolicy {
         config.get(keys::METADATA_LOG_MAX_SNAPSHOT_INTERVAL_MS),
         now.mono,
     )
-}
-
-/// Does what would hold up a coordinator's shard, or a client's thread, where requests go that wait for the disk.
-fn executor(hooks: &Hooks, node: &Arc<NodeLink>) -> Executor {
-    let (elsewhere, node) = (Arc::clone(&hooks.read_later), Arc::clone(node));
-    Arc::new(move |job| {
-        let node = Arc::clone(&node);
-        elsewhere(Box::new(move || {
-            job();
-            if let Some(node) = node.get() {
-                node.coordinators_have_worked();
-                node.share_has_worked();
-            }
-        }));
-    })
 }

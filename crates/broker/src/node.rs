@@ -236,21 +236,10 @@ impl Node {
         self.groups.next_deadline().min(self.transactions.next_deadline())
     }
 
-    /// To be called after whatever may have set timers of coordinators.
-    pub(crate) fn coordinators_have_worked(&self) {
-        (self.hooks.wake_at)(self.coordinators_next_deadline());
-    }
-
-    /// To be called after whatever may have set timers of share groups.
-    pub(crate) fn share_has_worked(&self) {
-        (self.hooks.wake_at)(self.share.next_deadline());
-    }
-
     /// Reads one coordinator's log back, on the caller's thread, which may have to wait for the disk. False if there
     /// was none to read.
     pub fn load_next_shard(&self, now: impl Fn() -> Now) -> bool {
         if self.share.load_next_shard(&now) {
-            (self.hooks.wake_at)(self.share.next_deadline());
             return true;
         }
         if let Some(mut load) = self.groups.next_load() {
@@ -260,7 +249,6 @@ impl Node {
         } else {
             return false;
         }
-        self.coordinators_have_worked();
         true
     }
 

@@ -5,12 +5,12 @@ mod history;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use ottla_types::{Now, Offset, TopicPartition};
+use ottla_types::{MonoMs, Now, Offset, TopicPartition};
 use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 
 use crate::runtime::{
-    BATCH_HEADER_BYTES, EncodedRecord, Executor, LogChunk, PartitionReader, PartitionWriter, Responder,
+    BATCH_HEADER_BYTES, EncodedRecord, LogChunk, Outside, PartitionReader, PartitionWriter, Responder,
     StoredBatch, StoredContent, StoredRecord, TransactionMarker, WriteBatch,
 };
 
@@ -185,19 +185,28 @@ pub(crate) struct Jobs(Arc<Mutex<HeldJobs>>);
 struct HeldJobs {
     are_held: bool,
     jobs: VecDeque<Box<dyn FnOnce() + Send>>,
+    woken_at: Vec<MonoMs>,
 }
 
 impl Jobs {
-    pub(crate) fn executor(&self) -> Executor {
-        let held = Arc::clone(&self.0);
-        Arc::new(move |job| {
-            let mut jobs = held.lock();
-            if jobs.are_held {
-                return jobs.jobs.push_back(job);
-            }
-            drop(jobs);
-            job();
-        })
+    pub(crate) fn outside(&self) -> Outside {
+        let (held, woken) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        Outside {
+            execute: Arc::new(move |job| {
+                let mut jobs = held.lock();
+                if jobs.are_held {
+                    return jobs.jobs.push_back(job);
+                }
+                drop(jobs);
+                job();
+            }),
+            wake_at: Arc::new(move |due| woken.lock().woken_at.push(due)),
+        }
+    }
+
+    /// The times that were told since this was last asked.
+    pub(crate) fn woken_at(&self) -> Vec<MonoMs> {
+        std::mem::take(&mut self.0.lock().woken_at)
     }
 
     /// They wait for [`Jobs::run_one`] from now on, or no longer.

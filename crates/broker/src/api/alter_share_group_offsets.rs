@@ -18,5 +18,4 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<AlterShareGroupOffsetsRequest>
     }
     let context = request_context(node, &context);
     node.share_groups().alter_offsets(context, request, move |response| answer.reply(&response));
-    node.share_has_worked();
 }

@@ -22,5 +22,4 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<DescribeShareGroupOffsetsReque
     }
     let context = request_context(node, &context);
     node.share_groups().describe_offsets(context, request, move |response| answer.reply(&response));
-    node.share_has_worked();
 }

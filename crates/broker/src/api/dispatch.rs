@@ -40,30 +40,6 @@ pub fn dispatch(node: &Arc<Node>, connection: &Arc<Connection>, frame: Bytes, no
         return slot.send(Reply::Close(format!("{key} version {version} is not served, {versions} are")));
     }
     (api.handle)(node, RawCall { context, body, slot });
-    if sets_timers(key) {
-        node.coordinators_have_worked();
-    }
-}
-
-/// Requests that a coordinator may answer later, or follow up by itself.
-fn sets_timers(key: ApiKey) -> bool {
-    matches!(
-        key,
-        ApiKey::JoinGroup
-            | ApiKey::SyncGroup
-            | ApiKey::Heartbeat
-            | ApiKey::LeaveGroup
-            | ApiKey::OffsetCommit
-            | ApiKey::OffsetDelete
-            | ApiKey::DeleteGroups
-            | ApiKey::InitProducerId
-            | ApiKey::AddPartitionsToTxn
-            | ApiKey::AddOffsetsToTxn
-            | ApiKey::EndTxn
-            | ApiKey::WriteTxnMarkers
-            | ApiKey::TxnOffsetCommit
-            | ApiKey::ShareGroupHeartbeat
-    )
 }
 
 /// Decodes the body and calls the API's handler. What is behind the body is ignored, as Kafka does: librdkafka's request

@@ -10,5 +10,4 @@ use crate::node::Node;
 pub(super) fn handle(node: &Arc<Node>, call: Call<InitializeShareGroupStateRequest>) {
     let (context, request, answer) = call.into_parts();
     node.share.coordinator.initialize_state(request, context.now, move |response| answer.reply(&response));
-    node.share_has_worked();
 }

@@ -60,7 +60,6 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<ProduceRequest>) {
     verify(node, transactional, entries, (version, now), hold, move |entries| {
         again.replicas.produce(params, entries, now, move |results| reply.send(results));
     });
-    node.coordinators_have_worked();
 }
 
 /// The parts of a request that belong to a transaction.

@@ -10,5 +10,4 @@ use crate::node::Node;
 pub(super) fn handle(node: &Arc<Node>, call: Call<ReadShareGroupStateRequest>) {
     let (context, request, answer) = call.into_parts();
     node.share.coordinator.read_state(request, context.now, move |response| answer.reply(&response));
-    node.share_has_worked();
 }

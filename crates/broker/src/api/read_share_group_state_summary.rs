@@ -12,5 +12,4 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<ReadShareGroupStateSummaryRequ
     node.share
         .coordinator
         .read_state_summary(context.version(), request, context.now, move |response| answer.reply(&response));
-    node.share_has_worked();
 }

@@ -44,7 +44,6 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<ShareAcknowledgeRequest>) {
         let settings = node_after.share_group_settings(&key_after.group_id);
         response.acquisition_lock_timeout_ms = settings.partition.record_lock_duration_ms;
         answer.reply(&response);
-        node_after.share_has_worked();
     });
 }
 

@@ -80,7 +80,6 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<ShareFetchRequest>) {
     node.share.partitions.fetch(params, wanted, now, move |fetched, _| {
         both.put(|state| state.fetched = Some(fetched));
     });
-    node.share_has_worked();
 }
 
 /// What a request asks of which partitions.
@@ -236,7 +235,6 @@ impl Both {
         let settings = node.share_group_settings(&session.key.group_id);
         response.acquisition_lock_timeout_ms = settings.partition.record_lock_duration_ms;
         answer.reply_with_files(&response, &files);
-        node.share_has_worked();
     }
 }
 

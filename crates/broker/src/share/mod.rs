@@ -10,7 +10,7 @@ mod states;
 use std::sync::{Arc, OnceLock, Weak};
 
 use ottla_config::{Config, keys};
-use ottla_coordinator::runtime::{Executor, LoadProgress};
+use ottla_coordinator::runtime::{LoadProgress, Outside};
 use ottla_coordinator::share_state::{ShareCoordinator, ShareCoordinatorParts};
 use ottla_metadata::loader::Publication;
 use ottla_replica::ReplicaManager;
@@ -58,7 +58,7 @@ impl ShareGroupParts {
         config: &Arc<Config>,
         replicas: &Arc<ReplicaManager>,
         link: Arc<NodeLink>,
-        executor: Executor,
+        outside: Outside,
     ) -> ShareGroupParts {
         let compression = node_settings::share_state_compression(config);
         let storage = Arc::new(CoordinatorStorage::new(Arc::clone(replicas), compression));
@@ -69,7 +69,7 @@ impl ShareGroupParts {
             topics: Arc::new(NodeTopics(Arc::clone(&link))),
             pruner: Arc::new(StateTopicPruner(Arc::clone(replicas))),
         });
-        let coordinator = Arc::new(coordinator.with_executor(executor));
+        let coordinator = Arc::new(coordinator.within(outside));
         let listener = Arc::new(StateTopicListener::default());
         listener.tell(&coordinator);
         let sessions_max = usize::try_from(config.get(keys::GROUP_SHARE_MAX_SHARE_SESSIONS)).unwrap_or(0);

@@ -7,9 +7,9 @@ use ottla_wire::messages::offset_delete_request as delete;
 use ottla_wire::messages::offset_fetch_request as fetch;
 use ottla_wire::messages::sync_group_request::Assignment;
 use ottla_wire::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest,
-    JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, SyncGroupRequest,
+    ConsumerGroupHeartbeatRequest, DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest,
+    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 use ottla_wire::records::{MetadataRecord, RemoveTopicRecord};
 
@@ -63,6 +63,26 @@ fn members_ids_tell_of_their_clients_and_nobody_has_them_twice() {
     let ids = [join(&harness, 9, "").member_id, join(&harness, 9, "").member_id];
     assert_ne!(ids[0], ids[1]);
     assert!(ids.iter().all(|id| id.starts_with("client-")), "{ids:?}");
+}
+
+/// The harness looks whether whoever ticks is told of what is due earlier than before.
+#[test]
+fn answers_that_linger_are_waited_for() {
+    let linger = [("group.coordinator.append.linger.ms", "5")];
+    let harness = Harness::with_settings(&linger);
+    let request = ConsumerGroupHeartbeatRequest {
+        group_id: "g".to_owned(),
+        member_id: "member".to_owned(),
+        rebalance_timeout_ms: 10_000,
+        subscribed_topic_names: Some(vec!["t".to_owned()]),
+        topic_partitions: Some(Vec::new()),
+        ..ConsumerGroupHeartbeatRequest::default()
+    };
+    let sent = harness.send(0, &request, at(0));
+    assert_eq!(harness.node.next_deadline(), at(5).mono);
+    assert_eq!(harness.response(&sent), None);
+    harness.node.tick(at(5));
+    assert_eq!(harness.response(&sent).map(|joined| joined.error_code), Some(0));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use ottla_config::Config;
@@ -57,6 +58,8 @@ pub(super) struct Harness {
     client_id: String,
     answers: Arc<Answers>,
     next_sequence: std::cell::Cell<u64>,
+    /// The earliest time that the node has asked to be ticked at since it was last looked at.
+    woken_at: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -141,7 +144,12 @@ impl Harness {
         harness
     }
 
-    pub fn with_hooks(settings: &[(&str, &str)], hooks: Hooks) -> Harness {
+    pub fn with_hooks(settings: &[(&str, &str)], mut hooks: Hooks) -> Harness {
+        let woken_at = Arc::new(AtomicU64::new(u64::MAX));
+        let of_hook = Arc::clone(&woken_at);
+        hooks.wake_at = Arc::new(move |due| {
+            of_hook.fetch_min(due.0, Ordering::Relaxed);
+        });
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
         let defaults = [("group.initial.rebalance.delay.ms", "0"), ("log.dirs", "/data")];
         let settings = defaults.iter().chain(settings).copied();
@@ -166,6 +174,7 @@ impl Harness {
             client_id: "client".to_owned(),
             answers: Arc::default(),
             next_sequence: 0.into(),
+            woken_at,
         };
         harness.node.share.link.set(&harness.node);
         harness
@@ -293,7 +302,11 @@ impl Harness {
     pub fn send_frame<R>(&self, frame: Bytes, version: i16, now: Now) -> Sent<R> {
         let sequence = self.next_sequence.replace(self.next_sequence.get() + 1);
         let slot = ReplySlot::new(Arc::clone(&self.answers) as _, sequence);
+        let due_before = self.node.next_deadline();
+        self.woken_at.store(u64::MAX, Ordering::Relaxed);
         NodeHandler(Arc::clone(&self.node)).handle(&self.connection, frame, now, slot);
+        let (due, woken_at) = (self.node.next_deadline(), MonoMs(self.woken_at.load(Ordering::Relaxed)));
+        assert!(due >= due_before || woken_at <= due, "nobody is told that something is due at {due:?}");
         Sent { sequence, version, request: std::marker::PhantomData }
     }
 

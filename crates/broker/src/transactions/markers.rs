@@ -37,7 +37,6 @@ impl Node {
         let node = Arc::clone(self);
         let gather = Gather::new(1 + by_leader.len(), move |results: Vec<MarkerResults>| {
             node.transactions.markers_written(ticket, results.into_iter().flatten().collect(), now);
-            node.coordinators_have_worked();
         });
         gather.put(0, known);
         for (index, (leader, partitions)) in by_leader.into_iter().enumerate() {

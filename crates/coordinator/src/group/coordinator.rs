@@ -12,7 +12,7 @@ use super::errors;
 use super::metadata::{ChangedTopics, SharedMetadata};
 use super::shard::{GroupShard, GroupTurn};
 use crate::runtime::{
-    Executor, LoadProgress, LoadTask, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
+    LoadProgress, LoadTask, Outside, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
 };
 
 /// Coordinates the groups whose partition of `__consumer_offsets` this node leads.
@@ -66,10 +66,10 @@ impl GroupCoordinator {
         GroupCoordinator { config, metadata, runtime }
     }
 
-    /// See [`Runtime::with_executor`].
+    /// See [`Runtime::within`].
     #[must_use]
-    pub fn with_executor(mut self, executor: Executor) -> GroupCoordinator {
-        self.runtime = self.runtime.with_executor(executor);
+    pub fn within(mut self, outside: Outside) -> GroupCoordinator {
+        self.runtime = self.runtime.within(outside);
         self
     }
 

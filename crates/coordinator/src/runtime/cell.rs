@@ -30,8 +30,24 @@ pub(super) const EVENTS_A_TURN: usize = 1_000;
 /// Before a log is read again that could not be read.
 const RELOAD_MS: i64 = 1000;
 
-/// Does a job on a thread that holds no shard, at once or later.
-pub type Executor = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
+type Job = Box<dyn FnOnce() + Send>;
+
+/// What shards ask of whoever runs them.
+#[derive(Clone)]
+pub struct Outside {
+    /// Does a job on a thread that holds no shard, at once or later: what would hold up a shard, and going on with shards that
+    /// are kept busy.
+    pub execute: Arc<dyn Fn(Job) + Send + Sync>,
+    /// There is something for [`Runtime::tick`](super::Runtime::tick) to do at this time, which is earlier than its next
+    /// deadline was. Called often: it must be cheap, and call nothing of the coordinator's.
+    pub wake_at: Arc<dyn Fn(MonoMs) + Send + Sync>,
+}
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outside")
+    }
+}
 
 pub(crate) enum Event<S: Shard> {
     Operation(Now, Operation<S>),
@@ -50,7 +66,7 @@ pub(crate) struct Cell<S: Shard> {
     epoch: Mutex<LeaderEpoch>,
     config: RuntimeConfig,
     writer: Arc<dyn PartitionWriter>,
-    executor: Option<Executor>,
+    outside: Option<Outside>,
     this: Weak<Cell<S>>,
     queue: Mutex<VecDeque<Event<S>>>,
     held: Mutex<Held<S>>,
@@ -85,7 +101,7 @@ impl<S: Shard> Cell<S> {
         epoch: LeaderEpoch,
         config: RuntimeConfig,
         writer: Arc<dyn PartitionWriter>,
-        executor: Option<Executor>,
+        outside: Option<Outside>,
         shard: S,
     ) -> Arc<Cell<S>> {
         Arc::new_cyclic(|this| Cell {
@@ -93,7 +109,7 @@ impl<S: Shard> Cell<S> {
             epoch: Mutex::new(epoch),
             config,
             writer,
-            executor,
+            outside,
             this: Weak::clone(this),
             queue: Mutex::new(VecDeque::new()),
             held: Mutex::new(Held {
@@ -151,10 +167,10 @@ impl<S: Shard> Cell<S> {
     /// A turn of the shard, if it is free; and where there is nobody to hand it over to, as many as it takes.
     fn pump(&self) {
         while self.turn() && !self.queue.lock().is_empty() {
-            if let Some(executor) = &self.executor {
+            if let Some(outside) = &self.outside {
                 // This thread is a client's, as a rule, who has more to ask than of this shard: those who keep a shard busy
                 // would keep it here for as long as they do.
-                return self.hand_over(executor);
+                return self.hand_over(outside);
             }
         }
     }
@@ -168,11 +184,14 @@ impl<S: Shard> Cell<S> {
             Phase::Failed => self.reload_at(),
             Phase::Loading(_) | Phase::Closed => MonoMs::NEVER,
         };
-        self.next_deadline.store(deadline.0, Ordering::Release);
+        let is_earlier = deadline.0 < self.next_deadline.swap(deadline.0, Ordering::AcqRel);
         let answers = std::mem::take(&mut held.answers);
         let background = std::mem::take(&mut held.background);
         let now = held.now;
         drop(held);
+        if let Some(outside) = self.outside.as_ref().filter(|_| is_earlier) {
+            (outside.wake_at)(deadline);
+        }
         for answer in answers {
             answer();
         }
@@ -182,9 +201,9 @@ impl<S: Shard> Cell<S> {
         true
     }
 
-    fn hand_over(&self, executor: &Executor) {
+    fn hand_over(&self, outside: &Outside) {
         let cell = Weak::clone(&self.this);
-        executor(Box::new(move || {
+        (outside.execute)(Box::new(move || {
             if let Some(cell) = cell.upgrade() {
                 cell.pump();
             }
@@ -200,8 +219,8 @@ impl<S: Shard> Cell<S> {
                 cell.post(Event::Operation(now, operation));
             }
         };
-        match &self.executor {
-            Some(executor) => executor(Box::new(job)),
+        match &self.outside {
+            Some(outside) => (outside.execute)(Box::new(job)),
             None => job(),
         }
     }

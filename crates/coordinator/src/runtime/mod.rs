@@ -33,7 +33,7 @@ use ottla_types::Offset;
 use ottla_wire::ErrorCode;
 use thiserror::Error;
 
-pub use cell::Executor;
+pub use cell::Outside;
 pub use load::{LoadProgress, LoadTask};
 pub use responder::Responder;
 pub(crate) use shards::partition_for_key;

@@ -6,7 +6,7 @@ use ottla_types::{LeaderEpoch, MonoMs, Now, Offset, TopicPartition, java_string_
 use ottla_wire::ErrorCode;
 use parking_lot::{Mutex, RwLock};
 
-use super::cell::{Cell, Event, Executor, Operation};
+use super::cell::{Cell, Event, Operation, Outside};
 use super::load::LoadTask;
 use super::storage::{PartitionReader, PartitionWriter, TransactionMarker};
 use super::turn::Turn;
@@ -29,7 +29,7 @@ pub struct Runtime<S: Shard> {
     config: RuntimeConfig,
     writer: Arc<dyn PartitionWriter>,
     reader: Arc<dyn PartitionReader>,
-    executor: Option<Executor>,
+    outside: Option<Outside>,
     new_shard: Box<dyn Fn(&TopicPartition) -> S + Send + Sync>,
     /// Of the topic; 0 until the coordinator is started.
     topic_partitions: AtomicI32,
@@ -56,7 +56,7 @@ impl<S: Shard> Runtime<S> {
             config,
             writer,
             reader,
-            executor: None,
+            outside: None,
             new_shard: Box::new(new_shard),
             topic_partitions: AtomicI32::new(0),
             cells: RwLock::default(),
@@ -64,11 +64,11 @@ impl<S: Shard> Runtime<S> {
         }
     }
 
-    /// Has `executor` do what is to be done outside of shards, and go on with shards that are kept busy. Without it the thread
-    /// does so that has run the shard.
+    /// Without it, what is to be done outside of shards is done by the thread that has run the shard, and whoever ticks has
+    /// to look at [`Runtime::next_deadline`] after whatever it does.
     #[must_use]
-    pub fn with_executor(mut self, executor: Executor) -> Runtime<S> {
-        self.executor = Some(executor);
+    pub fn within(mut self, outside: Outside) -> Runtime<S> {
+        self.outside = Some(outside);
         self
     }
 
@@ -121,8 +121,8 @@ impl<S: Shard> Runtime<S> {
         let partition_name = TopicPartition { topic: Arc::clone(&self.topic), partition };
         let shard = (self.new_shard)(&partition_name);
         let writer = Arc::clone(&self.writer);
-        let executor = self.executor.clone();
-        let cell = Cell::new(partition_name, epoch, self.config.clone(), writer, executor, shard);
+        let outside = self.outside.clone();
+        let cell = Cell::new(partition_name, epoch, self.config.clone(), writer, outside, shard);
         cells.insert(partition, Arc::clone(&cell));
         let (reader, buffer_bytes) = (Arc::clone(&self.reader), self.config.load_buffer_bytes);
         self.loads.lock().push_back(LoadTask::new(Arc::clone(&cell), reader, buffer_bytes));
@@ -235,7 +235,7 @@ impl<S: Shard> Runtime<S> {
         true
     }
 
-    /// When [`Runtime::tick`] has something to do next. Any request may bring it forward, so look again in between.
+    /// When [`Runtime::tick`] has something to do next. Any request may bring it forward: then [`Outside::wake_at`] is told.
     pub fn next_deadline(&self) -> MonoMs {
         self.cells.read().values().map(|cell| cell.next_deadline()).min().unwrap_or(MonoMs::NEVER)
     }

@@ -97,7 +97,7 @@ impl Rig {
         let config = RuntimeConfig { write_timeout_ms: 5000, append_linger_ms, load_buffer_bytes: 2048 };
         let runtime = Runtime::new("counts", config, logs.clone(), logs.clone(), |_| Counters::default());
         let jobs = Jobs::default();
-        let runtime = Arc::new(runtime.with_executor(jobs.executor()));
+        let runtime = Arc::new(runtime.within(jobs.outside()));
         let rig = Rig { logs, jobs, runtime };
         rig.runtime.become_leader(0, LeaderEpoch(1));
         rig
@@ -211,9 +211,11 @@ fn a_failed_append_leaves_no_trace() {
 #[test]
 fn operations_share_a_batch_while_it_lingers() {
     let rig = Rig::new(LINGER).loaded();
+    assert_eq!(rig.jobs.woken_at(), [rig.runtime.next_deadline()]);
     rig.add("a", 1);
     rig.add("b", 5);
     assert_eq!(rig.runtime.next_deadline(), MonoMs(11));
+    assert_eq!(rig.jobs.woken_at(), [MonoMs(11)], "told once, since the second changes nothing of it");
     rig.runtime.tick(at(10));
     assert_eq!(rig.logs.log(0).batches.len(), 0);
     rig.runtime.tick(at(11));
@@ -409,7 +411,9 @@ fn a_log_with_foreign_records_is_loaded_again() {
     let record = EncodedRecord { key: Bytes::from("x"), value: Some(Bytes::from("3")) };
     rig.logs.push(0, Content::Records(None, vec![record]));
     assert_eq!(rig.add("a", 1).get(), Some(Err(ErrorCode::NotCoordinator)));
-    assert!(rig.runtime.next_deadline() <= at(1).mono, "nobody serves the shard until then");
+    let reload_at = rig.runtime.next_deadline();
+    assert!(reload_at <= at(1).mono, "nobody serves the shard until then");
+    assert_eq!(rig.jobs.woken_at().last(), Some(&reload_at));
     assert!(rig.runtime.tick(at(1)), "there is something to load");
     assert!(rig.runtime.next_deadline() > at(1).mono);
     assert_eq!(rig.loaded().state(), counts([("a", 1), ("x", 3)]));
@@ -421,6 +425,7 @@ fn a_log_that_cant_be_read_just_now_is_read_again() {
         let rig = Rig::new(None);
         rig.logs.read_failures.lock().push_back(code);
         let rig = rig.loaded();
+        assert_eq!(rig.jobs.woken_at(), [MonoMs(1000)]);
         assert_eq!(rig.add("a", 1).get(), Some(Err(ErrorCode::NotCoordinator)));
         assert_eq!(rig.runtime.next_deadline(), MonoMs(1000));
         assert!(!rig.runtime.tick(at(999)));

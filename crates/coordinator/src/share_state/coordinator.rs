@@ -14,7 +14,7 @@ use super::outcome::{Outcome, ReadState, ShareStateError, StateSummary, WriteSta
 use super::shard::{ShareStateShard, ShareStateTurn};
 use crate::group::errors;
 use crate::runtime::{
-    Executor, LoadProgress, LoadTask, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
+    LoadProgress, LoadTask, Outside, PartitionReader, PartitionWriter, Responder, Runtime, RuntimeConfig,
 };
 
 /// Which topics there are.
@@ -100,10 +100,10 @@ impl ShareCoordinator {
         }
     }
 
-    /// See [`Runtime::with_executor`].
+    /// See [`Runtime::within`].
     #[must_use]
-    pub fn with_executor(mut self, executor: Executor) -> ShareCoordinator {
-        self.runtime = self.runtime.with_executor(executor);
+    pub fn within(mut self, outside: Outside) -> ShareCoordinator {
+        self.runtime = self.runtime.within(outside);
         self
     }
 

@@ -22,7 +22,7 @@ use super::producers::{Initialization, NeedsProducerId};
 use super::shard::{Asker, TransactionShard, TransactionTurn};
 use crate::gather::Gather;
 use crate::runtime::{
-    Executor, LoadProgress, LoadTask, PartitionReader, PartitionWriter, Producer, Responder, Runtime,
+    LoadProgress, LoadTask, Outside, PartitionReader, PartitionWriter, Producer, Responder, Runtime,
     RuntimeConfig,
 };
 
@@ -105,10 +105,10 @@ impl TransactionCoordinator {
         TransactionCoordinator { rules, epochs, exhausted, ids, runtime }
     }
 
-    /// See [`Runtime::with_executor`].
+    /// See [`Runtime::within`].
     #[must_use]
-    pub fn with_executor(mut self, executor: Executor) -> TransactionCoordinator {
-        self.runtime = self.runtime.with_executor(executor);
+    pub fn within(mut self, outside: Outside) -> TransactionCoordinator {
+        self.runtime = self.runtime.within(outside);
         self
     }
 

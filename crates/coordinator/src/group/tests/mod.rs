@@ -106,7 +106,7 @@ impl Rig {
         logs.set_log(0, log);
         let jobs = Jobs::default();
         let coordinator = GroupCoordinator::new(config.clone(), logs.clone(), logs.clone());
-        let coordinator = Arc::new(coordinator.with_executor(jobs.executor()));
+        let coordinator = Arc::new(coordinator.within(jobs.outside()));
         let weak = Arc::downgrade(&coordinator);
         *logs.listener.lock() = Some(Arc::new(move |partition, offset| {
             if let Some(coordinator) = weak.upgrade() {
