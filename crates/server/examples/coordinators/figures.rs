@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::Outcome;
@@ -79,12 +81,9 @@ fn own_cpu_s() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// User and system time of a process, in steps of the kernel's ticks.
+/// User and system time of a process, of all of its threads, to the nanosecond: some cases take less than the kernel's tick.
 fn broker_cpu_s(pid: Option<u32>) -> Outcome<f64> {
     let Some(pid) = pid else { return Ok(0.0) };
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // Behind the name, which may hold anything, parentheses too; utime and stime are the fields 14 and 15 of all.
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    let time = clock_getcpuclockid(Pid::from_raw(i32::try_from(pid)?))?.now()?;
+    Ok(time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9)
 }
