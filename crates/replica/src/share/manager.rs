@@ -128,9 +128,26 @@ impl SharePartitions {
             self.fail(&stale, ErrorCode::NotLeaderOrFollower, now);
         }
         let (shares, loading) = (Arc::clone(self), Arc::clone(&entry));
-        let done = Box::new(move |state, now| shares.loaded(&loading, state, now));
+        let done = Box::new(move |state, now| shares.state_is_read(loading, state, now));
         self.persister.read(id, leader_epoch.value(), now, done);
         Ok(entry)
+    }
+
+    /// Where a group begins at a time, that is looked for in the log, which may have to be read from the disk: whoever brings
+    /// the state isn't kept waiting for it.
+    fn state_is_read(
+        self: &Arc<Self>,
+        entry: Arc<Entry>,
+        state: Result<PersistedState, ErrorCode>,
+        now: Now,
+    ) {
+        let reset = self.groups.settings(&entry.id.group_id).offset_reset;
+        let is_new = state.as_ref().is_ok_and(|state| state.start_offset.is_none());
+        if !is_new || !matches!(reset, OffsetReset::ByDuration(_)) {
+            return self.loaded(&entry, state, now);
+        }
+        let shares = Arc::clone(self);
+        (self.replicas.read_later)(Box::new(move || shares.loaded(&entry, state, now)));
     }
 
     fn loaded(self: &Arc<Self>, entry: &Arc<Entry>, state: Result<PersistedState, ErrorCode>, now: Now) {

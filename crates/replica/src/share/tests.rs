@@ -1,6 +1,7 @@
 //! Share partitions over a log on a simulated disk, with a share coordinator that answers when the test says so.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -82,7 +83,7 @@ impl DeadLetters for Letters {
     }
 }
 
-struct Settings;
+struct Settings(Mutex<OffsetReset>);
 
 impl ShareGroups for Settings {
     fn settings(&self, _: &str) -> ShareGroupSettings {
@@ -94,7 +95,7 @@ impl ShareGroups for Settings {
                 may_renew: true,
                 keeps_dead_letters: true,
             },
-            offset_reset: OffsetReset::Earliest,
+            offset_reset: *self.0.lock(),
             read_committed: false,
         }
     }
@@ -108,6 +109,9 @@ struct Harness {
     partition: Arc<Partition>,
     context: Arc<LogContext>,
     disk: SimDisk,
+    settings: Arc<Settings>,
+    /// How often something was left to those who wait for the disk.
+    left_to_others: Arc<AtomicUsize>,
 }
 
 /// Error, first, last and count of what was acquired, and bytes of records.
@@ -135,19 +139,26 @@ impl Harness {
         };
         let disk = SimDisk::new(1);
         let (brokers, wake_at) = (Arc::new(NoOtherBrokers), Arc::new(|_| {}));
-        let (logs, read_later) = (logs(&disk), Arc::new(|job: Box<dyn FnOnce() + Send>| job()));
+        let left_to_others = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&left_to_others);
+        let read_later = Arc::new(move |job: Box<dyn FnOnce() + Send>| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            job();
+        });
+        let logs = logs(&disk);
         let replicas = Arc::new(ReplicaManager::new(LOCAL, settings, logs, brokers, wake_at, read_later));
         let context = LogContext::new(Arc::new(disk.clone()), ProducerStateConfig::default());
         let partition = replicas.assign(assignment(&[LOCAL], 0), || open(&context), at(0)).unwrap();
         let coordinator = Arc::new(Coordinator::default());
         let letters = Arc::new(Letters::default());
-        let shares = SharePartitions::new(
+        let settings = Arc::new(Settings(Mutex::new(OffsetReset::Earliest)));
+        let shares = Arc::new(SharePartitions::new(
             Arc::clone(&replicas),
             Arc::clone(&coordinator) as _,
             Arc::clone(&letters) as _,
-            Arc::new(Settings),
-        );
-        Harness { replicas, shares: Arc::new(shares), coordinator, letters, partition, context, disk }
+            Arc::clone(&settings) as _,
+        ));
+        Harness { replicas, shares, coordinator, letters, partition, context, disk, settings, left_to_others }
     }
 
     fn id() -> SharePartitionId {
@@ -326,6 +337,23 @@ fn who_waits_for_the_disk_keeps_nobody_else_waiting() {
     assert_eq!(acquired(&harness.fetch("y", 100, at(2))), Some(vec![(1, 1, 1)]));
     assert_eq!(hears.try_recv(), Ok(Ok(())), "said while the disk was read");
     assert_eq!(acquired(&harness.fetch("y", 100, at(3))), Some(vec![(0, 0, 2)]));
+}
+
+#[test]
+fn who_brings_the_state_does_not_look_for_a_time_in_the_log() {
+    for (reset, left_to_others) in [(OffsetReset::ByDuration(5), 1), (OffsetReset::Earliest, 0)] {
+        let harness = Harness::without_answers();
+        *harness.settings.0.lock() = reset;
+        harness.produce(&["a"], at(0));
+        harness.produce(&["b"], at(10));
+        let waiting = harness.fetch("x", 100, at(12));
+        let before = harness.left_to_others.load(Ordering::Relaxed);
+        harness.answer(Ok(()), at(12));
+        let of_fetch = 1;
+        assert_eq!(harness.left_to_others.load(Ordering::Relaxed) - before, left_to_others + of_fetch);
+        let from = i64::from(left_to_others > 0);
+        assert_eq!(acquired(&waiting), Some(vec![(from, 1, 1)]), "{reset:?}");
+    }
 }
 
 #[test]
