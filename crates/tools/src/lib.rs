@@ -12,6 +12,7 @@ mod cluster_tool;
 mod configs;
 mod console_consumer;
 mod console_producer;
+mod console_share_consumer;
 mod consumer_groups;
 mod consumer_perf;
 mod coordinator_records;
@@ -38,6 +39,7 @@ mod producer_perf;
 mod rate;
 mod reassign_partitions;
 mod replica_verification;
+mod share_consumer_perf;
 mod share_groups;
 mod table;
 mod time;
@@ -57,6 +59,7 @@ pub const TOOLS: &[Tool] = &[
     configs::TOOL,
     console_consumer::TOOL,
     console_producer::TOOL,
+    console_share_consumer::TOOL,
     consumer_groups::TOOL,
     consumer_perf::TOOL,
     delete_records::TOOL,
@@ -71,6 +74,7 @@ pub const TOOLS: &[Tool] = &[
     producer_perf::TOOL,
     reassign_partitions::TOOL,
     replica_verification::TOOL,
+    share_consumer_perf::TOOL,
     share_groups::TOOL,
     topics::TOOL,
     transactions::TOOL,

@@ -1,32 +1,28 @@
 //! kafka-console-consumer: prints records of topics.
 
 pub(crate) mod deserializer;
+pub(crate) mod end;
 pub(crate) mod formatter;
 mod plan;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::pin::pin;
-use std::time::Duration;
 
 use ottla_client::Scope;
 use ottla_client::consumer::{
     Consumer, ConsumerError, ConsumerEvent, ConsumerRecord, ConsumerSettings, GroupProtocol, OffsetReset,
 };
 use ottla_types::{Offset, TopicPartition};
-use tokio::time::Instant;
 
 use crate::flags::Parsed;
 use crate::net::{interrupted, patiently, with_worker};
 use crate::tool::{Failure, Output, Run, Tool, said};
+use end::{CLOSING, End};
 use formatter::{Formatter, Unshown};
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Formatting, Plan, deprecated, one_group};
 use plan::{From, Source};
 
 pub const TOOL: Tool = Tool { name: "kafka-console-consumer", run: Run::Flags(run) };
-
-/// For leaving a group and committing.
-const CLOSING: Duration = Duration::from_secs(30);
 
 const ABOUT_PROTOCOL: &str = "The consumer rebalance protocol (KIP-848) is production-ready! Set group.protocol=consumer to try it out. See \
      https://kafka.apache.org/documentation/#consumer_rebalance_protocol";
@@ -43,46 +39,7 @@ fn run(parsed: &Parsed, output: &mut Output<'_>) -> Result<(), Failure> {
     }
     let mut reading = Reading { plan: &plan, formatter, count: 0, unread: BTreeMap::new() };
     let end = with_worker(async { Ok(reading.run(settings, output).await) })?;
-    // It is said also where nobody reads any more what was printed.
-    let _ = output.out.flush();
-    if let End::Failed { why, is_failure: false } = &end {
-        writeln!(output.err, "{why}")?;
-    }
-    writeln!(output.err, "Processed a total of {} messages", reading.count)?;
-    if plan.tells_events {
-        output.line("shutdown_complete")?;
-    }
-    match end {
-        End::Interrupted(code) => Err(Failure::Ended(code)),
-        End::Failed { is_failure: true, why } => Err(said(why)),
-        _ => Ok(()),
-    }
-}
-
-/// Why no more records are read.
-enum End {
-    /// There are enough, or none for too long.
-    Done,
-    Interrupted(u8),
-    /// Kafka's tool ends well where it is the cluster that fails.
-    Failed {
-        why: String,
-        is_failure: bool,
-    },
-}
-
-impl End {
-    fn of_cluster(error: ConsumerError) -> End {
-        End::Failed { why: error.to_string(), is_failure: false }
-    }
-
-    fn of_output(error: &io::Error) -> End {
-        let why = match error.kind() {
-            io::ErrorKind::BrokenPipe => "Unable to write to standard out, closing consumer.".to_owned(),
-            _ => format!("Unable to write to standard out: {error}"),
-        };
-        End::Failed { why, is_failure: false }
-    }
+    end.tell(reading.count, plan.tells_events, output)
 }
 
 struct Reading<'a> {
@@ -103,7 +60,7 @@ impl Reading<'_> {
         let connected = tokio::select! {
             connected = patiently(&servers, Consumer::connect(settings), output) => connected,
             code = &mut interrupt => return End::Interrupted(code),
-            () = expiry(self.plan.timeout_ms) => return End::Done,
+            () = self.plan.limits.expiry() => return End::Done,
         };
         let mut consumer = match connected {
             Ok(Ok(consumer)) => consumer,
@@ -128,11 +85,11 @@ impl Reading<'_> {
     }
 
     fn has_enough(&self) -> bool {
-        self.plan.messages_max.is_some_and(|max| self.count >= max)
+        self.plan.limits.are_reached(self.count)
     }
 
     async fn read(&mut self, consumer: &mut Consumer, output: &mut Output<'_>) -> End {
-        let mut expires = pin!(expiry(self.plan.timeout_ms));
+        let mut expires = pin!(self.plan.limits.expiry());
         while !self.has_enough() {
             let event = tokio::select! {
                 biased;
@@ -147,7 +104,7 @@ impl Reading<'_> {
             if let Err(end) = self.show(records, output) {
                 return end;
             }
-            expires.set(expiry(self.plan.timeout_ms));
+            expires.set(self.plan.limits.expiry());
         }
         End::Done
     }
@@ -172,14 +129,6 @@ impl Reading<'_> {
             }
         }
         output.out.flush().map_err(|error| End::of_output(&error))
-    }
-}
-
-/// Ends when no record may be waited for any more.
-async fn expiry(timeout_ms: Option<u64>) {
-    match timeout_ms {
-        Some(ms) => tokio::time::sleep_until(Instant::now() + Duration::from_millis(ms)).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_client::consumer::OffsetReset;
 
+use super::end::Limits;
 use super::formatter::Formatter;
 use crate::client_config::ClientConfig;
 use crate::deprecation::Deprecated;
@@ -17,10 +18,7 @@ pub(crate) struct Plan {
     is_from_beginning: bool,
     pub(super) source: Source,
     pub(super) formatting: Formatting,
-    /// `None`: without end.
-    pub(super) messages_max: Option<u64>,
-    /// For as long a record is waited for; `None`: without end.
-    pub(super) timeout_ms: Option<u64>,
+    pub(super) limits: Limits,
     pub(super) skips_errors: bool,
     pub(super) tells_events: bool,
     /// Said before anything is done.
@@ -38,6 +36,14 @@ pub(super) enum Source {
 pub(super) enum From {
     End(OffsetReset),
     Offset(i64),
+}
+
+/// What is said where a flag and its successor are given, or the flag alone.
+pub(crate) fn deprecated() -> Deprecated {
+    Deprecated::new(
+        "Options {old} and {new} cannot be specified together.",
+        "Option {old} is deprecated and will be removed in a future version. Use {new} instead.",
+    )
 }
 
 /// The formatter's class and what it goes by.
@@ -70,10 +76,7 @@ impl Formatting {
 impl Plan {
     pub(crate) fn of(parsed: &Parsed) -> Result<Plan, Failure> {
         let source = source(parsed)?;
-        let mut deprecated = Deprecated::new(
-            "Options {old} and {new} cannot be specified together.",
-            "Option {old} is deprecated and will be removed in a future version. Use {new} instead.",
-        );
+        let mut deprecated = deprecated();
         let mut either = |old, new| deprecated.either(parsed, old, new).map_err(Failure::Usage);
         let single = either("--consumer-property", "--command-property")?;
         let file = either("--consumer.config", "--command-config")?;
@@ -82,17 +85,13 @@ impl Plan {
             .fix("bootstrap.servers", parsed.value("--bootstrap-server").unwrap_or_default())
             .or("client.id", "console-consumer")
             .flag("isolation.level", parsed, "--isolation-level");
-        let number = |flag| parsed.number::<i64>(flag);
         Ok(Plan {
             config,
             group: parsed.value("--group").map(str::to_owned),
             is_from_beginning: parsed.has("--from-beginning"),
             source,
             formatting: Formatting::of(parsed, formatting),
-            messages_max: number("--max-messages")
-                .filter(|count| *count != -1)
-                .map(|count| u64::try_from(count).unwrap_or(0)),
-            timeout_ms: number("--timeout-ms").and_then(|ms| u64::try_from(ms).ok()),
+            limits: Limits::of(parsed),
             skips_errors: parsed.has("--skip-message-on-error"),
             tells_events: parsed.has("--enable-systest-events"),
             warnings: deprecated.warnings(),
@@ -102,17 +101,7 @@ impl Plan {
     /// All settings of the consumer. Without a group's name it gets one that nobody has, and leaves nothing there.
     pub(super) fn config(&self, number: u32) -> Result<ClientConfig, Failure> {
         let config = self.offset_reset()?;
-        let places = config.said_of("group.id")?;
-        let named: BTreeSet<String> = places.into_iter().chain(self.group.clone()).collect();
-        if named.len() > 1 {
-            let names: Vec<String> = named.iter().map(|name| format!("'{name}'")).collect();
-            return Err(Failure::Usage(format!(
-                "The group ids provided in different places (directly using '--group', via '--consumer-property', or via \
-                 '--consumer.config') do not match. Detected group ids: {}",
-                names.join(", ")
-            )));
-        }
-        match named.into_iter().next() {
+        match one_group(&config, self.group.as_deref(), "--consumer.config")? {
             Some(_) if matches!(self.source, Source::Partition { .. }) => {
                 Err(Failure::Usage("Options group and partition cannot be specified together.".to_owned()))
             }
@@ -135,6 +124,25 @@ impl Plan {
             _ => Ok(config),
         }
     }
+}
+
+/// The group that a flag, single settings and the file of settings, which `file_flag` names, agree on.
+pub(crate) fn one_group(
+    config: &ClientConfig,
+    flag: Option<&str>,
+    file_flag: &str,
+) -> Result<Option<String>, Failure> {
+    let named: BTreeSet<String> =
+        config.said_of("group.id")?.into_iter().chain(flag.map(str::to_owned)).collect();
+    if named.len() > 1 {
+        let names: Vec<String> = named.iter().map(|name| format!("'{name}'")).collect();
+        return Err(Failure::Usage(format!(
+            "The group ids provided in different places (directly using '--group', via '--consumer-property', or via \
+             '{file_flag}') do not match. Detected group ids: {}",
+            names.join(", ")
+        )));
+    }
+    Ok(named.into_iter().next())
 }
 
 fn source(parsed: &Parsed) -> Result<Source, Failure> {

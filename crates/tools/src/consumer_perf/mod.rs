@@ -16,8 +16,8 @@ use crate::metrics::{self, Metric};
 use crate::net::{interrupted, patiently, with_worker};
 use crate::time::now_ms;
 use crate::tool::{Failure, Output, Run, Tool, said};
-pub(crate) use plan::Plan;
 use plan::Source;
+pub(crate) use plan::{Form, Plan};
 use progress::Read;
 
 pub const TOOL: Tool = Tool { name: "kafka-consumer-perf-test", run: Run::Flags(run) };
