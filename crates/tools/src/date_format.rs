@@ -67,6 +67,16 @@ impl DateFormat {
     }
 }
 
+/// As ISO 8601 has it, with as many digits of a second as it takes. Milliseconds since the Unix epoch.
+pub(crate) fn iso_instant(time_ms: i64) -> String {
+    let Moment { year, month, day, ms_of_day, .. } = Moment::of(time_ms);
+    let (s, ms) = (ms_of_day / 1000, ms_of_day % 1000);
+    let clock = format!("{:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+    let fraction = format!(".{ms:03}");
+    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
+    format!("{year:04}-{month:02}-{day:02}T{clock}{fraction}Z")
+}
+
 struct Moment {
     days: i64,
     ms_of_day: i64,
@@ -156,6 +166,13 @@ mod tests {
         }
         assert_eq!(DateFormat::parse("b").unwrap_err(), "Illegal pattern character 'b'");
         assert_eq!(DateFormat::parse("'x").unwrap_err(), "Unterminated quote");
+    }
+
+    #[test]
+    fn instants_have_the_digits_that_they_need() {
+        assert_eq!(iso_instant(1_795_335_330_123), "2026-11-22T08:15:30.123Z");
+        assert_eq!(iso_instant(1_795_335_330_100), "2026-11-22T08:15:30.1Z");
+        assert_eq!(iso_instant(0), "1970-01-01T00:00:00Z");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! is answered with a sentence.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod acl_words;
 mod api_versions;
 mod client_config;
 mod client_metrics;
@@ -32,6 +33,7 @@ mod leader_election;
 mod link;
 mod log_dirs;
 mod metadata_quorum;
+mod metadata_shell;
 mod metrics;
 mod names;
 mod net;
@@ -39,6 +41,7 @@ mod producer_perf;
 mod rate;
 mod reassign_partitions;
 mod replica_verification;
+mod segment_files;
 mod share_consumer_perf;
 mod share_groups;
 mod table;
@@ -71,6 +74,7 @@ pub const TOOLS: &[Tool] = &[
     leader_election::TOOL,
     log_dirs::TOOL,
     metadata_quorum::TOOL,
+    metadata_shell::TOOL,
     producer_perf::TOOL,
     reassign_partitions::TOOL,
     replica_verification::TOOL,

@@ -157,7 +157,7 @@ fn show_help(grammar: &Grammar, command: Option<&str>, output: &mut Output<'_>) 
 }
 
 /// Of Kafka, since whoever asks wants to know what the tool understands.
-const VERSION: &str = "4.3.1";
+pub(crate) const VERSION: &str = "4.3.1";
 
 fn about(grammar: &Grammar, command: Option<&str>) -> &'static str {
     let flags = match command.and_then(|command| grammar.command(command)) {

@@ -1,6 +1,6 @@
 //! What doesn't fit together: told at the end, file by file.
 
-use super::File;
+use crate::segment_files::File;
 use crate::tool::{Failure, Output};
 
 /// Pairs of numbers of each file in which some were found.

@@ -6,8 +6,8 @@ use ottla_log::index::stored;
 use ottla_log::producer_snapshot;
 
 use super::findings::Findings;
-use super::reader::SegmentReader;
-use super::{File, IndexCheck, Plan};
+use super::{IndexCheck, Plan};
+use crate::segment_files::{File, SegmentReader};
 use crate::tool::{Failure, Output, said};
 
 const NO_TIMESTAMP: i64 = -1;

@@ -5,14 +5,12 @@
 mod decoders;
 mod findings;
 mod indexes;
-mod reader;
 mod remote;
 mod segment;
 
-use std::path::{Path, PathBuf};
-
 use crate::flags::Parsed;
-use crate::tool::{Failure, Output, Run, Tool, said};
+use crate::segment_files::File;
+use crate::tool::{Failure, Output, Run, Tool};
 use decoders::Decoder;
 use findings::Findings;
 
@@ -93,64 +91,6 @@ fn run(parsed: &Parsed, output: &mut Output<'_>) -> Result<(), Failure> {
         }
     }
     findings.tell(output)
-}
-
-/// A file that was named.
-#[derive(Clone, Debug)]
-struct File {
-    path: PathBuf,
-    /// As Java shows its path: without doubled and trailing slashes.
-    shown: String,
-}
-
-impl File {
-    fn named(name: &str) -> File {
-        let mut shown = String::new();
-        for c in name.chars() {
-            if c != '/' || !shown.ends_with('/') {
-                shown.push(c);
-            }
-        }
-        if shown.len() > 1 && shown.ends_with('/') {
-            shown.pop();
-        }
-        File { path: PathBuf::from(&shown), shown }
-    }
-
-    fn name(&self) -> &str {
-        self.shown.rsplit('/').next().unwrap_or_default()
-    }
-
-    /// From the last dot on.
-    fn suffix(&self) -> &str {
-        let name = self.name();
-        name.rfind('.').and_then(|at| name.get(at..)).unwrap_or_default()
-    }
-
-    /// What is in front of the first dot.
-    fn stem(&self) -> &str {
-        self.name().split('.').next().unwrap_or_default()
-    }
-
-    fn base_offset(&self) -> Result<i64, Failure> {
-        let stem = self.stem();
-        stem.parse().map_err(|_| said(format_args!("{}: {stem} in the name is no offset", self.shown)))
-    }
-
-    /// The file of the same segment with another suffix.
-    fn beside(&self, suffix: &str) -> File {
-        let name = format!("{}{suffix}", self.stem());
-        let path = self.path.parent().unwrap_or(Path::new("")).join(name);
-        File { shown: path.display().to_string(), path }
-    }
-
-    fn absolute(&self) -> String {
-        std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone()).display().to_string()
-    }
-
-    fn unreadable(&self, error: impl std::fmt::Display) -> Failure {
-        said(format_args!("{}: {error}", self.shown))
-    }
 }
 
 #[cfg(test)]

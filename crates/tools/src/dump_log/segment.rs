@@ -5,9 +5,9 @@ use ottla_record::{Batch, Codec, Record, TimestampType};
 use ottla_wire::ToJson;
 use ottla_wire::records::ControlRecord;
 
+use super::Plan;
 use super::findings::Findings;
-use super::reader::SegmentReader;
-use super::{File, Plan};
+use crate::segment_files::{File, SegmentReader};
 use crate::tool::{Failure, Output, said};
 
 /// A compressed batch may grow to this and not further.

@@ -97,7 +97,7 @@ pub fn usage(grammar: &Grammar, command: Option<&str>) -> String {
     }));
     parts.extend(groups(flags, false));
     parts.extend(flags.iter().filter(|flag| flag.is_positional()).map(|flag| match flag.takes {
-        Takes::Several { .. } => format!("[{0} ...]", flag.name()),
+        Takes::Several { .. } => format!("[{0} [{0} ...]]", flag.name()),
         _ => flag.name().to_owned(),
     }));
     if command.is_none() && !grammar.commands.is_empty() {

@@ -9,7 +9,7 @@ use super::File;
 use crate::tool::{Failure, said};
 
 /// Reads batches from a range of a file. Holds one of them; the bytes of a batch are bounded by those that the file has.
-pub(super) struct SegmentReader {
+pub(crate) struct SegmentReader {
     file: io::BufReader<fs::File>,
     shown: String,
     position: u64,
@@ -19,7 +19,7 @@ pub(super) struct SegmentReader {
 
 impl SegmentReader {
     /// From `position` on, at most `bytes_max` bytes.
-    pub(super) fn open(file: &File, position: u64, bytes_max: i32) -> Result<SegmentReader, Failure> {
+    pub(crate) fn open(file: &File, position: u64, bytes_max: i32) -> Result<SegmentReader, Failure> {
         let opened = fs::File::open(&file.path).map_err(|error| file.unreadable(error))?;
         let len = opened.metadata().map_err(|error| file.unreadable(error))?.len();
         let mut reader = io::BufReader::new(opened);
@@ -29,16 +29,16 @@ impl SegmentReader {
     }
 
     /// Where the next batch begins.
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.end
     }
 
     /// `None` where no whole batch follows.
-    pub(super) fn next(&mut self) -> Result<Option<Batch<'_>>, Failure> {
+    pub(crate) fn next(&mut self) -> Result<Option<Batch<'_>>, Failure> {
         let left = self.end.saturating_sub(self.position);
         if left < BATCH_PREFIX_BYTES as u64 {
             return Ok(None);
