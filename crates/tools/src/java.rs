@@ -56,6 +56,18 @@ pub(crate) fn exception(error: &ClientError) -> String {
     format!("{code:?}Exception")
 }
 
+/// `TopicRecord` -> `TOPIC_RECORD`.
+pub(crate) fn constant_name(name: &str) -> String {
+    let mut out = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_uppercase());
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod acl_words;
+mod acls;
 mod api_versions;
 mod client_config;
 mod client_metrics;
@@ -18,6 +19,7 @@ mod consumer_groups;
 mod consumer_perf;
 mod coordinator_records;
 mod date_format;
+mod delegation_tokens;
 mod delete_records;
 mod deprecation;
 mod dump_log;
@@ -44,6 +46,7 @@ mod replica_verification;
 mod segment_files;
 mod share_consumer_perf;
 mod share_groups;
+mod streams_reset;
 mod table;
 mod time;
 mod tool;
@@ -56,6 +59,7 @@ pub use tool::{FAILED, Failure, Output, Run, Tool, Toolbox, said};
 
 /// The tools of this crate.
 pub const TOOLS: &[Tool] = &[
+    acls::TOOL,
     api_versions::TOOL,
     client_metrics::TOOL,
     cluster_tool::TOOL,
@@ -65,6 +69,7 @@ pub const TOOLS: &[Tool] = &[
     console_share_consumer::TOOL,
     consumer_groups::TOOL,
     consumer_perf::TOOL,
+    delegation_tokens::TOOL,
     delete_records::TOOL,
     dump_log::TOOL,
     e2e_latency::TOOL,
@@ -80,6 +85,7 @@ pub const TOOLS: &[Tool] = &[
     replica_verification::TOOL,
     share_consumer_perf::TOOL,
     share_groups::TOOL,
+    streams_reset::TOOL,
     topics::TOOL,
     transactions::TOOL,
     verifiable::consumer::TOOL,

@@ -8,6 +8,7 @@ mod cluster;
 mod configs;
 mod consumer_groups;
 mod features;
+mod group_members;
 mod group_offsets;
 mod groups;
 mod leaders;

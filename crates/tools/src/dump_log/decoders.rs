@@ -13,6 +13,7 @@ use ottla_wire::{Json, Message, ToJson};
 use super::remote;
 use crate::coordinator_records::{CoordinatorRecord, Parts, Unreadable};
 use crate::flags::Parsed;
+use crate::java;
 use crate::tool::{Failure, said};
 
 /// A record's key and value as they are printed; `None` prints nothing.
@@ -119,7 +120,7 @@ fn cluster_metadata(record: &Record<'_>, value: &[u8]) -> String {
     match MetadataRecord::decode(Bytes::copy_from_slice(value)) {
         Ok((decoded, version)) => match decoded.to_json(version) {
             Some(data) => Json::Object(vec![
-                ("type", Json::Text(constant_name(decoded.name()))),
+                ("type", Json::Text(java::constant_name(decoded.name()))),
                 ("version", Json::Int(version.into())),
                 ("data", data),
             ])
@@ -128,18 +129,6 @@ fn cluster_metadata(record: &Record<'_>, value: &[u8]) -> String {
         },
         Err(error) => skipped(error.to_string().into()),
     }
-}
-
-/// `TopicRecord` -> `TOPIC_RECORD`.
-fn constant_name(name: &str) -> String {
-    let mut out = String::new();
-    for c in name.chars() {
-        if c.is_ascii_uppercase() && !out.is_empty() {
-            out.push('_');
-        }
-        out.push(c.to_ascii_uppercase());
-    }
-    out
 }
 
 fn coordinator<R: CoordinatorRecord>(
