@@ -250,8 +250,49 @@ def same_partitions():
         equal(told[LIBRDKAFKA], told[JAVA_CLIENT], f"librdkafka's partitions of {partitions}")
 
 
+def told(client, is_last=False):
+    """What a client's metrics were: (name, kind, labels) and values, as the broker's receiver wrote them down."""
+    lines = pathlib.Path(os.environ["TELEMETRY"]).read_text().splitlines() if os.path.exists(os.environ["TELEMETRY"]) else []
+    rows = [line.split("\t") for line in lines]
+    labels = lambda text: tuple(label.split("=")[0] for label in text.split(",") if label)
+    return {(name, kind, labels(of)): float(value) for of_client, last, name, kind, of, value in rows if of_client == client and (last or not is_last)}
+
+
+def metrics():
+    """Apache Kafka takes what the Rust client tells, by the names, kinds and labels that Java's have."""
+    subscribe = ["kafka-configs", "--bootstrap-server", BOOTSTRAP, "--alter", "--entity-type", "client-metrics", "--entity-name", "all"]
+    subprocess.run([os.environ["KAFKA"], *subscribe, "--add-config", "interval.ms=500,metrics=*"], check=True, capture_output=True)
+    topic = f"told-{next(NUMBERS)}"
+    create(topic, 1)
+    consumer = reading() | {"enable.auto.commit": "false", "group.protocol": "classic"}
+    for kind, settings in (("keyed", {}), ("consumer", consumer)):
+        for maker in (JAVA_CLIENT, RUST):
+            client = f"{maker}-{kind}"
+            group = {"group.id": f"told-by-{maker}"} if kind == "consumer" else {}
+            process = subprocess.Popen(
+                command(maker, topic, kind, settings | group | {"client.id": client}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            try:
+                if kind == "keyed":
+                    process.stdin.write("6b\n" * 20)
+                    process.stdin.flush()
+                total = "org.apache.kafka.producer.record.send.total" if kind == "keyed" else "org.apache.kafka.consumer.fetch.manager.records.consumed.total"
+                eventually(lambda: harness.contains(str([key[0] for key, value in told(client).items() if value > 0]), total))
+                process.stdin.close()
+                equal(process.wait(60), 0, process.stderr.read()[-1500:])
+            finally:
+                process.kill()
+            if maker == RUST:
+                assert told(client, is_last=True), f"{client} told nothing when it went"
+        rust, java = told(f"{RUST}-{kind}"), told(f"{JAVA_CLIENT}-{kind}")
+        equal(sorted(set(rust) - set(java)), [], f"told by Rust's {kind} alone, where Java's tells {sorted(java)}")
+        assert len(rust) > 5, rust
+
+
 def cases():
     yield "the same keys go to the same partitions", same_partitions
+    if os.environ.get("BROKER") == "kafka":
+        yield "metrics that are pushed have Java's names", metrics
     for assignor in BY_JAVAS_CLASS:
         # librdkafka has no sticky assignor that is not cooperative.
         makers = [RUST, JAVA_CLIENT] + ([LIBRDKAFKA] if assignor != "sticky" else [])

@@ -4,6 +4,9 @@
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
 use std::error::Error;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
 
 use ottla_client::{Producer, ProducerSettings, Record, Scope, Settings};
 
@@ -18,15 +21,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let settings = Settings::parse(Scope::Producer, pairs)?;
     let producer = Producer::start(ProducerSettings::from_settings(&settings)?)?;
     let mut deliveries = Vec::new();
-    for line in std::io::stdin().lines() {
-        let key = bytes_of(&line?).expect("hexadecimal digits, two a byte");
+    let mut lines = lines();
+    while let Some(line) = lines.recv().await {
+        let key = bytes_of(&line).expect("hexadecimal digits, two a byte");
         deliveries.push(producer.send(Record::to(&topic).key(&key).value("v")).await?);
     }
     producer.flush().await;
     for delivery in deliveries {
         println!("{}", delivery.await?.partition);
     }
+    producer.close(Duration::from_secs(60)).await?;
     Ok(())
+}
+
+/// Standard input is read by a thread of its own: nothing else waits for it.
+fn lines() -> mpsc::UnboundedReceiver<String> {
+    let (read, lines) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if read.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 fn bytes_of(digits: &str) -> Option<Vec<u8>> {

@@ -22,6 +22,7 @@ mod net;
 mod producer;
 mod settings;
 pub mod share;
+mod telemetry;
 pub mod typed;
 
 pub use client::{Answer, Client, ClientSettings, SendOptions, Target, Topics};

@@ -24,6 +24,7 @@ mod topics;
 mod transactions;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ottla_types::NodeId;
 use ottla_wire::{ErrorCode, Request};
@@ -31,6 +32,7 @@ use tokio::task::JoinSet;
 
 use crate::client::{Answer, Client, Target};
 use crate::error::ClientError;
+use crate::telemetry::{Kind, Reporter};
 
 pub use cluster::{BrokerApis, ClusterDescription, Endpoint, EndpointType};
 pub use configs::{AlterOp, ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym, ResourceType};
@@ -71,13 +73,16 @@ pub type Results<K, V> = BTreeMap<K, Result<V, ClientError>>;
 pub struct Admin {
     client: Client,
     timeout_ms: u64,
+    /// For as long as any clone of this is there.
+    _reporter: Option<Arc<Reporter>>,
 }
 
 impl Admin {
     /// With `default.api.timeout.ms` for each operation.
     pub fn new(client: Client) -> Admin {
         let timeout_ms = client.settings().default_api_timeout_ms;
-        Admin { client, timeout_ms }
+        let reporter = Reporter::start(&client, Kind::Admin).map(Arc::new);
+        Admin { client, timeout_ms, _reporter: reporter }
     }
 
     /// How long an operation may take with all its attempts.

@@ -6,6 +6,7 @@ mod settings;
 mod target;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,6 +19,7 @@ use crate::clock::Clock;
 use crate::cluster::{Broker, CoordinatorKind, Coordinators, Leader, Metadata};
 use crate::error::ClientError;
 use crate::net::{Lane, Link, Pool, ServedVersions};
+use crate::telemetry::Metrics;
 pub use call::{Answer, SendOptions};
 use refresher::{Command, Refresher};
 pub use settings::ClientSettings;
@@ -52,6 +54,9 @@ pub struct Client {
 pub(crate) struct Inner {
     settings: ClientSettings,
     clock: Clock,
+    metrics: Arc<Metrics>,
+    /// Somebody tells them to the cluster.
+    is_reported: AtomicBool,
     pool: Pool,
     metadata: ArcSwap<Metadata>,
     /// Only one thread makes a new picture of the old one at a time.
@@ -75,11 +80,15 @@ impl Client {
     /// Without waiting for anything: the picture is empty until a broker has answered.
     pub(crate) fn start(settings: ClientSettings) -> Result<Client, ClientError> {
         let bootstrap = settings.bootstrap_addresses()?;
-        let pool = Pool::new(settings.net_settings(), bootstrap);
+        let net = settings.net_settings();
+        let metrics = Arc::clone(&net.metrics);
+        let pool = Pool::new(net, bootstrap);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let inner = Arc::new(Inner {
             settings,
             clock: Clock::start(),
+            metrics,
+            is_reported: AtomicBool::new(false),
             pool,
             metadata: ArcSwap::default(),
             merging: Mutex::new(()),
@@ -96,6 +105,16 @@ impl Client {
 
     pub(crate) fn clock(&self) -> Clock {
         self.inner.clock
+    }
+
+    /// What this client counts and measures of itself.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Whether it is for the caller to tell the cluster of them: of those who share a client, for the first one.
+    pub(crate) fn is_to_be_reported(&self) -> bool {
+        !self.inner.is_reported.swap(true, Ordering::Relaxed)
     }
 
     /// The latest picture, for a short look at it: cheaper than to share it.

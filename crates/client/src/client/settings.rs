@@ -57,6 +57,9 @@ pub struct ClientSettings {
     pub rebootstrap_trigger_ms: u64,
     /// `allow.auto.create.topics`: a topic may come into being because it was asked for, where brokers allow it.
     pub allow_auto_create_topics: bool,
+    /// `enable.metrics.push` (KIP-714): tells the cluster those metrics of this client that it asks for; `None`: what producers,
+    /// consumers and share consumers do, and administrators don't.
+    pub enable_metrics_push: Option<bool>,
     /// `send.buffer.bytes`; `None`: the system decides, and adapts.
     pub send_buffer_bytes: Option<u32>,
     /// `receive.buffer.bytes`; `None`: the system decides, and adapts.
@@ -84,6 +87,7 @@ impl Default for ClientSettings {
             recovery_strategy: RecoveryStrategy::default(),
             rebootstrap_trigger_ms: 300_000,
             allow_auto_create_topics: false,
+            enable_metrics_push: None,
             send_buffer_bytes: None,
             receive_buffer_bytes: None,
             connector: None,
@@ -131,6 +135,9 @@ impl ClientSettings {
                 Scope::Consumer | Scope::ShareConsumer => settings.bool("allow.auto.create.topics"),
                 Scope::Admin => false,
             },
+            enable_metrics_push: settings
+                .is_set("enable.metrics.push")
+                .then(|| settings.bool("enable.metrics.push")),
             send_buffer_bytes: buffer("send.buffer.bytes"),
             receive_buffer_bytes: buffer("receive.buffer.bytes"),
             connector: None,
@@ -165,6 +172,7 @@ impl ClientSettings {
             setup_timeout_ms: self.setup_timeout_ms,
             setup_timeout_max_ms: self.setup_timeout_max_ms,
             idle_max: self.connections_max_idle_ms.map(Duration::from_millis),
+            metrics: Arc::default(),
         }
     }
 

@@ -113,8 +113,10 @@ async fn commit_once(shared: &Shared, offsets: &Offsets) -> Result<(), ConsumerE
     let generation = member.generation_or_epoch;
     let target = Target::group(group_id);
     let options = SendOptions { version_max: Some(OFFSETS_BY_NAME_VERSION_MAX), ..SendOptions::default() };
+    let began = Instant::now();
     let answer =
         shared.client.send_with(target.clone(), options, |_| request(group_id, member, offsets)).await;
+    shared.client.metrics().commit_latency.note_since(began);
     let result = match answer {
         Ok(answer) => read(answer.response),
         Err(error) => Err(error.into()),

@@ -249,7 +249,9 @@ impl Driver {
             Work::RefreshMetadata => self.refreshing.wanted = true,
             Work::Fetch(node, request) => {
                 self.outcomes.spawn(async move {
+                    let began = Instant::now();
                     let answer = client.send(Target::Node(node), &request).await;
+                    client.metrics().fetch_latency.note_since(began);
                     Outcome::Fetched(node, answer)
                 });
             }

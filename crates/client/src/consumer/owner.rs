@@ -26,6 +26,7 @@ use super::driver::{Driver, Shared};
 use super::error::ConsumerError;
 use super::pattern::NamePattern;
 use super::settings::{ConsumerSettings, GroupProtocol};
+use crate::telemetry::{Kind, Reporter};
 use crate::{Client, Target, Topics};
 
 const LATEST_TIMESTAMP: i64 = -1;
@@ -72,6 +73,7 @@ pub struct Consumer {
     shared: Arc<Shared>,
     tasks: [AbortHandle; 2],
     custom_assignors: Vec<Box<dyn Assignor>>,
+    reporter: Option<Reporter>,
 }
 
 impl Consumer {
@@ -94,12 +96,13 @@ impl Consumer {
     }
 
     fn start(client: Client, settings: ConsumerSettings) -> Result<Consumer, ConsumerError> {
+        let reporter = Reporter::start(&client, Kind::Consumer);
         let (commits, queue) = commits::queue();
         let shared = Arc::new(Shared::new(client, settings, commits));
         let commits = tokio::spawn(commits::run(Arc::clone(&shared), queue));
         let driver = tokio::spawn(Driver::new(Arc::clone(&shared)).run());
         let tasks = [driver.abort_handle(), commits.abort_handle()];
-        Ok(Consumer { shared, tasks, custom_assignors: Vec::new() })
+        Ok(Consumer { shared, tasks, custom_assignors: Vec::new(), reporter })
     }
 
     pub fn settings(&self) -> &ConsumerSettings {
@@ -237,7 +240,22 @@ impl Consumer {
                 None => return Poll::Pending,
             };
             self.shared.set_owner(None);
+            self.count(&result);
             return Poll::Ready(result);
+        }
+    }
+
+    fn count(&self, result: &Result<ConsumerEvent, ConsumerError>) {
+        let metrics = self.shared.client.metrics();
+        match result {
+            Ok(ConsumerEvent::Records(records)) => {
+                metrics.records_consumed.add(u64::try_from(records.len()).unwrap_or(0));
+            }
+            Ok(_) => {
+                let assigned = self.shared.machine.lock().fetcher().partitions().count();
+                metrics.assigned_partitions.set(i64::try_from(assigned).unwrap_or(i64::MAX));
+            }
+            Err(_) => {}
         }
     }
 
@@ -497,6 +515,9 @@ impl Consumer {
             }
         };
         let _ = tokio::time::timeout_at(deadline, farewell).await;
+        if let Some(reporter) = &self.reporter {
+            reporter.close(deadline).await;
+        }
         client.close().await;
         committed
     }

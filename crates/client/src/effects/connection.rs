@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::fake::{Dial, Fate, Seen};
 use super::{ALL, Effect, Given, about, effect};
+use crate::admin::Admin;
 use crate::net::{SocketBuffers, tcp_socket};
 use crate::settings::Scope;
 use crate::{Client, Target, Topics};
@@ -24,6 +25,7 @@ pub(super) const EFFECTS: &[Effect] = &[
         "closed after about 300000 ms" => "closed after about 1000 ms", with [("metadata.max.age.ms", "86400000")]),
     effect!(NOT_PRODUCERS, "default.api.timeout.ms" = "45000", patience, "about 60000 ms" => "about 45000 ms",
         with [("request.timeout.ms", "1000")]),
+    effect!(&[Scope::Admin], "enable.metrics.push" = "true", administrator_tells, "never asks" => "asks what is wanted"),
     effect!(ALL, "metadata.max.age.ms" = "7000", metadata_age, "about 300000 ms" => "about 7000 ms"),
     effect!(ALL, "metadata.recovery.strategy" = "none", rebootstrap_when_nobody_is_there,
         "asks the bootstrap server again" => "never again"),
@@ -200,6 +202,19 @@ async fn retries(given: Given, place: usize) -> String {
     let seen = given.fake.until_seen(ApiKey::ListGroups, place + 1).await;
     asking.abort();
     about(seen[place].at_ms - seen[place - 1].at_ms, &[100, 200, 400, 1_000])
+}
+
+/// Whether the cluster is asked for the metrics that it wants, now that a client is there.
+pub(super) async fn asks_what_is_wanted(given: &Given) -> String {
+    sleep(Duration::from_secs(10)).await;
+    let asked = given.fake.seen(ApiKey::GetTelemetrySubscriptions);
+    if asked.is_empty() { "never asks" } else { "asks what is wanted" }.to_owned()
+}
+
+async fn administrator_tells(given: Given) -> String {
+    given.takes_metrics();
+    let _admin = Admin::new(client(&given).await);
+    asks_what_is_wanted(&given).await
 }
 
 /// That the topic may come into being because it was asked for.

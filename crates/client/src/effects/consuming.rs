@@ -10,7 +10,7 @@ use ottla_wire::{ApiKey, Request};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-use super::connection::may_create_topics;
+use super::connection::{asks_what_is_wanted, may_create_topics};
 use super::fake::Fate;
 use super::producing::is_accepted;
 use super::{Effect, Given, about, effect};
@@ -22,6 +22,7 @@ const BOTH: &[Scope] = &[Scope::Consumer, Scope::ShareConsumer];
 const EARLIEST: (&str, &str) = ("auto.offset.reset", "earliest");
 
 pub(super) const EFFECTS: &[Effect] = &[
+    effect!(CONSUMER, "enable.metrics.push" = "false", tells, "asks what is wanted" => "never asks"),
     effect!(BOTH, "allow.auto.create.topics" = "false", may_create_topics, "true" => "false"),
     effect!(BOTH, "key.deserializer" = "com.example.Avro", is_accepted, "accepted" => "refused"),
     effect!(BOTH, "value.deserializer" = "com.example.Avro", is_accepted, "accepted" => "refused"),
@@ -173,4 +174,10 @@ async fn poll_size(given: Given) -> String {
     let mut consumer = given.unsubscribed().await;
     consumer.assign([TopicPartition::new("t", 0)]).unwrap();
     consumer.poll(Duration::from_secs(10)).await.unwrap().len().to_string()
+}
+
+async fn tells(given: Given) -> String {
+    given.takes_metrics();
+    let _kept = given.consumer().await;
+    asks_what_is_wanted(&given).await
 }

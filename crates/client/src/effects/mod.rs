@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use fake::Fake;
 use fake::Seen;
+pub(crate) use {answers::Telemetry as Subscribed, fake::Fake, fake::Fate};
 
 use crate::settings::{Handling, Scope, Settings};
 use crate::{ClientSettings, SettingsError};
@@ -38,6 +38,20 @@ impl Given {
 
     fn settings(&self) -> Settings {
         self.read().unwrap()
+    }
+
+    /// The cluster wants all metrics.
+    fn takes_metrics(&self) {
+        self.fake.with(|state| {
+            state.telemetry = Some(Subscribed {
+                requested: vec![String::new()],
+                push_interval_ms: 10_000,
+                compressions: vec![0],
+                bytes_max: 1 << 20,
+                is_delta: false,
+                subscription_id: 1,
+            });
+        });
     }
 
     fn client_settings(&self) -> ClientSettings {

@@ -7,6 +7,7 @@ use ottla_wire::messages::{InitProducerIdRequest, MetadataRequest, ProduceReques
 use ottla_wire::{ApiKey, ErrorCode};
 use tokio::time::{Instant, sleep};
 
+use super::connection::asks_what_is_wanted;
 use super::fake::{Fate, Seen};
 use super::{Effect, Given, about, effect};
 use crate::settings::Scope;
@@ -15,6 +16,7 @@ use crate::{ClientError, Producer, ProducerSettings, Record, TransactionalProduc
 const PRODUCER: &[Scope] = &[Scope::Producer];
 
 pub(super) const EFFECTS: &[Effect] = &[
+    effect!(PRODUCER, "enable.metrics.push" = "false", tells, "asks what is wanted" => "never asks"),
     effect!(PRODUCER, "acks" = "1", |given| requested(given, |request| request.acks.to_string()), "-1" => "1"),
     effect!(PRODUCER, "batch.size" = "150", batches, "4" => "1 1 1 1", with [("linger.ms", "50")]),
     effect!(PRODUCER, "buffer.memory" = "40000", room, "for 100 of 1000 bytes" => "is used up before that"),
@@ -287,4 +289,10 @@ async fn transactional_id(given: Given) -> String {
 async fn transaction_timeout(given: Given) -> String {
     TransactionalProducer::start(given.producer_settings()).await.unwrap();
     given.fake.first::<InitProducerIdRequest>().await.transaction_timeout_ms.to_string()
+}
+
+async fn tells(given: Given) -> String {
+    given.takes_metrics();
+    let _kept = given.producer().await;
+    asks_what_is_wanted(&given).await
 }

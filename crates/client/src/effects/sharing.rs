@@ -6,6 +6,7 @@ use ottla_wire::messages::{ShareFetchRequest, ShareGroupHeartbeatRequest};
 use ottla_wire::{ApiKey, Request};
 use tokio::time::{Instant, sleep};
 
+use super::connection::asks_what_is_wanted;
 use super::{Effect, Given, about, effect};
 use crate::settings::Scope;
 use crate::share::{ShareConsumer, ShareConsumerSettings};
@@ -13,6 +14,7 @@ use crate::share::{ShareConsumer, ShareConsumerSettings};
 const SHARE: &[Scope] = &[Scope::ShareConsumer];
 
 pub(super) const EFFECTS: &[Effect] = &[
+    effect!(SHARE, "enable.metrics.push" = "false", tells, "asks what is wanted" => "never asks"),
     effect!(SHARE, "check.crcs" = "false", damaged, "nothing" => "3 records"),
     effect!(SHARE, "client.rack" = "r", |given| said(given, |request: &ShareGroupHeartbeatRequest| {
         request.rack_id.clone().unwrap_or_default()
@@ -87,4 +89,10 @@ async fn asks_again(given: Given) -> String {
         Ok(_) => "more records".to_owned(),
         Err(_) => "an error".to_owned(),
     }
+}
+
+async fn tells(given: Given) -> String {
+    given.takes_metrics();
+    let _kept = given.share_consumer().await;
+    asks_what_is_wanted(&given).await
 }

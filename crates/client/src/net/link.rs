@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use super::dial::{Dialed, check_correlation, take_frame};
 use super::versions::ServedVersions;
 use crate::error::ClientError;
+use crate::telemetry::Spread;
 
 /// Requests that are sent and not answered at most.
 const IN_FLIGHT_MAX: usize = 100;
@@ -103,6 +104,8 @@ pub(crate) struct Link {
     next_correlation_id: AtomicI32,
     waiting: AtomicUsize,
     requests: mpsc::Sender<Outgoing>,
+    /// How long answers take, in milliseconds.
+    latency: Option<Arc<Spread>>,
 }
 
 impl Link {
@@ -134,6 +137,18 @@ impl Link {
             next_correlation_id: AtomicI32::new(1),
             waiting: AtomicUsize::new(0),
             requests,
+            latency: None,
+        }
+    }
+
+    /// Notes from now on how long answers take.
+    pub fn timed(self, latency: Option<Arc<Spread>>) -> Link {
+        Link { latency, ..self }
+    }
+
+    fn answered_after(&self, began: Instant) {
+        if let Some(latency) = &self.latency {
+            latency.note_since(began);
         }
     }
 
@@ -165,7 +180,7 @@ impl Link {
         timeout: Duration,
     ) -> Result<R::Response, ClientError> {
         let (outgoing, answered) = self.prepare(request, version, timeout, true)?;
-        let deadline = outgoing.deadline;
+        let (deadline, began) = (outgoing.deadline, Instant::now());
         let _counted = Counted::new(&self.waiting);
         let lost = |lost: Lost| self.lost(R::API_KEY.name(), timeout, &lost);
         let closed = |is_sent| Lost { why: Ended::Closed, is_sent, is_late: false };
@@ -175,7 +190,11 @@ impl Link {
             Err(_) => return Err(lost(Lost { why: Ended::TimedOut, is_sent: false, is_late: true })),
         }
         match answered.await {
-            Ok(result) => self.decode::<R>(result.map_err(lost)?, version),
+            Ok(result) => {
+                let frame = result.map_err(lost)?;
+                self.answered_after(began);
+                self.decode::<R>(frame, version)
+            }
             Err(_) => Err(lost(closed(true))),
         }
     }
@@ -191,7 +210,8 @@ impl Link {
     ) -> Result<Begun<R>, ClientError> {
         let (outgoing, answered) = self.prepare(request, version, timeout, is_answered)?;
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let begun = Begun { link: Arc::clone(self), answered, version, timeout, request: PhantomData };
+        let link = Arc::clone(self);
+        let begun = Begun { link, answered, version, timeout, began: Instant::now(), request: PhantomData };
         match self.requests.try_send(outgoing) {
             Ok(()) => Ok(begun),
             Err(_) => {
@@ -253,6 +273,7 @@ pub(crate) struct Begun<R> {
     answered: oneshot::Receiver<Result<Bytes, Lost>>,
     version: i16,
     timeout: Duration,
+    began: Instant,
     request: PhantomData<fn() -> R>,
 }
 
@@ -260,6 +281,7 @@ impl<R: Request> Begun<R> {
     /// The answer.
     pub async fn answer(mut self) -> Result<R::Response, ClientError> {
         let frame = self.done().await?;
+        self.link.answered_after(self.began);
         self.link.decode::<R>(frame, self.version)
     }
 

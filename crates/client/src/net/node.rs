@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use ottla_types::NodeId;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -21,6 +22,8 @@ use crate::error::ClientError;
 pub(crate) struct Node {
     address: Address,
     name: Arc<str>,
+    /// Of bootstrap servers it is not known who they are.
+    id: Option<NodeId>,
     settings: Arc<NetSettings>,
     link: ArcSwapOption<Link>,
     /// Attempts to connect that have failed.
@@ -37,7 +40,7 @@ struct Connecting {
 }
 
 impl Node {
-    pub fn new(address: Address, name: Arc<str>, settings: Arc<NetSettings>) -> Node {
+    pub fn new(address: Address, name: Arc<str>, id: Option<NodeId>, settings: Arc<NetSettings>) -> Node {
         let connecting = Connecting {
             reconnect: Backoff::new(settings.reconnect_backoff_ms, settings.reconnect_backoff_max_ms),
             setup: Backoff::new(settings.setup_timeout_ms, settings.setup_timeout_max_ms),
@@ -47,6 +50,7 @@ impl Node {
         Node {
             address,
             name,
+            id,
             settings,
             link: ArcSwapOption::empty(),
             failures: AtomicU64::new(0),
@@ -107,7 +111,11 @@ impl Node {
                 connecting.not_before = Instant::now() + Duration::from_millis(wait_ms);
                 tracing::debug!(broker = %self.name, "connected");
                 let (name, client_id) = (Arc::clone(&self.name), Arc::clone(&self.settings.dialer.client_id));
-                let link = Arc::new(Link::start(name, client_id, dialed, self.settings.idle_max));
+                let metrics = &self.settings.metrics;
+                metrics.connections.add(1);
+                let latency = self.id.map(|id| metrics.node_latency(id));
+                let link = Link::start(name, client_id, dialed, self.settings.idle_max).timed(latency);
+                let link = Arc::new(link);
                 self.link.store(Some(Arc::clone(&link)));
                 return Ok(link);
             }

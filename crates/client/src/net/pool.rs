@@ -15,6 +15,7 @@ use super::link::Link;
 use super::node::Node;
 use crate::cluster::Metadata;
 use crate::error::ClientError;
+use crate::telemetry::Metrics;
 
 /// Where a broker listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +33,8 @@ pub(crate) struct NetSettings {
     pub setup_timeout_ms: u64,
     pub setup_timeout_max_ms: u64,
     pub idle_max: Option<Duration>,
+    /// What is counted of connections and requests.
+    pub metrics: Arc<Metrics>,
 }
 
 /// See the module.
@@ -47,7 +50,7 @@ impl Pool {
         let settings = Arc::new(settings);
         let node = |address: Address| {
             let name = format!("{}:{}", address.host, address.port).into();
-            Arc::new(Node::new(address, name, Arc::clone(&settings)))
+            Arc::new(Node::new(address, name, None, Arc::clone(&settings)))
         };
         let bootstrap = bootstrap.into_iter().map(node).collect();
         Pool { bootstrap, nodes: Mutex::default(), settings }
@@ -62,7 +65,7 @@ impl Pool {
             return Ok(Arc::clone(node));
         }
         let name = format!("broker {id} ({}:{})", address.host, address.port).into();
-        let node = Arc::new(Node::new(address, name, Arc::clone(&self.settings)));
+        let node = Arc::new(Node::new(address, name, Some(id), Arc::clone(&self.settings)));
         nodes.insert((id, lane), Arc::clone(&node));
         Ok(node)
     }

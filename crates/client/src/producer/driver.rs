@@ -222,7 +222,17 @@ impl Driver {
                 Action::Refresh => self.client.refresh_soon(),
             }
         }
+        self.count();
         wake
+    }
+
+    fn count(&mut self) {
+        let counts = self.sender.take_counts();
+        let metrics = self.client.metrics();
+        metrics.records_sent.add(counts.sent);
+        metrics.record_errors.add(counts.failed);
+        metrics.record_retries.add(counts.retried);
+        counts.queued_ms.into_iter().for_each(|ms| metrics.record_queue_time.note(ms));
     }
 
     fn hear(&mut self, event: Event) {
@@ -309,6 +319,8 @@ impl Driver {
             match begun.answer().await {
                 Ok(response) => {
                     learn_leaders(&client, &response, &places);
+                    let throttled_ms = u64::try_from(response.throttle_time_ms).unwrap_or(0);
+                    client.metrics().produce_throttle_time.note(throttled_ms);
                     Answered::By(partition_answers(response, &places))
                 }
                 // What can't be read may say anything: the broker may have written.

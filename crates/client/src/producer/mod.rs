@@ -14,7 +14,7 @@ use std::time::Duration;
 use ottla_types::Timestamp;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use self::core::accumulator::{Accumulator, Appended, Refused};
 use self::core::delivery::Delivery;
@@ -24,6 +24,7 @@ use crate::client::{Client, Topics};
 use crate::clock::wall_clock;
 use crate::cluster::Topic;
 use crate::error::ClientError;
+use crate::telemetry::{Kind, Reporter};
 use driver::{Driver, Event, Transactional};
 use interceptors::Interceptors;
 pub use interceptors::{OutgoingRecord, ProducerInterceptor};
@@ -70,6 +71,7 @@ struct Inner {
     wakeup: Arc<Notify>,
     driver: mpsc::UnboundedSender<Event>,
     interceptors: Option<Interceptors>,
+    reporter: Option<Reporter>,
 }
 
 impl Drop for Inner {
@@ -135,7 +137,8 @@ impl Producer {
         );
         tokio::spawn(driver.run());
         let interceptors = Interceptors::start(&settings.interceptors);
-        let inner = Inner { settings, client, accumulator, wakeup, driver: told, interceptors };
+        let reporter = Reporter::start(&client, Kind::Producer);
+        let inner = Inner { settings, client, accumulator, wakeup, driver: told, interceptors, reporter };
         Producer { inner: Arc::new(inner) }
     }
 
@@ -221,7 +224,11 @@ impl Producer {
     pub async fn close(&self, patience: Duration) -> Result<(), ClientError> {
         let answered = self.inner.accumulator.close();
         self.inner.wakeup.notify_one();
-        if timeout(patience, answered).await.is_ok() {
+        let deadline = Instant::now() + patience;
+        if timeout_at(deadline, answered).await.is_ok() {
+            if let Some(reporter) = &self.inner.reporter {
+                reporter.close(deadline).await;
+            }
             return Ok(());
         }
         let _ = self.inner.driver.send(Event::GiveUp(ClientError::Closed));

@@ -17,6 +17,7 @@ use super::core::machine::Work;
 use super::core::record::{AcknowledgeType, Acknowledged, ShareRecord};
 use super::driver::{Driver, Shared};
 use super::settings::ShareConsumerSettings;
+use crate::telemetry::{Kind, Reporter};
 use crate::{Client, ClientError, Target};
 
 /// The first version of ShareAcknowledge that can renew.
@@ -64,6 +65,7 @@ const RENEWING_VERSION: i16 = 2;
 pub struct ShareConsumer {
     shared: Arc<Shared>,
     task: AbortHandle,
+    reporter: Option<Reporter>,
 }
 
 impl ShareConsumer {
@@ -71,9 +73,10 @@ impl ShareConsumer {
     pub async fn connect(settings: ShareConsumerSettings) -> Result<ShareConsumer, ClientError> {
         settings.check()?;
         let client = Client::connect(settings.client.clone()).await?;
+        let reporter = Reporter::start(&client, Kind::ShareConsumer);
         let shared = Arc::new(Shared::new(client, settings));
         let task = tokio::spawn(Driver::new(Arc::clone(&shared)).run()).abort_handle();
-        Ok(ShareConsumer { shared, task })
+        Ok(ShareConsumer { shared, task, reporter })
     }
 
     pub fn settings(&self) -> &ShareConsumerSettings {
@@ -242,6 +245,9 @@ impl ShareConsumer {
             }
         };
         let _ = tokio::time::timeout_at(deadline, farewell).await;
+        if let Some(reporter) = &self.reporter {
+            reporter.close(deadline).await;
+        }
         client.close().await;
         flushed
     }

@@ -113,6 +113,17 @@ pub(crate) struct Sender {
     transactions: Option<Transactions>,
     /// What the accumulator was told of why it takes nothing.
     shut: Option<ClientError>,
+    counts: SenderCounts,
+}
+
+/// What became of records since it was asked for last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SenderCounts {
+    pub sent: u64,
+    pub failed: u64,
+    pub retried: u64,
+    /// For how long each batch has waited until it was sent first, in milliseconds.
+    pub queued_ms: Vec<u64>,
 }
 
 impl Sender {
@@ -135,6 +146,7 @@ impl Sender {
             requests: HashMap::new(),
             in_flight: HashMap::new(),
             next_request: 0,
+            counts: SenderCounts::default(),
             identity_failures: 0,
             rotation: 0,
         }
@@ -249,6 +261,9 @@ impl Sender {
             let Some(mut batch) = lane.take(&self.accumulator, identity, self.transactions.is_some()) else {
                 continue;
             };
+            if batch.attempts == 0 {
+                self.counts.queued_ms.push(now.since_ms(batch.created));
+            }
             batch.attempts = batch.attempts.saturating_add(1);
             bytes += batch.bytes.len();
             batches.push(ProduceBatch {
@@ -380,6 +395,7 @@ impl Sender {
             let wait_ms = waits.after(batch.attempts.saturating_sub(1), view.random());
             batch.not_before = now.plus_ms(i64::try_from(wait_ms).unwrap_or(i64::MAX));
             batch.last_error = Some(error);
+            self.counts.retried += u64::try_from(batch.count).unwrap_or(0);
             lane.send_again(batch);
             return;
         }
@@ -421,7 +437,17 @@ impl Sender {
 
     fn finish(&mut self, batch: &Batch, outcome: Outcome) {
         let outcome = self.in_transaction(outcome);
+        let count = u64::try_from(batch.count).unwrap_or(0);
+        match &outcome {
+            Outcome::Written { .. } => self.counts.sent += count,
+            _ => self.counts.failed += count,
+        }
         self.accumulator.finish(&batch.deliveries, batch.number, batch.reserved_bytes, outcome);
+    }
+
+    /// What has become of records since this was asked last.
+    pub fn take_counts(&mut self) -> SenderCounts {
+        std::mem::take(&mut self.counts)
     }
 
     /// What this producer is called from now on, or why it isn't called anything.
