@@ -4,6 +4,7 @@ mod of_cluster;
 mod of_node;
 mod of_partition;
 mod routes;
+mod silence;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -22,8 +23,6 @@ pub(super) use of_partition::OfPartition;
 
 const METADATA_VERSION: i16 = 12;
 const RETRY_MS: i64 = 100;
-/// As long as a client waits for an answer.
-const REQUEST_TIMEOUT_MS: u64 = 6_000;
 
 /// What one may see of the cluster from outside.
 pub(super) struct Outside<'a> {

@@ -12,7 +12,8 @@ use ottla_wire::messages::{
 };
 
 use super::routes::{Destination, Routed, route};
-use super::{Actor, METADATA_VERSION, Outside, REQUEST_TIMEOUT_MS, RETRY_MS};
+use super::silence::Silence;
+use super::{Actor, METADATA_VERSION, Outside, RETRY_MS};
 use crate::clients::{Client, Topics, World};
 use crate::network::{Heard, Late, Link, Ticket, decode};
 use crate::node::SteppedNode;
@@ -48,7 +49,7 @@ pub(in crate::cluster) struct OfCluster {
     /// The leaders may be others by now.
     must_search: bool,
     wait_until: MonoMs,
-    silent_since: Option<MonoMs>,
+    silence: Silence,
 }
 
 impl OfCluster {
@@ -70,7 +71,7 @@ impl OfCluster {
             search: None,
             must_search: true,
             wait_until: MonoMs(0),
-            silent_since: None,
+            silence: Silence::default(),
         }
     }
 
@@ -78,7 +79,7 @@ impl OfCluster {
     fn break_off(&mut self, now: MonoMs) {
         self.held = None;
         self.under_way.clear();
-        self.silent_since = None;
+        self.silence.end();
         for link in self.ways.values_mut() {
             link.abandon();
         }
@@ -86,12 +87,8 @@ impl OfCluster {
     }
 
     fn give_up_if_silent(&mut self, now: MonoMs) {
-        if self.under_way.is_empty() && self.held.is_none() && self.search.is_none() {
-            self.silent_since = None;
-            return;
-        }
-        let since = *self.silent_since.get_or_insert(now);
-        if now.since_ms(since) > REQUEST_TIMEOUT_MS {
+        let waits = !self.under_way.is_empty() || self.held.is_some() || self.search.is_some();
+        if self.silence.is_too_long(waits, now) {
             self.forget_where(now);
             self.search = None;
             self.finder.abandon();
@@ -121,7 +118,7 @@ impl OfCluster {
         let mut hears_newest = true;
         for (id, ticket, body) in answers {
             let Some((ticket, routed)) = self.under_way.remove(&(id, ticket)) else { continue };
-            self.silent_since = None;
+            self.silence.end();
             hears_newest &= routed.to.partition().is_none_or(|partition| outside.leads(id, &partition));
             self.must_search |= routed.says_elsewhere(&body);
             if routed.api_key == ApiKey::FindCoordinator {

@@ -2,7 +2,8 @@
 
 use ottla_types::{MonoMs, NodeId};
 
-use super::{Actor, Outside, REQUEST_TIMEOUT_MS};
+use super::silence::Silence;
+use super::{Actor, Outside};
 use crate::clients::{Client, Topics, World};
 use crate::network::{Late, Link};
 use crate::node::SteppedNode;
@@ -14,26 +15,13 @@ pub(in crate::cluster) struct OfNode {
     link: Link,
     client: Box<dyn Client>,
     topics: Topics,
-    silent_since: Option<MonoMs>,
+    silence: Silence,
 }
 
 impl OfNode {
     pub fn new(name: String, node: NodeId, client: Box<dyn Client>, latency_ms: u64) -> OfNode {
         let link = Link::new(name, latency_ms);
-        OfNode { node, link, client, topics: Topics::default(), silent_since: None }
-    }
-
-    /// An answer that does not come for long will not come.
-    fn give_up_if_silent(&mut self, now: MonoMs) {
-        if !self.link.has_unanswered() {
-            self.silent_since = None;
-            return;
-        }
-        let since = *self.silent_since.get_or_insert(now);
-        if now.since_ms(since) > REQUEST_TIMEOUT_MS {
-            self.silent_since = None;
-            self.link.cut(None, now);
-        }
+        OfNode { node, link, client, topics: Topics::default(), silence: Silence::default() }
     }
 }
 
@@ -51,7 +39,10 @@ impl Actor for OfNode {
     }
 
     fn step(&mut self, outside: &mut Outside<'_>) {
-        self.give_up_if_silent(outside.now.mono);
+        let now = outside.now.mono;
+        if self.silence.is_too_long(self.link.has_unanswered(), now) {
+            self.link.cut(None, now);
+        }
         let mut world = World {
             rng: outside.rng,
             now: outside.now,

@@ -5,7 +5,8 @@ use ottla_types::{MonoMs, NodeId, TopicPartition, Uuid};
 use ottla_wire::messages::metadata_request::Topic;
 use ottla_wire::messages::{MetadataRequest, MetadataResponse};
 
-use super::{Actor, METADATA_VERSION, Outside, REQUEST_TIMEOUT_MS, RETRY_MS};
+use super::silence::Silence;
+use super::{Actor, METADATA_VERSION, Outside, RETRY_MS};
 use crate::clients::{Client, Topics, World};
 use crate::network::{Heard, Late, Link, Ticket, decode};
 use crate::node::SteppedNode;
@@ -24,7 +25,7 @@ pub(in crate::cluster) struct OfPartition {
     ticket: Option<Ticket>,
     wait_until: MonoMs,
     topics: Topics,
-    silent_since: Option<MonoMs>,
+    silence: Silence,
 }
 
 impl OfPartition {
@@ -39,20 +40,7 @@ impl OfPartition {
             ticket: None,
             wait_until: MonoMs(0),
             topics: Topics::default(),
-            silent_since: None,
-        }
-    }
-
-    /// An answer that does not come for long will not come.
-    fn give_up_if_silent(&mut self, now: MonoMs) {
-        if !self.link.has_unanswered() {
-            self.silent_since = None;
-            return;
-        }
-        let since = *self.silent_since.get_or_insert(now);
-        if now.since_ms(since) > REQUEST_TIMEOUT_MS {
-            self.silent_since = None;
-            self.link.cut(None, now);
+            silence: Silence::default(),
         }
     }
 
@@ -124,7 +112,10 @@ impl Actor for OfPartition {
     }
 
     fn step(&mut self, outside: &mut Outside<'_>) {
-        self.give_up_if_silent(outside.now.mono);
+        let now = outside.now.mono;
+        if self.silence.is_too_long(self.link.has_unanswered(), now) {
+            self.link.cut(None, now);
+        }
         if !self.link.is_open() {
             self.find(outside);
         }
