@@ -84,6 +84,7 @@ impl Controller {
         change.directory = Some((id, directory));
         if !is_online {
             change.isr.retain(|replica| *replica != id);
+            change.without_directory = Some(id);
         }
         Ok(change
             .build("directory assigned", |replica| self.is_active(replica) && (is_online || replica != id)))

@@ -49,6 +49,9 @@ pub(crate) struct PartitionChange<'a> {
     pub directory: Option<(NodeId, Uuid)>,
     /// Who lost what it had not yet on disk: not eligible any more.
     pub unclean_shutdown: Option<NodeId>,
+    /// Whose replica is in no directory any more, while its broker lives. Leaders of Apache Kafka wait for whoever has caught up with
+    /// them within `replica.lag.time.max.ms` and is not fenced, in sync or not: an epoch that begins has them forget when that was.
+    pub without_directory: Option<NodeId>,
     /// One of many that have one reason: enough of them were told.
     pub is_quiet: bool,
     elr: Vec<NodeId>,
@@ -80,6 +83,7 @@ impl<'a> PartitionChange<'a> {
             recovery: current.leader_recovery_state,
             directory: None,
             unclean_shutdown: None,
+            without_directory: None,
             is_quiet: false,
             elr: current.elr.clone(),
         }
@@ -230,14 +234,19 @@ impl<'a> PartitionChange<'a> {
         if record.isr.is_none() && may_be_written && self.isr != self.current.isr {
             record.isr = Some(ids(&self.isr));
         }
-        let level = self.controller.image.features.metadata_version().level();
-        let shrinks = |isr: &Vec<i32>| !self.current.isr.iter().all(|id| isr.contains(&id.0));
-        if level < SHRINK_BUMPS_EPOCH_BELOW
-            && record.leader == NO_CHANGE
-            && record.isr.as_ref().is_some_and(shrinks)
-        {
+        if record.leader == NO_CHANGE && record.isr.as_ref().is_some_and(|isr| self.begins_epoch(isr)) {
             record.leader = self.current.leader.0;
         }
+    }
+
+    /// Whether an ISR asks for a new epoch of the same leader.
+    fn begins_epoch(&self, isr: &[i32]) -> bool {
+        let level = self.controller.image.features.metadata_version().level();
+        let mut leave = self.current.isr.iter().filter(|id| !isr.contains(&id.0));
+        if level < SHRINK_BUMPS_EPOCH_BELOW {
+            return leave.next().is_some();
+        }
+        leave.any(|id| self.without_directory == Some(*id))
     }
 
     fn write_last_known_leader(&self, record: &mut PartitionChangeRecord) {
@@ -311,6 +320,8 @@ pub(crate) enum BrokerEvent {
     Removed(NodeId),
     /// It may lead, although the image does not say so yet.
     Added(NodeId),
+    /// Likewise, in a directory that has failed.
+    DirectoryLost(NodeId),
     /// It leaves ISRs, and is not eligible either.
     UncleanShutdown(NodeId),
 }
@@ -334,7 +345,9 @@ impl Controller {
         concerned: impl Fn(&PartitionRegistration) -> bool,
     ) -> Vec<MetadataRecord> {
         let (removed, added) = match event {
-            BrokerEvent::Removed(id) | BrokerEvent::UncleanShutdown(id) => (Some(id), None),
+            BrokerEvent::Removed(id) | BrokerEvent::DirectoryLost(id) | BrokerEvent::UncleanShutdown(id) => {
+                (Some(id), None)
+            }
             BrokerEvent::Added(id) => (None, Some(id)),
         };
         let may_lead = |id: NodeId| removed != Some(id) && (added == Some(id) || self.is_active(id));
@@ -351,8 +364,10 @@ impl Controller {
                 if rules.is_unclean_election_enabled {
                     change.election = Election::Unclean;
                 }
-                if let BrokerEvent::UncleanShutdown(id) = event {
-                    change.unclean_shutdown = Some(id);
+                match event {
+                    BrokerEvent::DirectoryLost(id) => change.without_directory = Some(id),
+                    BrokerEvent::UncleanShutdown(id) => change.unclean_shutdown = Some(id),
+                    BrokerEvent::Removed(_) | BrokerEvent::Added(_) => {}
                 }
                 records.extend(change.build(reason, may_lead));
             }

@@ -176,7 +176,7 @@ impl Controller {
             return;
         }
         tracing::warn!(broker = %id, ?lost, ?left, "directories are offline");
-        records.extend(self.changes_for(BrokerEvent::Removed(id), "directory offline", |partition| {
+        records.extend(self.changes_for(BrokerEvent::DirectoryLost(id), "directory offline", |partition| {
             partition.directory(id).is_some_and(|directory| lost.contains(&directory))
         }));
         records.push(registration_change(broker, |change| change.log_dirs = left));

@@ -210,8 +210,10 @@ fn brokers_say_where_their_replicas_are() {
     assert_eq!(assign(7, 2, directory(2)).0, 3);
     assert_eq!(assign(0, 4, directory(4)).0, 6);
     assert_eq!(assign(0, 2, directory(2)), (0, "0: 1@0 isr 1,2,3\n".into()));
-    // A directory that the broker doesn't have any more.
-    assert_eq!(assign(0, 1, Uuid([77; 16])), (0, "0: 2@1 isr 2,3\n".into()));
+    // A directory that the broker doesn't have any more; of a follower, its leader begins another epoch.
+    assert_eq!(assign(0, 3, Uuid([77; 16])), (0, "0: 1@1 isr 1,2\n".into()));
+    assert_eq!(assign(0, 3, Uuid([78; 16])), (0, "0: 1@1 isr 1,2\n".into()));
+    assert_eq!(assign(0, 1, Uuid([77; 16])), (0, "0: 2@2 isr 2\n".into()));
 }
 
 /// With eligible leader replicas, all of three replicas fenced one after the other: the second and third are eligible.
@@ -278,6 +280,16 @@ fn a_broker_that_tells_of_a_lost_directory_leads_nothing_in_it() {
     assert_eq!(cluster.heartbeat(1, lost), (true, false));
     assert_eq!(cluster.heartbeat(1, lost), (false, false));
     assert!(cluster.partitions("t").starts_with("0: -1@"), "{}", cluster.partitions("t"));
+}
+
+/// Leaders of Apache Kafka would wait for it otherwise until `replica.lag.time.max.ms` are over, as it is not fenced.
+#[test]
+fn leaders_of_what_was_in_a_lost_directory_elsewhere_begin_another_epoch() {
+    let mut cluster = cluster();
+    assert_eq!(cluster.partitions("t"), "0: 1@0 isr 1,2,3\n");
+    let lost = directory(3);
+    cluster.heartbeat(3, |request| request.offline_log_dirs = vec![lost]);
+    assert_eq!(cluster.partitions("t"), "0: 1@1 isr 1,2\n");
 }
 
 #[test]
