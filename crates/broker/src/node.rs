@@ -156,6 +156,11 @@ impl Node {
         self.metadata.image().provenance.last_offset
     }
 
+    /// The metadata that this node acts on.
+    pub fn image(&self) -> Arc<MetadataImage> {
+        Arc::clone(&self.metadata.image())
+    }
+
     pub fn logs(&self) -> &Arc<LogManager> {
         &self.logs
     }

@@ -18,6 +18,7 @@ mod operator;
 mod producer;
 mod share_member;
 mod transactional;
+mod unclean_elector;
 mod voter_changer;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ pub use operator::Operator;
 pub use producer::{Producer, ProducerSettings};
 pub use share_member::ShareMember;
 pub use transactional::{Transactional, TransactionalSettings};
+pub use unclean_elector::UncleanElector;
 pub use voter_changer::VoterChanger;
 
 use crate::event::Event;

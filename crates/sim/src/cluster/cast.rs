@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use ottla_metadata::MetadataVersion;
 use ottla_record::Codec;
+use ottla_types::TopicPartition;
 
 use super::actors::{Actor, OfCluster, OfNode, OfPartition};
 use super::shape::Shape;
 use crate::cast::{CLASSIC_GROUP, CONSUMER_GROUP, SHARE_GROUP, TRANSACTIONAL_IDS, group_of, transactional};
 use crate::clients::{
     Client, Consumer, ConsumerMember, DirMover, Machines, Member, Mover, OffsetReader, Operator, Producer,
-    ProducerSettings, ShareMember, VoterChanger,
+    ProducerSettings, ShareMember, UncleanElector, VoterChanger,
 };
 use crate::rng::Rng;
 
@@ -20,9 +21,14 @@ use crate::rng::Rng;
 pub(super) const PLAIN: [&str; 2] = ["a", "b"];
 /// Topics with their partitions, which transactions are written to.
 pub(super) const TRANSACTIONAL: [(&str, i32); 2] = [("t0", 3), ("t1", 1)];
+/// A topic with one partition, for which somebody would rather have a leader that lacks records than none.
+pub(super) const UNCLEAN: &str = "u";
+const NUMBER_OF_UNCLEAN: u32 = 2;
 /// Where consumers say that they are: nowhere, or with one of the nodes.
 const RACKS: [&str; 4] = ["", "r1", "r2", "r3"];
 const LATENCY_MS: u64 = 12;
+/// Acknowledgements that are asked for.
+const ALL: i16 = -1;
 /// What some clusters are upgraded from.
 const OLD: &str = "4.0";
 
@@ -74,6 +80,21 @@ impl Cast {
         self.actors.push(Box::new(OfCluster::new(name, topics, Box::new(client), LATENCY_MS)));
     }
 
+    /// Who asks for all in-sync replicas is idempotent.
+    fn add_producer(&mut self, id: u32, topic: &str, acks: i16, rng: &mut Rng) {
+        let is_idempotent = acks == ALL;
+        let settings = ProducerSettings {
+            id,
+            acks,
+            is_idempotent,
+            in_flight_max: if is_idempotent { rng.between(1, 5) as usize } else { 1 },
+            codec: rng.pick(&[Codec::None, Codec::None, Codec::Lz4, Codec::Zstd]),
+            version: rng.pick(&[9, 11, 12, 13]),
+            gives_up: is_idempotent && self.gives_up,
+        };
+        self.of_partition(format!("producer {id}"), topic, Producer::new(settings));
+    }
+
     fn add_plain(&mut self, number: u32, topic: &str, rng: &mut Rng) {
         for n in 0..3 {
             let id = number * 10 + n;
@@ -83,16 +104,8 @@ impl Cast {
             if !is_idempotent {
                 self.fewer_acks.insert(id);
             }
-            let settings = ProducerSettings {
-                id,
-                acks: if is_idempotent { -1 } else { i16::from(number == 0) },
-                is_idempotent,
-                in_flight_max: if is_idempotent { rng.between(1, 5) as usize } else { 1 },
-                codec: rng.pick(&[Codec::None, Codec::None, Codec::Lz4, Codec::Zstd]),
-                version: rng.pick(&[9, 11, 12, 13]),
-                gives_up: is_idempotent && self.gives_up,
-            };
-            self.of_partition(format!("producer {id}"), topic, Producer::new(settings));
+            let acks = if is_idempotent { ALL } else { i16::from(number == 0) };
+            self.add_producer(id, topic, acks, rng);
         }
         let consumer = Consumer::new(number, rng.pick(&[11, 12, 13, 17]), (number % 2) as i8);
         let consumer = consumer.in_rack(rng.pick(&RACKS));
@@ -130,6 +143,19 @@ impl Cast {
                 self.actors.push(Box::new(OfNode::new(name, id, client, LATENCY_MS)));
             }
         }
+    }
+
+    /// Who would rather lose records of a topic than wait, and who writes and reads there.
+    pub fn add_unclean(&mut self, rng: &mut Rng) {
+        for n in 0..2 {
+            let id = NUMBER_OF_UNCLEAN * 10 + n;
+            self.add_producer(id, UNCLEAN, ALL, rng);
+        }
+        let consumer = Consumer::new(NUMBER_OF_UNCLEAN, rng.pick(&[11, 12, 13, 17]), 0);
+        let consumer = consumer.in_rack(rng.pick(&RACKS));
+        self.of_partition(format!("consumer {NUMBER_OF_UNCLEAN}"), UNCLEAN, consumer);
+        let elector = UncleanElector::new(TopicPartition::new(UNCLEAN, 0));
+        self.of_cluster("unclean elector", &[UNCLEAN], elector);
     }
 
     fn add_groups(&mut self) {

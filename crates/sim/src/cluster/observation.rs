@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use ottla_log::log_manager::LogManager;
-use ottla_types::{NodeId, TopicPartition};
+use ottla_metadata::MetadataImage;
+use ottla_types::{BrokerEpoch, NodeId, TopicPartition};
 
 use super::host::Host;
 use crate::log_files::{LogFiles, read_all, read_metadata};
@@ -31,6 +32,9 @@ pub struct NodeSeen {
     pub quorum: (i32, bool),
     /// The last offset of the metadata that it has published.
     pub metadata_offset: i64,
+    pub image: Arc<MetadataImage>,
+    /// As its process was registered last.
+    pub broker_epoch: Option<BrokerEpoch>,
     pub replicas: BTreeMap<TopicPartition, ReplicaSeen>,
 }
 
@@ -65,8 +69,17 @@ pub(super) fn observe(hosts: &mut BTreeMap<NodeId, Host>) -> Vec<NodeSeen> {
             (partition.topic_partition().clone(), seen)
         });
         let replicas = replicas.collect();
-        let metadata_offset = node.node.metadata_offset().value();
-        Some(NodeSeen { id, process, quorum: node.quorum_view(), metadata_offset, replicas })
+        let (image, broker_epoch) = (node.node.image(), node.node.broker_epoch());
+        let metadata_offset = image.provenance.last_offset.value();
+        Some(NodeSeen {
+            id,
+            process,
+            quorum: node.quorum_view(),
+            metadata_offset,
+            image,
+            broker_epoch,
+            replicas,
+        })
     });
     nodes.collect()
 }

@@ -9,7 +9,10 @@ use crate::rng::Rng;
 /// Not the seed's own numbers: what goes wrong does not depend on what else the seed decides.
 const OTHER_NUMBERS: u64 = 0xA5A5_5A5A_0F0F_F0F0;
 const NUMBERS_OF_WIDE: u64 = 0x5A5A_A5A5_F0F0_0F0F;
+const NUMBERS_OF_CONNECTIONS: u64 = 0x6969_9696_5A5A_3C3C;
 const FAIL_DIR_PER_MYRIAD: u64 = 8;
+const BREAK_PER_MYRIAD: u64 = 60;
+const LEAVE_BEHIND_PER_MYRIAD: u64 = 16;
 
 /// How the network is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,11 @@ pub enum Fault {
     },
     Cut(Shape),
     Mend,
+    /// The connections between two nodes are gone, and both hear of it; what was sent on them still arrives so much later, if it does.
+    Break {
+        between: (NodeId, NodeId),
+        arrives_after_ms: Option<u64>,
+    },
     /// Its connection is gone; what it sent may still arrive.
     CutClient {
         client: u64,
@@ -76,6 +84,11 @@ pub enum Fault {
     FailDir {
         node: NodeId,
         ms: u64,
+    },
+    /// A follower of the partition for which a leader that lacks records is better than none dies, the others go on without it, and are
+    /// dead when it is back.
+    LeaveBehind {
+        choice: u64,
     },
     /// Its wall clock is this much ahead from now on, or behind.
     SetClock {
@@ -132,7 +145,7 @@ impl Plan {
         Plan(planned)
     }
 
-    /// With what can go wrong where brokers have two log directories.
+    /// With what else can go wrong: two log directories, connections that break, a partition whose leaders are all dead.
     pub fn draw_wide(seed: u64, rounds: u32, members: &[NodeId], brokers: &[NodeId]) -> Plan {
         let Plan(mut planned) = Plan::draw(seed, rounds, members);
         let mut rng = Rng::new(seed ^ NUMBERS_OF_WIDE);
@@ -140,6 +153,19 @@ impl Plan {
             if rng.per_myriad(FAIL_DIR_PER_MYRIAD) {
                 let (node, ms) = (rng.pick(brokers), rng.between(500, 4_000));
                 planned.push(Planned { round, fault: Fault::FailDir { node, ms } });
+            }
+        }
+        let mut rng = Rng::new(seed ^ NUMBERS_OF_CONNECTIONS);
+        for round in 0..rounds {
+            if rng.per_myriad(BREAK_PER_MYRIAD) {
+                let arrives_after_ms = rng.one_in(2).then(|| rng.between(1, 1_500));
+                planned.push(Planned {
+                    round,
+                    fault: Fault::Break { between: pair(members, &mut rng), arrives_after_ms },
+                });
+            }
+            if rng.per_myriad(LEAVE_BEHIND_PER_MYRIAD) {
+                planned.push(Planned { round, fault: Fault::LeaveBehind { choice: rng.bits() } });
             }
         }
         planned.sort_by_key(|planned| planned.round);
@@ -214,10 +240,15 @@ const CHANCES: &[Chance] = &[
     },
 ];
 
-fn shape(members: &[NodeId], rng: &mut Rng) -> Shape {
+/// Two different ones.
+fn pair(members: &[NodeId], rng: &mut Rng) -> (NodeId, NodeId) {
     let a = rng.pick(members);
     let others: Vec<NodeId> = members.iter().copied().filter(|id| *id != a).collect();
-    let b = rng.pick(&others);
+    (a, rng.pick(&others))
+}
+
+fn shape(members: &[NodeId], rng: &mut Rng) -> Shape {
+    let (a, b) = pair(members, rng);
     match rng.below(9) {
         0 | 1 => Shape::OneWay(a, b),
         2 | 3 => Shape::Between(a, b),

@@ -4,6 +4,7 @@ mod beginning;
 mod failover;
 mod harm;
 mod machines;
+mod unclean;
 mod wholeness;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,7 +21,7 @@ use super::shape::Shape;
 use super::wires::{Listener, Listening, Wires};
 use crate::cast::{DELIVERY_COUNT_LIMIT, RECORD_LOCK_MS, SHORT_TIMES};
 use crate::clients::Machines;
-use crate::event::Event;
+use crate::event::{Event, UncleanElection};
 use crate::network::Late;
 use crate::node::SteppedNode;
 use crate::outcome::{Failure, Report};
@@ -30,6 +31,7 @@ use crate::telling;
 use ottla_config::RACK_AWARE_REPLICA_SELECTOR;
 use ottla_metadata::MetadataVersion;
 use ottla_types::{MonoMs, NodeId, Now, Timestamp, TopicPartition};
+use unclean::Unclean;
 
 pub use failover::{Misfortune, Victim, create_without_room, fail_over};
 
@@ -108,6 +110,9 @@ struct ClusterSimulation {
     plan: VecDeque<Planned>,
     /// What goes wrong as soon as one machine may lose what it has.
     postponed: Option<Fault>,
+    /// Whom all other replicas of a partition are to leave behind, and when.
+    left_behind: Option<(MonoMs, NodeId)>,
+    unclean: Unclean,
     next_connection_id: u64,
     events: Vec<Event>,
     properties: Vec<Box<dyn ClusterProperty>>,
@@ -177,6 +182,7 @@ impl ClusterSimulation {
         let mut cast = cast::draw(poor_needs_others, kind == Kind::Wide, &mut rng);
         if kind == Kind::Wide {
             cast.add_operators(&shape, &machines, poor_needs_others);
+            cast.add_unclean(&mut rng);
         }
         let promises = Promises {
             flushes_always: true,
@@ -202,6 +208,8 @@ impl ClusterSimulation {
             late: Vec::new(),
             plan: VecDeque::new(),
             postponed: None,
+            left_behind: None,
+            unclean: Unclean::default(),
             next_connection_id: 0,
             events: Vec::new(),
             properties: properties::all(&cast.fewer_acks, promises),
@@ -407,8 +415,9 @@ impl ClusterSimulation {
     }
 
     fn judge(&mut self) -> Result<(), Box<Failure>> {
-        let nodes = observe(&mut self.hosts);
+        let mut nodes = observe(&mut self.hosts);
         self.note_leaders(&nodes);
+        self.settle_unclean();
         for event in std::mem::take(&mut self.events) {
             self.note(&format!("{event:?}"));
             if let Some((what, times)) = event.tally() {
@@ -423,11 +432,15 @@ impl ClusterSimulation {
             if !is_told_often(&event) {
                 self.say(&format_args!("{event:?}"));
             }
+            if self.hides(&event) {
+                continue;
+            }
             for i in 0..self.properties.len() {
                 let checked = self.properties[i].heard(&event);
                 checked.map_err(|what| self.failure(self.properties[i].name(), what))?;
             }
         }
+        self.unclean.hide_of_nodes(&mut nodes);
         for i in 0..self.properties.len() {
             let checked = self.properties[i].observed(&nodes);
             checked.map_err(|what| self.failure(self.properties[i].name(), what))?;
@@ -478,7 +491,8 @@ impl ClusterSimulation {
         if self.hosts.values().any(|host| host.doomed_until.is_some()) {
             return Ok(());
         }
-        let seen = look(&mut self.hosts, &self.leaders);
+        let mut seen = look(&mut self.hosts, &self.leaders);
+        self.unclean.hide_of(&mut seen);
         for i in 0..self.properties.len() {
             let checked = self.properties[i].looked_through(&seen);
             checked.map_err(|what| self.failure(self.properties[i].name(), what))?;
@@ -491,7 +505,12 @@ impl ClusterSimulation {
 fn is_told_often(event: &Event) -> bool {
     matches!(
         event,
-        Event::Fetched { .. } | Event::Acknowledged { .. } | Event::Unanswered { .. } | Event::Led { .. }
+        Event::Fetched { .. }
+            | Event::Acknowledged { .. }
+            | Event::Unanswered { .. }
+            | Event::Led { .. }
+            | Event::UncleanAsked { .. }
+            | Event::UncleanAnswered { election: UncleanElection::NotMade, .. }
     )
 }
 

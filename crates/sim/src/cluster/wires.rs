@@ -110,8 +110,8 @@ pub struct Wires {
     half_open: Vec<(Way, Arc<Connection>)>,
     /// Connections that their near end has ended, until the far one hears of it.
     to_close: Vec<(Way, Arc<Connection>)>,
-    /// Connections that their near end has given up while the way was cut, with what is on it still.
-    late: Vec<(Way, Conversation)>,
+    /// Connections that their near end has given up, with what is on the way still, and when it arrives at the earliest.
+    late: Vec<(Way, Conversation, MonoMs)>,
     next_connection_id: u64,
     latency_ms: u64,
     /// Requests that were answered.
@@ -160,7 +160,7 @@ impl Wires {
                 self.end(way, None, now);
             }
         }
-        self.late.retain(|(way, _)| way.to != id);
+        self.late.retain(|(way, ..)| way.to != id);
         self.half_open.retain(|(way, _)| way.to != id);
         self.to_close.retain(|(way, _)| way.to != id);
         if is_heard {
@@ -184,10 +184,38 @@ impl Wires {
 
     /// Ends a connection: who waits on it hears of it.
     fn end(&mut self, way: Way, node: Option<&SteppedNode>, now: Now) {
+        let arrives = self.is_cut(way.from, way.to).then_some(now.mono);
+        self.end_late(way, node, arrives, now);
+    }
+
+    /// Ends the connections between two nodes; what was sent on them arrives by then, if it does. Returns how many there were.
+    pub fn break_between(
+        &mut self,
+        (a, b): (NodeId, NodeId),
+        arrives: Option<MonoMs>,
+        nodes: &Listening<'_>,
+        now: Now,
+    ) -> usize {
+        let is_between = |way: &&Way| (way.from, way.to) == (a, b) || (way.from, way.to) == (b, a);
+        let ways: Vec<Way> = self.conversations.keys().filter(is_between).copied().collect();
+        let count = ways.len();
+        for way in ways {
+            let node = node_at(nodes, way.to);
+            let known = self.conversations.get(&way).filter(|conversation| conversation.is_known);
+            let unheard = known.filter(|_| node.is_none() && arrives.is_none());
+            // Who stands still hears of it later.
+            self.to_close.extend(unheard.map(|conversation| (way, Arc::clone(&conversation.connection))));
+            self.end_late(way, node, arrives, now);
+        }
+        count
+    }
+
+    /// `arrives`: when what was sent does at the earliest, if it does.
+    fn end_late(&mut self, way: Way, node: Option<&SteppedNode>, arrives: Option<MonoMs>, now: Now) {
         let Some(mut conversation) = self.conversations.remove(&way) else { return };
         let under_way = conversation.take_all();
-        if self.is_cut(way.from, way.to) && !conversation.late.is_empty() {
-            self.late.push((way, conversation));
+        if let Some(due) = arrives.filter(|_| !conversation.late.is_empty()) {
+            self.late.push((way, conversation, due));
         } else if let Some(node) = node.filter(|_| conversation.is_known) {
             node.closed(&conversation.connection);
         }
@@ -201,11 +229,13 @@ impl Wires {
         }
     }
 
-    /// What was sent into a cut way arrives when it is mended.
-    fn deliver_late(&mut self, nodes: &Listening<'_>) {
+    /// What was sent into a cut way arrives when it is mended, and what was sent on a connection that broke when it is due.
+    fn deliver_late(&mut self, nodes: &Listening<'_>, now: MonoMs) {
         let cut = &self.cut;
-        let arrives = |way: &Way| !cut.contains(&(way.from, way.to)) && node_at(nodes, way.to).is_some();
-        for (way, conversation) in self.late.extract_if(.., |(way, _)| arrives(way)) {
+        let arrives = |way: &Way, due: MonoMs| {
+            due <= now && !cut.contains(&(way.from, way.to)) && node_at(nodes, way.to).is_some()
+        };
+        for (way, conversation, _) in self.late.extract_if(.., |(way, _, due)| arrives(way, *due)) {
             let Some(node) = node_at(nodes, way.to) else { continue };
             // The first is taken; the end of the connection comes before its answer.
             if let Some((sequence, frame)) = conversation.late.into_iter().next() {
@@ -220,7 +250,7 @@ impl Wires {
     /// Lets everything go on its way that is due.
     pub fn step(&mut self, nodes: &Listening<'_>, now: Now, rng: &mut Rng) {
         self.close_those_that_are_gone(nodes);
-        self.deliver_late(nodes);
+        self.deliver_late(nodes, now.mono);
         self.take_sent(nodes, now, rng);
         let ways: Vec<Way> = self.conversations.keys().copied().collect();
         for way in ways {

@@ -36,6 +36,15 @@ pub enum Ending {
     PowerLost,
 }
 
+/// What has come of the question for a leader that may lack records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UncleanElection {
+    Made,
+    NotMade,
+    /// There was no answer, or none that says it.
+    Unknown,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -171,6 +180,18 @@ pub enum Event {
         partition: TopicPartition,
         at: MonoMs,
     },
+    /// Somebody asks for a leader, even one that lacks records.
+    UncleanAsked {
+        partition: TopicPartition,
+    },
+    UncleanAnswered {
+        partition: TopicPartition,
+        election: UncleanElection,
+    },
+    /// Of what was told of a partition up to now nothing need be so any more: somebody has asked for a leader that lacks records.
+    MayHaveLost {
+        partition: TopicPartition,
+    },
     /// One of several nodes is gone, and what it kept in memory.
     ProcessEnded,
     /// Somebody has set a machine's clock: what it says of how long something took may be anything from now on.
@@ -217,6 +238,7 @@ impl Event {
             Event::Down { ending: Ending::PowerLost, .. } => ("losses of power", 1),
             Event::FeatureRaised { .. } => ("feature levels raised", 1),
             Event::FeatureLowered { .. } => ("feature levels lowered", 1),
+            Event::UncleanAnswered { election: UncleanElection::Made, .. } => ("unclean elections", 1),
             Event::Counted { what, times } => (*what, *times),
             Event::Transaction(event) => return of_transactions(event),
             Event::Group(event) => return of_groups(event),

@@ -45,6 +45,9 @@ impl ClusterProperty for Acknowledged {
     }
 
     fn heard(&mut self, event: &Event) -> Result<(), String> {
+        if let Event::MayHaveLost { partition } = event {
+            self.records.remove(partition);
+        }
         if let Event::Acknowledged { partition, first, count, base_offset, .. } = event
             && !self.fewer_acks.contains(&first.producer)
         {

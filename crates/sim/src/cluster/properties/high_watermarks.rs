@@ -7,6 +7,7 @@ use ottla_types::{NodeId, TopicPartition};
 
 use super::ClusterProperty;
 use crate::cluster::observation::{NodeSeen, ReplicaSeen};
+use crate::event::Event;
 
 #[derive(Debug, Default)]
 pub(super) struct HighWatermarks {
@@ -20,6 +21,14 @@ pub(super) struct HighWatermarks {
 impl ClusterProperty for HighWatermarks {
     fn name(&self) -> &'static str {
         "high watermarks never go back"
+    }
+
+    fn heard(&mut self, event: &Event) -> Result<(), String> {
+        if let Event::MayHaveLost { partition } = event {
+            self.of_processes.retain(|(_, of), _| of != partition);
+            self.replicated.remove(partition);
+        }
+        Ok(())
     }
 
     fn observed(&mut self, nodes: &[NodeSeen]) -> Result<(), String> {

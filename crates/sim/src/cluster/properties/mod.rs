@@ -5,6 +5,7 @@ mod acknowledged;
 mod agreement;
 mod few_acks;
 mod high_watermarks;
+mod in_sync;
 mod leaders;
 mod metadata;
 mod of_leaders;
@@ -56,10 +57,11 @@ pub fn all(fewer_acks: &BTreeSet<u32>, promises: Promises) -> Vec<Box<dyn Cluste
         Box::new(agreement::Agreement),
         Box::new(few_acks::FewAcks::new(fewer_acks)),
         Box::new(high_watermarks::HighWatermarks::default()),
+        Box::new(in_sync::InSync::default()),
         Box::new(leaders::Leaders::default()),
         Box::new(metadata::Metadata::default()),
         Box::new(placement::Placement),
-        Box::new(sequences::Sequences),
+        Box::new(sequences::Sequences::default()),
         Box::new(views::Views::default()),
     ];
     let of_nodes = crate::properties::of_cluster(promises).into_iter();

@@ -1,13 +1,19 @@
 //! Idempotent producers' records are there once and in their order, and no producer hears of a gap, whoever leads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ottla_types::TopicPartition;
 
 use super::ClusterProperty;
 use crate::cluster::observation::Look;
 use crate::event::Event;
 
-#[derive(Debug)]
-pub(super) struct Sequences;
+#[derive(Debug, Default)]
+pub(super) struct Sequences {
+    /// Where records were lost because somebody has asked for a leader that lacks some: whoever is in the midst of a sequence may
+    /// hear of it much later.
+    lossy: BTreeSet<TopicPartition>,
+}
 
 impl ClusterProperty for Sequences {
     fn name(&self) -> &'static str {
@@ -16,7 +22,11 @@ impl ClusterProperty for Sequences {
 
     fn heard(&mut self, event: &Event) -> Result<(), String> {
         match event {
-            Event::SequenceBroken { producer, partition, code } => {
+            Event::MayHaveLost { partition } => {
+                self.lossy.insert(partition.clone());
+                Ok(())
+            }
+            Event::SequenceBroken { producer, partition, code } if !self.lossy.contains(partition) => {
                 Err(format!("producer {producer} was told of a gap in {partition}: code {code}"))
             }
             _ => Ok(()),

@@ -3,8 +3,8 @@
 use ottla_wire::messages::create_topics_request::Topic as NewTopic;
 use ottla_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 
-use super::ClusterSimulation;
-use crate::cluster::cast::{PLAIN, TRANSACTIONAL};
+use super::{ClusterSimulation, Kind};
+use crate::cluster::cast::{PLAIN, TRANSACTIONAL, UNCLEAN};
 use crate::cluster::host::Host;
 use crate::outcome::Failure;
 
@@ -18,7 +18,8 @@ impl ClusterSimulation {
                 break;
             }
         }
-        let all = PLAIN.map(|name| (name, 1)).into_iter().chain(TRANSACTIONAL);
+        let unclean = (self.kind == Kind::Wide).then_some((UNCLEAN, 1));
+        let all = PLAIN.map(|name| (name, 1)).into_iter().chain(TRANSACTIONAL).chain(unclean);
         let topics = all.map(|(name, num_partitions)| NewTopic {
             name: name.into(),
             num_partitions,

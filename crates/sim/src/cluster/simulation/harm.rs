@@ -4,7 +4,8 @@ use ottla_log::disk::Disk;
 use ottla_log::disk::sim::Loss;
 use ottla_types::{MonoMs, NodeId};
 
-use super::{ClusterSimulation, Kind, STOP_WITHIN_MS, reachable};
+use super::{ClusterSimulation, Kind, STOP_WITHIN_MS, listening, reachable};
+use crate::cluster::cast::UNCLEAN;
 use crate::cluster::host::Host;
 use crate::cluster::plan::Fault;
 use crate::event::Event;
@@ -12,6 +13,10 @@ use crate::node::DIR;
 
 /// How long a machine is without power whose disk has failed.
 const DOWN_MS: u64 = 1_000;
+/// Who is to be left behind is away for so long; the others go on for a part of it, and are away themselves after that.
+const BEHIND_MS: u64 = 1_600;
+const GO_ON_MS: u64 = 1_400;
+const GONE_MS: u64 = 6_000;
 /// What a client sends arrives at most so much later.
 const LATE_MS: u64 = 3_000;
 
@@ -32,6 +37,16 @@ impl ClusterSimulation {
                 self.count(shape.name(), 1);
                 shape.ways(&self.members).into_iter().for_each(|(from, to)| self.wires.cut(from, to));
             }
+            Fault::Break { between, arrives_after_ms } => {
+                let arrives = arrives_after_ms.map(|ms| self.until(ms));
+                let listening = listening(&self.hosts, self.now);
+                let broken = self.wires.break_between(between, arrives, &listening, self.now);
+                self.say(&format_args!(
+                    "{broken} connections break between {between:?}: {arrives_after_ms:?}"
+                ));
+                self.count("connections broken", broken as u64);
+            }
+            Fault::LeaveBehind { choice } => self.leave_behind(choice),
             Fault::CutClient { client, arrives } => self.cut_client(client, arrives),
             Fault::StandStill { node, ms } => {
                 let until = self.until(ms);
@@ -76,6 +91,7 @@ impl ClusterSimulation {
         if self.kind == Kind::Wide && !self.ended.is_empty() && self.is_whole() {
             self.ended.clear();
         }
+        self.leave_without_leader();
         let is_next = self.postponed.is_some() && self.poor.is_none();
         if is_next && (self.may_lose_at_once() || self.is_whole() && self.may_be_poor()) {
             self.be_poor();
@@ -156,6 +172,37 @@ impl ClusterSimulation {
         }
     }
 
+    /// The hosts of the partition for which a leader that lacks records is better than none, and who leads it.
+    fn hosts_of_unclean(&self) -> Vec<(NodeId, bool)> {
+        let nodes = self.hosts.values().filter_map(|host| Some((host.id, host.node()?)));
+        let replicas = nodes.flat_map(|(id, node)| {
+            let partitions = node.node.replicas().partitions_of(UNCLEAN).into_iter();
+            partitions.map(move |partition| (id, partition.is_leader()))
+        });
+        replicas.collect()
+    }
+
+    fn leave_behind(&mut self, choice: u64) {
+        let followers: Vec<NodeId> =
+            self.hosts_of_unclean().iter().filter(|(_, leads)| !leads).map(|(id, _)| *id).collect();
+        let behind = followers.get(choice as usize % followers.len().max(1)).copied();
+        let Some(behind) = behind.filter(|id| self.left_behind.is_none() && self.may_end(*id)) else {
+            return;
+        };
+        self.end(behind, None, BEHIND_MS);
+        self.left_behind = Some((self.until(GO_ON_MS), behind));
+    }
+
+    fn leave_without_leader(&mut self) {
+        let Some((_, behind)) = self.left_behind.take_if(|(due, _)| *due <= self.now.mono) else { return };
+        for (id, _) in self.hosts_of_unclean() {
+            if id != behind && self.may_end(id) {
+                self.end(id, None, GONE_MS);
+            }
+        }
+        self.count("partitions left without those in sync", 1);
+    }
+
     /// Leaves a disk room for so many bytes more.
     pub(super) fn leave_room(&mut self, node: NodeId, bytes: u64, until: MonoMs) {
         self.change_host(node, |host| {
@@ -234,6 +281,7 @@ impl ClusterSimulation {
     pub(super) fn end_harm(&mut self) {
         self.plan.clear();
         self.postponed = None;
+        self.left_behind = None;
         self.wires.mend();
         for id in self.members.clone() {
             if self.hosts[&id].doomed_until.is_some() {

@@ -15,6 +15,7 @@ impl ClusterSimulation {
 
     pub(super) fn has_come_to_rest(&self) -> bool {
         self.is_whole()
+            && self.unclean.is_settled()
             && self.actors.iter().all(|actor| actor.is_finished())
             && self.properties.iter().all(|property| property.unsettled().is_none())
             && self.open_transactions().is_empty()
