@@ -100,7 +100,7 @@ fn claims() -> impl Strategy<Value = Vec<Claim>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ottla_testkit::cases(200))]
 
     /// Members may say what they like of what they own.
     #[test]

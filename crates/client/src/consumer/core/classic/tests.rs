@@ -419,7 +419,7 @@ fn check(assignors: &[&str], steps: &[Step], evicts: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ottla_testkit::cases(60))]
 
     #[test]
     fn eager_group_settles_and_reads_nothing_twice(steps in steps(3)) {

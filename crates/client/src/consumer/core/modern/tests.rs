@@ -230,7 +230,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ottla_testkit::cases(150))]
 
     #[test]
     fn member_comes_to_have_what_it_is_to_have(steps in steps()) {

@@ -311,7 +311,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ottla_testkit::cases(60))]
 
     #[test]
     fn everything_is_handed_out_once_in_order(steps in steps(), committed in any::<bool>()) {
