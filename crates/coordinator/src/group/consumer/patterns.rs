@@ -23,6 +23,9 @@ use crate::pattern::{NamePattern, PatternError};
 /// that many new topics make one rebalance.
 const REGEX_REFRESH_MIN_INTERVAL_MS: i64 = 10_000;
 
+/// So much of a pattern is repeated to who has sent it, in characters.
+const SHOWN_CHARS_MAX: usize = 1_000;
+
 /// Patterns whose topics are to be found.
 #[derive(Debug)]
 pub(super) struct PatternJob {
@@ -61,7 +64,12 @@ impl Resolved {
     /// Refuses a pattern that somebody is the first to subscribe by.
     pub(super) fn check(&self, regex: &str) -> Result<(), Refusal> {
         let Some(Err(error)) = self.topics.get(regex) else { return Ok(()) };
-        let message = format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {error}.");
+        // No text in a response may be longer than one in a request, which this one may fill.
+        let shown: String = match regex.chars().nth(SHOWN_CHARS_MAX) {
+            Some(_) => regex.chars().take(SHOWN_CHARS_MAX).chain("...".chars()).collect(),
+            None => regex.to_owned(),
+        };
+        let message = format!("SubscribedTopicRegex `{shown}` is not a valid regular expression: {error}.");
         Err(Refusal::new(ErrorCode::InvalidRegularExpression, message))
     }
 }

@@ -134,7 +134,11 @@ fn what_is_no_pattern_is_found_out_outside_of_the_shard() {
         let asked = rig.send_beat(by_regex("a", &pattern).request());
         asked.is_parked();
         assert!(rig.jobs.run_one());
-        assert_eq!(error(asked.now().error_code), ErrorCode::InvalidRegularExpression);
+        let refused = asked.now();
+        assert_eq!(error(refused.error_code), ErrorCode::InvalidRegularExpression);
+        let message = refused.error_message.unwrap();
+        assert!(message.starts_with(&format!("SubscribedTopicRegex `{}", &pattern[..1])), "{message}");
+        assert!(message.len() < 2_000, "no answer can be as long as this pattern");
     }
     assert!(rig.states().0.groups.is_empty());
 }
