@@ -2,7 +2,9 @@
 //! harms nobody else.
 
 mod members;
+mod patterns;
 mod producers;
+mod shares;
 mod vanishing;
 
 use std::io::Write;
@@ -41,6 +43,11 @@ fn hurried(dir: &Path) -> Launch {
         .set("group.consumer.heartbeat.interval.ms", "50")
         .set("group.consumer.session.timeout.ms", &SHORT_MS.to_string())
         .set("group.consumer.assignment.interval.ms", "0")
+        .set("group.share.min.session.timeout.ms", "100")
+        .set("group.share.min.heartbeat.interval.ms", "50")
+        .set("group.share.heartbeat.interval.ms", "50")
+        .set("group.share.session.timeout.ms", &SHORT_MS.to_string())
+        .set("group.share.assignment.interval.ms", "0")
         .set("transaction.abort.timed.out.transaction.cleanup.interval.ms", "100")
 }
 
