@@ -26,6 +26,8 @@ pub(super) struct Fencing {
     asked: BTreeMap<String, Vec<u32>>,
     /// Since whom another instance may have come: its own question, or that of another who was not answered by then.
     rivals_since: BTreeMap<u32, usize>,
+    /// Who asks no more.
+    vanished: BTreeSet<u32>,
     /// What fenced instances sent.
     forbidden: BTreeSet<(TopicPartition, RecordId)>,
     forbidden_ends: BTreeSet<TransactionId>,
@@ -42,6 +44,7 @@ impl Fencing {
             latest: BTreeMap::new(),
             asked: BTreeMap::new(),
             rivals_since: BTreeMap::new(),
+            vanished: BTreeSet::new(),
             forbidden: BTreeSet::new(),
             forbidden_ends: BTreeSet::new(),
             times_out_at_any_time: false,
@@ -59,9 +62,12 @@ impl Fencing {
         match event {
             TransactionEvent::Initializing { transactional_id, producer } => {
                 let asked = self.asked.entry(transactional_id.clone()).or_default();
-                // Requests may overtake each other on their ways to the node.
-                let is_answered = asked.last().is_none_or(|last| self.instances.contains_key(last));
-                let since = if is_answered { asked.len() } else { asked.len() - 1 };
+                // Requests may overtake each other on their ways to the node, and who is not answered asks again.
+                let last = asked.len().saturating_sub(1);
+                let may_come = |(place, other): (usize, &u32)| {
+                    !self.instances.contains_key(other) && (place == last || !self.vanished.contains(other))
+                };
+                let since = asked.iter().enumerate().position(may_come).unwrap_or(asked.len());
                 self.rivals_since.entry(*producer).or_insert(since);
                 asked.push(*producer);
             }
@@ -86,6 +92,9 @@ impl Fencing {
             }
             TransactionEvent::Ended { transaction, .. } if self.forbidden_ends.contains(transaction) => {
                 return Err(format!("{transaction:?} could end, and its producer was fenced"));
+            }
+            TransactionEvent::Vanished { producer } => {
+                self.vanished.insert(*producer);
             }
             // A former coordinator does not know the newest instance.
             TransactionEvent::Refused { is_newest: false, .. } => {}
