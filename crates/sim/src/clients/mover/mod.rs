@@ -119,7 +119,9 @@ impl Mover {
                 }
             }
             Asked::Cancel => {
-                if self.altered(body, &[ErrorCode::NoReassignmentInProgress], world) {
+                // Where only those that come are in sync it can't be taken back.
+                let allowed = [ErrorCode::NoReassignmentInProgress, ErrorCode::InvalidReplicaAssignment];
+                if self.altered(body, &allowed, world) {
                     self.did("moves taken back", 1, world);
                 }
             }
