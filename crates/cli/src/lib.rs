@@ -28,6 +28,7 @@ mod share;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod top;
 mod topic;
 mod txn;
 
@@ -45,6 +46,7 @@ pub use profile::ProfileArgs;
 pub use records::consume::ConsumeArgs;
 pub use records::produce::ProduceArgs;
 pub use share::ShareArgs;
+pub use top::TopArgs;
 pub use topic::TopicArgs;
 pub use txn::TxnArgs;
 
@@ -72,6 +74,8 @@ pub enum Command {
     Cluster(ClusterArgs),
     /// Write and read records, and tell how fast that went
     Bench(Box<BenchArgs>),
+    /// Throughput, hot partitions and lag, as they are now
+    Top(TopArgs),
     /// Settings of connections, stored by name
     Profile(ProfileArgs),
     /// What an error code means, and how to mend what it says
@@ -92,6 +96,7 @@ impl Command {
             Command::Config(args) => &args.global,
             Command::Cluster(args) => &args.global,
             Command::Bench(args) => &args.global,
+            Command::Top(args) => &args.global,
             Command::Profile(args) => &args.global,
             Command::Errors(args) => &args.global,
             Command::Completion(args) => &args.global,
@@ -143,6 +148,7 @@ fn run_in(command: &Command, program: &str, context: &mut Context) -> Result<(),
             Command::Config(args) => config::run(args, context).await,
             Command::Cluster(args) => cluster::run(args, context).await,
             Command::Bench(args) => bench::run(args, context).await,
+            Command::Top(args) => top::run(args, context).await,
             Command::Profile(_) | Command::Errors(_) | Command::Completion(_) => Ok(()),
         }
     });

@@ -106,7 +106,10 @@ pub async fn write(load: &Load, settings: ProducerSettings, is_drawn: bool) -> R
             Some(rate) => begun + Duration::from_secs_f64(number as f64 / rate as f64),
             None => Instant::now(),
         };
-        tokio::time::sleep_until(due).await;
+        // A timer is never shorter than a millisecond, also where its time is over.
+        if due > Instant::now() {
+            tokio::time::sleep_until(due).await;
+        }
         let partition = (number / IN_A_ROW) % partitions;
         let record =
             Record::to(&load.topic.name).partition(i32::try_from(partition).unwrap_or(0)).value(&value);

@@ -116,7 +116,7 @@ async fn amounts(admin: &Admin, topics: &[Arc<Topic>]) -> Result<(Amounts, Amoun
 }
 
 /// How large partitions are on the disks of their leaders.
-pub(super) async fn sizes_of_leaders(admin: &Admin, topics: &[Arc<Topic>]) -> BTreeMap<TopicPartition, i64> {
+pub async fn sizes_of_leaders(admin: &Admin, topics: &[Arc<Topic>]) -> BTreeMap<TopicPartition, i64> {
     let leaders: BTreeMap<TopicPartition, i32> = topics
         .iter()
         .flat_map(|topic| topic.partitions.iter().map(move |partition| (topic, partition)))

@@ -124,6 +124,8 @@ pub struct DeleteArgs {
     execute: bool,
 }
 
+pub use list::sizes_of_leaders;
+
 pub async fn run(args: &TopicArgs, context: &mut Context) -> Result<(), Failure> {
     match &args.action {
         TopicAction::List(args) => list::run(args, context).await,

@@ -1,4 +1,4 @@
-//! `ottla bench`
+//! `ottla bench` and `ottla top`
 
 use std::fs;
 
@@ -41,4 +41,20 @@ fn a_bench_keeps_to_its_rate_and_leaves_records_where_it_is_told() {
     ] {
         assert_eq!(terminal.run(line).code, code, "{line}");
     }
+}
+
+#[test]
+fn top_prints_where_there_is_no_terminal() {
+    let terminal = Terminal::open();
+    terminal.well("topic create orders -p 2");
+    terminal.type_in("produce orders -p 1", "a\nb\n");
+    terminal.well("consume orders -g billing -n 1");
+    let topics = terminal.well("top -i 50ms -o jsonl");
+    assert_eq!(
+        (field(&topics, "topic"), field(&topics, "records")),
+        (vec!["orders".to_owned()], vec!["2".to_owned()])
+    );
+    assert_eq!(terminal.well("top partitions -i 50ms -n 2 -o jsonl").lines().count(), 4);
+    assert_eq!(field(&terminal.well("top groups -i 50ms -o jsonl"), "lag"), ["1"]);
+    assert!(terminal.well("top -i 50ms --internal").contains("__consumer_offsets"));
 }
