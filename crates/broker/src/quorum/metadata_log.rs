@@ -25,6 +25,7 @@ use super::retention::oldest_to_keep;
 use super::snapshot_reader::{SnapshotBatch, SnapshotReader};
 use super::snapshot_writer::{FinishedSnapshot, Header, SnapshotWriter};
 use super::snapshots::{self, SnapshotInfo, part_name, snapshot_name};
+use crate::log_maintenance::Halt;
 
 /// The partition's directory in the metadata directory.
 pub const PARTITION_DIR: &str = "__cluster_metadata-0";
@@ -414,11 +415,21 @@ fn engine(error: impl std::error::Error + Send + Sync + 'static) -> LogError {
 
 /// There is no room, or no descriptor.
 fn passes(error: &(dyn std::error::Error + 'static)) -> bool {
-    let storage = match (error.downcast_ref(), error.downcast_ref()) {
+    matches!(of_storage(error), Some(StorageError::NoSpace { .. } | StorageError::OutOfFiles { .. }))
+}
+
+/// Why the metadata log's directory is offline, if that is why the log has failed: whatever in it was noticed first.
+pub fn dir_failure(error: &LogError) -> Option<Halt> {
+    let LogError::Engine(engine) = error else { return None };
+    let StorageError::DirFailed { dir, doing, source } = of_storage(&**engine)? else { return None };
+    Some(Halt::MetadataDirFailed { dir: dir.clone(), why: format!("{doing}: {source}") })
+}
+
+fn of_storage<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a StorageError> {
+    match (error.downcast_ref(), error.downcast_ref()) {
         (Some(AppendError::Storage(storage)), _) | (_, Some(DeleteRecordsError::Storage(storage))) => {
             Some(storage)
         }
         _ => error.downcast_ref(),
-    };
-    matches!(storage, Some(StorageError::NoSpace { .. } | StorageError::OutOfFiles { .. }))
+    }
 }

@@ -27,7 +27,7 @@ use ottla_types::{Now, Timestamp};
 pub use bootstrap::{
     BOOTSTRAP_CHECKPOINT, first_voters_path, read_bootstrap, write_bootstrap, write_first_voters,
 };
-pub use metadata_log::{MetadataLog, MetadataLogSettings, PARTITION_DIR};
+pub use metadata_log::{MetadataLog, MetadataLogSettings, PARTITION_DIR, dir_failure};
 pub use quorum_state_file::QuorumStateFile;
 pub use records::{CommittedBatch, committed_batches};
 pub use snapshot_reader::{SnapshotBatch, SnapshotReader};

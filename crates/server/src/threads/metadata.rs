@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_broker::metadata_driver::{MetadataDriver, MetadataDriverError};
-use ottla_broker::quorum::PARTITION_DIR;
+use ottla_broker::quorum::{PARTITION_DIR, dir_failure};
 use ottla_metadata::ReplayError;
 use ottla_raft::{LogError, RaftDriverError};
 
@@ -44,6 +44,12 @@ pub fn metadata(
 /// What has failed, where, and what can be done about it.
 fn explain(error: &MetadataDriverError, dir: &Path) -> String {
     use MetadataDriverError::{Log, Publish, Quorum, Replay, Undecodable};
+    if let Quorum(RaftDriverError::Log(log)) | Log(log) = error
+        && let Some(halt) = dir_failure(log)
+    {
+        // The thread that sees to the directories says the same, if it comes first.
+        return halt.to_string();
+    }
     let mend = match error {
         // What of the metadata could not be put into effect is not in its log; it says itself where.
         Publish(_) => return error.to_string(),
@@ -60,4 +66,35 @@ fn explain(error: &MetadataDriverError, dir: &Path) -> String {
         Quorum(_) | Log(_) => ". Look at the disk and the rights of the files, then start again",
     };
     format!("{}: {error}{mend}", dir.join(PARTITION_DIR).display())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use ottla_log::{AppendError, StorageError};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_has_failed_is_named_with_what_was_noticed_first() {
+        let failed = StorageError::DirFailed {
+            dir: "/data".into(),
+            doing: "reading partition.metadata",
+            source: Arc::new(io::Error::other("/data/t-0/partition.metadata: line 1")),
+        };
+        let log = || LogError::Engine(Box::new(AppendError::Storage(failed.clone())));
+        let said = "the log directory /data, which holds the metadata log, has failed while reading partition.metadata: \
+                    /data/t-0/partition.metadata: line 1. Mend that, or its disk, and start again";
+        for error in
+            [MetadataDriverError::Log(log()), MetadataDriverError::Quorum(RaftDriverError::Log(log()))]
+        {
+            assert_eq!(explain(&error, Path::new("/data")), said);
+        }
+        let other = MetadataDriverError::Log(LogError::Io(io::Error::other("EIO")));
+        assert!(
+            explain(&other, Path::new("/data"))
+                .starts_with("/data/__cluster_metadata-0: EIO. Look at the disk")
+        );
+    }
 }
