@@ -251,7 +251,9 @@ impl<'a> PartitionChange<'a> {
 
     fn write_last_known_leader(&self, record: &mut PartitionChangeRecord) {
         let has_last_known = !self.current.last_known_elr.is_empty();
-        if record.leader == NodeId::NONE.0 && !has_last_known && self.rules.has_elr {
+        let had_leader = self.current.leader != NodeId::NONE;
+        // A new epoch of nobody, as at the end of a move, is none after a leader.
+        if record.leader == NodeId::NONE.0 && had_leader && !has_last_known && self.rules.has_elr {
             record.last_known_elr = Some(vec![self.current.leader.0]);
         } else if let Some(last) = self.last_eligible().filter(|_| record.leader < 0 && !has_last_known) {
             record.last_known_elr = Some(vec![last.0]);

@@ -239,6 +239,28 @@ fn cancelling_a_move_forgets_nobody_who_has_all_records() {
     assert_eq!(cluster.partitions("t"), "0: 3@5 isr 3 elr 2\n");
 }
 
+/// The end of a move is a new epoch, here of nobody: that is no leader to note.
+#[test]
+fn who_led_last_leads_again_though_a_move_has_ended_while_nobody_led() {
+    let mut cluster = Cluster::with_brokers(&[("min.insync.replicas", "2")], &[1, 2, 3, 4]);
+    cluster.create(&[assigned("t", &[(0, &[1, 2, 3])])]);
+    assert_eq!(cluster.reassign("t", 0, Some(&[4, 2, 3])).0, 0);
+    for id in 1..=3 {
+        cluster.heartbeat(id, |request| request.want_fence = true);
+    }
+    assert_eq!(cluster.partitions("t"), "0: -1@3 isr 3 adding 4 removing 1\n");
+    cluster.enable_elr();
+    assert_eq!(cluster.reassign("t", 0, None).0, 0);
+    assert_eq!(cluster.partitions("t"), "0: -1@4 isr 3\n");
+    let mut request = cluster.registration(3, 33);
+    request.previous_broker_epoch = -1;
+    let outcome = cluster.controller.register_broker(&request, cluster.now);
+    assert_eq!(cluster.commit(outcome).error_code, 0);
+    assert_eq!(cluster.partitions("t"), "0: -1@4 isr  last 3\n");
+    cluster.heartbeat(3, |_| {});
+    assert_eq!(cluster.partitions("t"), "0: 3@5 isr 3\n");
+}
+
 #[test]
 fn who_is_taken_out_by_a_move_to_fewer_is_not_eligible() {
     let mut cluster = Cluster::with_brokers(&[("min.insync.replicas", "2")], &[1, 2, 3]);
