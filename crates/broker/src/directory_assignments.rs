@@ -96,8 +96,10 @@ impl Node {
             if !lost.is_empty() {
                 let aside = Arc::clone(&node);
                 node.at_next_tick(move |now| {
-                    lost.iter()
-                        .for_each(|(topic, partition)| aside.replicas.stand_aside(*topic, *partition, now));
+                    let stand_aside = |(topic, partition): &(Uuid, i32)| {
+                        aside.replicas.stand_aside(*topic, *partition, now)
+                    };
+                    aside.resign_coordinators(lost.iter().filter_map(stand_aside));
                 });
             }
             node.directory_assignments.end(if is_told { Assignments::new() } else { assignments });

@@ -16,7 +16,8 @@ use ottla_metadata::{Feature, MetadataImage};
 use ottla_replica::fetch_session::FetchSessions;
 use ottla_replica::{PurgatorySizes, ReadLater, ReplicaManager};
 use ottla_types::{
-    BrokerEpoch, CONSUMER_OFFSETS_TOPIC, LeaderEpoch, MonoMs, NodeId, Now, Offset, TRANSACTION_STATE_TOPIC,
+    BrokerEpoch, CONSUMER_OFFSETS_TOPIC, LeaderEpoch, MonoMs, NodeId, Now, Offset, SHARE_GROUP_STATE_TOPIC,
+    TRANSACTION_STATE_TOPIC, TopicPartition,
 };
 use parking_lot::{Mutex, RwLock};
 
@@ -334,6 +335,19 @@ impl Node {
                 Leadership::Elsewhere(since) => self.transactions.on_resign(partition, since),
             }
         });
+    }
+
+    /// Coordinates nothing any more whose partition is led elsewhere, though the metadata here do not say so yet: what is known here
+    /// is outdated.
+    pub(crate) fn resign_coordinators(&self, partitions: impl IntoIterator<Item = TopicPartition>) {
+        for TopicPartition { topic, partition } in partitions {
+            match &*topic {
+                CONSUMER_OFFSETS_TOPIC => self.groups.on_resign(partition, None),
+                TRANSACTION_STATE_TOPIC => self.transactions.on_resign(partition, None),
+                SHARE_GROUP_STATE_TOPIC => self.share.on_resign(partition),
+                _ => {}
+            }
+        }
     }
 
     /// Whether an image knows this process. As long as it knows one before it, that is the one whose leaderships it tells:

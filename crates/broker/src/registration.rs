@@ -125,7 +125,9 @@ impl Node {
                     drop(lifecycle);
                     if is_fenced {
                         let aside = Arc::clone(&node);
-                        node.at_next_tick(move |now| aside.replicas.stand_aside_everywhere(now));
+                        node.at_next_tick(move |now| {
+                            aside.resign_coordinators(aside.replicas.stand_aside_everywhere(now));
+                        });
                     }
                     (node.hooks.wake_at)(now.mono);
                 });

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_types::{MonoMs, Now, Uuid};
+use ottla_types::{MonoMs, Now, TopicPartition, Uuid};
 use parking_lot::Mutex;
 
 use crate::manager::ReplicaManager;
@@ -139,25 +139,24 @@ impl ReplicaManager {
     }
 
     /// The controller has another one lead a partition whose replica here was given up. The metadata may be long in saying so,
-    /// where their log is in the same full directory: until they do nobody leads as far as this node knows.
-    pub fn stand_aside(&self, topic_id: Uuid, partition: i32, now: Now) {
+    /// where their log is in the same full directory: until they do nobody leads as far as this node knows. Returns it if this node has led it.
+    pub fn stand_aside(&self, topic_id: Uuid, partition: i32, now: Now) -> Option<TopicPartition> {
         let partition = self.partition_by_id(topic_id, partition);
-        if let Some(partition) = partition.filter(|partition| self.is_given_up(partition)) {
-            self.stand_aside_in(&partition, now);
-        }
+        let partition = partition.filter(|partition| self.is_given_up(partition))?;
+        self.stand_aside_in(&partition, now)
     }
 
     /// The controller has fenced this broker, and the metadata can't say so: as [`ReplicaManager::stand_aside`], wherever
     /// others are in sync.
-    pub fn stand_aside_everywhere(&self, now: Now) {
-        for partition in self.partitions() {
-            self.stand_aside_in(&partition, now);
-        }
+    pub fn stand_aside_everywhere(&self, now: Now) -> Vec<TopicPartition> {
+        self.partitions().iter().filter_map(|partition| self.stand_aside_in(partition, now)).collect()
     }
 
-    fn stand_aside_in(&self, partition: &Arc<Partition>, now: Now) {
-        if partition.stand_aside() {
-            self.check_all(partition, now);
+    fn stand_aside_in(&self, partition: &Arc<Partition>, now: Now) -> Option<TopicPartition> {
+        if !partition.stand_aside() {
+            return None;
         }
+        self.check_all(partition, now);
+        Some(partition.topic_partition().clone())
     }
 }

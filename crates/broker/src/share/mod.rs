@@ -141,6 +141,11 @@ impl ShareGroupParts {
         }
     }
 
+    /// The coordinator's partition is led elsewhere.
+    pub fn on_resign(&self, partition: i32) {
+        self.coordinator.on_resign(partition, None);
+    }
+
     /// Brings the coordinator and the share partitions up to a newly published image.
     pub fn publish(&self, node: &Node, publication: &Publication, now: Now) {
         let deleted: Vec<Uuid> = publication.changes.deleted_topics.iter().map(|(id, _)| *id).collect();
