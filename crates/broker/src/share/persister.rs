@@ -2,6 +2,7 @@
 //! coordinator is not there yet is tried again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_coordinator::share_state::{
     Outcome, ReadState, SharePartitionKey, ShareStateError, StateBatch, WriteState,
@@ -40,8 +41,18 @@ impl<O: StateOperation> RetriedCall<O> {
         };
         let (operation, key, node_after) = (self.operation.clone(), self.key.clone(), Arc::clone(node));
         if leader == node.identity.node_id {
-            let answered = Box::new(move |outcome| self.finish(&node_after, outcome, now, attempt));
-            return operation.run(&node.share.coordinator, key, now, answered);
+            // What has to be committed first is answered when that is done, long after this was asked.
+            let is_now = Arc::new(AtomicBool::new(true));
+            let is_still_now = Arc::clone(&is_now);
+            let answered = Box::new(move |outcome| {
+                if is_still_now.load(Ordering::Acquire) {
+                    return self.finish(&node_after, outcome, now, attempt);
+                }
+                let node = Arc::clone(&node_after);
+                node_after.at_next_tick(move |now| self.finish(&node, outcome, now, attempt));
+            });
+            operation.run(&node.share.coordinator, key, now, answered);
+            return is_now.store(false, Ordering::Release);
         }
         let answered = Box::new(move |response: Result<ShareStateResponse, ErrorCode>| {
             let outcome =
