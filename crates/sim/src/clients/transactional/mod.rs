@@ -94,6 +94,8 @@ pub struct Transactional {
     identity: Option<Identity>,
     /// Who it goes on as, if it asks for a new epoch of its own accord (KIP-360).
     expected: Option<Identity>,
+    /// It has given up a batch that has its sequence number, and asks for a new epoch before it begins anything (KIP-360).
+    has_gap: bool,
     open: Option<Open>,
     transactions: u32,
     numbers: BTreeMap<TopicPartition, u64>,
@@ -111,6 +113,7 @@ impl Transactional {
             found_group: false,
             identity: None,
             expected: None,
+            has_gap: false,
             open: None,
             transactions: 0,
             numbers: BTreeMap::new(),
@@ -161,7 +164,7 @@ impl Transactional {
     fn give_up_transaction(&mut self, world: &World<'_>) {
         if let Some(open) = &mut self.open {
             open.steps.clear();
-            open.batch = None;
+            self.has_gap |= open.batch.take().is_some() && !self.settings.is_version_2;
             open.is_to_commit &= open.is_ending;
         }
         self.wait(world);
@@ -208,6 +211,7 @@ impl Transactional {
         self.transactions = 0;
         self.numbers.clear();
         self.sequences.clear();
+        self.has_gap = false;
         world.events.push(Event::Transaction(TransactionEvent::Initialized {
             transactional_id: self.settings.transactional_id.clone(),
             producer,
@@ -279,7 +283,7 @@ impl Transactional {
             if self.is_finishing || !world.rng.one_in(4) {
                 return None;
             }
-            if world.rng.one_in(12) {
+            if world.rng.one_in(12) || self.has_gap {
                 self.expected = self.identity.take();
                 return Some(Asked::Initialize { producer: self.producer + 1 });
             }
