@@ -226,20 +226,16 @@ impl Node {
 
     /// When to [`Node::tick`] next.
     pub fn next_deadline(&self) -> MonoMs {
-        let coordinators = self.coordinators_next_deadline();
-        let coordinators_and_replicas =
-            self.replicas.next_deadline().min(coordinators).min(self.share.next_deadline());
+        let coordinators = self.groups.next_deadline().min(self.transactions.next_deadline());
         // Looks at the lifecycle too.
         let replication = self.replication_deadline();
-        coordinators_and_replicas
+        coordinators
+            .min(self.share.next_deadline())
             .min(replication)
+            .min(self.replicas.next_deadline())
             .min(self.replicas.next_move_deadline())
             .min(self.deadlines.next())
             .min(self.lifecycle.lock().next_deadline())
-    }
-
-    fn coordinators_next_deadline(&self) -> MonoMs {
-        self.groups.next_deadline().min(self.transactions.next_deadline())
     }
 
     /// Reads one coordinator's log back, on the caller's thread, which may have to wait for the disk. False if there

@@ -6,14 +6,13 @@ use ottla_log::disk::Disk;
 use ottla_types::{Offset, TopicPartition, Uuid};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::alter_replica_log_dirs_request::{Dir, Topic};
-use ottla_wire::messages::delete_topics_request::{self, DeleteTopicsRequest};
 use ottla_wire::messages::describe_log_dirs_response::Partition as Described;
 use ottla_wire::messages::{AlterReplicaLogDirsRequest, DescribeLogDirsRequest};
 
 use crate::configs::{BROKER, alter_well};
 use crate::harness::SteppedNode;
 use crate::records::{log_of, produce, put, records};
-use crate::topics::{create, metadata, new_topic};
+use crate::topics::{create, delete, metadata, new_topic};
 
 const TWO: &[(&str, &str)] = &[("log.dirs", "/data,/second"), ("log.initial.task.delay.ms", "0")];
 const RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
@@ -159,7 +158,7 @@ fn a_copy_goes_with_its_partition_while_the_node_is_away_or_the_log_offline() {
     let mut node = SteppedNode::start(TWO);
     // It is to be in the second directory, whose failure a node survives.
     assert_eq!(alter(&mut node, "a", "/second"), ErrorCode::ReplicaNotAvailable);
-    let (topic, to) = on_its_way(&mut node);
+    let (_, to) = on_its_way(&mut node);
     assert_eq!(to, "/data");
     // What is left when its partition has gone elsewhere meanwhile.
     let (disk, now) = node.kill();
@@ -173,14 +172,7 @@ fn a_copy_goes_with_its_partition_while_the_node_is_away_or_the_log_offline() {
     node.disk.fail_dir(Path::new("/second"));
     node.node.logs().checkpoint_recovery_points();
     node.maintain().unwrap();
-    let state = delete_topics_request::Topic {
-        name: None,
-        topic_id: topic,
-        ..delete_topics_request::Topic::default()
-    };
-    let request =
-        DeleteTopicsRequest { topics: vec![state], timeout_ms: 1000, ..DeleteTopicsRequest::default() };
-    assert_eq!(node.ask(&request, 6).responses[0].error_code, 0);
+    assert_eq!(delete(&mut node, "a"), 0);
     node.step();
     assert!(node.node.logs().future_log(&TopicPartition::new("a", 0)).is_none());
 }
@@ -203,15 +195,8 @@ fn a_copy_that_does_not_know_its_topic_is_told() {
 #[test]
 fn a_topic_that_is_deleted_takes_its_move_along() {
     let mut node = SteppedNode::start(TWO);
-    let (topic, to) = on_its_way(&mut node);
-    let state = delete_topics_request::Topic {
-        name: None,
-        topic_id: topic,
-        ..delete_topics_request::Topic::default()
-    };
-    let request =
-        DeleteTopicsRequest { topics: vec![state], timeout_ms: 1000, ..DeleteTopicsRequest::default() };
-    assert_eq!(node.ask(&request, 6).responses[0].error_code, 0);
+    let (_, to) = on_its_way(&mut node);
+    assert_eq!(delete(&mut node, "a"), 0);
     alter_well(&mut node, BROKER, "1", &[(RATE, None)]);
     node.pass_ms(100_000);
     node.maintain().unwrap();

@@ -6,7 +6,6 @@ use ottla_log::disk::{Disk, Open};
 use ottla_record::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_types::{ProducerEpoch, ProducerId, Uuid};
 use ottla_wire::ErrorCode;
-use ottla_wire::messages::delete_topics_request::{self, DeleteTopicsRequest};
 use ottla_wire::messages::describe_producers_request::{self, DescribeProducersRequest};
 use ottla_wire::messages::describe_topic_partitions_request::{self, DescribeTopicPartitionsRequest};
 use ottla_wire::messages::fetch_request::{self, FetchRequest};
@@ -18,7 +17,7 @@ use ottla_wire::messages::{
 use crate::configs::{BROKER, alter_well};
 use crate::harness::{DIR, SteppedNode};
 use crate::records::put;
-use crate::topics::{create, metadata, new_topic};
+use crate::topics::{create, delete, metadata, new_topic};
 
 pub type Settings<'a> = &'a [(&'a str, &'a str)];
 
@@ -63,10 +62,7 @@ fn default_numbers(settings: Settings<'_>) -> String {
 fn deletion(settings: Settings<'_>) -> String {
     let mut node = SteppedNode::start(settings);
     create(&mut node, "a", 1, &[]);
-    let topic = delete_topics_request::Topic { name: Some("a".to_owned()), ..Default::default() };
-    let request =
-        DeleteTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..DeleteTopicsRequest::default() };
-    name_of(node.ask(&request, 6).responses[0].error_code)
+    name_of(delete(&mut node, "a"))
 }
 
 /// How long a node that has nothing to do sleeps.

@@ -59,7 +59,8 @@ fn found(node: &mut SteppedNode, name: &str) -> Result<(Uuid, usize), ErrorCode>
     }
 }
 
-fn delete(node: &mut SteppedNode, name: &str) -> i16 {
+/// The error code.
+pub fn delete(node: &mut SteppedNode, name: &str) -> i16 {
     let topic = delete_topics_request::Topic { name: Some(name.to_owned()), ..Default::default() };
     let request =
         DeleteTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..DeleteTopicsRequest::default() };

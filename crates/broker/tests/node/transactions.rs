@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use ottla_record::{BatchBuilder, BatchOptions, Batches, NewRecord};
 use ottla_types::{ProducerEpoch, ProducerId, Uuid};
+use ottla_wire::messages::UpdateFeaturesRequest;
 use ottla_wire::messages::produce_request::{self, ProduceRequest};
 use ottla_wire::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, DescribeProducersRequest, DescribeTransactionsRequest,
@@ -11,11 +12,10 @@ use ottla_wire::messages::{
     describe_producers_request, fetch_request, offset_fetch_request, txn_offset_commit_request,
     update_features_request, write_txn_markers_request,
 };
-use ottla_wire::messages::{DeleteTopicsRequest, UpdateFeaturesRequest, delete_topics_request};
 use ottla_wire::{ErrorCode, Records};
 
 use crate::harness::SteppedNode;
-use crate::topics::create;
+use crate::topics::{create, delete};
 
 pub const ID: &str = "transactional-id";
 const GROUP: &str = "group";
@@ -496,10 +496,7 @@ fn a_transaction_ends_though_a_topic_of_it_is_gone() {
     let mut world = World::new();
     let who = world.init();
     world.write(who, 0, "a");
-    let state = delete_topics_request::Topic { topic_id: world.topic, ..Default::default() };
-    let request =
-        DeleteTopicsRequest { topics: vec![state], timeout_ms: 1000, ..DeleteTopicsRequest::default() };
-    assert_eq!(world.node.ask(&request, 6).responses[0].error_code, 0);
+    assert_eq!(delete(&mut world.node, "t"), 0);
     world.end(5, who, true).unwrap();
     assert_eq!(world.status(), "CompleteCommit");
 }
