@@ -1,6 +1,7 @@
 //! Members of the classic protocol in a consumer group. To them a new target looks like a rebalance: they are told to join
 //! again, are given their epoch as the generation, and what they have when they sync. None of them is the leader.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ottla_wire::ErrorCode;
@@ -134,7 +135,8 @@ impl GroupShard {
         info!(group = %draft.group_id, member = %member_id, "a classic member joins the consumer group");
         let (metadata, owned) = self.said_by_classic_member(&before, context, &request)?;
         // Patterns are those of the others, whose heartbeats see to them.
-        let update = GroupShard::update_member(turn, &mut draft, &before, metadata, &Resolved::default())?;
+        let update =
+            GroupShard::update_member(turn, &mut draft, &before, Cow::Owned(metadata), &Resolved::default())?;
         self.refresh_group(&mut draft, update.needs_new_epoch);
         let job = if downgrades { None } else { self.make_target(turn, &mut draft) };
         let join = Join { request, member_id, before, owned, update, downgrades };

@@ -16,20 +16,21 @@ use crate::group::shard::GroupTurn;
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) group_id: Arc<str>,
-    group: ConsumerGroup,
+    /// Shared with the state until something is written: most heartbeats change nothing.
+    group: Arc<ConsumerGroup>,
     records: Vec<GroupRecord>,
     is_atomic: bool,
 }
 
 /// What takes a group out that has no members.
-pub(crate) fn removal(group_id: &str, group: &ConsumerGroup) -> Draft {
-    let mut draft = Draft::new(Arc::from(group_id), group.clone());
+pub(crate) fn removal(group_id: &str, group: &Arc<ConsumerGroup>) -> Draft {
+    let mut draft = Draft::new(Arc::from(group_id), Arc::clone(group));
     draft.remove_group();
     draft
 }
 
 impl Draft {
-    pub(crate) fn new(group_id: Arc<str>, group: ConsumerGroup) -> Draft {
+    pub(crate) fn new(group_id: Arc<str>, group: Arc<ConsumerGroup>) -> Draft {
         Draft { group_id, group, records: Vec::new(), is_atomic: false }
     }
 
@@ -48,7 +49,7 @@ impl Draft {
     }
 
     pub(crate) fn write(&mut self, content: ConsumerContent) {
-        self.group.replay(content.clone());
+        Arc::make_mut(&mut self.group).replay(content.clone());
         let record = ConsumerRecord { group_id: Arc::clone(&self.group_id), content };
         self.records.push(GroupRecord::Consumer(record));
     }

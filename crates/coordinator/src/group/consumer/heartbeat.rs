@@ -1,6 +1,7 @@
 //! ConsumerGroupHeartbeat: a member joins, says what it subscribes to and what it has, is told what it shall have, and
 //! leaves, all with this one request.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ottla_wire::ErrorCode;
@@ -9,6 +10,7 @@ use ottla_wire::messages::consumer_group_heartbeat_response::{
     Assignment as AnsweredAssignment, TopicPartition as AnsweredTopic,
 };
 use ottla_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+use ottla_wire::records::ConsumerGroupMemberMetadataValue;
 use tracing::{debug, info};
 
 use super::assigning::{MadeTarget, TargetJob};
@@ -20,6 +22,7 @@ use super::member::{ConsumerMember, CurrentAssignment, MemberState, Owned};
 use super::patterns::Resolved;
 use super::reconcile::Reconciliation;
 use super::refusal::Refusal;
+use super::settings::GroupSettings;
 use super::timers::ConsumerTimer;
 use crate::group::context::RequestContext;
 use crate::group::modern::pace::Pace;
@@ -79,7 +82,8 @@ impl GroupShard {
             !member.uses_classic_protocol() && member.current.epoch == request.member_epoch
         };
         if let Some(member) = draft.group().member(&request.member_id).filter(is_up_to_date) {
-            self.expect_next_beat(turn, &draft.group_id, &member.member_id);
+            let settings = self.consumer_settings(&draft.group_id);
+            expect_next_beat(turn, &draft.group_id, &member.member_id, settings);
         }
     }
 
@@ -134,7 +138,7 @@ impl GroupShard {
         let job = self.make_target(turn, &mut draft);
         if job.is_some() {
             self.retire_classic_group(turn, &draft.group_id);
-            self.expect_next_beat(turn, &draft.group_id, &member_id);
+            expect_next_beat(turn, &draft.group_id, &member_id, self.consumer_settings(&draft.group_id));
         }
         let has_subscription_changed = subscription.has_changed;
         Ok((draft, Beat { request, member_id, before, has_subscription_changed }, job))
@@ -171,7 +175,8 @@ impl GroupShard {
             self.reconcile(&draft, &member, target_epoch, &target, *has_subscription_changed, owned)?;
         self.write_reconciled(turn, &mut draft, &member, &next);
 
-        self.expect_next_beat(turn, &draft.group_id, member_id);
+        let settings = self.consumer_settings(&draft.group_id);
+        expect_next_beat(turn, &draft.group_id, member_id, settings);
         let is_joining = request.member_epoch == JOIN_EPOCH;
         let is_full = request.rebalance_timeout_ms != -1
             && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
@@ -180,33 +185,13 @@ impl GroupShard {
         let response = ConsumerGroupHeartbeatResponse {
             member_id: Some(member_id.to_string()),
             member_epoch: next.epoch,
-            heartbeat_interval_ms: self.next_beat_ms(turn, &draft, &next),
+            heartbeat_interval_ms: next_beat_ms(turn, draft.group(), &next, settings),
             assignment: is_told.then(|| answered(&next.assigned)),
             ..ConsumerGroupHeartbeatResponse::default()
         };
         self.retire_classic_group(turn, &draft.group_id);
         draft.finish(turn);
         Ok(response)
-    }
-
-    /// When the member is to come again that has this from now on.
-    fn next_beat_ms(&self, turn: &GroupTurn<'_>, draft: &Draft, next: &CurrentAssignment) -> i32 {
-        let (group, settings) = (draft.group(), self.consumer_settings(&draft.group_id));
-        let pace = Pace {
-            heartbeat_interval_ms: settings.heartbeat_interval_ms,
-            assignment_interval_ms: settings.assignment_interval_ms,
-            group_epoch: group.epoch,
-            member_count: group.len(),
-            has_partitions: !next.assigned.is_empty(),
-            target: &group.target,
-            waits_for_others: next.state == MemberState::UnreleasedPartitions,
-        };
-        pace.next_beat_ms(turn.now.wall.value())
-    }
-
-    fn expect_next_beat(&self, turn: &mut GroupTurn<'_>, group_id: &Arc<str>, member_id: &Arc<str>) {
-        let session_timeout_ms = self.consumer_settings(group_id).session_timeout_ms;
-        turn.schedule(ConsumerTimer::Session.of(group_id, member_id), i64::from(session_timeout_ms));
     }
 
     /// A group that is at its size takes nobody in, not even a static member under a new id.
@@ -224,18 +209,18 @@ impl GroupShard {
         Ok(())
     }
 
-    /// What a member has after its next step to its target.
-    pub(super) fn reconcile(
+    /// What a member has after its next step to its target, borrowed where that is what it has.
+    pub(super) fn reconcile<'m>(
         &self,
         draft: &Draft,
-        member: &ConsumerMember,
+        member: &'m ConsumerMember,
         target_epoch: i32,
         target: &crate::group::modern::assignor::Assignment,
         has_subscription_changed: bool,
         owned: Option<&[TopicPartition]>,
-    ) -> Result<CurrentAssignment, Refusal> {
+    ) -> Result<Cow<'m, CurrentAssignment>, Refusal> {
         if !has_subscription_changed && member.current.is_reconciled_to(target_epoch) {
-            return Ok(member.current.clone());
+            return Ok(Cow::Borrowed(&member.current));
         }
         let group = draft.group();
         let subscribed = self.topics().ids(group.topics_of(member));
@@ -248,7 +233,7 @@ impl GroupShard {
             owned,
             is_taken: &|topic_id, partition| group.is_taken(topic_id, partition),
         };
-        reconciliation.step().map_err(|code| {
+        reconciliation.step().map(Cow::Owned).map_err(|code| {
             let message = "The consumer group member is in an unknown state. The member must abandon all its \
                            partitions and rejoin.";
             Refusal::new(code, message)
@@ -264,7 +249,7 @@ impl GroupShard {
         member: &ConsumerMember,
         next: &CurrentAssignment,
     ) {
-        if *next == member.current {
+        if std::ptr::eq(next, &member.current) || *next == member.current {
             return;
         }
         debug!(group = %draft.group_id, member = %member.member_id, ?next, "a member goes on to its target");
@@ -279,6 +264,35 @@ impl GroupShard {
             turn.cancel(timer);
         }
     }
+}
+
+/// When the member is to come again that has this from now on.
+fn next_beat_ms(
+    turn: &GroupTurn<'_>,
+    group: &ConsumerGroup,
+    next: &CurrentAssignment,
+    settings: GroupSettings,
+) -> i32 {
+    let pace = Pace {
+        heartbeat_interval_ms: settings.heartbeat_interval_ms,
+        assignment_interval_ms: settings.assignment_interval_ms,
+        group_epoch: group.epoch,
+        member_count: group.len(),
+        has_partitions: !next.assigned.is_empty(),
+        target: &group.target,
+        waits_for_others: next.state == MemberState::UnreleasedPartitions,
+    };
+    pace.next_beat_ms(turn.now.wall.value())
+}
+
+fn expect_next_beat(
+    turn: &mut GroupTurn<'_>,
+    group_id: &Arc<str>,
+    member_id: &Arc<str>,
+    settings: GroupSettings,
+) {
+    let session = ConsumerTimer::Session.of(group_id, member_id);
+    turn.schedule(session, i64::from(settings.session_timeout_ms));
 }
 
 /// The member as the group knows it, or a new one. A static member takes the place of its earlier self.
@@ -401,13 +415,26 @@ fn is_subset(owned: &[TopicPartition], assigned: &Owned) -> bool {
     })
 }
 
-/// What the member says of itself now: what a request leaves out is as it was.
-fn updated(
-    member: &ConsumerMember,
+/// What the member says of itself now: what a request leaves out is as it was. Borrowed where it says nothing new.
+fn updated<'m>(
+    member: &'m ConsumerMember,
     context: &RequestContext,
     request: &ConsumerGroupHeartbeatRequest,
-) -> ottla_wire::records::ConsumerGroupMemberMetadataValue {
-    let mut metadata = member.metadata.clone();
+) -> Cow<'m, ConsumerGroupMemberMetadataValue> {
+    let known = &member.metadata;
+    let is_as_known = |said: &Option<String>, known: &Option<String>| said.is_none() || said == known;
+    if is_as_known(&request.instance_id, &known.instance_id)
+        && is_as_known(&request.rack_id, &known.rack_id)
+        && is_as_known(&request.server_assignor, &known.server_assignor)
+        && is_as_known(&request.subscribed_topic_regex, &known.subscribed_topic_regex)
+        && (request.rebalance_timeout_ms == -1 || request.rebalance_timeout_ms == known.rebalance_timeout_ms)
+        && request.subscribed_topic_names.is_none()
+        && (&context.client_id, &context.client_host) == (&known.client_id, &known.client_host)
+        && known.classic_member_metadata.is_none()
+    {
+        return Cow::Borrowed(known);
+    }
+    let mut metadata = known.clone();
     let set = |field: &mut Option<String>, said: &Option<String>| {
         if said.is_some() {
             field.clone_from(said);
@@ -428,7 +455,7 @@ fn updated(
     metadata.client_id.clone_from(&context.client_id);
     metadata.client_host.clone_from(&context.client_host);
     metadata.classic_member_metadata = None;
-    metadata
+    Cow::Owned(metadata)
 }
 
 /// Refuses what no member could mean, before any group is looked at.

@@ -92,8 +92,10 @@ pub(super) fn forget_unused_regexes(draft: &mut Draft) {
 
 /// A consumer group that exists, to be changed.
 pub(super) fn existing_draft(turn: &GroupTurn<'_>, group_id: &str) -> Result<Draft, Refusal> {
-    match turn.state.groups.get(group_id) {
-        Some(StoredGroup::Consumer(group)) => Ok(Draft::new(Arc::from(group_id), (**group).clone())),
+    match turn.state.groups.get_key_value(group_id) {
+        Some((group_id, StoredGroup::Consumer(group))) => {
+            Ok(Draft::new(Arc::clone(group_id), Arc::clone(group)))
+        }
         Some(_) => {
             let message = format!("Group {group_id} is not a consumer group.");
             Err(Refusal::new(ErrorCode::GroupIdNotFound, message))

@@ -34,11 +34,9 @@ impl GroupShard {
     ) -> Result<Draft, Refusal> {
         let live = self.live.get(group_id);
         match turn.state.groups.get(group_id) {
-            None if is_joining && live.is_none() => {
-                Ok(Draft::new(Arc::from(group_id), ConsumerGroup::default()))
-            }
+            None if is_joining && live.is_none() => Ok(Draft::new(Arc::from(group_id), Arc::default())),
             Some(StoredGroup::Simple | StoredGroup::Classic(_)) if is_joining => {
-                let mut draft = Draft::new(Arc::from(group_id), ConsumerGroup::default());
+                let mut draft = Draft::new(Arc::from(group_id), Arc::default());
                 draft.record(GroupRecord::GroupMetadata { group_id: group_id.to_owned(), value: None });
                 match live.filter(|group| !group.is_in(ClassicState::Empty)) {
                     Some(group) => self.upgrade(group, draft),

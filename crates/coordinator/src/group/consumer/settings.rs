@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use ottla_metadata::image::{ConfigResource, ResourceType};
 
 use super::assignor::Assignor;
@@ -89,9 +91,9 @@ pub(crate) struct GroupSettings {
 
 impl GroupShard {
     /// The group's own settings over those of the broker. One that was set under other bounds is held to today's.
-    pub(crate) fn consumer_settings(&self, group_id: &str) -> GroupSettings {
+    pub(crate) fn consumer_settings(&self, group_id: &Arc<str>) -> GroupSettings {
         let config = &self.config.consumer;
-        let own = self.image.configs.of(&ConfigResource::new(ResourceType::Group, group_id));
+        let own = self.image.configs.of(&ConfigResource::new(ResourceType::Group, Arc::clone(group_id)));
         let setting = |name: &str, bounded: Bounded| {
             let own = own.and_then(|own| own.get(name)?.trim().parse::<i32>().ok());
             own.map_or(bounded.default, |own| own.min(bounded.max).max(bounded.min))

@@ -50,7 +50,7 @@ impl GroupShard {
             _ => return,
         };
         info!(group = %group_id, member = %member_id, reason, "a member is removed");
-        let draft = Draft::new(Arc::clone(group_id), (**group).clone());
+        let draft = Draft::new(Arc::clone(group_id), Arc::clone(group));
         self.remove_consumer_members(turn, draft, &[member]);
         turn.on_completion(GroupCompletion::ConsumerRemoved(timer.of(group_id, member_id)));
     }

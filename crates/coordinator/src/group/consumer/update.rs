@@ -1,5 +1,6 @@
 //! What a heartbeat changes in its group: the member's subscription, the topics behind the subscriptions, the target.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -27,17 +28,22 @@ pub(super) struct SubscriptionUpdate {
 }
 
 impl GroupShard {
-    /// Writes what the member says of itself now, and which topics patterns were found to match for it.
+    /// Writes what the member says of itself now (borrowed where it is as before), and which topics patterns were found to match for it.
     pub(super) fn update_member(
         turn: &GroupTurn<'_>,
         draft: &mut Draft,
         before: &ConsumerMember,
-        metadata: ConsumerGroupMemberMetadataValue,
+        metadata: Cow<'_, ConsumerGroupMemberMetadataValue>,
         resolved: &Resolved,
     ) -> Result<SubscriptionUpdate, Refusal> {
         let member_id = &before.member_id;
-        if draft.group().member(member_id).is_none() || metadata != before.metadata {
-            draft.write_member(member_id, metadata);
+        let is_new = draft.group().member(member_id).is_none();
+        match metadata {
+            Cow::Owned(metadata) if is_new || metadata != before.metadata => {
+                draft.write_member(member_id, metadata);
+            }
+            Cow::Borrowed(as_before) if is_new => draft.write_member(member_id, as_before.clone()),
+            Cow::Owned(_) | Cow::Borrowed(_) => {}
         }
         let member = draft.member_or_new(member_id);
         let has_new_regex = member.regex() != before.regex();
@@ -80,12 +86,14 @@ impl GroupShard {
     pub(super) fn may_make_target(
         &self,
         turn: &GroupTurn<'_>,
-        group_id: &str,
+        group_id: &Arc<str>,
         group: &ConsumerGroup,
     ) -> bool {
-        let interval_ms = self.consumer_settings(group_id).assignment_interval_ms;
-        group.epoch > group.target.epoch
-            && group.target.next_in_ms(interval_ms, turn.now.wall.value()).is_none()
+        let is_too_soon = || {
+            let interval_ms = self.consumer_settings(group_id).assignment_interval_ms;
+            group.target.next_in_ms(interval_ms, turn.now.wall.value()).is_some()
+        };
+        group.epoch > group.target.epoch && !is_too_soon()
     }
 
     /// The one that most members name; the first of those that are configured if none does.
