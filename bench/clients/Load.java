@@ -1,3 +1,4 @@
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -25,6 +26,10 @@ final class Load {
     private static final int LINGER_MS = 5;
     private static final int BUFFER_MEMORY_BYTES = 32 * 1024 * 1024;
     private static final int VALUES = 1000;
+    private static final String[] FIELDS = {
+        "order", "customer", "status", "price", "city", "country", "quantity", "created",
+        "updated", "warehouse", "carrier", "currency", "discount", "category", "product", "weight",
+    };
     private static final double TICKS_PER_S = 100; // USER_HZ of Linux
 
     private final Map<String, String> options = new HashMap<>();
@@ -41,15 +46,17 @@ final class Load {
         return Integer.parseInt(options.getOrDefault(key, "0"));
     }
 
-    /** The values that are sent, in turn: letters by a generator that the other programs have too. */
+    /** The values that are sent, in turn: fields with numbers, as JSON has them, by a generator that the other programs have too. */
     private byte[][] values() {
         int state = 1;
-        byte[][] values = new byte[VALUES][number("size")];
-        for (byte[] value : values) {
-            for (int i = 0; i < value.length; i++) {
+        byte[][] values = new byte[VALUES][];
+        for (int i = 0; i < VALUES; i++) {
+            StringBuilder value = new StringBuilder();
+            while (value.length() < number("size")) {
                 state = state * 1664525 + 1013904223;
-                value[i] = (byte) ('A' + (state >>> 24) % 26);
+                value.append(String.format("\"%s\":%04d,", FIELDS[state >>> 28], (state >>> 8) % 10000));
             }
+            values[i] = value.substring(0, number("size")).getBytes(StandardCharsets.US_ASCII);
         }
         return values;
     }

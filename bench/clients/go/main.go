@@ -58,16 +58,22 @@ func parse(arguments []string) options {
 	}
 }
 
-// The values that are sent, in turn: letters by a generator that the other programs have too.
+// Of the values.
+var fields = [16]string{
+	"order", "customer", "status", "price", "city", "country", "quantity", "created",
+	"updated", "warehouse", "carrier", "currency", "discount", "category", "product", "weight",
+}
+
+// The values that are sent, in turn: fields with numbers, as JSON has them, by a generator that the other programs have too.
 func payloads(size int) [][]byte {
 	state := uint32(1)
 	all := make([][]byte, values)
 	for i := range all {
-		all[i] = make([]byte, size)
-		for j := range all[i] {
+		for len(all[i]) < size {
 			state = state*1664525 + 1013904223
-			all[i][j] = 'A' + byte((state>>24)%26)
+			all[i] = fmt.Appendf(all[i], "\"%s\":%04d,", fields[state>>28], (state>>8)%10000)
 		}
+		all[i] = all[i][:size]
 	}
 	return all
 }

@@ -32,6 +32,26 @@ pub const BUFFER_MEMORY_BYTES: usize = 32 * 1024 * 1024;
 
 const VALUES: usize = 1000;
 
+/// Of the values.
+const FIELDS: [&str; 16] = [
+    "order",
+    "customer",
+    "status",
+    "price",
+    "city",
+    "country",
+    "quantity",
+    "created",
+    "updated",
+    "warehouse",
+    "carrier",
+    "currency",
+    "discount",
+    "category",
+    "product",
+    "weight",
+];
+
 impl Options {
     pub fn parse(
         mut arguments: impl Iterator<Item = String>,
@@ -69,14 +89,21 @@ impl Options {
         Ok(options)
     }
 
-    /// The values that are sent, in turn: letters by a generator that the other programs have too.
+    /// The values that are sent, in turn: fields with numbers, as JSON has them, by a generator that the other programs have
+    /// too.
     pub fn values(&self) -> Vec<Vec<u8>> {
         let mut state: u32 = 1;
-        let mut letter = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            b'A' + u8::try_from((state >> 24) % 26).unwrap_or(0)
+        let mut value = || {
+            let mut value = Vec::new();
+            while value.len() < self.size {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let (field, number) = (FIELDS[(state >> 28) as usize], (state >> 8) % 10_000);
+                value.extend_from_slice(format!("\"{field}\":{number:04},").as_bytes());
+            }
+            value.truncate(self.size);
+            value
         };
-        (0..VALUES).map(|_| (0..self.size).map(|_| letter()).collect()).collect()
+        (0..VALUES).map(|_| value()).collect()
     }
 
     /// When the record is due that comes as the `number`th after the warm ones, counted from the first.
