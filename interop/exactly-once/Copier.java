@@ -13,7 +13,6 @@ import org.apache.kafka.common.TopicPartition;
 
 /** Consumes as a member of a group, and produces a copy of each record in one transaction with the group's positions. */
 final class Copier extends Work {
-    static final String GROUP = "copiers";
     private final int index;
     private final Object[] membership;
 
@@ -22,9 +21,10 @@ final class Copier extends Work {
         super(clients, process, seed);
         this.index = index;
         // Who waits for a coordinator that is away does not hold up the other for long.
+        String group = Copiers.JAVA.group();
         membership = protocol.equals("consumer")
-                ? new Object[] {"group.id", GROUP, "group.protocol", protocol, "max.poll.interval.ms", 10_000}
-                : new Object[] {"group.id", GROUP, "group.protocol", protocol, "max.poll.interval.ms", 10_000, "session.timeout.ms", 3000, "heartbeat.interval.ms", 300};
+                ? new Object[] {"group.id", group, "group.protocol", protocol, "max.poll.interval.ms", 10_000}
+                : new Object[] {"group.id", group, "group.protocol", protocol, "max.poll.interval.ms", 10_000, "session.timeout.ms", 3000, "heartbeat.interval.ms", 300};
     }
 
     @Override

@@ -82,7 +82,9 @@ final class Observer implements AutoCloseable {
     /** How many records of each kind of work a reader of what is committed has seen. */
     Map<String, Integer> progress() {
         Map<String, Integer> progress = new LinkedHashMap<>();
-        progress.put("copied", tail.count(Topics.OUT));
+        for (Copiers copiers : Copiers.values()) {
+            progress.put("copied by " + copiers.group(), tail.count(copiers.out()));
+        }
         progress.put("transferred", tail.count(Topics.LEDGER));
         progress.put("appended", tail.count(Topics.APPENDS));
         progress.put("counted", tail.count(Topics.COUNTS));
@@ -93,7 +95,9 @@ final class Observer implements AutoCloseable {
     Map<String, String> standing() {
         Map<String, String> standing = new LinkedHashMap<>();
         standing.put("fed", tail.count(Topics.IN) + " to be copied, " + tail.count(Topics.LINES) + " lines");
-        for (String group : List.of(Copier.GROUP, STREAMS)) {
+        List<String> groups = new ArrayList<>(List.of(STREAMS));
+        Arrays.stream(Copiers.values()).forEach(copiers -> groups.add(copiers.group()));
+        for (String group : groups) {
             var stable = new ListConsumerGroupOffsetsOptions().requireStable(true).timeoutMs(20_000);
             standing.put(group, told(() -> admin.describeConsumerGroups(List.of(group)).all().get().get(group)));
             standing.put("positions of " + group, told(() -> admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get()));
@@ -126,7 +130,9 @@ final class Observer implements AutoCloseable {
         }
         int records = clients.read(Topics.IN.partitions()).size();
         long words = clients.read(Topics.LINES.partitions()).stream().mapToLong(line -> line.value().split(" ").length).sum();
-        settle(Topics.OUT, records, Copier.GROUP);
+        for (Copiers copiers : Copiers.values()) {
+            settle(copiers.out(), records, copiers.group());
+        }
         settle(Topics.COUNTS, words, STREAMS);
         return progress();
     }
@@ -209,11 +215,19 @@ final class Observer implements AutoCloseable {
             positions.put(record.partition(), record.offset() + 1);
         }
         none(Copies.checkFed(fed, feeders.get(0).outcomes()));
+        List<String> wrong = new ArrayList<>();
+        for (Copiers copiers : Copiers.values()) {
+            Copies.check(wanted, values(copiers.out()), positions, positions(copiers.group())).forEach(finding -> wrong.add(copiers.group() + ": " + finding));
+        }
+        none(wrong);
+        return Map.of("copies by each of " + Copiers.values().length + " groups", wanted.size());
+    }
+
+    private Map<Integer, Long> positions(String group) throws Exception {
         var options = new ListConsumerGroupOffsetsOptions().requireStable(true);
-        Map<Integer, Long> committed = new TreeMap<>();
-        admin.listConsumerGroupOffsets(Copier.GROUP, options).partitionsToOffsetAndMetadata().get().forEach((p, position) -> committed.put(p.partition(), position.offset()));
-        none(Copies.check(wanted, values(Topics.OUT), positions, committed));
-        return Map.of("copies", wanted.size());
+        Map<Integer, Long> positions = new TreeMap<>();
+        admin.listConsumerGroupOffsets(group, options).partitionsToOffsetAndMetadata().get().forEach((p, position) -> positions.put(p.partition(), position.offset()));
+        return positions;
     }
 
     private List<String> values(Topics topic) {

@@ -11,6 +11,10 @@ enum Topics {
     /** What is to be copied. */
     IN("copy-in", 4, false),
     OUT("copy-out", 3, false),
+    /** What librdkafka's members copy to, a topic for each way in which their groups are balanced. */
+    OUT_RANGE("copy-out-range", 3, false),
+    OUT_COOPERATIVE("copy-out-cooperative", 3, false),
+    OUT_CONSUMER("copy-out-consumer", 3, false),
     /** One record a transfer. */
     LEDGER("ledger", 2, false),
     /** The balances that each transfer has led to. */
