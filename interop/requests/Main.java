@@ -30,6 +30,7 @@ import org.apache.kafka.common.message.DescribeLogDirsRequestData.DescribableLog
 import org.apache.kafka.common.message.DescribeProducersRequestData;
 import org.apache.kafka.common.message.DescribeProducersRequestData.TopicRequest;
 import org.apache.kafka.common.message.DescribeTransactionsRequestData;
+import org.apache.kafka.common.message.DescribeTransactionsResponseData;
 import org.apache.kafka.common.message.EndTxnRequestData;
 import org.apache.kafka.common.message.FetchRequestData;
 import org.apache.kafka.common.message.FetchRequestData.FetchPartition;
@@ -458,6 +459,26 @@ public final class Main {
         ask("AddOffsetsToTxn without a group", new AddOffsetsToTxnRequestData().setTransactionalId("tx").setProducerId(id).setProducerEpoch(epoch), 3);
         end("with an old epoch", "tx", id, (short) (epoch - 1), true);
         end("in good order", "tx", id, epoch, false);
+        fencedTransaction();
+    }
+
+    /** Another has taken the transactional id, and has yet to come back for its epoch. */
+    private static void fencedTransaction() throws Exception {
+        var first = (InitProducerIdResponseData) connection.ask(initialize("fenced"), 5);
+        long id = first.producerId();
+        short epoch = first.producerEpoch();
+        addPartitions("of who will be fenced", "fenced", id, epoch, TOPIC, 1);
+        ask("InitProducerId of who fences", initialize("fenced"), 5);
+        var described = new DescribeTransactionsRequestData().setTransactionalIds(List.of("fenced"));
+        while (!((DescribeTransactionsResponseData) connection.ask(described, 0)).transactionStates().get(0).transactionState().equals("CompleteAbort")) {
+            Thread.sleep(10);
+        }
+        ask("DescribeTransactions of one that is fenced", described, 0);
+        end("to commit as who is fenced", "fenced", id, epoch, true, 5);
+        end("to commit as who is fenced", "fenced", id, epoch, true, 4);
+        end("to commit as who is fenced, in the next epoch", "fenced", id, (short) (epoch + 1), true, 5);
+        end("to commit as who is fenced, two epochs on", "fenced", id, (short) (epoch + 2), true, 5);
+        addPartitions("of who is fenced", "fenced", id, epoch, TOPIC, 1);
     }
 
     private static void addPartitions(String name, String transactionalId, long producerId, short epoch, String topic, int partition) throws IOException {
@@ -467,6 +488,10 @@ public final class Main {
     }
 
     private static void end(String name, String transactionalId, long producerId, short epoch, boolean commits) throws IOException {
-        ask("EndTxn " + name, new EndTxnRequestData().setTransactionalId(transactionalId).setProducerId(producerId).setProducerEpoch(epoch).setCommitted(commits), 4);
+        end(name, transactionalId, producerId, epoch, commits, 4);
+    }
+
+    private static void end(String name, String transactionalId, long producerId, short epoch, boolean commits, int version) throws IOException {
+        ask("EndTxn " + name, new EndTxnRequestData().setTransactionalId(transactionalId).setProducerId(producerId).setProducerEpoch(epoch).setCommitted(commits), version);
     }
 }
