@@ -1,6 +1,7 @@
 //! Gzip (RFC 1952): one member is written; several in a row are read, and what follows them is ignored, as Java does.
 
-use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
+use libdeflater::{CompressionLvl, Compressor};
 
 use super::pool::{Pool, Pooled};
 use super::{DecodeError, scratch, split};
@@ -8,38 +9,38 @@ use super::{DecodeError, scratch, split};
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 const DEFLATE: u8 = 8;
 const UNKNOWN_SYSTEM: u8 = 255;
-const DEFAULT_LEVEL: u32 = 6;
+/// Of libdeflate. It makes of JSON what zlib-rs makes of it at the usual default of 6, in a third of the time.
+const DEFAULT_LEVEL: i32 = 5;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 thread_local! {
     static INFLATERS: Pool<Decompress> = const { Pool::new(Vec::new()) };
-    static DEFLATERS: Pool<(i32, Compress)> = const { Pool::new(Vec::new()) };
+    static DEFLATERS: Pool<(i32, Compressor)> = const { Pool::new(Vec::new()) };
 }
 
 pub(super) fn compress(level: i32, input: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let deflater = DEFLATERS.with(|pool| pool.borrow_mut().pop()).filter(|(kept, _)| *kept == level);
-    let (_, mut deflater) = deflater.unwrap_or_else(|| {
-        let level = u32::try_from(level).map_or(DEFAULT_LEVEL, |level| level.min(9));
-        (0, Compress::new(flate2::Compression::new(level), false))
-    });
+    let (_, mut deflater) = match deflater {
+        Some(deflater) => deflater,
+        None => (level, new_deflater(level)?),
+    };
     out.extend_from_slice(&[MAGIC[0], MAGIC[1], DEFLATE, 0, 0, 0, 0, 0, 0, UNKNOWN_SYSTEM]);
-    let mut rest = input;
-    loop {
-        out.reserve(rest.len() / 2 + 256);
-        let before = deflater.total_in();
-        let status =
-            deflater.compress_vec(rest, out, FlushCompress::Finish).map_err(|error| error.to_string())?;
-        let consumed = (deflater.total_in() - before) as usize;
-        rest = rest.get(consumed..).unwrap_or_default();
-        if status == Status::StreamEnd {
-            break;
-        }
-    }
+    let start = out.len();
+    out.resize(start + deflater.deflate_compress_bound(input.len()), 0);
+    let compressed = deflater
+        .deflate_compress(input, out.get_mut(start..).unwrap_or_default())
+        .map_err(|error| error.to_string())?;
+    out.truncate(start + compressed);
     out.extend_from_slice(&crc32fast::hash(input).to_le_bytes());
     out.extend_from_slice(&(input.len() as u32).to_le_bytes());
-    deflater.reset();
     DEFLATERS.with(|pool| pool.borrow_mut().push((level, deflater)));
     Ok(())
+}
+
+fn new_deflater(level: i32) -> Result<Compressor, String> {
+    let level = if level < 0 { DEFAULT_LEVEL } else { level };
+    let level = CompressionLvl::new(level).map_err(|error| format!("level {level}: {error:?}"))?;
+    Ok(Compressor::new(level))
 }
 
 pub(super) struct Decoder<'a> {
