@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Args;
-use ottla_tools::flags::Parsed;
+use ottla_tools::flags::{self, Parsed};
 use ottla_tools::{Failure, Output, Run, Tool, Toolbox, said};
 
 use crate::output::{print, tell};
@@ -41,7 +41,8 @@ pub fn run_if_named() -> Option<ExitCode> {
     let tool = match toolbox.find(&name) {
         Some(tool) => tool,
         None => {
-            let tool = toolbox.find(args.first()?)?;
+            let named = args.first()?;
+            let Some(tool) = toolbox.find(named) else { return refuse_unknown(&toolbox, named) };
             args.remove(0);
             tool
         }
@@ -50,6 +51,20 @@ pub fn run_if_named() -> Option<ExitCode> {
     let mut out = BufWriter::new(io::stdout());
     let code = tool.main(&args, &mut Output { out: &mut out, err: &mut io::stderr() });
     Some(ExitCode::from(code))
+}
+
+/// Of a tool that is no more or not here, and of a slip in a tool's name, it is said what to take. Other words are for others.
+fn refuse_unknown(toolbox: &Toolbox, name: &str) -> Option<ExitCode> {
+    let word = match flags::former_tool(name) {
+        Some(word) => word.to_owned(),
+        None => {
+            let known = toolbox.tools().iter().map(|tool| tool.name);
+            let nearest = flags::nearest(name, known).filter(|_| name.starts_with("kafka"))?;
+            format!("Did you mean {nearest}?")
+        }
+    };
+    tell("error", &format!("there is no {name}\n{word}"));
+    Some(ExitCode::from(ottla_cli::USAGE_EXIT_CODE))
 }
 
 /// For the help of the whole program.

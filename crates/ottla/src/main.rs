@@ -1,7 +1,8 @@
 //! The one executable: `ottla`, which is `ottla server`, and the tools around it.
 //!
-//! Exit codes: 0 after a clean stop or a command that did its work, 1 where something was refused or failed, flags
-//! included, with the reason on standard error; those of `upgrade-check` and of the commands of `ottla_cli` are their own.
+//! Exit codes: 0 after a clean stop or a command that did its work, 1 where something was refused or failed, with the reason on
+//! standard error, 2 where the command line makes no sense; those of `upgrade-check`, of the commands of `ottla_cli` and of
+//! the tools by Apache Kafka's names are their own.
 
 mod dev;
 mod kafka_tools;
@@ -90,18 +91,16 @@ fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command.try_get_matches()?)
 }
 
-/// Help and version are what was asked for; everything else is a wrong flag.
+/// Help and version are what was asked for; everything else is a command line that makes no sense.
 fn explain(error: &clap::Error) -> ExitCode {
     // Nobody is left to tell where this fails.
     let _ = error.print();
-    let is_for_people = || {
-        let named = std::env::args_os().nth(1);
-        named.is_some_and(|name| ottla_cli::Command::has_subcommand(&name.to_string_lossy()))
-    };
+    // What its 2 says is something else.
+    let is_upgrade_check = || std::env::args_os().nth(1).is_some_and(|name| name == "upgrade-check");
     match error.use_stderr() {
         false => ExitCode::SUCCESS,
-        true if is_for_people() => ExitCode::from(ottla_cli::USAGE_EXIT_CODE),
-        true => ExitCode::FAILURE,
+        true if is_upgrade_check() => ExitCode::FAILURE,
+        true => ExitCode::from(ottla_cli::USAGE_EXIT_CODE),
     }
 }
 

@@ -148,7 +148,10 @@ fn help_or_run(
         }
         Style::Commands if asks_for_help => show_help(grammar, parsed.command(), output),
         _ if parsed.has("--version") => output.line(VERSION),
-        _ => run(parsed, output),
+        _ => run(parsed, output).map_err(|failure| match (failure, parsed.hint_for_ignored(grammar)) {
+            (Failure::Usage(text), Some(hint)) => Failure::Usage(format!("{text}\n{hint}")),
+            (failure, _) => failure,
+        }),
     }
 }
 

@@ -81,7 +81,7 @@ fn misspelt_commands_and_flags_are_answered_with_the_right_ones() {
         ("topic lsit", "'list'", 2),
         ("topic list --interal", "'--internal'", 2),
         ("topic list -o jsno", "'json'", 2),
-        ("topci list", "'topic'", 1),
+        ("topci list", "'topic'", 2),
         ("config show topics/a", "topic/a", 2),
     ] {
         let said = of(line);

@@ -22,8 +22,12 @@ use super::{command, launch};
 
 /// The start is refused: with code 1, nothing on standard output, and on standard error, beside log lines, what is expected.
 fn refuses(launch: &Launch, expected: Expect) {
+    refuses_with(1, launch, expected);
+}
+
+fn refuses_with(code: i32, launch: &Launch, expected: Expect) {
     let ended = launch.run();
-    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
     assert_eq!(ended.stdout, "");
     expected.assert_eq(&told(&ended.stderr));
 }
@@ -74,7 +78,8 @@ fn a_taken_port_is_told_before_anything_is_written() {
 #[test]
 fn flags_that_there_are_not_are_refused_with_a_suggestion() {
     let dir = tempfile::tempdir().unwrap();
-    refuses(
+    refuses_with(
+        2,
         &command(dir.path(), &["--confg", "x"]),
         expect![[r#"
         error: unexpected argument '--confg' found

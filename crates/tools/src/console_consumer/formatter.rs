@@ -10,6 +10,7 @@ use ottla_wire::records::{ConsumerOffsetsRecord, ShareGroupStateRecord, Transact
 
 use super::deserializer::Deserializer;
 use crate::coordinator_records::{CoordinatorRecord, Parts, Unreadable};
+use crate::flags::former_class;
 
 /// Types of records in `__consumer_offsets`.
 const OFFSET_COMMITS: &[i16] = &[0, 1];
@@ -54,6 +55,9 @@ impl Formatter {
             Some("TransactionLogMessageFormatter") => Formatter::Transactions,
             Some("group.share.ShareGroupStateMessageFormatter") => Formatter::ShareGroupState,
             _ => {
+                if let Some(word) = former_class(class) {
+                    return Err(format!("{class}: {word}"));
+                }
                 return Err(format!(
                     "{class}: there are org.apache.kafka.tools.consumer.DefaultMessageFormatter, LoggingMessageFormatter, \
                      NoOpMessageFormatter, OffsetsMessageFormatter, GroupMetadataMessageFormatter, ShareGroupMessageFormatter, \

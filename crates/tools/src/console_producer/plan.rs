@@ -2,7 +2,7 @@
 
 use crate::client_config::ClientConfig;
 use crate::deprecation::Deprecated;
-use crate::flags::Parsed;
+use crate::flags::{Parsed, former_class};
 use crate::net::check_servers;
 use crate::tool::{Failure, said};
 
@@ -41,9 +41,11 @@ impl Plan {
         }
         let class = parsed.value("--line-reader").unwrap_or(LINE_READER);
         if class != LINE_READER {
-            return Err(said(format_args!(
-                "{class}: there is only {LINE_READER}; other readers would need a JVM"
-            )));
+            let word = former_class(class).map_or_else(
+                || format!("there is only {LINE_READER}; other readers would need a JVM"),
+                str::to_owned,
+            );
+            return Err(said(format_args!("{class}: {word}")));
         }
         let topic = parsed.value("--topic").unwrap_or_default().to_owned();
         Ok(Plan {

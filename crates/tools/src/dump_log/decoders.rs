@@ -12,7 +12,7 @@ use ottla_wire::{Json, Message, ToJson};
 
 use super::remote;
 use crate::coordinator_records::{CoordinatorRecord, Parts, Unreadable};
-use crate::flags::Parsed;
+use crate::flags::{Parsed, former_class};
 use crate::java;
 use crate::tool::{Failure, said};
 
@@ -51,10 +51,17 @@ impl Primitive {
             "IntegerDecoder" => Ok(Primitive::Integer),
             "LongDecoder" => Ok(Primitive::Long),
             "DefaultDecoder" => Ok(Primitive::Bytes),
-            _ => Err(said(format_args!(
-                "Failed to load decoder class {name}: there are {DECODERS}StringDecoder, IntegerDecoder, LongDecoder and \
-                 DefaultDecoder; others would need a JVM"
-            ))),
+            _ => {
+                let word = former_class(name).map_or_else(
+                    || {
+                        format!(
+                            "there are {DECODERS}StringDecoder, IntegerDecoder, LongDecoder and DefaultDecoder; others would need a JVM"
+                        )
+                    },
+                    str::to_owned,
+                );
+                Err(said(format_args!("Failed to load decoder class {name}: {word}")))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! The tool's own options stand before the sub-command, the sub-command's behind it. A value is never a word that begins with
 //! a dash, unless it is a negative number or stands behind `=`. Long options may be abbreviated as long as only one begins so.
 
+use super::former::former_flag;
 use super::suggest::{hint_for_misplaced, nearest};
 use super::table::{Flag, Grammar, Takes};
 use super::{Misuse, Parsed};
@@ -143,7 +144,9 @@ impl Level<'_> {
             [one] => Ok(Some(one)),
             several => {
                 let names: Vec<&str> = several.iter().map(|flag| flag.name()).collect();
-                Err(Misuse::new(format!("ambiguous option: {name} could match {}", names.join(", "))))
+                let hint = former_flag(self.grammar.tool, name).map(str::to_owned);
+                Err(Misuse::new(format!("ambiguous option: {name} could match {}", names.join(", ")))
+                    .hinting(hint))
             }
         }
     }

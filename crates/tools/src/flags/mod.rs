@@ -5,6 +5,7 @@
 //! against their types. A flag that isn't in the table can't be read: [`Parsed`] knows it by the name there.
 
 mod commands;
+mod former;
 mod help;
 mod options;
 mod suggest;
@@ -13,6 +14,8 @@ mod table;
 use std::collections::BTreeMap;
 
 use crate::tool::Failure;
+pub(crate) use former::former_class;
+pub use former::former_tool;
 pub(crate) use help::commands_help;
 pub use help::{command_line_help, usage};
 pub use suggest::nearest;
@@ -47,6 +50,8 @@ pub struct Parsed {
     defaults: BTreeMap<&'static str, &'static str>,
     order: Vec<&'static str>,
     words: Vec<String>,
+    /// Words that are neither flags nor their values.
+    ignored: Vec<String>,
 }
 
 impl Parsed {
@@ -58,6 +63,13 @@ impl Parsed {
     /// There was nothing at all.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
+    }
+
+    /// What may have been meant by a word that is not looked at: the flag of that name.
+    pub(crate) fn hint_for_ignored(&self, grammar: &Grammar) -> Option<String> {
+        let named = |word: &&String| grammar.flags.iter().any(|flag| flag.name() == format!("--{word}"));
+        let word = self.ignored.iter().find(named)?;
+        Some(format!("{word} without dashes is not looked at. Did you mean --{word}?"))
     }
 
     /// The command line as it was.

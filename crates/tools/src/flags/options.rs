@@ -18,7 +18,10 @@ pub(super) fn parse(grammar: &Grammar, args: &[String]) -> Result<Parsed, Misuse
         }
         let (name, value) = match split(word) {
             Some(parts) => parts,
-            None => continue,
+            None => {
+                parsed.ignored.push(word.clone());
+                continue;
+            }
         };
         match recognize(&grammar.flags, name) {
             Some(flag) => {

@@ -1,26 +1,15 @@
 //! What somebody may have meant.
 
+use super::former::former_flag;
 use super::table::{Flag, Grammar};
-
-/// Flags that earlier versions had, or that other tools have, and what to do now.
-const FORMER: &[(&str, &str)] = &[
-    ("zookeeper", "There is no ZooKeeper any more: name a broker with --bootstrap-server."),
-    ("authorizer", "There is no ZooKeeper any more: name a broker with --bootstrap-server."),
-    ("authorizer-properties", "There is no ZooKeeper any more: name a broker with --bootstrap-server."),
-    ("broker-list", "Brokers are named with --bootstrap-server."),
-    ("new-consumer", "There is one consumer only: leave it out."),
-    ("whitelist", "Topics are chosen with --include."),
-    ("blacklist", "Topics are chosen with --include."),
-    ("delete-config", "Settings are removed with kafka-configs --alter --delete-config."),
-];
 
 /// For an option that joptsimple would not know. `name` is without dashes.
 pub(super) fn hint_for_option(tool: &str, flags: &[Flag], name: &str) -> Option<String> {
     let names = || flags.iter().map(Flag::name);
     let dashed = format!("--{name}");
     let beginning: Vec<&str> = names().filter(|known| known.starts_with(&dashed)).collect();
-    if let Some((_, word)) = FORMER.iter().find(|(former, _)| *former == name) {
-        return Some((*word).to_owned());
+    if let Some(word) = former_flag(tool, &dashed) {
+        return Some(word.to_owned());
     }
     match beginning.as_slice() {
         [] => {}
@@ -45,6 +34,12 @@ pub(super) fn hint_for_misplaced(
     word: &str,
 ) -> Option<String> {
     let name = word.split_once('=').map_or(word, |(name, _)| name);
+    if let Some(word) = former_flag(grammar.tool, name) {
+        return Some(word.to_owned());
+    }
+    if grammar.command(name.trim_start_matches('-')).is_some() {
+        return Some(format!("It is a command: {} {}.", grammar.tool, name.trim_start_matches('-')));
+    }
     if let Some(command) = command.filter(|_| grammar.flags.iter().any(|flag| flag.names.contains(&name))) {
         return Some(format!("{name} stands before {command}."));
     }
