@@ -15,6 +15,7 @@ mod connection;
 mod error;
 mod errors;
 mod expr;
+mod flags;
 mod global;
 mod group;
 mod output;

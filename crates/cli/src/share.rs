@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
-use ottla_client::admin::{Admin, ShareGroupDescription, ShareGroupOffset};
+use ottla_client::admin::{Admin, ShareGroupDescription};
 use ottla_client::share::{
     AcknowledgeType, AcknowledgementMode, ShareConsumer, ShareConsumerSettings, ShareRecord,
 };
-use ottla_client::types::TopicPartition;
 use ottla_client::{ClientSettings, Scope};
 
-use crate::cluster_view::{Chosen, all_well, chosen_of, locate, sorted_out, topics};
+use crate::cluster_view::{all_well, chosen_of, locate, sorted_out, topics};
 use crate::completion;
 use crate::error::{Exit, Failure};
 use crate::expr::Place;
+use crate::flags::{Chosens, Doing};
 use crate::global::{Context, Global};
-use crate::group::{MEMBERS, MOVES, Move, all_groups, existing, moves, state};
+use crate::group::{Lag, MEMBERS, MOVES, Move, all_groups, existing, moves, share_lags, state};
 use crate::output::{Cell, Column, Details, Listing, column};
 use crate::patterns::Patterns;
 
@@ -50,9 +50,8 @@ enum ShareAction {
     Delete {
         #[arg(value_name = "GROUP", required = true, add = ArgValueCompleter::new(completion::share_groups))]
         groups: Vec<String>,
-        /// Do it, instead of showing what would be done
-        #[arg(long)]
-        execute: bool,
+        #[command(flatten)]
+        doing: Doing,
     },
 }
 
@@ -95,15 +94,13 @@ impl How {
 pub struct SeekArgs {
     #[arg(value_name = "GROUP", add = ArgValueCompleter::new(completion::share_groups))]
     group: String,
-    /// Where it is to begin, in each partition: start, end, an offset, -N, +N, @TIME
+    /// Where it is to begin, in each partition that it has read, or that --topic names: start, end, an offset, -N, +N, @TIME
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     to: String,
-    /// In this topic, or in some of its partitions as in orders:0,2; else in all that it has read
-    #[arg(short, long = "topic", value_name = "TOPIC", value_parser = Chosen::parse, add = ArgValueCompleter::new(completion::topics))]
-    topics: Vec<Chosen>,
-    /// Do it, instead of showing what would be done
-    #[arg(long)]
-    execute: bool,
+    #[command(flatten)]
+    only: Chosens,
+    #[command(flatten)]
+    doing: Doing,
 }
 
 const KIND: &str = "share";
@@ -124,16 +121,12 @@ const FIELDS: &[Column<ShareGroupDescription>] = &[
     column("epoch", |of| Cell::number(of.group_epoch)),
 ];
 
-struct Standing {
-    at: TopicPartition,
-    of: Option<ShareGroupOffset>,
-}
-
-const OFFSETS: &[Column<Standing>] = &[
-    column("topic", |of| Cell::text(&*of.at.topic)),
-    column("partition", |of| Cell::number(of.at.partition)),
-    column("start", |of| Cell::maybe(of.of, |of| Cell::Number(of.start_offset))),
-    column("lag", |of| Cell::maybe(of.of.and_then(|of| of.lag), Cell::Number)),
+const OFFSETS: &[Column<Lag>] = &[
+    column("topic", |of| Cell::text(&of.topic)),
+    column("partition", |of| Cell::maybe(of.partition, Cell::number)),
+    column("start", |of| Cell::maybe(of.committed, Cell::Number)),
+    column("lag", |of| Cell::maybe(of.records, Cell::Number)),
+    column("lag_seconds", |of| Cell::maybe(of.age_ms, Cell::DurationMs)),
 ];
 
 const RECORDS: &[Column<ShareRecord>] = &[
@@ -164,14 +157,14 @@ pub async fn run(args: &ShareArgs, context: &mut Context) -> Result<(), Failure>
             context.printer.listing(&Listing::of(LIST, &listed))
         }
         ShareAction::Describe { groups } => {
-            let details = describe(&admin, groups).await?;
+            let details = describe(&admin, groups, context).await?;
             context.printer.details(&details)
         }
         ShareAction::Seek(args) => seek(&admin, args, context).await,
-        ShareAction::Delete { groups, execute } => {
-            let details = describe(&admin, groups).await?;
+        ShareAction::Delete { groups, doing } => {
+            let details = describe(&admin, groups, context).await?;
             context.printer.details(&details)?;
-            if !execute {
+            if !doing.execute {
                 return context.tell_preview(&admin);
             }
             context.printer.flush()?;
@@ -199,15 +192,13 @@ async fn check(admin: &Admin, groups: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn describe(admin: &Admin, groups: &[String]) -> Result<Vec<Details>, Failure> {
+async fn describe(admin: &Admin, groups: &[String], context: &mut Context) -> Result<Vec<Details>, Failure> {
     check(admin, groups).await?;
+    let settings = context.settings(Scope::Consumer)?;
     let mut details = Vec::new();
     for (name, described) in admin.describe_share_groups(groups).await {
         let described = described?;
-        let mut standings = Vec::new();
-        for (at, of) in admin.list_share_group_offsets(&name).await? {
-            standings.push(Standing { at, of: of? });
-        }
+        let standings = share_lags(admin, &settings, &name, &[], context.now_ms).await?;
         let of = Details::of(FIELDS, &described).section("members", Listing::of(MEMBERS, &described.members));
         details.push(of.section("offsets", Listing::of(OFFSETS, &standings)));
     }
@@ -226,11 +217,11 @@ async fn seek(admin: &Admin, args: &SeekArgs, context: &mut Context) -> Result<(
         if let Some(of) = of? {
             before.insert(at.clone(), of.start_offset);
         }
-        if args.topics.is_empty() {
+        if args.only.topics.is_empty() {
             partitions.push(at);
         }
     }
-    for chosen in &args.topics {
+    for chosen in &args.only.topics {
         for topic in topics(admin, std::slice::from_ref(&chosen.topic)).await? {
             partitions.extend(chosen_of(&topic, &chosen.partitions)?);
         }
@@ -242,7 +233,7 @@ async fn seek(admin: &Admin, args: &SeekArgs, context: &mut Context) -> Result<(
     let located = locate(admin, &partitions, place, &BTreeMap::new(), false).await?;
     let moves: Vec<Move> = moves(&before, &located);
     context.printer.listing(&Listing::of(MOVES, &moves))?;
-    if !args.execute {
+    if !args.doing.execute {
         return context.tell_preview(admin);
     }
     context.printer.flush()?;

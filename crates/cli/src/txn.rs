@@ -9,6 +9,7 @@ use crate::cluster_view::{led_partitions_of, topics};
 use crate::completion;
 use crate::error::{Exit, Failure};
 use crate::expr::parse_duration_ms;
+use crate::flags::Doing;
 use crate::global::{Context, Global};
 use crate::output::{Cell, Column, Details, Listing, Tone, column, wide};
 use crate::suggest;
@@ -49,9 +50,8 @@ enum TxnAction {
     Abort {
         #[arg(value_name = "ID", add = ArgValueCompleter::new(completion::transactional_ids))]
         id: String,
-        /// Do it, instead of showing what would be done
-        #[arg(long)]
-        execute: bool,
+        #[command(flatten)]
+        doing: Doing,
     },
 }
 
@@ -126,10 +126,10 @@ pub async fn run(args: &TxnArgs, context: &mut Context) -> Result<(), Failure> {
             context.printer.details(&details)
         }
         TxnAction::Producers { topics, open } => producers(&admin, topics, *open, context).await,
-        TxnAction::Abort { id, execute } => {
+        TxnAction::Abort { id, doing } => {
             let details = describe(&admin, id, context.now_ms).await?;
             context.printer.details(&[details])?;
-            if !execute {
+            if !doing.execute {
                 return context.tell_preview(&admin);
             }
             context.printer.flush()?;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_client::admin::{Admin, ConsumerGroupDescription};
+use ottla_client::admin::{Admin, GroupListing};
 use ottla_client::consumer::{Consumer, ConsumerSettings, OffsetReset};
 use ottla_client::types::{Offset, TopicPartition};
 use ottla_client::{Scope, Settings};
 use tokio::time::Instant;
 
 use super::{LagArgs, all_groups, committed, existing};
-use crate::cluster_view::ends;
+use crate::cluster_view::{Chosen, ends};
 use crate::error::{Exit, Failure};
 use crate::global::Context;
 use crate::output::{Cell, Column, Listing, Tone, column, wide};
@@ -56,21 +56,17 @@ pub fn lag_of(committed: i64, start: i64, end: i64) -> i64 {
 
 pub async fn run(args: &LagArgs, context: &mut Context) -> Result<(), Failure> {
     let admin = context.admin().await?;
-    let names: Vec<String> = match args.groups.is_empty() {
-        false => existing(&admin, &args.groups).await?.into_iter().map(|group| group.id).collect(),
-        true => {
-            let groups = all_groups(&admin, &[], &[]).await?;
-            let of_consumers =
-                groups.into_iter().filter(|group| matches!(group.protocol.as_str(), "consumer" | ""));
-            of_consumers.map(|group| group.id).collect()
-        }
+    let groups = match args.groups.is_empty() {
+        false => existing(&admin, &args.groups).await?,
+        true => all_groups(&admin, &[], &[]).await?.into_iter().filter(reads_topics).collect(),
     };
     let mut rows = Vec::new();
-    for name in &names {
-        let mut described = admin.describe_consumer_groups(std::slice::from_ref(name)).await;
-        let described = described.remove(name).transpose()?;
+    for group in &groups {
         let settings = context.settings(Scope::Consumer)?;
-        rows.extend(lags(&admin, &settings, name, described.as_ref(), args, context.now_ms).await?);
+        rows.extend(match is_share_group(group) {
+            true => share_lags(&admin, &settings, &group.id, &args.only.topics, context.now_ms).await?,
+            false => lags(&admin, &settings, &group.id, &args.only.topics, context.now_ms).await?,
+        });
     }
     if args.sum {
         rows = sums(rows);
@@ -94,21 +90,70 @@ pub async fn run(args: &LagArgs, context: &mut Context) -> Result<(), Failure> {
     }
 }
 
+fn is_share_group(group: &GroupListing) -> bool {
+    group.kind.eq_ignore_ascii_case("share")
+}
+
+/// Others (Kafka Connect's, say) share something else out among their members.
+fn reads_topics(group: &GroupListing) -> bool {
+    is_share_group(group) || matches!(group.protocol.as_str(), "consumer" | "")
+}
+
+/// Of each partition that a share group has begun to read: `committed` is where it begins, and the first record there is one
+/// that is not done with. What lies behind it may be done with: the broker counts.
+pub async fn share_lags(
+    admin: &Admin,
+    settings: &Settings,
+    group: &str,
+    topics: &[Chosen],
+    now_ms: i64,
+) -> Result<Vec<Lag>, Failure> {
+    let mut known = BTreeMap::new();
+    for (at, of) in admin.list_share_group_offsets(group).await? {
+        if topics.is_empty() || topics.iter().any(|chosen| chosen.has(&at)) {
+            known.insert(at, of?);
+        }
+    }
+    let ends = ends(admin, known.keys().cloned(), false).await?;
+    let mut unread = BTreeMap::new();
+    let rows = known.into_iter().map(|(at, of)| {
+        let bounds = ends.get(&at).and_then(|ends| ends.as_ref().ok()).copied();
+        let records = of.and_then(|of| of.lag);
+        if let (Some(of), Some((start, _)), Some(1..)) = (of, bounds, records) {
+            unread.insert(at.clone(), of.start_offset.max(start));
+        }
+        Lag {
+            group: group.to_owned(),
+            topic: at.topic.to_string(),
+            partition: Some(at.partition),
+            committed: of.map(|of| of.start_offset),
+            start: bounds.map_or(0, |(start, _)| start),
+            end: bounds.map(|(_, end)| end),
+            records,
+            age_ms: records.filter(|records| *records == 0),
+            ..Lag::default()
+        }
+    });
+    let rows: Vec<Lag> = rows.collect();
+    with_ages(rows, settings, &unread, now_ms).await
+}
+
 /// Of each partition of which the group has committed something, or has a member.
 async fn lags(
     admin: &Admin,
     settings: &Settings,
     group: &str,
-    described: Option<&ConsumerGroupDescription>,
-    args: &LagArgs,
+    topics: &[Chosen],
     now_ms: i64,
 ) -> Result<Vec<Lag>, Failure> {
-    let committed = committed(admin, group, &args.topics).await?;
+    let mut described = admin.describe_consumer_groups(&[group.to_owned()]).await;
+    let described = described.remove(group).transpose()?;
+    let committed = committed(admin, group, topics).await?;
     let owners: BTreeMap<&TopicPartition, _> = described
         .iter()
         .flat_map(|group| &group.members)
         .flat_map(|member| member.assignment.iter().map(move |at| (at, member)))
-        .filter(|(at, _)| args.topics.is_empty() || args.topics.iter().any(|chosen| chosen.has(at)))
+        .filter(|(at, _)| topics.is_empty() || topics.iter().any(|chosen| chosen.has(at)))
         .collect();
     let mut partitions: Vec<TopicPartition> =
         committed.keys().chain(owners.keys().copied()).cloned().collect();
@@ -139,7 +184,17 @@ async fn lags(
             host: owner.map(|member| member.host.clone()),
         });
     }
-    let ages = age_of_first_unread(settings, &unread, now_ms).await?;
+    with_ages(rows, settings, &unread, now_ms).await
+}
+
+/// With the ages of what is still to be read, by the places of the first such records.
+async fn with_ages(
+    mut rows: Vec<Lag>,
+    settings: &Settings,
+    unread: &BTreeMap<TopicPartition, i64>,
+    now_ms: i64,
+) -> Result<Vec<Lag>, Failure> {
+    let ages = age_of_first_unread(settings, unread, now_ms).await?;
     for row in &mut rows {
         let at = row.partition.map(|partition| TopicPartition::new(row.topic.as_str(), partition));
         row.age_ms = row.age_ms.or_else(|| ages.get(&at?).copied());
@@ -176,7 +231,7 @@ const ONE_RECORD: i32 = 1;
 
 /// How long ago the records at these offsets were written. One of each partition is read; where none comes in time, its age is
 /// missing.
-pub async fn age_of_first_unread(
+async fn age_of_first_unread(
     settings: &Settings,
     unread: &BTreeMap<TopicPartition, i64>,
     now_ms: i64,

@@ -13,11 +13,12 @@ use ottla_client::types::TopicPartition;
 
 use crate::cluster_view::{Chosen, all_well, sorted_out};
 use crate::error::{Exit, Failure};
+use crate::flags::{Chosens, Doing};
 use crate::global::{Context, Global};
 use crate::output::{Cell, Column, Listing, column};
 use crate::{completion, suggest};
 
-pub use lag::lag_of;
+pub use lag::{Lag, lag_of, share_lags};
 pub use seek::{COLUMNS as MOVES, Move, moves};
 pub use show::{MEMBERS, state};
 
@@ -66,12 +67,11 @@ pub struct DescribeArgs {
 
 #[derive(Args, Debug)]
 pub struct LagArgs {
-    /// Groups; all groups of consumers where none is named
+    /// Groups; all groups of consumers and share groups where none is named
     #[arg(value_name = "GROUP", add = ArgValueCompleter::new(completion::groups))]
     groups: Vec<String>,
-    /// Only of this topic, or of some of its partitions as in orders:0,2; may be repeated
-    #[arg(short, long = "topic", value_name = "TOPIC", value_parser = Chosen::parse, add = ArgValueCompleter::new(completion::topics))]
-    topics: Vec<Chosen>,
+    #[command(flatten)]
+    only: Chosens,
     /// A line for each group and topic instead of each partition
     #[arg(short, long)]
     sum: bool,
@@ -87,15 +87,13 @@ pub struct LagArgs {
 pub struct SeekArgs {
     #[arg(value_name = "GROUP", add = ArgValueCompleter::new(completion::groups))]
     group: String,
-    /// Where it is to go on, in each partition
+    /// Where it is to go on, in each partition of which it has committed something, or that --topic names
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     to: String,
-    /// In this topic, or in some of its partitions as in orders:0,2; else in all of which it has committed something
-    #[arg(short, long = "topic", value_name = "TOPIC", value_parser = Chosen::parse, add = ArgValueCompleter::new(completion::topics))]
-    topics: Vec<Chosen>,
-    /// Do it, instead of showing what would be done
-    #[arg(long)]
-    execute: bool,
+    #[command(flatten)]
+    only: Chosens,
+    #[command(flatten)]
+    doing: Doing,
 }
 
 #[derive(Args, Debug)]
@@ -105,24 +103,20 @@ pub struct CloneArgs {
     /// A group that is there, or a new one
     #[arg(value_name = "NEW-GROUP", add = ArgValueCompleter::new(completion::groups))]
     to: String,
-    /// Only of this topic, or of some of its partitions as in orders:0,2; may be repeated
-    #[arg(short, long = "topic", value_name = "TOPIC", value_parser = Chosen::parse, add = ArgValueCompleter::new(completion::topics))]
-    topics: Vec<Chosen>,
-    /// Do it, instead of showing what would be done
-    #[arg(long)]
-    execute: bool,
+    #[command(flatten)]
+    only: Chosens,
+    #[command(flatten)]
+    doing: Doing,
 }
 
 #[derive(Args, Debug)]
 pub struct DeleteArgs {
     #[arg(value_name = "GROUP", required = true, add = ArgValueCompleter::new(completion::groups))]
     groups: Vec<String>,
-    /// Only what they have committed of this topic, or of some of its partitions as in orders:0,2; may be repeated
-    #[arg(short, long = "topic", value_name = "TOPIC", value_parser = Chosen::parse, add = ArgValueCompleter::new(completion::topics))]
-    topics: Vec<Chosen>,
-    /// Do it, instead of showing what would be done
-    #[arg(long)]
-    execute: bool,
+    #[command(flatten)]
+    only: Chosens,
+    #[command(flatten)]
+    doing: Doing,
 }
 
 pub async fn run(args: &GroupArgs, context: &mut Context) -> Result<(), Failure> {
@@ -206,9 +200,9 @@ async fn delete(args: &DeleteArgs, context: &mut Context) -> Result<(), Failure>
         // Share groups have no offsets of this kind.
         let offsets = match group.kind.eq_ignore_ascii_case("share") {
             true => BTreeMap::new(),
-            false => committed(&admin, &group.id, &args.topics).await?,
+            false => committed(&admin, &group.id, &args.only.topics).await?,
         };
-        if offsets.is_empty() && args.topics.is_empty() {
+        if offsets.is_empty() && args.only.topics.is_empty() {
             doomed.push(Doomed {
                 group: group.id.clone(),
                 state: group.state.clone(),
@@ -225,11 +219,11 @@ async fn delete(args: &DeleteArgs, context: &mut Context) -> Result<(), Failure>
         doomed.extend(offsets.into_iter().map(row));
     }
     context.printer.listing(&Listing::of(DOOMED, &doomed))?;
-    if !args.execute {
+    if !args.doing.execute {
         return context.tell_preview(&admin);
     }
     context.printer.flush()?;
-    if args.topics.is_empty() {
+    if args.only.topics.is_empty() {
         let (deleted, errors) = sorted_out(admin.delete_groups(&args.groups).await);
         for (group, ()) in deleted {
             context.tell(format_args!("Deleted group {group}."))?;

@@ -63,17 +63,17 @@ pub fn moves(
 pub async fn seek(args: &SeekArgs, context: &mut Context) -> Result<(), Failure> {
     let place = Place::parse(&args.to, context.now_ms).map_err(Failure::usage)?;
     let admin = context.admin().await?;
-    let committed = match args.topics.is_empty() {
+    let committed = match args.only.topics.is_empty() {
         true => {
             existing(&admin, std::slice::from_ref(&args.group)).await?;
             committed(&admin, &args.group, &[]).await?
         }
         // The group may be new.
-        false => committed(&admin, &args.group, &args.topics).await.unwrap_or_default(),
+        false => committed(&admin, &args.group, &args.only.topics).await.unwrap_or_default(),
     };
-    let partitions = match args.topics.is_empty() {
+    let partitions = match args.only.topics.is_empty() {
         true => committed.keys().cloned().collect(),
-        false => partitions(&admin, &args.topics).await?,
+        false => partitions(&admin, &args.only.topics).await?,
     };
     if partitions.is_empty() {
         return Err(Failure::new(Exit::NotFound, format!("group {} has committed nothing", args.group))
@@ -81,7 +81,7 @@ pub async fn seek(args: &SeekArgs, context: &mut Context) -> Result<(), Failure>
     }
     let located = locate(&admin, &partitions, place, &committed, false).await?;
     let moves = moves(&committed, &located);
-    carry_out(&admin, &args.group, &moves, args.execute, context).await
+    carry_out(&admin, &args.group, &moves, args.doing.execute, context).await
 }
 
 async fn partitions(admin: &Admin, chosen: &[Chosen]) -> Result<Vec<TopicPartition>, Failure> {
@@ -100,11 +100,11 @@ pub async fn clone(args: &CloneArgs, context: &mut Context) -> Result<(), Failur
     }
     let admin = context.admin().await?;
     existing(&admin, std::slice::from_ref(&args.from)).await?;
-    let source = committed(&admin, &args.from, &args.topics).await?;
+    let source = committed(&admin, &args.from, &args.only.topics).await?;
     if source.is_empty() {
         return Err(Failure::new(Exit::NotFound, format!("group {} has committed nothing there", args.from)));
     }
-    let target = committed(&admin, &args.to, &args.topics).await.unwrap_or_default();
+    let target = committed(&admin, &args.to, &args.only.topics).await.unwrap_or_default();
     let moves: Vec<Move> = source
         .iter()
         .map(|(at, &after)| {
@@ -112,7 +112,7 @@ pub async fn clone(args: &CloneArgs, context: &mut Context) -> Result<(), Failur
             Move { at: at.clone(), before, after, again: before.map(|before| before - after), note: None }
         })
         .collect();
-    carry_out(&admin, &args.to, &moves, args.execute, context).await
+    carry_out(&admin, &args.to, &moves, args.doing.execute, context).await
 }
 
 async fn carry_out(

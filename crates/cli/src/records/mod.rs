@@ -2,6 +2,7 @@
 
 pub mod consume;
 mod ending;
+mod input;
 mod json;
 mod lines;
 pub mod produce;

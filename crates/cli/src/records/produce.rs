@@ -1,7 +1,8 @@
 //! `ottla produce`
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::io::{self, IsTerminal};
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -10,12 +11,13 @@ use ottla_client::admin::Admin;
 use ottla_client::types::{Timestamp, TopicPartition};
 use ottla_client::{Delivery, Header, Producer, ProducerSettings, Record, RecordMetadata, Scope};
 
+use super::input;
 use super::json::{self, NewRecord};
-use super::lines::{LineForm, read_line};
+use super::lines::LineForm;
 use crate::cluster_view::topics;
 use crate::completion;
 use crate::connection::key_value;
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::expr::parse_time_ms;
 use crate::global::{Context, Global};
 use crate::output::{Cell, Column, Listing, column};
@@ -126,13 +128,30 @@ pub async fn run(args: &ProduceArgs, context: &mut Context) -> Result<(), Failur
         pending: VecDeque::new(),
         written: BTreeMap::new(),
     };
-    let sent = send_all(&mut sending, bytes_max, context).await;
-    let settled = sending.settle_all().await;
+    let mut interrupt = pin!(tokio::signal::ctrl_c());
+    let sent = tokio::select! {
+        sent = send_all(&mut sending, bytes_max, context) => sent,
+        _ = &mut interrupt => Err(Failure::Silent(Exit::Interrupted)),
+    };
+    if matches!(sent, Err(Failure::Silent(_))) {
+        // The one that was heard is over.
+        interrupt.set(tokio::signal::ctrl_c());
+        context.tell("What was taken is written; Ctrl-C ends at once.")?;
+    }
+    let settled = tokio::select! {
+        settled = sending.settle_all() => settled,
+        _ = &mut interrupt => {
+            sending.note_answered();
+            Err(sending.given_up())
+        }
+    };
     let rows: Vec<Written> = sending.written.into_values().collect();
     context.printer.listing(&Listing::of(COLUMNS, &rows))?;
-    // What could not be sent is the cause of what else went wrong.
-    sent.and(settled)?;
-    Ok(producer.close(CLOSING).await?)
+    match (sent, settled) {
+        // What could not be sent is the cause of what else went wrong, but who interrupts hears what became of the rest.
+        (Err(Failure::Silent(_)), Err(failure)) | (Err(failure), _) | (Ok(()), Err(failure)) => Err(failure),
+        (Ok(()), Ok(())) => Ok(producer.close(CLOSING).await?),
+    }
 }
 
 async fn send_all(sending: &mut Sending<'_>, bytes_max: u64, context: &mut Context) -> Result<(), Failure> {
@@ -148,15 +167,15 @@ async fn send_all(sending: &mut Sending<'_>, bytes_max: u64, context: &mut Conte
     if is_typed {
         context.tell("Type a record a line; Ctrl-D ends.")?;
     }
-    let mut input = io::stdin().lock();
     if args.input == Input::Whole {
-        let mut value = Vec::new();
-        (&mut input).take(bytes_max.saturating_add(1)).read_to_end(&mut value).map_err(not_read)?;
+        let value = input::whole(bytes_max).recv().await.transpose().map_err(not_read)?.unwrap_or_default();
         return sending.send(NewRecord { value: Some(value), ..NewRecord::default() }).await;
     }
     let progress = Progress::records(None, context.is_watched() && !is_typed);
+    let mut lines = input::lines(bytes_max);
     let mut number = 0_u64;
-    while let Some(line) = next_line(&mut input, bytes_max)? {
+    while let Some(line) = lines.recv().await {
+        let line = line.map_err(not_read)?;
         number += 1;
         let record = match args.input {
             Input::Jsonl if line.trim_ascii().is_empty() => continue,
@@ -168,10 +187,6 @@ async fn send_all(sending: &mut Sending<'_>, bytes_max: u64, context: &mut Conte
         progress.add(1);
     }
     Ok(())
-}
-
-fn next_line(input: &mut dyn BufRead, bytes_max: u64) -> Result<Option<Vec<u8>>, Failure> {
-    read_line(input, bytes_max).map_err(not_read)
 }
 
 fn not_read(error: io::Error) -> Failure {
@@ -222,9 +237,11 @@ impl Sending<'_> {
             .await?;
         self.pending.push_back(delivery);
         if self.pending.len() >= PENDING_MAX
-            && let Some(oldest) = self.pending.pop_front()
+            && let Some(oldest) = self.pending.front_mut()
         {
-            self.note(oldest.await?);
+            let answer = oldest.await;
+            self.pending.pop_front();
+            self.note(answer?);
         }
         Ok(())
     }
@@ -233,13 +250,36 @@ impl Sending<'_> {
     async fn settle_all(&mut self) -> Result<(), Failure> {
         self.producer.flush().await;
         let mut first = Ok(());
-        while let Some(delivery) = self.pending.pop_front() {
-            match delivery.await {
+        while let Some(delivery) = self.pending.front_mut() {
+            let answer = delivery.await;
+            self.pending.pop_front();
+            match answer {
                 Ok(metadata) => self.note(metadata),
                 Err(error) => first = first.and(Err(error.into())),
             }
         }
         first
+    }
+
+    /// Of those that are answered by now; the others stay.
+    fn note_answered(&mut self) {
+        for delivery in std::mem::take(&mut self.pending) {
+            match delivery.peek() {
+                Some(Ok(metadata)) => self.note(metadata),
+                Some(Err(_)) | None => self.pending.push_back(delivery),
+            }
+        }
+    }
+
+    /// Of those that are not answered, it is not known whether they are written.
+    fn given_up(&self) -> Failure {
+        match self.pending.len() {
+            0 => Failure::Silent(Exit::Interrupted),
+            open => Failure::new(
+                Exit::Interrupted,
+                format!("no answer was awaited for {open} records: they may be written, or not"),
+            ),
+        }
     }
 
     fn note(&mut self, metadata: RecordMetadata) {

@@ -50,7 +50,7 @@ pub async fn run(args: &DeleteArgs, context: &mut Context) -> Result<(), Failure
         })
         .collect();
     context.printer.listing(&Listing::of(COLUMNS, &doomed))?;
-    if !args.execute {
+    if !args.doing.execute {
         return context.tell_preview(&admin);
     }
     context.printer.flush()?;
@@ -92,7 +92,7 @@ pub async fn truncate(args: &TruncateArgs, context: &mut Context) -> Result<(), 
         .map(|(at, located)| Cut { at, start: located.known.start, new_start: located.found.offset })
         .collect();
     context.printer.listing(&Listing::of(CUTS, &cuts))?;
-    if !args.execute {
+    if !args.doing.execute {
         return context.tell_preview(&admin);
     }
     context.printer.flush()?;

@@ -13,6 +13,7 @@ use clap_complete::engine::ArgValueCompleter;
 use crate::completion;
 use crate::connection::key_value;
 use crate::error::Failure;
+use crate::flags::Doing;
 use crate::global::{Context, Global};
 
 #[derive(Args, Debug)]
@@ -110,18 +111,16 @@ pub struct TruncateArgs {
     /// Of these partitions, as in 0,2,5-7; else of all
     #[arg(short, long, value_name = "LIST")]
     partitions: Option<String>,
-    /// Delete, instead of showing what would be deleted
-    #[arg(long)]
-    execute: bool,
+    #[command(flatten)]
+    doing: Doing,
 }
 
 #[derive(Args, Debug)]
 pub struct DeleteArgs {
     #[arg(value_name = "TOPIC", required = true, add = ArgValueCompleter::new(completion::topics))]
     topics: Vec<String>,
-    /// Delete, instead of showing what would be deleted
-    #[arg(long)]
-    execute: bool,
+    #[command(flatten)]
+    doing: Doing,
 }
 
 pub use list::sizes_of_leaders;
