@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use crate::{Terminal, field};
+use crate::{Terminal, field, said};
 
 fn with_a_group() -> Terminal {
     let terminal = Terminal::open();
@@ -149,12 +149,52 @@ fn share_groups_are_read_and_moved() {
             serde_json::from_str(&terminal.well("share describe workers -o jsonl")).unwrap();
         described["offsets"][0][field].clone()
     };
-    assert_eq!(standing("lag"), 0);
+    assert_eq!((standing("lag"), standing("lag_seconds")), (0.into(), 0.0.into()));
+    terminal.well("produce tasks e --timestamp -2h");
+    terminal.well("share seek workers --to 4 -t tasks:0 --execute");
+    let seconds = standing("lag_seconds").as_f64().unwrap();
+    assert!((7200.0..10_000.0).contains(&seconds), "{seconds}");
+    // Beside groups of consumers, and with their checks.
+    terminal.well("consume tasks -g billing");
+    let lags = terminal.well("group lag -o jsonl");
+    assert_eq!(
+        (field(&lags, "group"), field(&lags, "lag")),
+        (vec!["billing".to_owned(), "workers".to_owned()], vec!["0".to_owned(), "1".to_owned()])
+    );
+    assert_eq!(terminal.run("group lag workers --fail-above 0").code, 5);
+    assert_eq!(terminal.well("group lag workers -t other -o jsonl"), "");
     terminal.well("share seek workers --to 1 -t tasks:0 --execute");
-    assert_eq!((standing("start"), standing("lag")), (1.into(), 3.into()));
+    assert_eq!((standing("start"), standing("lag")), (1.into(), 4.into()));
     assert_eq!(terminal.run("share seek workers --to committed").code, 2);
     terminal.well("share delete workers");
     assert_eq!(standing("start"), 1);
     terminal.well("share delete workers --execute");
     assert_eq!(terminal.run("share describe workers").code, 4);
+}
+
+#[test]
+fn a_streams_application_is_reset_when_its_members_are_removed() {
+    let terminal = with_a_group();
+    let bootstrap = terminal.node.bootstrap();
+    let reset = format!(
+        "kafka-streams-application-reset --bootstrap-server {bootstrap} --application-id billing --input-topics orders"
+    );
+    let mut member = terminal
+        .begin("consume orders -g billing -f -X session.timeout.ms=60000 -X heartbeat.interval.ms=20000");
+    let members = || field(&terminal.well("group describe billing -o jsonl"), "members_count")[0].clone();
+    while members() != "1" {}
+    let refused = terminal.run(&reset);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("is still active and has following members: [ottla-cli-"), "{refused:?}");
+    let committed = || field(&terminal.well("group lag billing -o jsonl"), "committed");
+    assert_eq!(committed(), ["3", "2"]);
+    // The member comes back at its next heartbeat, which is not waited for: once it has, offsets can't be set any more.
+    let forced = terminal.run(&format!("{reset} --force"));
+    assert_eq!(forced.code, 0, "{forced:?}");
+    assert!(forced.out.contains("Force deleting all active members in the group: billing\n"), "{forced:?}");
+    assert!(forced.out.contains("Topic: orders Partition: 1 Offset: 0\n"), "{forced:?}");
+    member.kill().unwrap();
+    // It reads from there again, at the latest when it has joined anew.
+    let read = said(member).out;
+    assert!(committed() == ["0", "0"] || read.contains('a'), "{read}");
 }

@@ -8,12 +8,13 @@ mod groups;
 mod measuring;
 mod profiles;
 mod records;
+mod screen;
 mod topics;
 mod transactions;
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use ottla_testkit::{Launch, Ottla};
 use tempfile::TempDir;
@@ -58,6 +59,12 @@ impl Terminal {
         run(self.dir.path(), line, input, &variables)
     }
 
+    /// Begins a command that goes on beside others; its standard input is open.
+    fn begin(&self, line: &str) -> Child {
+        let servers = ("OTTLA_BOOTSTRAP_SERVER", self.node.bootstrap());
+        begin(self.dir.path(), line, &[servers])
+    }
+
     /// That it went well; what it printed.
     #[track_caller]
     fn well(&self, line: &str) -> String {
@@ -69,7 +76,14 @@ impl Terminal {
 
 /// Without a node.
 fn run(home: &Path, line: &str, input: &str, variables: &[(&str, &str)]) -> Said {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ottla"))
+    let mut child = begin(home, line, variables);
+    // A command that doesn't read ends before it is written.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    said(child)
+}
+
+fn begin(home: &Path, line: &str, variables: &[(&str, &str)]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_ottla"))
         .args(line.split_whitespace().map(|word| word.replace('~', " ")))
         .current_dir(home)
         .env_clear()
@@ -79,12 +93,20 @@ fn run(home: &Path, line: &str, input: &str, variables: &[(&str, &str)]) -> Said
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
-    // A command that doesn't read ends before it is written.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        .unwrap()
+}
+
+/// What it came to, when it has ended.
+fn said(child: Child) -> Said {
     let ended = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: ended.status.code().unwrap_or(-1), out: text(ended.stdout), err: text(ended.stderr) }
+}
+
+/// As Ctrl-C does.
+fn interrupt(child: &Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
 }
 
 /// Values of a field of JSON lines, in their order.
@@ -98,4 +120,27 @@ fn field(lines: &str, name: &str) -> Vec<String> {
         }
     };
     lines.lines().map(value).collect()
+}
+
+#[test]
+fn what_makes_no_sense_ends_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for (line, hint) in [
+        ("topci list", "'topic'"),
+        ("--confg x", "a similar argument exists: '--config'"),
+        ("storage fromat", "a similar subcommand exists: 'format'"),
+        ("topic lsit", "a similar subcommand exists: 'list'"),
+        ("kafka-topic --list", "Did you mean kafka-topics?"),
+        (
+            "kafka-preferred-replica-election.sh --zookeeper z:2181",
+            "kafka-leader-election --election-type preferred",
+        ),
+    ] {
+        let said = run(dir.path(), line, "", &[]);
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{line}: {said:?}");
+        assert!(said.err.contains(hint), "{line}: {said:?}");
+    }
+    // There 2 says something else.
+    assert_eq!(run(dir.path(), "upgrade-check --confg x", "", &[]).code, 1);
+    assert_eq!(run(dir.path(), "kafka-topics --lst", "", &[]).code, 1);
 }

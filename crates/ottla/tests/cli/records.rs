@@ -1,8 +1,10 @@
 //! `ottla produce` and `ottla consume`
 
+use std::io::Write;
+
 use expect_test::expect;
 
-use crate::{Terminal, field};
+use crate::{Terminal, field, interrupt, said};
 
 #[test]
 fn records_in_and_out() {
@@ -151,4 +153,50 @@ fn settings_of_producers_and_consumers_have_their_effect() {
     assert_eq!(refused.code, 2, "{refused:?}");
     let misspelt = terminal.run("consume orders -X isolation.levle=read_committed");
     assert!(misspelt.err.contains("did you mean isolation.level?"), "{misspelt:?}");
+}
+
+#[test]
+fn what_was_taken_before_ctrl_c_is_written() {
+    let terminal = Terminal::open();
+    terminal.well("topic create orders");
+    // Nothing is sent by itself.
+    let mut producing = terminal.begin("produce orders -o jsonl -X linger.ms=60000 -X batch.size=1000000");
+    let mut input = producing.stdin.take().unwrap();
+    // More than a pipe and what is read ahead hold, so that some are taken when all are handed over.
+    for number in 0..4000 {
+        writeln!(input, "{number:0100}").unwrap();
+    }
+    interrupt(&producing);
+    let interrupted = said(producing);
+    drop(input);
+    assert_eq!(interrupted.code, 130, "{interrupted:?}");
+    assert!(interrupted.err.contains("What was taken is written"), "{interrupted:?}");
+    let told: usize = field(&interrupted.out, "records")[0].parse().unwrap();
+    let values = field(&terminal.well("consume orders -o jsonl"), "value");
+    assert!(told > 0);
+    assert_eq!(values, (0..told).map(|number| format!("{number:0100}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once_and_says_what_is_unknown() {
+    let terminal = Terminal::open();
+    terminal.well("topic create orders");
+    let mut producing = terminal.begin("produce orders -X linger.ms=60000 -X batch.size=1000000");
+    let mut input = producing.stdin.take().unwrap();
+    for number in 0..4000 {
+        writeln!(input, "{number:0100}").unwrap();
+    }
+    // Nobody answers any more.
+    terminal.node.kill();
+    interrupt(&producing);
+    let mut err = std::io::BufReader::new(producing.stderr.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut err, &mut line).unwrap();
+    assert_eq!(line, "What was taken is written; Ctrl-C ends at once.\n");
+    interrupt(&producing);
+    let code = producing.wait().unwrap().code();
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut err, &mut rest).unwrap();
+    assert_eq!(code, Some(130), "{rest}");
+    assert!(rest.contains("records: they may be written, or not"), "{rest}");
 }
