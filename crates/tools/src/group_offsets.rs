@@ -34,6 +34,17 @@ impl From<ClientError> for Wrong {
     }
 }
 
+/// Ends a command for groups of that kind as a failure where something failed in the cluster.
+pub(crate) fn end_failing(
+    kind: &str,
+    done: Result<(), Wrong>,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let has_failed = matches!(done, Err(Wrong::There(_)));
+    end(kind, done, output)?;
+    if has_failed { Err(Failure::Silent) } else { Ok(()) }
+}
+
 /// Ends a command for groups of that kind: what failed in the cluster is told, and no failure of the tool.
 pub(crate) fn end(kind: &str, done: Result<(), Wrong>, output: &mut Output<'_>) -> Result<(), Failure> {
     match done {

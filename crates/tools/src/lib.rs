@@ -46,6 +46,7 @@ mod replica_verification;
 mod segment_files;
 mod share_consumer_perf;
 mod share_groups;
+mod streams_groups;
 mod streams_reset;
 mod table;
 mod time;
@@ -85,6 +86,7 @@ pub const TOOLS: &[Tool] = &[
     replica_verification::TOOL,
     share_consumer_perf::TOOL,
     share_groups::TOOL,
+    streams_groups::TOOL,
     streams_reset::TOOL,
     topics::TOOL,
     transactions::TOOL,

@@ -20,6 +20,7 @@ mod quotas;
 mod reassignments;
 mod scram;
 mod share_groups;
+mod streams_groups;
 mod topics;
 mod transactions;
 
@@ -48,6 +49,9 @@ pub use quotas::{QuotaEntity, QuotaMatch};
 pub use reassignments::PartitionReassignment;
 pub use scram::{ScramChange, ScramMechanism};
 pub use share_groups::{ShareGroupDescription, ShareGroupOffset};
+pub use streams_groups::{
+    StreamsGroupDescription, StreamsMemberDescription, StreamsSubtopology, StreamsTasks,
+};
 pub use topics::{NewPartitions, NewTopic, PartitionDescription, TopicDescription, TopicListing};
 pub use transactions::{ActiveProducer, MarkerToAbort, TransactionDescription, TransactionListing};
 

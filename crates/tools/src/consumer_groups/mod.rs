@@ -13,8 +13,9 @@ use crate::flags::Parsed;
 use crate::group_offsets::{self, Wrong, error};
 use crate::net::message;
 use crate::tool::{Failure, Output, Run, Tool};
-pub(crate) use plan::Plan;
 use plan::{Action, Groups};
+pub(crate) use plan::{POSITIONS, Plan, Position, position};
+pub(crate) use reset::{committed, csv, planned};
 
 pub const TOOL: Tool = Tool { name: "kafka-consumer-groups", run: Run::Flags(run) };
 
@@ -62,7 +63,10 @@ async fn act(admin: &Admin, plan: &Plan, output: &mut Output<'_>) -> Result<(), 
             describe::describe(admin, &ids, *view, *is_verbose, output).await
         }
         Action::Delete => delete(admin, &ids, output).await,
-        Action::DeleteOffsets { topics } => delete_offsets(admin, &ids, topics, output).await,
+        Action::DeleteOffsets { topics } => match ids.last() {
+            Some(group) => delete_offsets(admin, group, topics, output).await,
+            None => Ok(()),
+        },
         Action::Reset(reset) => reset::reset(admin, &ids, reset, output).await,
         Action::List { .. } | Action::ValidateRegex(_) => Ok(()),
     }
@@ -124,13 +128,13 @@ async fn delete(admin: &Admin, ids: &[String], output: &mut Output<'_>) -> Resul
     Ok(group_offsets::tell_deleted("consumer", &deleted, &failed, output)?)
 }
 
-async fn delete_offsets(
+/// Of topics, or of partitions of them: `topic:1,2`.
+pub(crate) async fn delete_offsets(
     admin: &Admin,
-    ids: &[String],
+    group: &str,
     topics: &[String],
     output: &mut Output<'_>,
 ) -> Result<(), Wrong> {
-    let Some(group) = ids.last() else { return Ok(()) };
     let (named, whole): (Vec<&String>, Vec<&String>) = topics.iter().partition(|topic| topic.contains(':'));
     let mut partitions = Vec::new();
     for text in named {

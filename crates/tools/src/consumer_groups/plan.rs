@@ -56,7 +56,7 @@ pub(super) struct Reset {
 
 /// Where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Position {
+pub(crate) enum Position {
     Offset(i64),
     Earliest,
     Latest,
@@ -71,7 +71,7 @@ pub(super) enum Position {
 
 const ACTIONS: [&str; 6] =
     ["list", "describe", "delete", "reset-offsets", "delete-offsets", "validate-regex"];
-const POSITIONS: [&str; 8] = [
+pub(crate) const POSITIONS: [&str; 8] = [
     "to-offset",
     "to-datetime",
     "by-duration",
@@ -171,9 +171,21 @@ fn reset(parsed: &Parsed) -> Result<Reset, Failure> {
     if !has("all-topics") && !has("topic") && !has("from-file") {
         return usage("One of the reset scopes should be defined: --all-topics, --topic.");
     }
+    Ok(Reset {
+        topics: if has("all-topics") { None } else { Some(parsed.values("--topic").to_vec()) },
+        to: position(parsed)?,
+        executes: has("execute") && !has("dry-run"),
+        exports: has("export"),
+        is_undecided: !has("execute") && !has("dry-run"),
+    })
+}
+
+/// What the flags say of where offsets are set to.
+pub(crate) fn position(parsed: &Parsed) -> Result<Position, Failure> {
+    let has = |name: &str| parsed.has(&format!("--{name}"));
     let text = |name: &str| parsed.value(name).unwrap_or_default().to_owned();
     let number = |name: &str| parsed.number(name).unwrap_or_default();
-    let to = match () {
+    Ok(match () {
         () if has("to-offset") => Position::Offset(number("--to-offset")),
         () if has("to-earliest") => Position::Earliest,
         () if has("to-latest") => Position::Latest,
@@ -193,12 +205,5 @@ fn reset(parsed: &Parsed) -> Result<Reset, Failure> {
                 "Option '[reset-offsets]' requires one of the following scenarios: {positions}"
             ));
         }
-    };
-    Ok(Reset {
-        topics: if has("all-topics") { None } else { Some(parsed.values("--topic").to_vec()) },
-        to,
-        executes: has("execute") && !has("dry-run"),
-        exports: has("export"),
-        is_undecided: !has("execute") && !has("dry-run"),
     })
 }

@@ -35,7 +35,11 @@ pub(super) async fn reset(
             plans.insert(id, Offsets::new());
             continue;
         }
-        let offsets = planned(admin, &id, ids.len() == 1, reset, output).await?;
+        let partitions = match &reset.topics {
+            None => committed(admin, &id).await?.into_keys().collect(),
+            Some(topics) => partitions(admin, topics).await?,
+        };
+        let offsets = planned(admin, &id, ids.len() == 1, partitions, &reset.to, output).await?;
         if reset.executes && !offsets.is_empty() {
             let new = offsets.iter().map(|(at, offset)| (at.clone(), GroupOffset::at(*offset))).collect();
             for (_, result) in admin.alter_group_offsets(&id, &new).await? {
@@ -51,7 +55,7 @@ pub(super) async fn reset(
 }
 
 /// A row of the file that `--from-file` reads, with the group's id where several are meant.
-fn csv(plans: &BTreeMap<String, Offsets>, is_one: bool) -> String {
+pub(crate) fn csv(plans: &BTreeMap<String, Offsets>, is_one: bool) -> String {
     let row = |group: &str, at: &TopicPartition, offset: i64| match is_one {
         true => format!("{},{},{offset}\n", quoted(&at.topic), at.partition),
         false => format!("{},{},{},{offset}\n", quoted(group), quoted(&at.topic), at.partition),
@@ -68,7 +72,7 @@ fn quoted(text: &str) -> String {
     if is_plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
-async fn committed(admin: &Admin, group: &str) -> Result<Offsets, Wrong> {
+pub(crate) async fn committed(admin: &Admin, group: &str) -> Result<Offsets, Wrong> {
     let mut offsets = Offsets::new();
     for (at, offset) in admin.list_group_offsets(group, None).await? {
         offsets.insert(at, offset?.offset);
@@ -76,20 +80,17 @@ async fn committed(admin: &Admin, group: &str) -> Result<Offsets, Wrong> {
     Ok(offsets)
 }
 
-/// The offsets that a group will have.
-async fn planned(
+/// The offsets that a group will have in these partitions.
+pub(crate) async fn planned(
     admin: &Admin,
     group: &str,
     is_one: bool,
-    reset: &Reset,
+    partitions: Vec<TopicPartition>,
+    to: &Position,
     output: &mut Output<'_>,
 ) -> Result<Offsets, Wrong> {
-    let partitions = match &reset.topics {
-        None => committed(admin, group).await?.into_keys().collect(),
-        Some(topics) => partitions(admin, topics).await?,
-    };
     check_all_valid(admin, &partitions).await?;
-    match &reset.to {
+    match to {
         Position::Offset(offset) => {
             let wanted = partitions.into_iter().map(|at| (at, *offset)).collect();
             within_range(admin, wanted, output).await
