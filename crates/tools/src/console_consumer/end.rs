@@ -1,9 +1,12 @@
 //! How reading ends, and what is said then: the same for consumers of groups and of share groups.
 
+use std::fmt::Display;
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use crate::flags::Parsed;
+use crate::net::patiently;
 use crate::tool::{Failure, Output, said};
 
 /// For leaving a group and committing.
@@ -51,6 +54,28 @@ impl End {
             End::Failed { is_failure: true, why } => Err(said(why)),
             _ => Ok(()),
         }
+    }
+}
+
+/// A consumer once it is connected, unless the end of the reading comes first.
+pub(crate) async fn connected<C, E: Display>(
+    servers: &[String],
+    connecting: impl Future<Output = Result<C, E>>,
+    interrupt: Pin<&mut impl Future<Output = u8>>,
+    limits: &Limits,
+    output: &mut Output<'_>,
+) -> Result<C, End> {
+    let servers = servers.join(",");
+    let connected = tokio::select! {
+        connected = patiently(&servers, connecting, output) => connected,
+        code = interrupt => return Err(End::Interrupted(code)),
+        () = limits.expiry() => return Err(End::Done),
+    };
+    match connected {
+        Ok(Ok(consumer)) => Ok(consumer),
+        Ok(Err(error)) => Err(End::Failed { why: error.to_string(), is_failure: true }),
+        // Nobody can be told that it is waited for.
+        Err(_) => Err(End::Done),
     }
 }
 

@@ -15,9 +15,9 @@ use ottla_client::consumer::{
 use ottla_types::{Offset, TopicPartition};
 
 use crate::flags::Parsed;
-use crate::net::{interrupted, patiently, with_worker};
+use crate::net::{interrupted, with_worker};
 use crate::tool::{Failure, Output, Run, Tool, said};
-use end::{CLOSING, End};
+use end::{CLOSING, End, connected};
 use formatter::{Formatter, Unshown};
 pub(crate) use plan::{Formatting, Plan, deprecated, one_group};
 use plan::{From, Source};
@@ -55,17 +55,12 @@ impl Reading<'_> {
         if self.has_enough() {
             return End::Done;
         }
-        let servers = settings.client.bootstrap_servers.join(",");
+        let servers = settings.client.bootstrap_servers.clone();
         let mut interrupt = pin!(interrupted());
-        let connected = tokio::select! {
-            connected = patiently(&servers, Consumer::connect(settings), output) => connected,
-            code = &mut interrupt => return End::Interrupted(code),
-            () = self.plan.limits.expiry() => return End::Done,
-        };
-        let mut consumer = match connected {
-            Ok(Ok(consumer)) => consumer,
-            Ok(Err(error)) => return End::Failed { why: error.to_string(), is_failure: true },
-            Err(_) => return End::Done,
+        let (connecting, limits) = (Consumer::connect(settings), &self.plan.limits);
+        let mut consumer = match connected(&servers, connecting, interrupt.as_mut(), limits, output).await {
+            Ok(consumer) => consumer,
+            Err(end) => return end,
         };
         let end = match choose(&mut consumer, &self.plan.source) {
             Ok(()) => tokio::select! {

@@ -9,10 +9,10 @@ use std::pin::pin;
 use ottla_client::Scope;
 use ottla_client::share::{AcknowledgeType, ShareConsumer, ShareConsumerSettings, ShareRecord};
 
-use crate::console_consumer::end::{CLOSING, End};
+use crate::console_consumer::end::{CLOSING, End, connected};
 use crate::console_consumer::formatter::{Formatter, Unshown};
 use crate::flags::Parsed;
-use crate::net::{interrupted, patiently, with_worker};
+use crate::net::{interrupted, with_worker};
 use crate::tool::{Failure, Output, Run, Tool, said};
 pub(crate) use plan::Plan;
 
@@ -40,17 +40,12 @@ impl Reading<'_> {
         if self.plan.limits.are_reached(self.count) {
             return End::Done;
         }
-        let servers = settings.client.bootstrap_servers.join(",");
+        let servers = settings.client.bootstrap_servers.clone();
         let mut interrupt = pin!(interrupted());
-        let connected = tokio::select! {
-            connected = patiently(&servers, ShareConsumer::connect(settings), output) => connected,
-            code = &mut interrupt => return End::Interrupted(code),
-            () = self.plan.limits.expiry() => return End::Done,
-        };
-        let mut consumer = match connected {
-            Ok(Ok(consumer)) => consumer,
-            Ok(Err(error)) => return End::Failed { why: error.to_string(), is_failure: true },
-            Err(_) => return End::Done,
+        let (connecting, limits) = (ShareConsumer::connect(settings), &self.plan.limits);
+        let mut consumer = match connected(&servers, connecting, interrupt.as_mut(), limits, output).await {
+            Ok(consumer) => consumer,
+            Err(end) => return end,
         };
         let end = match consumer.subscribe([&self.plan.topic]) {
             Ok(()) => tokio::select! {
