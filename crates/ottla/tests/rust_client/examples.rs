@@ -9,6 +9,9 @@ mod exactly_once;
 #[path = "../../../client/examples/graceful_shutdown.rs"]
 #[allow(dead_code)]
 mod graceful_shutdown;
+#[path = "../../../client/examples/orders.rs"]
+#[allow(dead_code)]
+mod orders;
 #[path = "../../../client/examples/salting.rs"]
 #[allow(dead_code)]
 mod salting;
@@ -17,9 +20,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ottla_client::admin::{Admin, OffsetSpec};
 use ottla_client::consumer::{Consumer, ConsumerRecord, ConsumerSettings, IsolationLevel, OffsetReset};
 use ottla_client::types::TopicPartition;
 use ottla_client::{Client, ClientSettings, Producer, ProducerSettings, Record};
+use ottla_testkit::free_port;
 use tokio::sync::oneshot;
 
 use super::{connect, create_topic, launch};
@@ -180,4 +185,79 @@ async fn a_salted_key_goes_to_several_partitions_and_is_counted_as_one() {
         .map(|salt| ottla_client::partition_of_key(format!("hot#{salt}").as_bytes(), 6))
         .collect();
     assert!(partitions.len() > 1);
+}
+
+/// Each record of the topic, in its order.
+async fn all_of(bootstrap: &str, topic: &str, partitions: i32, count: usize) -> Vec<ConsumerRecord> {
+    let mut consumer = Consumer::connect(ConsumerSettings {
+        auto_offset_reset: OffsetReset::Earliest,
+        ..ConsumerSettings::new(ClientSettings::new(bootstrap))
+    })
+    .await
+    .unwrap();
+    consumer.assign((0..partitions).map(|index| TopicPartition::new(topic, index))).unwrap();
+    let mut records = Vec::new();
+    patiently("all records are there", async {
+        while records.len() < count {
+            records.extend(consumer.poll(PATIENCE).await.unwrap());
+        }
+    })
+    .await;
+    // Nothing stands behind them.
+    records.extend(consumer.poll(Duration::from_millis(100)).await.unwrap());
+    consumer.close(PATIENCE).await.unwrap();
+    records
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_survive_restarts_of_the_broker() {
+    const COUNT: usize = 1500;
+    let dir = tempfile::tempdir().unwrap();
+    let launch = launch(dir.path()).listening_on(free_port(), 0);
+    let mut ottla = launch.start();
+    let bootstrap = ottla.bootstrap().to_owned();
+    let client = connect(&ottla).await;
+    create_topic(&client, orders::TOPIC, 3).await;
+    let (to_take_in, to_pack) = (bootstrap.clone(), bootstrap.clone());
+    let mut taking_in =
+        tokio::spawn(
+            async move { orders::take_in(&to_take_in, COUNT).await.map_err(|error| error.to_string()) },
+        );
+    let packing =
+        tokio::spawn(async move { orders::pack(&to_pack, COUNT).await.map_err(|error| error.to_string()) });
+    // It crashes twice; after each time more is taken in.
+    let admin = Admin::new(client.clone());
+    let at = || (0..3).map(|index| TopicPartition::new(orders::TOPIC, index));
+    let written = async |at_least: i64| {
+        patiently("orders are taken in", async {
+            loop {
+                let ends = admin.list_offsets_at(at(), OffsetSpec::Latest).await;
+                let ends = ends.iter().flat_map(|ends| ends.values()).flatten();
+                if ends.map(|end| end.offset).sum::<i64>() >= at_least {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    };
+    written(100).await;
+    ottla.kill();
+    ottla = launch.start();
+    written(300).await;
+    ottla.kill();
+    ottla = launch.start();
+    patiently("all are taken in", &mut taking_in).await.unwrap().unwrap();
+    let packed = patiently("all are packed", packing).await.unwrap().unwrap();
+    assert_eq!(packed, (0..COUNT).map(|number| format!("order {number}")).collect());
+    let records = all_of(ottla.bootstrap(), orders::TOPIC, 3, COUNT).await;
+    assert_eq!(records.len(), COUNT, "each is written once");
+    let mut last = BTreeMap::new();
+    for record in &records {
+        let number: usize = text(record).trim_start_matches("order ").parse().unwrap();
+        let before = last.insert(record.key.clone(), number);
+        assert!(before.is_none_or(|before| before + 7 == number), "{before:?} before {number}");
+    }
+    let committed = Admin::new(connect(&ottla).await).list_group_offsets(orders::GROUP, None).await.unwrap();
+    assert_eq!(committed.values().map(|of| of.as_ref().unwrap().offset).sum::<i64>(), COUNT as i64);
 }
