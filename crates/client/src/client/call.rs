@@ -9,6 +9,7 @@ use ottla_types::NodeId;
 use ottla_wire::messages::FindCoordinatorRequest;
 use ottla_wire::{ErrorCode, Request};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Client, Target};
 use crate::cluster::CoordinatorKind;
@@ -74,6 +75,18 @@ impl Client {
 
     /// As [`Client::call`], in no newer version than `version_max`.
     pub(crate) async fn call_up_to<R: Request>(
+        &self,
+        version_max: Option<i16>,
+        target: Target,
+        timeout_ms: u64,
+        request: impl Fn(i16) -> R,
+        code: impl Fn(&R::Response) -> ErrorCode,
+    ) -> Result<Answer<R::Response>, ClientError> {
+        let span = tracing::debug_span!("call", api = R::API_KEY.name(), ?target, timeout_ms);
+        self.attempts(version_max, target, timeout_ms, request, code).instrument(span).await
+    }
+
+    async fn attempts<R: Request>(
         &self,
         version_max: Option<i16>,
         target: Target,
@@ -211,4 +224,68 @@ fn find_coordinator_request(kind: CoordinatorKind, key: &str, version: i16) -> F
         request.key = key.to_owned();
     }
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use ottla_wire::ApiKey;
+    use ottla_wire::messages::ListGroupsRequest;
+    use parking_lot::Mutex;
+    use tracing_subscriber::fmt::format::FmtSpan;
+
+    use super::*;
+    use crate::effects::{Fake, Fate};
+    use crate::{ClientSettings, Target};
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_attempt_has_a_span_within_that_of_the_call() {
+        let fake = Fake::new();
+        let mut asked = 0;
+        fake.on_request(move |seen| {
+            asked += usize::from(seen.api == ApiKey::ListGroups);
+            let is_first = seen.api == ApiKey::ListGroups && asked == 1;
+            if is_first { Fate::Refused(ErrorCode::CoordinatorLoadInProgress) } else { Fate::Answered }
+        });
+        let settings =
+            ClientSettings { connector: Some(Arc::new(fake.clone())), ..ClientSettings::new("boot:9092") };
+        let client = Client::connect(settings).await.unwrap();
+        let written = Written::default();
+        let into = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_span_events(FmtSpan::CLOSE)
+            .with_ansi(false)
+            .with_writer(move || into.clone())
+            .finish();
+        let told = tracing::subscriber::set_default(subscriber);
+        let code =
+            |answer: &ottla_wire::messages::ListGroupsResponse| ErrorCode::from_answer(answer.error_code);
+        client.call(Target::AnyNode, 10_000, |_| ListGroupsRequest::default(), code).await.unwrap();
+        drop(told);
+        let lines = String::from_utf8(written.0.lock().clone()).unwrap();
+        let closed =
+            |span: &str| lines.lines().filter(|line| line.contains("close") && line.contains(span)).count();
+        assert_eq!(
+            closed("call{api=\"ListGroups\" target=AnyNode timeout_ms=10000}:request{api=\"ListGroups\""),
+            2,
+            "{lines}"
+        );
+        assert_eq!(closed("call{api=\"ListGroups\""), 3, "{lines}");
+    }
 }

@@ -84,3 +84,86 @@ impl Committer {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use ottla_wire::messages::OffsetCommitRequest;
+    use ottla_wire::{ApiKey, ErrorCode};
+
+    use crate::ClientSettings;
+    use crate::consumer::{
+        Consumer, ConsumerError, ConsumerSettings, OffsetReset, Processing, ProcessingError,
+    };
+    use crate::effects::{Fake, Fate};
+
+    const RECORDS: usize = 5;
+
+    /// A cluster that refuses the first commit of a group, and a member of it.
+    async fn refused_with(code: ErrorCode) -> (Fake, Consumer) {
+        let fake = Fake::new();
+        fake.topic("t", 1);
+        fake.load("t", 0, RECORDS);
+        let mut commits = 0;
+        fake.on_request(move |seen| {
+            commits += usize::from(seen.api == ApiKey::OffsetCommit);
+            let is_first = seen.api == ApiKey::OffsetCommit && commits == 1;
+            if is_first { Fate::Refused(code) } else { Fate::Answered }
+        });
+        let client =
+            ClientSettings { connector: Some(Arc::new(fake.clone())), ..ClientSettings::new("boot:9092") };
+        let mut consumer = Consumer::connect(ConsumerSettings {
+            group_id: Some("g".to_owned()),
+            enable_auto_commit: false,
+            auto_offset_reset: OffsetReset::Earliest,
+            ..ConsumerSettings::new(client)
+        })
+        .await
+        .unwrap();
+        consumer.subscribe(["t"]).unwrap();
+        (fake, consumer)
+    }
+
+    fn committed(fake: &Fake) -> Vec<i64> {
+        let offset = |request: OffsetCommitRequest| request.topics[0].partitions[0].committed_offset;
+        fake.seen(ApiKey::OffsetCommit).iter().map(|seen| offset(seen.read())).collect()
+    }
+
+    async fn process(
+        fake: &Fake,
+        consumer: &mut Consumer,
+        commits: usize,
+    ) -> Result<(), ProcessingError<io::Error>> {
+        let stop = async {
+            fake.until_seen(ApiKey::OffsetCommit, commits).await;
+        };
+        let processing = Processing { commit_interval: Duration::from_millis(100), ..Processing::default() };
+        consumer.process(processing, |_| async { Ok(()) }, stop).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_refused_commit_had_goes_with_the_next_one() {
+        let (fake, mut consumer) = refused_with(ErrorCode::CoordinatorLoadInProgress).await;
+        process(&fake, &mut consumer, 2).await.unwrap();
+        let committed = committed(&fake);
+        // Nothing else was done in between.
+        assert_eq!(committed[..2], [RECORDS as i64; 2], "{committed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_later_commit_can_mend_is_an_error() {
+        let (fake, mut consumer) = refused_with(ErrorCode::GroupAuthorizationFailed).await;
+        let error = process(&fake, &mut consumer, usize::MAX).await.unwrap_err();
+        let code = match &error {
+            ProcessingError::Consumer(ConsumerError::Client(error)) => error.code(),
+            ProcessingError::Consumer(ConsumerError::NotCommitted { code, .. }) => Some(*code),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code, Some(ErrorCode::GroupAuthorizationFailed));
+        // What was done is committed all the same, before it is given up.
+        assert_eq!(committed(&fake).last(), Some(&(RECORDS as i64)));
+    }
+}

@@ -18,6 +18,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
 
 use super::dial::{Dialed, check_correlation, take_frame};
 use super::versions::ServedVersions;
@@ -172,8 +173,18 @@ impl Link {
         self.served.choose::<R>(version_max).ok_or_else(unsupported)
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its answer, in a span of its own.
     pub async fn ask<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        timeout: Duration,
+    ) -> Result<R::Response, ClientError> {
+        let span = tracing::debug_span!("request", api = R::API_KEY.name(), version, broker = %self.name);
+        self.exchange(request, version, timeout).instrument(span).await
+    }
+
+    async fn exchange<R: Request>(
         &self,
         request: &R,
         version: i16,

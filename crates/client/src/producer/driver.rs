@@ -15,6 +15,7 @@ use ottla_wire::messages::{
 };
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
 
 use super::core::accumulator::Accumulator;
 use super::core::lane::Identity;
@@ -299,6 +300,7 @@ impl Driver {
         let by_name = (!has_ids).then_some(TOPIC_IDS_SINCE - 1);
         let explicit = self.sender.transaction_level().and_then(Level::produce_version_max);
         let version = link.choose::<ProduceRequest>(explicit.or(by_name))?;
+        let span = tracing::debug_span!("produce", node = %action.node, batches = places.len());
         let request = ProduceRequest {
             transactional_id: self.transactional.as_ref().map(|transactional| transactional.id.to_string()),
             acks: self.acks,
@@ -329,7 +331,8 @@ impl Driver {
                 }
                 Err(error) => Answered::Lost(error),
             }
-        })
+        }
+        .instrument(span))
     }
 
     fn identify(&self) {
