@@ -221,6 +221,8 @@ impl Consumer {
     ///
     /// Can be cancelled without losing anything.
     pub async fn next(&mut self) -> Result<ConsumerEvent, ConsumerError> {
+        let shared = Arc::clone(&self.shared);
+        let _idle = shared.client.metrics().poll_idle.begin();
         let _waiting = Waiting(Arc::clone(&self.shared));
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }

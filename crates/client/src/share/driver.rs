@@ -13,6 +13,7 @@ use ottla_wire::messages::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::core::machine::{Answer, ShareMachine, View, Work};
 use super::core::membership::{IdPartition, ShareMembership};
@@ -196,7 +197,9 @@ impl Driver {
             }
             Work::Fetch(node, request) => {
                 self.outcomes.spawn(async move {
+                    let began = Instant::now();
                     let answer = client.send(Target::Node(node), &request).await;
+                    client.metrics().fetch_latency.note_since(began);
                     Outcome::Node(node, Answer::Fetched(answer))
                 });
             }

@@ -121,6 +121,8 @@ impl ShareConsumer {
     ///
     /// Can be cancelled without losing anything; what comes in afterwards is handed out next, and its time runs.
     pub async fn next(&mut self) -> Result<Vec<ShareRecord>, ClientError> {
+        let shared = Arc::clone(&self.shared);
+        let _idle = shared.client.metrics().poll_idle.begin();
         let _waiting = Waiting(Arc::clone(&self.shared));
         std::future::poll_fn(|cx| self.poll_records(cx)).await
     }
@@ -144,6 +146,10 @@ impl ShareConsumer {
         match taken {
             Some(result) => {
                 self.shared.set_owner(None);
+                if let Ok(records) = &result {
+                    let count = u64::try_from(records.len()).unwrap_or(0);
+                    self.shared.client.metrics().records_consumed.add(count);
+                }
                 Poll::Ready(result)
             }
             None => Poll::Pending,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use ottla_types::NodeId;
 use parking_lot::Mutex;
@@ -88,6 +89,52 @@ impl Spread {
     }
 }
 
+/// Which part of the time a client's owner waits for it: of each time that it is asked, from when it was done with what it was
+/// given last until it is given more.
+#[derive(Debug, Default)]
+pub(crate) struct Idleness(Mutex<Waits>);
+
+#[derive(Debug, Default)]
+struct Waits {
+    count: u64,
+    sum_of_ratios: f64,
+    ended: Option<Instant>,
+}
+
+/// Somebody waits until this is dropped.
+pub(crate) struct Idle<'a> {
+    of: &'a Idleness,
+    began: Instant,
+}
+
+impl Idleness {
+    pub fn begin(&self) -> Idle<'_> {
+        Idle { of: self, began: Instant::now() }
+    }
+
+    fn take(&self) -> Option<f64> {
+        let mut waits = self.0.lock();
+        let Waits { count, sum_of_ratios, .. } = *waits;
+        (waits.count, waits.sum_of_ratios) = (0, 0.0);
+        (count > 0).then(|| sum_of_ratios / count as f64)
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        let (mut waits, now) = (self.of.0.lock(), Instant::now());
+        let waited = now.duration_since(self.began);
+        let worked = waits.ended.map_or(Duration::ZERO, |ended| self.began.saturating_duration_since(ended));
+        waits.ended = Some(now);
+        let whole = waited + worked;
+        // What took no time at all says nothing.
+        if !whole.is_zero() {
+            waits.count += 1;
+            waits.sum_of_ratios += waited.as_secs_f64() / whole.as_secs_f64();
+        }
+    }
+}
+
 /// All that a client has to tell. Times are in milliseconds.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -104,6 +151,7 @@ pub(crate) struct Metrics {
     pub commit_latency: Spread,
     pub fetch_latency: Spread,
     pub records_consumed: Counter,
+    pub poll_idle: Idleness,
 }
 
 /// One number.
@@ -162,8 +210,14 @@ impl Metrics {
                 made.spread("coordinator.commit.latency", &self.commit_latency);
                 made.spread("fetch.manager.fetch.latency", &self.fetch_latency);
                 made.counter("fetch.manager.records.consumed", &self.records_consumed);
+                made.idleness("poll.idle.ratio.avg", &self.poll_idle);
             }
-            Kind::ShareConsumer | Kind::Admin => {}
+            Kind::ShareConsumer => {
+                made.spread("share.fetch.manager.fetch.latency", &self.fetch_latency);
+                made.counter("share.fetch.manager.records.consumed", &self.records_consumed);
+                made.idleness("share.poll.idle.ratio.avg", &self.poll_idle);
+            }
+            Kind::Admin => {}
         }
         made.points
     }
@@ -201,6 +255,12 @@ impl Making<'_> {
         if let Some((mean, max)) = spread.take() {
             self.gauge(&format!("{name}.avg"), attributes.to_vec(), mean);
             self.gauge(&format!("{name}.max"), attributes.to_vec(), max);
+        }
+    }
+
+    fn idleness(&mut self, name: &str, idleness: &Idleness) {
+        if let Some(ratio) = idleness.take() {
+            self.gauge(name, Vec::new(), ratio);
         }
     }
 
@@ -263,6 +323,21 @@ mod tests {
         metrics.connections.add(1);
         let points = metrics.points(Kind::Admin, &everything, true, 2.0, &mut told);
         assert_eq!(shown(&points)[0], "admin.client.connection.creation.total  Sum(1.0)");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idleness_is_the_part_of_the_time_that_is_waited() {
+        let idleness = Idleness::default();
+        assert_eq!(idleness.take(), None);
+        for (worked_ms, waited_ms) in [(50, 100), (300, 100), (100, 300)] {
+            tokio::time::sleep(Duration::from_millis(worked_ms)).await;
+            let idle = idleness.begin();
+            tokio::time::sleep(Duration::from_millis(waited_ms)).await;
+            drop(idle);
+        }
+        // Before the first time nobody was known to work.
+        assert_eq!(idleness.take(), Some((1.0 + 0.25 + 0.75) / 3.0));
+        assert_eq!(idleness.take(), None);
     }
 
     #[test]

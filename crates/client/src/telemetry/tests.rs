@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use super::otlp::tests::read;
 use crate::consumer::{Consumer, ConsumerSettings, OffsetReset};
 use crate::effects::{Fake, Fate, Subscribed};
+use crate::share::{ShareConsumer, ShareConsumerSettings};
 use crate::{ClientSettings, Producer, ProducerSettings, Record};
 
 const INTERVAL_MS: i32 = 10_000;
@@ -95,11 +96,35 @@ async fn a_consumer_tells_what_it_has_read() {
     assert_eq!(value("fetch.manager.records.consumed.total"), Some(("sum", 5.0)), "{told:?}");
     assert_eq!(value("coordinator.assigned.partitions"), Some(("gauge", 1.0)));
     assert!(value("connection.creation.total").unwrap().1 >= 2.0);
+    assert!(value("poll.idle.ratio.avg").is_some_and(|(_, ratio)| ratio > 0.99), "it does nothing but wait");
     for name in
         ["fetch.manager.fetch.latency.max", "coordinator.commit.latency.avg", "node.request.latency.avg"]
     {
         assert!(value(name).is_some_and(|(kind, _)| kind == "gauge"), "{name}: {told:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_consumer_tells_what_was_lent_to_it() {
+    let (fake, client) = wants(&["org.apache.kafka.consumer.share"], Codec::None);
+    let mut consumer = ShareConsumer::connect(ShareConsumerSettings::new(client, "g")).await.unwrap();
+    consumer.subscribe(["t"]).unwrap();
+    let mut count = 0;
+    while pushed(&fake).is_empty() {
+        count += consumer.poll(Duration::from_secs(1)).await.unwrap().len();
+    }
+    let told = read(&pushed(&fake)[0].metrics);
+    let value = |name: &str| {
+        let name = format!("org.apache.kafka.consumer.share.{name}");
+        told.iter().find(|(found, ..)| *found == name).map(|(_, kind, value)| (*kind, *value))
+    };
+    assert!(count > 0);
+    assert_eq!(value("fetch.manager.records.consumed.total"), Some(("sum", count as f64)), "{told:?}");
+    assert!(value("fetch.manager.fetch.latency.avg").is_some(), "{told:?}");
+    assert!(
+        value("poll.idle.ratio.avg").is_some_and(|(kind, ratio)| kind == "gauge" && ratio > 0.99),
+        "{told:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
