@@ -209,13 +209,18 @@ def reading():
     return {"auto.offset.reset": "earliest", "enable.auto.commit": "false"}
 
 
+def from_the_start(group):
+    """Where a share group begins."""
+    entry = ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.GROUP, group, incremental_configs=[entry])
+    (done,) = ADMIN.incremental_alter_configs([resource]).values()
+    done.result()
+
+
 def share_group(makers):
     """Each record is accepted once, and all take part."""
     with Group("share", lambda _: {"max.poll.records": 20}) as group:
-        entry = ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ConfigResource.Type.GROUP, group.group, incremental_configs=[entry])
-        (done,) = ADMIN.incremental_alter_configs([resource]).values()
-        done.result()
+        from_the_start(group.group)
         group.send()
         for maker in makers:
             group.join(maker)
@@ -265,10 +270,13 @@ def metrics():
     topic = f"told-{next(NUMBERS)}"
     create(topic, 1)
     consumer = reading() | {"enable.auto.commit": "false", "group.protocol": "classic"}
-    for kind, settings in (("keyed", {}), ("consumer", consumer)):
+    totals = {"keyed": "producer.record.send", "consumer": "consumer.fetch.manager.records.consumed", "share": "consumer.share.fetch.manager.records.consumed"}
+    for kind, settings in (("keyed", {}), ("consumer", consumer), ("share", {})):
         for maker in (JAVA_CLIENT, RUST):
             client = f"{maker}-{kind}"
-            group = {"group.id": f"told-by-{maker}"} if kind == "consumer" else {}
+            group = {"group.id": f"{kind}-told-by-{maker}"} if kind != "keyed" else {}
+            if kind == "share":
+                from_the_start(group["group.id"])
             process = subprocess.Popen(
                 command(maker, topic, kind, settings | group | {"client.id": client}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
@@ -276,7 +284,7 @@ def metrics():
                 if kind == "keyed":
                     process.stdin.write("6b\n" * 20)
                     process.stdin.flush()
-                total = "org.apache.kafka.producer.record.send.total" if kind == "keyed" else "org.apache.kafka.consumer.fetch.manager.records.consumed.total"
+                total = f"org.apache.kafka.{totals[kind]}.total"
                 eventually(lambda: harness.contains(str([key[0] for key, value in told(client).items() if value > 0]), total))
                 process.stdin.close()
                 equal(process.wait(60), 0, process.stderr.read()[-1500:])
