@@ -39,29 +39,29 @@ impl<O: StateOperation> RetriedCall<O> {
             Ok(leader) => leader,
             Err(code) => return self.finish(node, Err(ShareStateError::of(code)), now, attempt),
         };
-        let (operation, key, node_after) = (self.operation.clone(), self.key.clone(), Arc::clone(node));
-        if leader == node.identity.node_id {
-            // What has to be committed first is answered when that is done, long after this was asked.
-            let is_now = Arc::new(AtomicBool::new(true));
-            let is_still_now = Arc::clone(&is_now);
-            let answered = Box::new(move |outcome| {
-                if is_still_now.load(Ordering::Acquire) {
-                    return self.finish(&node_after, outcome, now, attempt);
-                }
-                let node = Arc::clone(&node_after);
-                node_after.at_next_tick(move |now| self.finish(&node, outcome, now, attempt));
-            });
-            operation.run(&node.share.coordinator, key, now, answered);
-            return is_now.store(false, Ordering::Release);
+        let (operation, key, asked_of) = (self.operation.clone(), self.key.clone(), Arc::clone(node));
+        let is_here = leader == node.identity.node_id;
+        // Another broker takes its time, and what has to be committed first is answered when that is done, long after this was asked.
+        let is_now = Arc::new(AtomicBool::new(is_here));
+        let is_still_now = Arc::clone(&is_now);
+        let answered = move |outcome| {
+            if is_still_now.load(Ordering::Acquire) {
+                return self.finish(&asked_of, outcome, now, attempt);
+            }
+            let node = Arc::clone(&asked_of);
+            asked_of.at_next_tick(move |now| self.finish(&node, outcome, now, attempt));
+        };
+        if is_here {
+            operation.run(&node.share.coordinator, key, now, Box::new(answered));
+        } else {
+            let understood = move |response: Result<ShareStateResponse, ErrorCode>| {
+                let outcome =
+                    response.and_then(|response| O::answer(response).ok_or(ErrorCode::UnknownServerError));
+                answered(outcome.unwrap_or_else(|code| Err(ShareStateError::of(code))));
+            };
+            node.hooks.brokers.share_state(leader, operation.request(&key), Box::new(understood));
         }
-        let answered = Box::new(move |response: Result<ShareStateResponse, ErrorCode>| {
-            let outcome =
-                response.and_then(|response| O::answer(response).ok_or(ErrorCode::UnknownServerError));
-            let outcome = outcome.unwrap_or_else(|code| Err(ShareStateError::of(code)));
-            let node = Arc::clone(&node_after);
-            node_after.at_next_tick(move |now| self.finish(&node, outcome, now, attempt));
-        });
-        node.hooks.brokers.share_state(leader, operation.request(&key), answered);
+        is_now.store(false, Ordering::Release);
     }
 
     fn finish(self, node: &Arc<Node>, outcome: Outcome<O::Answer>, now: Now, attempt: u32) {

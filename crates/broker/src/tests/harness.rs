@@ -374,7 +374,7 @@ fn connection() -> Arc<Connection> {
 fn image() -> MetadataImage {
     let mut image = MetadataImage::default();
     let records = [
-        group_version(),
+        feature(Feature::GroupVersion),
         broker(LOCAL),
         broker(OTHER),
         topic("t", TOPIC_ID),
@@ -391,9 +391,9 @@ fn image() -> MetadataImage {
     image
 }
 
-/// Consumer groups may be.
-fn group_version() -> MetadataRecord {
-    let name = Feature::GroupVersion.name().to_owned();
+/// A feature at its first level: consumer groups, share groups.
+pub(super) fn feature(feature: Feature) -> MetadataRecord {
+    let name = feature.name().to_owned();
     MetadataRecord::FeatureLevel(FeatureLevelRecord {
         name,
         feature_level: 1,

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use ottla_coordinator::share_state::{Outcome, SharePartitionKey, ShareStateError, StateSummary};
+use ottla_metadata::Feature;
 use ottla_types::{NodeId, Now, SHARE_GROUP_STATE_TOPIC};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{
-    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, InitializeShareGroupStateRequest,
-    ListOffsetsRequest, ListOffsetsResponse, ReadShareGroupStateSummaryResponse, WriteTxnMarkersRequest,
-    WriteTxnMarkersResponse, initialize_share_group_state_request as initialize,
-    list_offsets_response as list, read_share_group_state_summary_response as summary,
+    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, FetchRequest, InitializeShareGroupStateRequest,
+    ListOffsetsRequest, ListOffsetsResponse, ReadShareGroupStateSummaryResponse, ShareFetchRequest,
+    ShareFetchResponse, WriteTxnMarkersRequest, WriteTxnMarkersResponse, fetch_request as fetch,
+    initialize_share_group_state_request as initialize, list_offsets_response as list,
+    read_share_group_state_summary_response as summary, share_fetch_request as share_fetch_parts,
 };
 use parking_lot::Mutex;
 
-use super::harness::{ELSEWHERE_ID, Harness, LOCAL, OTHER, SHARE_STATES_ID, TOPIC_ID, UNKNOWN_ID, at};
+use super::fetch::append;
+use super::harness::{
+    ELSEWHERE_ID, Harness, LOCAL, OTHER, SHARE_STATES_ID, TOPIC_ID, UNKNOWN_ID, at, feature,
+};
 use crate::node::Hooks;
 use crate::transactions::{Answered, OtherBrokers, ShareStateRequest, ShareStateResponse};
 
@@ -164,4 +169,88 @@ fn states_wait_for_replicas_as_long_as_the_setting_says() {
     assert_eq!((begin_in_vain(&[], 4999), begin_in_vain(&[], 5001)), (None, late));
     let short = [("share.coordinator.write.timeout.ms", "1000")];
     assert_eq!((begin_in_vain(&short, 999), begin_in_vain(&short, 1001)), (None, late));
+}
+
+/// What a member of the group `g` is given of the one partition that it fetches.
+fn acquired(response: &ShareFetchResponse) -> Vec<(i64, i64, i16)> {
+    assert_eq!(response.error_code, 0);
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    let acquired = partitions.flat_map(|partition| {
+        assert_eq!(partition.error_code, 0);
+        &partition.acquired_records
+    });
+    acquired.map(|of| (of.first_offset, of.last_offset, of.delivery_count)).collect()
+}
+
+fn share_fetch(member_id: &str, share_session_epoch: i32, max_wait_ms: i32) -> ShareFetchRequest {
+    let topic = share_fetch_parts::Topic {
+        topic_id: TOPIC_ID,
+        partitions: vec![share_fetch_parts::Partition::default()],
+        ..share_fetch_parts::Topic::default()
+    };
+    ShareFetchRequest {
+        group_id: Some("g".to_owned()),
+        member_id: Some(member_id.to_owned()),
+        share_session_epoch,
+        max_wait_ms,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        max_records: 500,
+        batch_size: 500,
+        topics: vec![topic],
+        ..ShareFetchRequest::default()
+    }
+}
+
+/// What the replica of share groups' states that lags behind asks for when it has all that there is.
+fn caught_up(harness: &Harness) -> FetchRequest {
+    let states = harness.node.replicas.partition(SHARE_GROUP_STATE_TOPIC, 0).expect("it is here");
+    let partition = fetch::Partition {
+        fetch_offset: states.log().log_end_offset().value(),
+        current_leader_epoch: -1,
+        ..fetch::Partition::default()
+    };
+    let topic =
+        fetch::Topic { topic_id: SHARE_STATES_ID, partitions: vec![partition], ..fetch::Topic::default() };
+    let replica_state = fetch::ReplicaState { replica_id: OTHER, ..fetch::ReplicaState::default() };
+    FetchRequest { replica_state, session_epoch: -1, topics: vec![topic], ..FetchRequest::default() }
+}
+
+/// The share coordinator is in this node, and what a new leader reads is answered when the other replica has it: as late here as
+/// a lock lasts.
+#[test]
+fn locks_begin_when_records_are_given_however_long_the_state_was_waited_for() {
+    const LOCK_MS: u64 = 30_000;
+    let harness = Harness::with_share_states(
+        &[("share.coordinator.write.timeout.ms", "60000")],
+        LOCAL,
+        Hooks::default(),
+    );
+    harness.replay(&[feature(Feature::ShareVersion)]);
+    append(&harness, 0, &["a"], 0);
+    let key = SharePartitionKey::new("g", TOPIC_ID, 0);
+    harness.node.share_groups().states.initialize(
+        key,
+        0,
+        0,
+        at(0),
+        Box::new(|began, _| began.expect("it begins")),
+    );
+    harness.widen_isr(SHARE_STATES_ID, SHARE_GROUP_STATE_TOPIC);
+
+    let given = LOCK_MS + 1_000;
+    let waiting = harness.send(2, &share_fetch("a", 0, 60_000), at(0));
+    harness.node.tick(at(given - 1));
+    assert!(harness.reply(&waiting).is_none(), "the state is not committed");
+    harness.call(18, &caught_up(&harness), at(given));
+    harness.node.tick(at(given));
+    assert_eq!(acquired(&harness.response(&waiting).expect("there is a record")), [(0, 0, 1)]);
+
+    let other = |epoch, ms| {
+        harness.node.tick(at(ms));
+        acquired(&harness.call(2, &share_fetch("b", epoch, 0), at(ms)))
+    };
+    assert_eq!(other(0, given), []);
+    assert_eq!(other(1, given + LOCK_MS - 1), []);
+    assert_eq!(other(2, given + LOCK_MS + 1), [(0, 0, 2)]);
 }

@@ -6,10 +6,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Uuid};
-use ottla_wire::messages::{
-    ShareAcknowledgeResponse, ShareFetchResponse, ShareGroupHeartbeatResponse, share_acknowledge_response,
-    share_fetch_response,
-};
+use ottla_wire::messages::ShareGroupHeartbeatResponse;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
@@ -121,6 +118,24 @@ impl Shared {
             }
         }
     }
+}
+
+/// The leaders that an answer names. Both kinds of answers name them in the same fields, of types of their own.
+macro_rules! hints {
+    ($answer:expr) => {{
+        let endpoints = $answer.node_endpoints.iter();
+        let brokers: Vec<Broker> =
+            endpoints.filter_map(|of| broker(of.node_id, &of.host, of.port, of.rack.as_deref())).collect();
+        let mut hints = Vec::new();
+        for topic in &$answer.responses {
+            for partition in &topic.partitions {
+                let led = &partition.current_leader;
+                let place = (topic.topic_id, partition.partition_index);
+                hints.extend(hint(place, led.leader_id, led.leader_epoch, &brokers));
+            }
+        }
+        hints
+    }};
 }
 
 /// What came of something that was asked.
@@ -256,8 +271,8 @@ impl Driver {
     fn learn(&self, node: NodeId, answer: &Answer) {
         let client = &self.shared.client;
         let hints = match answer {
-            Answer::Fetched(Ok(answer)) => hints_of_fetch(answer),
-            Answer::Acknowledged(Ok(answer)) => hints_of_acknowledgement(answer),
+            Answer::Fetched(Ok(answer)) => hints!(answer),
+            Answer::Acknowledged(Ok(answer)) => hints!(answer),
             Answer::Fetched(Err(error)) | Answer::Acknowledged(Err(error)) => {
                 tracing::debug!(%node, %error, "no answer to a share consumer");
                 client.learn_from(&Target::Node(node), error);
@@ -285,37 +300,6 @@ struct Hint {
 fn broker(id: i32, host: &str, port: i32, rack: Option<&str>) -> Option<Broker> {
     let port = u16::try_from(port).ok()?;
     Some(Broker { id: NodeId(id), host: host.into(), port, rack: rack.map(Arc::from) })
-}
-
-fn hints_of_fetch(answer: &ShareFetchResponse) -> Vec<Hint> {
-    let endpoint =
-        |of: &share_fetch_response::NodeEndpoint| broker(of.node_id, &of.host, of.port, of.rack.as_deref());
-    let brokers: Vec<Broker> = answer.node_endpoints.iter().filter_map(endpoint).collect();
-    let mut hints = Vec::new();
-    for topic in &answer.responses {
-        for partition in &topic.partitions {
-            let led = &partition.current_leader;
-            let place = (topic.topic_id, partition.partition_index);
-            hints.extend(hint(place, led.leader_id, led.leader_epoch, &brokers));
-        }
-    }
-    hints
-}
-
-fn hints_of_acknowledgement(answer: &ShareAcknowledgeResponse) -> Vec<Hint> {
-    let endpoint = |of: &share_acknowledge_response::NodeEndpoint| {
-        broker(of.node_id, &of.host, of.port, of.rack.as_deref())
-    };
-    let brokers: Vec<Broker> = answer.node_endpoints.iter().filter_map(endpoint).collect();
-    let mut hints = Vec::new();
-    for topic in &answer.responses {
-        for partition in &topic.partitions {
-            let led = &partition.current_leader;
-            let place = (topic.topic_id, partition.partition_index);
-            hints.extend(hint(place, led.leader_id, led.leader_epoch, &brokers));
-        }
-    }
-    hints
 }
 
 fn hint((topic_id, partition): IdPartition, leader: i32, epoch: i32, brokers: &[Broker]) -> Option<Hint> {

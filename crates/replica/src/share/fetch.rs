@@ -8,7 +8,7 @@ use ottla_log::{FetchDataInfo, FileSlice, OffsetMetadata};
 use ottla_types::{LeaderEpoch, Now, Offset};
 use ottla_wire::ErrorCode;
 
-use super::manager::{Entry, Phase, SharePartitions};
+use super::manager::{Entry, EntryState, Phase, SharePartitions};
 use super::partition::SharePartition;
 use super::persister::ShareGroupSettings;
 use super::spans::{self, BatchSpan};
@@ -126,10 +126,10 @@ impl Wanted {
             return Available::Complete;
         }
         let mut held = entry.state.lock();
-        let partition = match &mut held.phase {
-            Phase::Loading => return Available::Bytes(0),
-            Phase::Failed(_) => return Available::Complete,
-            Phase::Active(partition) => partition,
+        let partition = match held.active() {
+            Ok(partition) => partition,
+            Err(ErrorCode::None) => return Available::Bytes(0),
+            Err(_) => return Available::Complete,
         };
         partition.set_settings(settings.partition);
         if !partition.can_acquire() {
@@ -242,10 +242,9 @@ impl SharePartitions {
         let batches: Vec<LogBatch> = found.iter().map(|span| span.batch).collect();
         let limits = AcquireLimits { max_records: budget.records, ..params.limits };
         let mut held = entry.state.lock();
-        let partition = match &mut held.phase {
-            Phase::Loading => return nothing(ErrorCode::None),
-            Phase::Failed(code) => return nothing(*code),
-            Phase::Active(partition) => partition,
+        let partition = match held.active() {
+            Ok(partition) => partition,
+            Err(code) => return nothing(code),
         };
         // What others have said and given back since is in the state: of what was read, what is free now is acquired.
         let acquired = partition.acquire(&params.member, &limits, from, &batches, &aborted, now.mono);
@@ -265,13 +264,19 @@ impl SharePartitions {
     }
 }
 
-/// What the share partition answers; NONE as an error where it is loading, so that there is nothing yet.
-fn with_active<T>(entry: &Entry, ask: impl FnOnce(&mut SharePartition) -> T) -> Result<T, ErrorCode> {
-    match &mut entry.state.lock().phase {
-        Phase::Loading => Err(ErrorCode::None),
-        Phase::Failed(code) => Err(*code),
-        Phase::Active(partition) => Ok(ask(partition)),
+impl EntryState {
+    /// The share partition; NONE as an error where it is loading, so that there is nothing yet.
+    fn active(&mut self) -> Result<&mut SharePartition, ErrorCode> {
+        match &mut self.phase {
+            Phase::Loading => Err(ErrorCode::None),
+            Phase::Failed(code) => Err(*code),
+            Phase::Active(partition) => Ok(partition),
+        }
     }
+}
+
+fn with_active<T>(entry: &Entry, ask: impl FnOnce(&mut SharePartition) -> T) -> Result<T, ErrorCode> {
+    entry.state.lock().active().map(ask)
 }
 
 /// Reads where the group goes on, past what the log has lost. None: there is nothing for it.
