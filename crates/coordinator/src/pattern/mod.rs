@@ -2,22 +2,18 @@
 //! RE2/J that Kafka uses, and as there the time is linear in the name; a pattern must match a whole name.
 //!
 //! Anybody may send any pattern. So whatever one says, it takes a bounded amount of memory and work to read it
-//! ([`syntax`]), to compile it, and to match all names there are with it.
+//! ([`syntax`]), to compile it, and to match all names there are with it ([`matcher`]).
 
+mod matcher;
 mod syntax;
 
-use regex_automata::hybrid::dfa::{Builder, Cache, Config, DFA};
-use regex_automata::nfa::thompson::{self, WhichCaptures};
-use regex_automata::{Anchored, Input};
+use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use thiserror::Error;
+
+pub(crate) use matcher::{Effort, Matcher};
 
 /// How large a compiled pattern may be, in bytes.
 const COMPILED_BYTES_MAX: usize = 1 << 20;
-/// How much of what it found out about a pattern a matcher remembers, in bytes.
-const CACHE_BYTES: usize = 2 << 20;
-/// After having forgotten all of that so many times a matcher gives up. Patterns that people write are found out about
-/// once; one that has this many states is made to have them.
-const FORGOTTEN_MAX: usize = 32;
 
 /// Why a pattern can't be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -36,14 +32,7 @@ pub(crate) enum PatternError {
 
 /// A pattern that names match or don't.
 #[derive(Debug)]
-pub(crate) struct NamePattern(DFA);
-
-/// Matches names with a pattern, one after another, and remembers what it has learned of it.
-#[derive(Debug)]
-pub(crate) struct Matcher<'a> {
-    pattern: &'a NamePattern,
-    cache: Cache,
-}
+pub(crate) struct NamePattern(NFA);
 
 impl NamePattern {
     pub(crate) fn new(pattern: &str) -> Result<NamePattern, PatternError> {
@@ -51,45 +40,29 @@ impl NamePattern {
         let bounded = thompson::Config::new()
             .nfa_size_limit(Some(COMPILED_BYTES_MAX))
             .which_captures(WhichCaptures::None);
-        let nfa =
-            thompson::Compiler::new().configure(bounded).build_from_hir(&whole).map_err(
-                |error| match error.size_limit() {
-                    Some(_) => PatternError::TooLarge,
-                    None => PatternError::Syntax(error.to_string()),
-                },
-            )?;
-        let lazy = Config::new()
-            .cache_capacity(CACHE_BYTES)
-            .skip_cache_capacity_check(true)
-            .minimum_cache_clear_count(Some(FORGOTTEN_MAX));
-        let dfa = Builder::new().configure(lazy).build_from_nfa(nfa);
-        dfa.map(NamePattern).map_err(|error| PatternError::Syntax(error.to_string()))
+        let nfa = thompson::Compiler::new().configure(bounded).build_from_hir(&whole);
+        nfa.map(NamePattern).map_err(|error| match error.size_limit() {
+            Some(_) => PatternError::TooLarge,
+            None => PatternError::Syntax(error.to_string()),
+        })
     }
 
     pub(crate) fn matcher(&self) -> Matcher<'_> {
-        Matcher { pattern: self, cache: self.0.create_cache() }
+        Matcher::new(&self.0)
     }
 
     /// Those of the names that match.
     pub(crate) fn all_matching<'n>(
         &self,
         names: impl Iterator<Item = &'n str>,
+        effort: &mut Effort,
     ) -> Result<Vec<&'n str>, PatternError> {
         let mut matcher = self.matcher();
-        let matching = names.filter_map(|name| match matcher.matches(name) {
+        let matching = names.filter_map(|name| match matcher.matches(name, effort) {
             Ok(matches) => matches.then_some(Ok(name)),
             Err(error) => Some(Err(error)),
         });
         matching.collect()
-    }
-}
-
-impl Matcher<'_> {
-    /// Fails, now and from then on, if the pattern has taken too much work.
-    pub(crate) fn matches(&mut self, name: &str) -> Result<bool, PatternError> {
-        let input = Input::new(name).anchored(Anchored::Yes);
-        let found = self.pattern.0.try_search_fwd(&mut self.cache, &input);
-        found.map(|end| end.is_some()).map_err(|_| PatternError::TooSlow)
     }
 }
 
@@ -100,12 +73,11 @@ mod tests {
     #[track_caller]
     fn check(pattern: &str, matching: &[&str], others: &[&str]) {
         let compiled = NamePattern::new(pattern).expect("a pattern");
-        let mut matcher = compiled.matcher();
-        for name in matching {
-            assert_eq!(matcher.matches(name), Ok(true), "{pattern} must match {name}");
-        }
-        for name in others {
-            assert_eq!(matcher.matches(name), Ok(false), "{pattern} must not match {name}");
+        let (mut matcher, mut effort) = (compiled.matcher(), Effort::default());
+        for (names, expected) in [(matching, true), (others, false)] {
+            for name in names {
+                assert_eq!(matcher.matches(name, &mut effort), Ok(expected), "{pattern} and {name}");
+            }
         }
     }
 
@@ -156,27 +128,44 @@ mod tests {
         }
     }
 
-    /// Each name leads to states that no other does, of a hundred places in the pattern each.
+    fn random_names(count: usize, length: usize) -> Vec<String> {
+        let mut random = 1_u64;
+        let mut letter = |_| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'a' + ((random >> 33) % 26) as u8)
+        };
+        (0..count).map(|_| (0..length).map(&mut letter).collect()).collect()
+    }
+
+    fn matching(pattern: &str, names: &[String], effort: &mut Effort) -> Result<usize, PatternError> {
+        let pattern = NamePattern::new(pattern).expect("a small pattern");
+        effort.allow(names.iter().map(String::len).sum());
+        pattern.all_matching(names.iter().map(String::as_str), effort).map(|matching| matching.len())
+    }
+
+    const HOSTILE: &str = "[a-z]*[a-z]{0,250}[a-z]{0,4000}";
+
+    /// In the one, names lead to hundreds of places; in the other each byte is followed by thousands of ways that lead nowhere.
     #[test]
     fn what_takes_too_long_to_match_is_given_up() {
-        let pattern = NamePattern::new("[a-z]*[a-m][a-z]{0,4000}").expect("a small pattern");
-        let mut random = 1_u64;
-        let mut name = move || -> String {
-            let letter = |_| {
-                random =
-                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                char::from(b'a' + ((random >> 33) % 26) as u8)
-            };
-            (0..249).map(letter).collect()
-        };
-        let names: Vec<String> = (0..2_000).map(|_| name()).collect();
-        let all = pattern.all_matching(names.iter().map(String::as_str));
-        assert_eq!(all.map(|matching| matching.len()), Err(PatternError::TooSlow));
-        let mut matcher = pattern.matcher();
-        for name in &names {
-            let _ = matcher.matches(name);
-            assert!(matcher.cache.memory_usage() < 2 * CACHE_BYTES);
+        let nowhere = format!("(?:(?:{})[a-z])*[a-m][a-z]{{0,300}}", "|".repeat(10_000));
+        let names = random_names(20, 249);
+        for pattern in [HOSTILE, &nowhere] {
+            let mut effort = Effort::of(1 << 20);
+            assert!(matching(pattern, &[String::from("abc")], &mut effort).is_ok());
+            assert_eq!(matching(pattern, &names, &mut effort), Err(PatternError::TooSlow));
         }
+        assert!(matching(HOSTILE, &names[..5], &mut Effort::default()).is_ok());
+    }
+
+    /// Many patterns get no more together than one does, but for what any pattern takes.
+    #[test]
+    fn patterns_that_are_matched_together_share_what_may_be_done() {
+        let names = random_names(2, 249);
+        let mut effort = Effort::of(2 << 20);
+        let refused = (0..100).position(|_| matching(HOSTILE, &names, &mut effort).is_err());
+        assert!(refused.is_some_and(|before| before > 1), "{refused:?}");
+        assert_eq!(matching("[a-z]+", &names, &mut effort), Ok(2));
     }
 
     /// A list of names, each of which there is, is no hostile pattern.
@@ -189,6 +178,7 @@ mod tests {
         let pattern = NamePattern::new(&pattern).expect("a pattern");
         let others: Vec<String> = (0..9_000).map(|number| format!("department-{number}.orders")).collect();
         let all = names.iter().chain(&others).map(String::as_str);
-        assert_eq!(pattern.all_matching(all).expect("they match").len(), names.len());
+        let matching = pattern.all_matching(all, &mut Effort::default());
+        assert_eq!(matching.expect("they match").len(), names.len());
     }
 }

@@ -12,7 +12,7 @@ use ottla_wire::messages::{ListTransactionsRequest, ListTransactionsResponse};
 use super::metadata::{Status, TransactionMetadata};
 use super::shard::{TransactionShard, TransactionTurn};
 use super::state::TransactionState;
-use crate::pattern::NamePattern;
+use crate::pattern::{Effort, NamePattern};
 
 /// States that Kafka has names for and keeps none of for longer than a moment.
 const PASSING_STATES: [&str; 2] = ["Dead", "PrepareEpochFence"];
@@ -57,9 +57,11 @@ impl ListFilter {
     /// Fails where the pattern takes too much work.
     pub(super) fn list(&self, state: &TransactionState, now: Timestamp) -> Result<Vec<Listed>, ErrorCode> {
         let mut matcher = self.pattern.as_ref().map(|pattern| pattern.matcher());
+        let mut effort = Effort::default();
+        effort.allow(state.by_id.iter().map(|(id, _)| id.len()).sum());
         let mut listed = Vec::new();
         for (id, metadata) in state.by_id.iter().filter(|(_, metadata)| self.accepts(metadata, now)) {
-            let matches = matcher.as_mut().map_or(Ok(true), |matcher| matcher.matches(id));
+            let matches = matcher.as_mut().map_or(Ok(true), |matcher| matcher.matches(id, &mut effort));
             if matches.map_err(|_| ErrorCode::InvalidRegularExpression)? {
                 listed.push(Listed {
                     transactional_id: id.to_string(),

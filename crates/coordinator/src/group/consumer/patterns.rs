@@ -17,7 +17,7 @@ use super::record::ConsumerContent;
 use super::refusal::Refusal;
 use crate::group::shard::{GroupShard, GroupTurn};
 use crate::group::state::StoredGroup;
-use crate::pattern::{NamePattern, PatternError};
+use crate::pattern::{Effort, NamePattern, PatternError};
 
 /// How long patterns that are resolved stay as they are, at the least, whatever topics come and go: in milliseconds. So
 /// that many new topics make one rebalance.
@@ -47,11 +47,15 @@ pub(super) struct Resolved {
 impl PatternJob {
     pub(super) fn run(self) -> Resolved {
         let PatternJob { patterns, image, token } = self;
+        // Whoever matches has other things to do: a group may have as many patterns as it has members.
+        let mut effort = Effort::default();
+        let bytes = image.topics.iter().map(|topic| topic.name.len()).sum();
         let resolve = |regex: Arc<str>| {
+            effort.allow(bytes);
             // In the order of their names.
             let names = image.topics.iter().map(|topic| &*topic.name);
             let topics = NamePattern::new(&regex)
-                .and_then(|pattern| pattern.all_matching(names))
+                .and_then(|pattern| pattern.all_matching(names, &mut effort))
                 .map(|names| names.into_iter().map(str::to_owned).collect());
             (regex, topics)
         };
