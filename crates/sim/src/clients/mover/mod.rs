@@ -25,6 +25,8 @@ use requests::{
 };
 
 const RETRY_MS: i64 = 150;
+/// What was sent and not answered may still be acted on for so long.
+const LATE_MS: i64 = 8_000;
 /// Between two things that it does, at most.
 const PAUSE_MS: u64 = 900;
 /// How long moves are throttled, at most.
@@ -78,6 +80,8 @@ pub struct Mover {
     under_way: BTreeSet<TopicPartition>,
     has_looked: bool,
     throttled_until: Option<MonoMs>,
+    /// Until then moves may be throttled by what was sent on a connection that has ended.
+    throttled_late_until: MonoMs,
     drain: Option<Drain>,
     asking: Asking<Asked>,
     is_finishing: bool,
@@ -96,6 +100,7 @@ impl Mover {
             under_way: BTreeSet::new(),
             has_looked: false,
             throttled_until: None,
+            throttled_late_until: MonoMs(0),
             drain: None,
             asking: Asking::default(),
             is_finishing: false,
@@ -260,7 +265,9 @@ impl Mover {
 
     /// Sends what is next, if anything is.
     fn act(&mut self, link: &mut Link, world: &mut World<'_>) {
-        if self.throttled_until.is_some_and(|until| self.is_finishing || until <= world.mono()) {
+        let now = world.mono();
+        let is_over = |until| (self.is_finishing || until <= now) && self.throttled_late_until <= now;
+        if self.throttled_until.is_some_and(is_over) {
             return self.throttle(false, link, world);
         }
         match self.drain {
@@ -354,6 +361,7 @@ impl Client for Mover {
                 Said::Lost(asked) => {
                     if let Some(Asked::Throttle(true)) = asked {
                         self.throttled_until = Some(world.mono());
+                        self.throttled_late_until = world.mono().plus_ms(LATE_MS);
                     }
                     self.has_looked = false;
                     self.asking.wait_ms(RETRY_MS, world);

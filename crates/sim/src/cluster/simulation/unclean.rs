@@ -106,8 +106,8 @@ impl ClusterSimulation {
         if !self.unclean.open.values().any(is_over) || !self.is_whole() {
             return;
         }
-        for (partition, _) in self.unclean.open.extract_if(.., |_, state| is_over(state)) {
-            self.events.push(Event::MayHaveLost { partition });
-        }
+        let settled = self.unclean.open.extract_if(.., |_, state| is_over(state));
+        // What is heard of it from now on comes after that.
+        self.events.splice(..0, settled.map(|(partition, _)| Event::MayHaveLost { partition }));
     }
 }
