@@ -109,6 +109,11 @@ impl Link {
             || !self.heard.is_empty()
     }
 
+    /// Whether anything is on its way to the node.
+    pub fn is_sending(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| !open.to_take.is_empty())
+    }
+
     pub fn connect(&mut self, connection_id: u64) {
         self.heard.clear();
         self.open = Some(Open {

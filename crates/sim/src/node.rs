@@ -23,7 +23,8 @@ use ottla_log::meta_properties::MetaProperties;
 use ottla_metadata::image::{VersionedRecord, feature_record, metadata_version_record};
 use ottla_metadata::{Feature, MetadataVersion};
 use ottla_raft::{
-    Endpoints, HostPort, LocalReplica, Node as Replica, QuorumSettings, ReplicaKey, VoterNode, VoterSet,
+    Endpoints, HostPort, LocalReplica, Node as Replica, QuorumSettings, ReplicaKey, RoleName, VoterNode,
+    VoterSet,
 };
 use ottla_types::{MonoMs, NodeId, Now, Timestamp, Uuid};
 use ottla_wire::{FRAME_LENGTH_BYTES, Request, decode_response, encode_request};
@@ -179,6 +180,17 @@ impl SteppedNode {
         let core = self.driver.as_mut().expect("it runs").quorum().core();
         let leader = core.leader_and_epoch();
         (leader.epoch.value(), leader.leader_id == Some(self.node.identity().node_id))
+    }
+
+    /// The end of its log of the metadata.
+    pub fn quorum_end(&mut self) -> i64 {
+        self.driver.as_mut().expect("it runs").quorum().core().log().end_offset().value()
+    }
+
+    /// What this node is in the quorum, and in which epoch.
+    pub fn quorum_role(&mut self) -> (i32, RoleName) {
+        let core = self.driver.as_mut().expect("it runs").quorum().core();
+        (core.epoch().value(), core.role())
     }
 
     /// The work on logs that a thread of its own does: retention, checkpoints, what was left for later. A node whose

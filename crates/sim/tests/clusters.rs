@@ -10,7 +10,7 @@ use ottla_sim::cluster::{
 };
 use ottla_sim::seeds::{Seeds, number};
 
-const FIXED: std::ops::Range<u64> = 0..7;
+const FIXED: std::ops::Range<u64> = 0..9;
 /// Seeds that once found a fault; `crates/xtask/mutants` names others, which find faults that are put in.
 const KEPT: &[u64] = &[91010786384];
 /// Seeds for each kind of process that is killed.
@@ -82,7 +82,10 @@ const WIDE_EXPECTED: &[(&str, u64)] = &[
     ("unclean elections", 2),
     ("voters added", 5),
     ("voters removed", 5),
-    ("producers that gave batches up", 3),
+    ("producers that gave batches up", 10),
+    ("connections lost again and again", 20),
+    ("votes split", 0),
+    ("brokers that lost what they were let in with", 1),
     ("kills", 10),
     ("losses of power", 2),
     ("nodes stood still", 15),

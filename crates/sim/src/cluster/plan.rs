@@ -10,6 +10,7 @@ use crate::rng::Rng;
 const OTHER_NUMBERS: u64 = 0xA5A5_5A5A_0F0F_F0F0;
 const NUMBERS_OF_WIDE: u64 = 0x5A5A_A5A5_F0F0_0F0F;
 const NUMBERS_OF_CONNECTIONS: u64 = 0x6969_9696_5A5A_3C3C;
+const NUMBERS_OF_SCHEMES: u64 = 0x9696_6969_C3C3_A5A5;
 const FAIL_DIR_PER_MYRIAD: u64 = 8;
 const BREAK_PER_MYRIAD: u64 = 60;
 const LEAVE_BEHIND_PER_MYRIAD: u64 = 16;
@@ -90,6 +91,18 @@ pub enum Fault {
     LeaveBehind {
         choice: u64,
     },
+    /// The connection of somebody who writes is gone several times in a row, each time while something is on its way.
+    Flap {
+        choice: u64,
+    },
+    /// Two voters stand at the same time, and the one that decides between them ends when it has.
+    SplitVote {
+        choice: u64,
+    },
+    /// A broker loses what it has while its leader's word that it has caught up is on its way to the controller.
+    LoseLetIn {
+        choice: u64,
+    },
     /// Its wall clock is this much ahead from now on, or behind.
     SetClock {
         node: NodeId,
@@ -145,7 +158,8 @@ impl Plan {
         Plan(planned)
     }
 
-    /// With what else can go wrong: two log directories, connections that break, a partition whose leaders are all dead.
+    /// With what else can go wrong: two log directories, connections that break, a partition whose leaders are all dead, and what
+    /// takes several faults at the right moments.
     pub fn draw_wide(seed: u64, rounds: u32, members: &[NodeId], brokers: &[NodeId]) -> Plan {
         let Plan(mut planned) = Plan::draw(seed, rounds, members);
         let mut rng = Rng::new(seed ^ NUMBERS_OF_WIDE);
@@ -168,10 +182,30 @@ impl Plan {
                 planned.push(Planned { round, fault: Fault::LeaveBehind { choice: rng.bits() } });
             }
         }
+        let mut rng = Rng::new(seed ^ NUMBERS_OF_SCHEMES);
+        for round in 0..rounds {
+            for scheme in SCHEMES {
+                if rng.per_myriad(scheme.per_myriad) {
+                    planned.push(Planned { round, fault: (scheme.fault)(rng.bits()) });
+                }
+            }
+        }
         planned.sort_by_key(|planned| planned.round);
         Plan(planned)
     }
 }
+
+/// What takes several faults, and how often it comes in ten thousand rounds.
+struct Scheme {
+    per_myriad: u64,
+    fault: fn(u64) -> Fault,
+}
+
+const SCHEMES: &[Scheme] = &[
+    Scheme { per_myriad: 20, fault: |choice| Fault::Flap { choice } },
+    Scheme { per_myriad: 16, fault: |choice| Fault::SplitVote { choice } },
+    Scheme { per_myriad: 16, fault: |choice| Fault::LoseLetIn { choice } },
+];
 
 /// How often a kind of fault comes, in ten thousand rounds.
 struct Chance {

@@ -2,8 +2,11 @@
 
 mod beginning;
 mod failover;
+mod flapping;
 mod harm;
+mod let_in;
 mod machines;
+mod split_vote;
 mod unclean;
 mod wholeness;
 
@@ -28,9 +31,12 @@ use crate::outcome::{Failure, Report};
 use crate::properties::Promises;
 use crate::rng::Rng;
 use crate::telling;
+use flapping::Flapping;
+use let_in::LetIn;
 use ottla_config::RACK_AWARE_REPLICA_SELECTOR;
 use ottla_metadata::MetadataVersion;
 use ottla_types::{MonoMs, NodeId, Now, Timestamp, TopicPartition};
+use split_vote::SplitVote;
 use unclean::Unclean;
 
 pub use failover::{Misfortune, Victim, create_without_room, fail_over};
@@ -112,6 +118,13 @@ struct ClusterSimulation {
     postponed: Option<Fault>,
     /// Whom all other replicas of a partition are to leave behind, and when.
     left_behind: Option<(MonoMs, NodeId)>,
+    flapping: Option<Flapping>,
+    /// As soon as it can be done.
+    vote_to_split: Option<u64>,
+    split_vote: Option<SplitVote>,
+    /// Likewise.
+    to_let_in: Option<u64>,
+    let_in: Option<LetIn>,
     unclean: Unclean,
     next_connection_id: u64,
     events: Vec<Event>,
@@ -209,6 +222,11 @@ impl ClusterSimulation {
             plan: VecDeque::new(),
             postponed: None,
             left_behind: None,
+            flapping: None,
+            vote_to_split: None,
+            split_vote: None,
+            to_let_in: None,
+            let_in: None,
             unclean: Unclean::default(),
             next_connection_id: 0,
             events: Vec::new(),

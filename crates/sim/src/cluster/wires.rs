@@ -9,7 +9,7 @@ use ottla_broker::api::table::Api;
 use ottla_broker::exchange::{Connection, Reply, ReplySink, ReplySlot, may_take_while_unanswered};
 use ottla_broker::peers::{Channel, PeerAddress, PeerError, PeerRequest, Peers};
 use ottla_types::{MonoMs, NodeId, Now};
-use ottla_wire::FRAME_LENGTH_BYTES;
+use ottla_wire::{ApiKey, FRAME_LENGTH_BYTES};
 use parking_lot::Mutex;
 
 use crate::node::{SteppedNode, collect};
@@ -136,6 +136,20 @@ impl Wires {
 
     pub fn mend(&mut self) {
         self.cut.clear();
+    }
+
+    /// Mends the way from one node to another.
+    pub fn mend_way(&mut self, from: NodeId, to: NodeId) {
+        self.cut.remove(&(from, to));
+    }
+
+    /// From where to where something of this kind is asked that has not arrived.
+    pub fn under_way(&self, api_key: ApiKey) -> impl Iterator<Item = (NodeId, NodeId)> {
+        let is_asked = move |conversation: &Conversation| {
+            conversation.to_take.iter().any(|carried| carried.api_key == api_key.code())
+        };
+        let asking = self.conversations.iter().filter(move |(_, conversation)| is_asked(conversation));
+        asking.map(|(way, _)| (way.from, way.to))
     }
 
     pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {

@@ -47,7 +47,12 @@ impl ClusterSimulation {
                 self.count("connections broken", broken as u64);
             }
             Fault::LeaveBehind { choice } => self.leave_behind(choice),
-            Fault::CutClient { client, arrives } => self.cut_client(client, arrives),
+            Fault::CutClient { client, arrives } => {
+                self.cut_client((client % self.actors.len() as u64) as usize, arrives);
+            }
+            Fault::Flap { choice } => self.begin_to_flap(choice),
+            Fault::SplitVote { choice } => self.vote_to_split = Some(choice),
+            Fault::LoseLetIn { choice } => self.to_let_in = Some(choice),
             Fault::StandStill { node, ms } => {
                 let until = self.until(ms);
                 if self.change_host(node, |host| host.frozen_until = until) {
@@ -92,6 +97,9 @@ impl ClusterSimulation {
             self.ended.clear();
         }
         self.leave_without_leader();
+        self.flap();
+        self.split_votes();
+        self.let_brokers_in();
         let is_next = self.postponed.is_some() && self.poor.is_none();
         if is_next && (self.may_lose_at_once() || self.is_whole() && self.may_be_poor()) {
             self.be_poor();
@@ -213,22 +221,21 @@ impl ClusterSimulation {
         self.say(&format_args!("the disk of node {node} is full in {bytes}"));
     }
 
-    fn until(&self, ms: u64) -> MonoMs {
+    pub(super) fn until(&self, ms: u64) -> MonoMs {
         self.now.mono.plus_ms(ms as i64)
     }
 
     /// Whether there is a process.
-    fn change_host(&mut self, id: NodeId, change: impl FnOnce(&mut Host)) -> bool {
+    pub(super) fn change_host(&mut self, id: NodeId, change: impl FnOnce(&mut Host)) -> bool {
         let host = self.hosts.get_mut(&id).filter(|host| host.node().is_some());
         host.map(change).is_some()
     }
 
-    fn may_end(&self, id: NodeId) -> bool {
+    pub(super) fn may_end(&self, id: NodeId) -> bool {
         self.poor.is_none_or(|poor| poor == id) && self.hosts[&id].node().is_some()
     }
 
-    fn cut_client(&mut self, client: u64, arrives: bool) {
-        let victim = (client % self.actors.len() as u64) as usize;
+    pub(super) fn cut_client(&mut self, victim: usize, arrives: bool) {
         let (hosts, now) = (&self.hosts, self.now);
         let node_at = |id| reachable(hosts, id, now);
         let late = self.actors[victim].lose_connections(&node_at, now.mono, arrives);
@@ -282,6 +289,9 @@ impl ClusterSimulation {
         self.plan.clear();
         self.postponed = None;
         self.left_behind = None;
+        self.flapping = None;
+        (self.vote_to_split, self.split_vote) = (None, None);
+        (self.to_let_in, self.let_in) = (None, None);
         self.wires.mend();
         for id in self.members.clone() {
             if self.hosts[&id].doomed_until.is_some() {
