@@ -37,6 +37,7 @@ use crate::quorum_channel::QuorumChannel;
 use crate::quorum_link::QuorumLink;
 use crate::registration::{AdvertisedListener, Registration, controller_registration};
 use crate::replication::IsrAnswer;
+use crate::room::Dispensable;
 use crate::share::{NodeLink, ShareGroupParts};
 use crate::transactions::{MarkerDispatch, NodeProducerIds};
 
@@ -187,6 +188,7 @@ pub(crate) fn node(
             topics_in_flight: TopicsInFlight::default(),
             deadlines: Deadlines::default(),
             directory_assignments: DirectoryAssignments::default(),
+            dispensable: Dispensable::default(),
             wanted_dirs: WantedDirs::default(),
             registration,
             lifecycle: Mutex::new(lifecycle),

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_metadata::image::directory;
-use ottla_replica::RoomChange;
 use ottla_types::{Now, Uuid};
 use ottla_wire::messages::assign_replicas_to_dirs_request::{Directory, Partition, Topic};
 use ottla_wire::messages::{AssignReplicasToDirsRequest, AssignReplicasToDirsResponse};
@@ -60,16 +59,6 @@ impl DirectoryAssignments {
 }
 
 impl Node {
-    /// Has the controller do without the replicas that there is no room for, and with those that there is room for again.
-    pub(crate) fn look_for_room(&self, now: Now) {
-        let changes = self.replicas.room_changes(now);
-        for RoomChange { partition, has_room } in changes {
-            let Some(dir) = self.logs.dir_id(&partition.log().log_dir()) else { continue };
-            let told = if has_room { dir } else { directory::LOST };
-            self.assign_directory(partition.topic_id(), partition.topic_partition().partition, told);
-        }
-    }
-
     /// Notes what the controller is to be told with the next tick, if it keeps directories.
     pub(crate) fn assign_directory(&self, topic: Uuid, partition: i32, directory: Uuid) {
         if self.metadata.image().features.metadata_version().is_directory_assignment_supported() {

@@ -32,6 +32,7 @@ mod quorum_channel;
 mod quorum_link;
 mod registration;
 mod replication;
+mod room;
 mod share;
 pub mod transactions;
 

@@ -81,6 +81,8 @@ pub struct Lifecycle {
     failed_dirs: BTreeMap<Uuid, DirFailure>,
     /// It learns nothing from the metadata at present.
     is_out_of_touch: bool,
+    /// It can take nothing, and others have all that it has.
+    is_dispensable: bool,
 }
 
 impl Lifecycle {
@@ -97,6 +99,7 @@ impl Lifecycle {
             under_way_until: None,
             failed_dirs: BTreeMap::new(),
             is_out_of_touch: false,
+            is_dispensable: false,
         }
     }
 
@@ -150,18 +153,34 @@ impl Lifecycle {
     /// Whether the metadata stand still here, for want of room perhaps, while others could do without this broker: it asks to be
     /// fenced then, since it would neither lead nor follow what it does not hear of, and others would wait for it.
     pub fn set_out_of_touch(&mut self, is_out_of_touch: bool, now: Now) {
-        if !self.is_broker || self.is_out_of_touch == is_out_of_touch {
-            return;
-        }
+        let wanted_fence = self.wants_fence();
         self.is_out_of_touch = is_out_of_touch;
-        if matches!(self.state, LifecycleState::Fenced | LifecycleState::Running) {
+        self.wants_fence_changes(wanted_fence, now);
+    }
+
+    /// Whether there is no room for anything here, and others have all that this broker has: it asks to be fenced then, since leaders
+    /// may wait long for who has caught up and is not fenced, although it is in sync no more.
+    pub fn set_dispensable(&mut self, is_dispensable: bool, now: Now) {
+        let wanted_fence = self.wants_fence();
+        self.is_dispensable = is_dispensable;
+        self.wants_fence_changes(wanted_fence, now);
+    }
+
+    fn wants_fence(&self) -> bool {
+        self.is_broker && !self.wants_shutdown && (self.is_out_of_touch || self.is_dispensable)
+    }
+
+    /// The controller is to know at once.
+    fn wants_fence_changes(&mut self, wanted_fence: bool, now: Now) {
+        let may_ask = matches!(self.state, LifecycleState::Fenced | LifecycleState::Running);
+        if may_ask && self.wants_fence() != wanted_fence {
             self.due = now.mono;
         }
     }
 
     /// Whether the controller has fenced this broker because it asked for that.
-    pub fn is_fenced_out_of_touch(&self) -> bool {
-        self.is_out_of_touch && self.state == LifecycleState::Fenced
+    pub fn is_fenced_as_it_wants(&self) -> bool {
+        self.wants_fence() && self.state == LifecycleState::Fenced
     }
 
     /// When the controller must know of all failed directories.
@@ -189,7 +208,7 @@ impl Lifecycle {
             (_, Some(epoch)) => ToSend::Heartbeat(BrokerHeartbeatRequest {
                 broker_epoch: epoch.value(),
                 current_metadata_offset: metadata_offset.value(),
-                want_fence: self.is_out_of_touch && !self.wants_shutdown,
+                want_fence: self.wants_fence(),
                 want_shut_down: self.wants_shutdown,
                 offline_log_dirs: self.failed_dirs_to_tell(),
                 ..BrokerHeartbeatRequest::default()
@@ -243,9 +262,9 @@ impl Lifecycle {
             (LifecycleState::MayStop, MonoMs::NEVER)
         } else if self.wants_shutdown {
             (LifecycleState::ShuttingDown, now.mono.plus_ms(RETRY_MS.0))
-        } else if response.is_fenced && self.is_out_of_touch {
+        } else if response.is_fenced && self.wants_fence() {
             (LifecycleState::Fenced, now.mono.plus_ms(interval))
-        } else if self.is_out_of_touch {
+        } else if self.wants_fence() {
             // Asked before that.
             (self.state, now.mono.plus_ms(RETRY_MS.0.min(interval)))
         } else if response.is_fenced || !acts_on_it {
@@ -413,9 +432,9 @@ mod tests {
         };
         broker.set_out_of_touch(true, at(100));
         assert_eq!(wants_fence(&mut broker, 100), Some(true));
-        assert!(!broker.is_fenced_out_of_touch());
+        assert!(!broker.is_fenced_as_it_wants());
         broker.heard(&answer(true, false), true, at(101));
-        assert!(broker.is_fenced_out_of_touch());
+        assert!(broker.is_fenced_as_it_wants());
         assert_eq!((wants_fence(&mut broker, 2100), wants_fence(&mut broker, 2101)), (None, Some(true)));
         // That answer is still on its way.
         broker.set_out_of_touch(false, at(2102));
@@ -423,12 +442,22 @@ mod tests {
         assert_eq!(wants_fence(&mut broker, 2123), Some(false));
         broker.heard(&answer(false, false), true, at(2124));
         assert_eq!(broker.state(), LifecycleState::Running);
+        // One that has no room for anything, and whom others can do without.
+        broker.set_dispensable(true, at(2125));
+        assert_eq!(wants_fence(&mut broker, 2125), Some(true));
+        broker.heard(&answer(true, false), true, at(2126));
+        broker.set_out_of_touch(true, at(2127));
+        broker.set_dispensable(false, at(2128));
+        assert_eq!((wants_fence(&mut broker, 2128), broker.is_fenced_as_it_wants()), (None, true));
+        broker.set_out_of_touch(false, at(2129));
+        assert_eq!(wants_fence(&mut broker, 2129), Some(false));
+        broker.heard(&answer(false, false), true, at(2129));
         // One that leaves does that.
-        assert_eq!(wants_fence(&mut broker, 4124), Some(false));
-        broker.set_out_of_touch(true, at(4125));
-        broker.heard(&answer(false, false), true, at(4126));
-        broker.begin_shutdown(at(4126));
-        assert_eq!(wants_fence(&mut broker, 4126), Some(false));
+        assert_eq!(wants_fence(&mut broker, 4129), Some(false));
+        broker.set_out_of_touch(true, at(4129));
+        broker.heard(&answer(false, false), true, at(4130));
+        broker.begin_shutdown(at(4130));
+        assert_eq!(wants_fence(&mut broker, 4130), Some(false));
         let mut controller = Lifecycle::of_controller(SETTINGS, at(0));
         controller.metadata_is_ready(at(1));
         controller.set_out_of_touch(true, at(2));

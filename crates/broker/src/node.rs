@@ -40,6 +40,7 @@ use crate::publisher::{PublishLater, overrides};
 use crate::quorum_channel::{QuorumChannel, QuorumEvent};
 use crate::registration::Registration;
 use crate::replication::IsrAnswer;
+use crate::room::Dispensable;
 use crate::share::ShareGroupParts;
 use crate::transactions::{BrokersOfCluster, OtherBrokers};
 
@@ -75,6 +76,7 @@ pub struct Node {
     pub(crate) topics_in_flight: TopicsInFlight,
     pub(crate) deadlines: Deadlines,
     pub(crate) directory_assignments: DirectoryAssignments,
+    pub(crate) dispensable: Dispensable,
     pub(crate) wanted_dirs: WantedDirs,
     pub(crate) ids: Arc<Ids>,
     pub(crate) producer_ids: ProducerIds,
@@ -210,8 +212,8 @@ impl Node {
             (self.hooks.shards_to_load)();
         }
         self.deadlines.expire(now);
-        self.poll_lifecycle(now);
         self.look_for_room(now);
+        self.poll_lifecycle(now);
         self.replicate(now);
         self.move_replicas(now);
         self.tell_directories(now);

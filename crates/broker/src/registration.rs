@@ -121,7 +121,7 @@ impl Node {
                         Err(ErrorCode::KafkaStorageError) => lifecycle.refused(now),
                         Ok(_) | Err(_) => lifecycle.failed(now),
                     }
-                    let is_fenced = lifecycle.is_fenced_out_of_touch();
+                    let is_fenced = lifecycle.is_fenced_as_it_wants();
                     drop(lifecycle);
                     if is_fenced {
                         let aside = Arc::clone(&node);

@@ -6,6 +6,8 @@
 //! be in sync again at once, and hold up the next record. With room again it comes back like any that was away.
 //!
 //! The only replica in sync is never given up. It refuses what there is no room for, and goes on when there is some.
+//!
+//! Where no directory has room the broker can do nothing that is of use to others ([`ReplicaManager::is_without_room`]).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,6 +45,8 @@ struct State {
     /// Those of which nobody has been told.
     untold: Vec<Arc<Partition>>,
     look_at: MonoMs,
+    /// No directory had room at the last look, which there is after each that is given up too.
+    are_all_full: bool,
 }
 
 fn key_of(partition: &Partition) -> Key {
@@ -83,9 +87,12 @@ impl FullDirs {
         }
     }
 
-    /// Those that were given up since the last call, and those that have room again.
-    fn changes(&self, now: MonoMs, has_room: impl Fn(&Path) -> bool) -> Vec<RoomChange> {
+    /// Those that were given up since the last call, and those that have room again. `all` are the directories that there are.
+    fn changes(&self, now: MonoMs, all: &[PathBuf], has_room: impl Fn(&Path) -> bool) -> Vec<RoomChange> {
         let mut state = self.0.lock();
+        if !state.untold.is_empty() || state.look_at <= now && !state.given_up.is_empty() {
+            state.are_all_full = !all.iter().any(|dir| has_room(dir));
+        }
         let untold = std::mem::take(&mut state.untold).into_iter();
         let mut changes: Vec<_> = untold.map(|partition| RoomChange { partition, has_room: false }).collect();
         if state.given_up.is_empty() || state.look_at > now {
@@ -123,6 +130,12 @@ impl ReplicaManager {
         self.full_dirs.contains(partition)
     }
 
+    /// Whether replicas were given up for want of room, and no log directory of this broker has any.
+    pub fn is_without_room(&self) -> bool {
+        let state = self.full_dirs.0.lock();
+        !state.given_up.is_empty() && state.are_all_full
+    }
+
     /// The replicas that were given up for want of room since the last call, and those that have come back. The controller
     /// is to be told of all of them.
     pub fn room_changes(&self, now: Now) -> Vec<RoomChange> {
@@ -130,7 +143,7 @@ impl ReplicaManager {
             // Where it can't be told it shows with the next append.
             self.logs.context().disk.space(dir).map_or(true, |space| space.usable_bytes >= ROOM_BYTES)
         };
-        let changes = self.full_dirs.changes(now.mono, has_room);
+        let changes = self.full_dirs.changes(now.mono, &self.logs.online_dirs(), has_room);
         for RoomChange { partition, .. } in changes.iter().filter(|change| change.has_room) {
             tracing::info!(partition = %partition.topic_partition(), "there is room for its replica again");
             self.follow_leader(partition, now);

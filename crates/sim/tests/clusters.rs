@@ -6,7 +6,8 @@
 //! `SIM_SEED=n SIM_SHRINK=m` looks in at most m runs for the few faults that it takes for a seed to fail.
 
 use ottla_sim::cluster::{
-    Kind, Misfortune, Victim, create_without_room, fail_over, run, run_printing, shrink,
+    Kind, Misfortune, Victim, create_without_room, fail_over, fence_without_room, is_fenced_though_needed,
+    run, run_printing, shrink,
 };
 use ottla_sim::seeds::{Seeds, number};
 
@@ -162,5 +163,17 @@ fn a_new_topic_is_served_although_one_replica_has_no_room_for_it() {
         let ms = create_without_room(seed).unwrap_or_else(|failure| panic!("{failure}"));
         println!("{ms} ms");
         assert!(ms < 1_000, "{ms}");
+    }
+}
+
+/// Leaders that are Apache Kafka wait for a follower that is not fenced, in sync or not.
+#[test]
+fn a_broker_without_room_is_fenced_until_there_is_some() {
+    for seed in 0..FAILOVERS {
+        let (fenced, whole) = fence_without_room(seed).unwrap_or_else(|failure| panic!("{failure}"));
+        println!("fenced after {fenced} ms, whole again after {whole} ms");
+        assert!(fenced < 1_000, "{fenced}");
+        let is_fenced = is_fenced_though_needed(seed).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(!is_fenced, "what it alone has is not taken away from it");
     }
 }

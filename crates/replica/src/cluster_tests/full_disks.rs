@@ -29,7 +29,9 @@ fn nobody_waits_for_a_follower_without_room() {
     let waits = cluster.produce(X, -1, &["b"]);
     cluster.replicate();
     assert_eq!(told(&waits), None);
+    assert!(!cluster.manager(Z).is_without_room(), "nobody has looked");
     assert_eq!(changes(&cluster, Z), [false]);
+    assert!(cluster.manager(Z).is_without_room());
     assert_eq!(changes(&cluster, Z), [false; 0], "once");
     cluster.set_lost(Z, true);
     assert_eq!(told(&waits), Some(Ok(1)));
@@ -40,8 +42,10 @@ fn nobody_waits_for_a_follower_without_room() {
     cluster.replicate();
     assert_eq!((changes(&cluster, Z).len(), cluster.decided.isr.clone()), (0, vec![X, Y]));
     assert_eq!(cluster.end(Z), 1, "it follows nobody");
+    assert!(cluster.manager(Z).is_without_room());
     cluster.pass_ms(1);
     assert_eq!(changes(&cluster, Z), [true]);
+    assert!(!cluster.manager(Z).is_without_room());
     cluster.replicate();
     assert_eq!(
         (cluster.decided.isr.clone(), cluster.end(Z)),

@@ -17,4 +17,7 @@ mod simulation;
 pub mod wires;
 
 pub use shrink::{Shrunk, shrink};
-pub use simulation::{Kind, Misfortune, Victim, create_without_room, fail_over, run, run_printing};
+pub use simulation::{
+    Kind, Misfortune, Victim, create_without_room, fail_over, fence_without_room, is_fenced_though_needed,
+    run, run_printing,
+};

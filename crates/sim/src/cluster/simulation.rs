@@ -39,7 +39,9 @@ use ottla_types::{MonoMs, NodeId, Now, Timestamp, TopicPartition};
 use split_vote::SplitVote;
 use unclean::Unclean;
 
-pub use failover::{Misfortune, Victim, create_without_room, fail_over};
+pub use failover::{
+    Misfortune, Victim, create_without_room, fail_over, fence_without_room, is_fenced_though_needed,
+};
 
 /// Rounds with faults; a round is some milliseconds of virtual time.
 const ROUNDS: u32 = 2_400;

@@ -53,6 +53,8 @@ pub(super) struct Faults {
     failing_dirs: Vec<PathBuf>,
     pub(super) last_failed: Option<Call>,
     pub(super) capacity_bytes: Option<u64>,
+    /// What lies below is on another device, which has room.
+    pub(super) roomy: Option<PathBuf>,
 }
 
 impl Faults {

@@ -142,6 +142,11 @@ impl SimDisk {
         self.state.lock().faults.capacity_bytes = bytes;
     }
 
+    /// What lies below a directory always has room, as on another device; all is on one without.
+    pub fn set_roomy(&self, dir: Option<&Path>) {
+        self.state.lock().faults.roomy = dir.map(Path::to_owned);
+    }
+
     /// What counts against the capacity.
     pub fn used_bytes(&self) -> u64 {
         self.state.lock().tree.used_bytes()
@@ -210,9 +215,10 @@ fn lock_for(state: &Mutex<State>, call: Call) -> MutexGuard<'_, State> {
 }
 
 impl State {
-    /// Bytes that may be added before the disk is full. Walks the tree if there is a limit.
-    fn room(&self) -> u64 {
-        match self.faults.capacity_bytes {
+    /// Bytes that may be added to a file before the disk is full. Walks the tree if there is a limit.
+    fn room(&self, node: NodeId) -> u64 {
+        let is_elsewhere = |roomy: &PathBuf| self.tree.path(node).starts_with(roomy);
+        match self.faults.capacity_bytes.filter(|_| !self.faults.roomy.as_ref().is_some_and(is_elsewhere)) {
             Some(capacity) => capacity.saturating_sub(self.tree.used_bytes()),
             None => u64::MAX,
         }
@@ -222,7 +228,7 @@ impl State {
     fn write(&mut self, node: NodeId, position: u64, bytes: &[u8]) -> io::Result<()> {
         let len = self.tree.content(node)?.len();
         let growth = (position + bytes.len() as u64).saturating_sub(len);
-        let missing = growth.saturating_sub(self.room()) as usize;
+        let missing = growth.saturating_sub(self.room(node)) as usize;
         let fits = bytes.get(..bytes.len().saturating_sub(missing)).unwrap_or_default();
         self.tree.content_mut(node)?.write(position, fits);
         if missing > 0 { Err(faults::no_space()) } else { Ok(()) }
@@ -308,7 +314,7 @@ impl DiskFile for SimFile {
         self.call(Call::SetLen, |state, checked| {
             checked?;
             let growth = len.saturating_sub(state.tree.content(self.node)?.len());
-            if growth > 0 && growth > state.room() {
+            if growth > 0 && growth > state.room(self.node) {
                 return Err(faults::no_space());
             }
             state.tree.content_mut(self.node)?.set_len(len);

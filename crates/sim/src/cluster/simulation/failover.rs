@@ -1,14 +1,17 @@
 //! How long nothing can be written to a partition when a process is killed or has no room on its disk: with the settings that
 //! nodes have by default, but sessions that do not end, and followers that nobody takes out for being slow.
 
-use ottla_types::{MonoMs, NodeId, TopicPartition};
+use std::path::Path;
+
+use ottla_types::{METADATA_TOPIC, MonoMs, NodeId, TopicPartition};
 use ottla_wire::messages::CreateTopicsRequest;
 use ottla_wire::messages::create_topics_request::Topic as NewTopic;
 
 use super::beginning::CREATE_VERSION;
-use super::{ClusterSimulation, Kind};
+use super::{ClusterSimulation, END_WITHIN_MS, Kind};
 use crate::cluster::cast::PLAIN;
 use crate::cluster::host::Host;
+use crate::node::DIR;
 use crate::outcome::Failure;
 
 /// Long enough for everything to come to rest.
@@ -93,7 +96,78 @@ pub fn create_without_room(seed: u64) -> Result<u64, Box<Failure>> {
     Ok(simulation.now.mono.since_ms(began))
 }
 
+/// Has the disk of a broker become full, but for its metadata. Returns after how many milliseconds from the first replica on that it
+/// gives up it is fenced, and after how many everything is as before once there is room again.
+pub fn fence_without_room(seed: u64) -> Result<(u64, u64), Box<Failure>> {
+    let replicated = [
+        ("transaction.state.log.replication.factor", "3"),
+        ("share.coordinator.state.topic.replication.factor", "3"),
+    ];
+    let (mut simulation, full) = ClusterSimulation::with_full_disk(seed, &replicated)?;
+    let began = simulation.now.mono;
+    simulation.pass_until("a broker without room is fenced", |cluster| cluster.is_fenced(full))?;
+    let fenced_after_ms = simulation.now.mono.since_ms(began);
+    simulation.change_host(full, Host::make_room);
+    let relieved = simulation.now.mono;
+    simulation.pass_until("a broker with room again is let in", ClusterSimulation::is_whole)?;
+    Ok((fenced_after_ms, simulation.now.mono.since_ms(relieved)))
+}
+
+/// The same where it has what nobody else has: some topics have one replica each. Returns whether it is fenced after some seconds.
+pub fn is_fenced_though_needed(seed: u64) -> Result<bool, Box<Failure>> {
+    let (mut simulation, full) = ClusterSimulation::with_full_disk(seed, &[])?;
+    simulation.pass(AFTER_MS)?;
+    Ok(simulation.is_fenced(full))
+}
+
 impl ClusterSimulation {
+    /// Whether a node has given up a replica for want of room.
+    fn gives_up(&self, id: NodeId) -> bool {
+        let Some(node) = self.hosts[&id].node() else { return false };
+        let replicas = node.node.replicas();
+        replicas.partitions().iter().any(|partition| replicas.is_given_up(partition))
+    }
+
+    /// A cluster in which a broker, which is returned too, has just given up a replica for want of room.
+    fn with_full_disk(
+        seed: u64,
+        settings: &[(&'static str, &'static str)],
+    ) -> Result<(ClusterSimulation, NodeId), Box<Failure>> {
+        let mut simulation = ClusterSimulation::at_rest(seed, settings)?;
+        let controller = simulation.controller.map(|(_, leader)| leader);
+        let Some(full) = simulation.members.iter().copied().find(|id| Some(*id) != controller) else {
+            return Err(simulation.failure("there is a controller", simulation.describe()));
+        };
+        // Or it would soon be fenced for want of metadata.
+        let metadata = Path::new(DIR).join(format!("{METADATA_TOPIC}-0"));
+        simulation.change_host(full, |host| host.disk.set_roomy(Some(&metadata)));
+        simulation.leave_room(full, 30_000, MonoMs::NEVER);
+        simulation.pass_until("a disk becomes full", |cluster| cluster.gives_up(full))?;
+        Ok((simulation, full))
+    }
+
+    /// Whether the others know that a broker is fenced.
+    fn is_fenced(&self, id: NodeId) -> bool {
+        let others = self.hosts.values().filter(|host| host.id != id).filter_map(Host::node);
+        let mut images = others.map(|node| node.node.image());
+        images.all(|image| image.brokers.get(&id).is_some_and(|broker| broker.is_fenced()))
+    }
+
+    fn pass_until(
+        &mut self,
+        what: &str,
+        is_so: impl Fn(&ClusterSimulation) -> bool,
+    ) -> Result<(), Box<Failure>> {
+        let since = self.now.mono;
+        while !is_so(self) {
+            self.round()?;
+            if self.now.mono.since_ms(since) > END_WITHIN_MS {
+                return Err(self.failure(what, self.describe()));
+            }
+        }
+        Ok(())
+    }
+
     /// A cluster under load, with these settings over those of all such runs.
     fn at_rest(
         seed: u64,
