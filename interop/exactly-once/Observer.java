@@ -17,6 +17,7 @@ import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.TransactionListing;
 import org.apache.kafka.clients.admin.UpdateFeaturesOptions;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
 
@@ -40,6 +41,11 @@ final class Observer implements AutoCloseable {
         admin = clients.admin();
         setTransactionVersion(transactionVersion);
         admin.createTopics(Arrays.stream(Topics.values()).map(Topics::toCreate).toList()).all().get();
+        Map<TopicPartition, OffsetAndMetadata> begin = new HashMap<>();
+        Topics.IN.partitions().forEach(partition -> begin.put(partition, new OffsetAndMetadata(0)));
+        for (Copiers copiers : Copiers.values()) {
+            admin.alterConsumerGroupOffsets(copiers.group(), begin).all().get();
+        }
         feeders = List.of(new Feeder(clients, seed, Topics.IN, Observer::value), new Feeder(clients, seed + 1, Topics.LINES, Observer::line));
         tail = new Tail(clients);
         looks = new Looks(clients);

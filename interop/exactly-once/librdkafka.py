@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 PATIENCE_S = 200
 IN = "copy-in"
@@ -50,7 +50,9 @@ class Life:
         settings = {
             "group.id": f"copiers-{copier.name}",
             "isolation.level": "read_committed",
-            "auto.offset.reset": "earliest",
+            # The group has positions from the start. When the group is balanced while librdkafka 2.16.0 is told that a position is not stable, it takes
+            # that for none and would begin anew, whichever broker it is.
+            "auto.offset.reset": "error",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             # Who waits for a coordinator that is away does not hold up the others for long.
@@ -108,6 +110,8 @@ class Life:
             message = self.consumer.poll(max(0, until - time.monotonic()))
             if message and message.error():
                 self.copier.tell("heard", message.error().name(), message.error().str())
+                if message.error().code() == KafkaError._AUTO_OFFSET_RESET:
+                    raise KafkaException(message.error())
             # Where a transaction was given up while the group was balanced, what comes is what comes after its records.
             elif message and message.partition() not in self.rewound:
                 self.copy_one(message)
