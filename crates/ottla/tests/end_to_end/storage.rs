@@ -59,24 +59,27 @@ fn directories_are_formatted_once() {
 fn flags_are_checked_together() {
     let dir = tempfile::tempdir().unwrap();
     let path = properties(dir.path());
-    let check = |flags: &[&str], expected: &str| {
-        let (code, out, err) = run(dir.path(), &[&["format", "-c", path.as_str(), "-t", ID], flags].concat());
-        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    let check = |flags: &[&str], code: i32, expected: &str| {
+        let (found, out, err) =
+            run(dir.path(), &[&["format", "-c", path.as_str(), "-t", ID], flags].concat());
+        assert_eq!((found, out.as_str()), (code, ""), "{err}");
         assert!(err.contains(expected), "{err}");
         assert!(!dir.path().join("a").exists());
     };
-    check(&["--standalone", "--no-initial-controllers"], "cannot be used with");
-    check(&["-I", "1@h"], "No colon following hostname");
-    check(&["-s", "-f", "foo=1"], "Unsupported feature: foo.");
-    check(&["-s", "-r", "2.0"], "Unknown metadata.version '2.0'");
-    check(&["-s", "-S", "x"], "Failed to find equals sign in SCRAM argument 'x'");
-    check(&["-s", "--releas-version", "4.0"], "--release-version");
+    check(&["--standalone", "--no-initial-controllers"], 2, "cannot be used with");
+    check(&["-I", "1@h"], 1, "No colon following hostname");
+    check(&["-s", "-f", "foo=1"], 1, "Unsupported feature: foo.");
+    check(&["-s", "-r", "2.0"], 1, "Unknown metadata.version '2.0'");
+    check(&["-s", "-S", "x"], 1, "Failed to find equals sign in SCRAM argument 'x'");
+    check(&["-s", "--releas-version", "4.0"], 2, "--release-version");
     check(
         &["-s", "--override", "controller.quorum.voters=1@localhost:9093"],
+        1,
         "You cannot specify controller.quorum.voters and format the node with",
     );
     check(
         &["-s", "--override", "process.roles=broker", "--override", "listeners=PLAINTEXT://:9092"],
+        1,
         "You can only use --standalone on a controller.",
     );
 }
@@ -105,8 +108,8 @@ fn levels_and_ids_are_printed() {
     check(&["version-mapping"], 0, "metadata.version=30 (4.3-IV0)\nkraft.version=1\n");
     check(&["version-mapping", "-r", "9"], 1, "Unknown metadata.version '9'");
     check(&["feature-dependencies", "-f", "group.version=1"], 0, "group.version=1 has no dependencies.\n");
-    check(&["feature-dependencies"], 1, "--feature");
-    check(&[], 1, "Usage: ottla storage <COMMAND>");
+    check(&["feature-dependencies"], 2, "--feature");
+    check(&[], 2, "Usage: ottla storage <COMMAND>");
     let (_, id, _) = run(dir.path(), &["random-uuid"]);
     assert_eq!(id.trim_end().len(), 22);
 }
