@@ -20,12 +20,13 @@ use crate::group::shard::GroupTurn;
 #[derive(Clone, Debug)]
 pub(crate) struct ShareDraft {
     pub(crate) group_id: Arc<str>,
-    group: ShareGroup,
+    /// Shared with the state until something is written: most heartbeats change nothing.
+    group: Arc<ShareGroup>,
     records: Vec<GroupRecord>,
 }
 
 impl ShareDraft {
-    pub(crate) fn new(group_id: Arc<str>, group: ShareGroup) -> ShareDraft {
+    pub(crate) fn new(group_id: Arc<str>, group: Arc<ShareGroup>) -> ShareDraft {
         ShareDraft { group_id, group, records: Vec::new() }
     }
 
@@ -38,7 +39,7 @@ impl ShareDraft {
     }
 
     fn write(&mut self, content: ShareContent) {
-        self.group.replay(content.clone());
+        Arc::make_mut(&mut self.group).replay(content.clone());
         let record = ShareRecord { group_id: Arc::clone(&self.group_id), content };
         self.records.push(GroupRecord::Share(record));
     }

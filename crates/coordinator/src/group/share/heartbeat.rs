@@ -306,13 +306,15 @@ pub(super) fn share_draft(
     group_id: &str,
     may_create: bool,
 ) -> Result<ShareDraft, Refusal> {
-    match turn.state.groups.get(group_id) {
-        Some(StoredGroup::Share(group)) => Ok(ShareDraft::new(Arc::from(group_id), (**group).clone())),
+    match turn.state.groups.get_key_value(group_id) {
+        Some((group_id, StoredGroup::Share(group))) => {
+            Ok(ShareDraft::new(Arc::clone(group_id), Arc::clone(group)))
+        }
         Some(_) => {
             let message = format!("Group {group_id} is not a share group.");
             Err(Refusal::new(ErrorCode::GroupIdNotFound, message))
         }
-        None if may_create => Ok(ShareDraft::new(Arc::from(group_id), ShareGroup::default())),
+        None if may_create => Ok(ShareDraft::new(Arc::from(group_id), Arc::default())),
         None => Err(Refusal::new(ErrorCode::GroupIdNotFound, format!("Share group {group_id} not found."))),
     }
 }

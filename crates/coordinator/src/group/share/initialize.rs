@@ -108,7 +108,7 @@ impl GroupShard {
             let mut topics = (*group.topics).clone();
             let forgotten = topic_ids.iter().filter(|id| topics.forget(**id)).count();
             if forgotten > 0 {
-                let mut draft = ShareDraft::new(group_id, (*group).clone());
+                let mut draft = ShareDraft::new(group_id, group);
                 draft.write_topics(&topics);
                 draft.finish(turn);
             }

@@ -166,7 +166,7 @@ impl GroupShard {
                 partitions.extend(numbers.map(|partition| (*topic_id, *partition)));
             }
             if topics.delete_all() {
-                let mut draft = ShareDraft::new(Arc::from(group_id.as_str()), (**group).clone());
+                let mut draft = ShareDraft::new(Arc::from(group_id.as_str()), Arc::clone(group));
                 draft.write_topics(&topics);
                 draft.finish(turn);
             }
@@ -202,7 +202,7 @@ impl GroupShard {
     pub(crate) fn remove_share_group(&mut self, turn: &mut GroupTurn<'_>, group_id: &str) {
         self.share_checks.remove(group_id);
         if let Some(StoredGroup::Share(group)) = turn.state.groups.get(group_id) {
-            let mut draft = ShareDraft::new(Arc::from(group_id), (**group).clone());
+            let mut draft = ShareDraft::new(Arc::from(group_id), Arc::clone(group));
             draft.remove_group();
             draft.finish(turn);
         }
