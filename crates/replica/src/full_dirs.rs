@@ -87,11 +87,17 @@ impl FullDirs {
         }
     }
 
-    /// Those that were given up since the last call, and those that have room again. `all` are the directories that there are.
-    fn changes(&self, now: MonoMs, all: &[PathBuf], has_room: impl Fn(&Path) -> bool) -> Vec<RoomChange> {
+    /// Those that were given up since the last call, and those that have room again. `all` yields the directories that there are:
+    /// it is asked only where a replica is given up, for this is looked at with each tick.
+    fn changes(
+        &self,
+        now: MonoMs,
+        all: impl FnOnce() -> Vec<PathBuf>,
+        has_room: impl Fn(&Path) -> bool,
+    ) -> Vec<RoomChange> {
         let mut state = self.0.lock();
         if !state.untold.is_empty() || state.look_at <= now && !state.given_up.is_empty() {
-            state.are_all_full = !all.iter().any(|dir| has_room(dir));
+            state.are_all_full = !all().iter().any(|dir| has_room(dir));
         }
         let untold = std::mem::take(&mut state.untold).into_iter();
         let mut changes: Vec<_> = untold.map(|partition| RoomChange { partition, has_room: false }).collect();
@@ -143,7 +149,7 @@ impl ReplicaManager {
             // Where it can't be told it shows with the next append.
             self.logs.context().disk.space(dir).map_or(true, |space| space.usable_bytes >= ROOM_BYTES)
         };
-        let changes = self.full_dirs.changes(now.mono, &self.logs.online_dirs(), has_room);
+        let changes = self.full_dirs.changes(now.mono, || self.logs.online_dirs(), has_room);
         for RoomChange { partition, .. } in changes.iter().filter(|change| change.has_room) {
             tracing::info!(partition = %partition.topic_partition(), "there is room for its replica again");
             self.follow_leader(partition, now);
