@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use ottla_client::ClientError;
-use ottla_client::admin::{Admin, OffsetSpec};
+use ottla_client::admin::{Admin, GroupOffset, OffsetSpec};
 use ottla_types::TopicPartition;
 use ottla_wire::ErrorCode;
 
@@ -13,6 +13,18 @@ use crate::table::{Columns, Width};
 use crate::tool::{Failure, Output};
 
 pub(crate) type Offsets = BTreeMap<TopicPartition, i64>;
+
+/// All that the group has committed.
+pub(crate) async fn committed(
+    admin: &Admin,
+    group: &str,
+) -> Result<BTreeMap<TopicPartition, GroupOffset>, Wrong> {
+    let mut committed = BTreeMap::new();
+    for (at, offset) in admin.list_group_offsets(group, None).await? {
+        committed.insert(at, offset?);
+    }
+    Ok(committed)
+}
 
 /// Why an action failed.
 #[derive(Debug)]

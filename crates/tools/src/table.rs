@@ -72,8 +72,14 @@ impl Columns {
         std::iter::once(header).chain(rows).collect()
     }
 
+    /// Behind an empty line.
     pub(crate) fn print(&self, rows: &[Vec<String>], output: &mut Output<'_>) -> Result<(), Failure> {
         output.line("")?;
+        self.print_at_once(rows, output)
+    }
+
+    /// Without an empty line in front.
+    pub(crate) fn print_at_once(&self, rows: &[Vec<String>], output: &mut Output<'_>) -> Result<(), Failure> {
         self.lines(rows).into_iter().try_for_each(|line| output.line(line))
     }
 }

@@ -6,7 +6,7 @@ use ottla_client::admin::{Admin, ConsumerGroupDescription, GroupMemberDescriptio
 use ottla_types::TopicPartition;
 
 use crate::group_flags::View;
-use crate::group_offsets::Wrong;
+use crate::group_offsets::{Wrong, committed};
 use crate::table::{Columns, Width};
 use crate::tool::Output;
 
@@ -120,10 +120,7 @@ async fn print_offsets(
 
 /// Partitions of members, those with most of them first, and behind them what nobody has.
 async fn rows(admin: &Admin, group: &ConsumerGroupDescription) -> Result<Vec<Row>, Wrong> {
-    let mut committed = BTreeMap::new();
-    for (at, offset) in admin.list_group_offsets(&group.id, None).await? {
-        committed.insert(at, offset?);
-    }
+    let committed = committed(admin, &group.id).await?;
     let mut members: Vec<&GroupMemberDescription> =
         group.members.iter().filter(|member| !member.assignment.is_empty()).collect();
     members.sort_by_key(|member| std::cmp::Reverse(member.assignment.len()));

@@ -15,7 +15,7 @@ use crate::net::message;
 use crate::tool::{Failure, Output, Run, Tool};
 use plan::{Action, Groups};
 pub(crate) use plan::{POSITIONS, Plan, Position, position};
-pub(crate) use reset::{committed, csv, planned};
+pub(crate) use reset::{csv, planned};
 
 pub const TOOL: Tool = Tool { name: "kafka-consumer-groups", run: Run::Flags(run) };
 

@@ -8,7 +8,7 @@ use ottla_types::TopicPartition;
 use ottla_wire::ErrorCode;
 
 use super::plan::{Position, Reset};
-use crate::group_offsets::{Offsets, Wrong, at, at_time, check_all_valid, partitions, print};
+use crate::group_offsets::{Offsets, Wrong, at, at_time, check_all_valid, committed, partitions, print};
 use crate::time::now_ms;
 use crate::tool::{Failure, Output};
 
@@ -72,14 +72,6 @@ fn quoted(text: &str) -> String {
     if is_plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
-pub(crate) async fn committed(admin: &Admin, group: &str) -> Result<Offsets, Wrong> {
-    let mut offsets = Offsets::new();
-    for (at, offset) in admin.list_group_offsets(group, None).await? {
-        offsets.insert(at, offset?.offset);
-    }
-    Ok(offsets)
-}
-
 /// The offsets that a group will have in these partitions.
 pub(crate) async fn planned(
     admin: &Admin,
@@ -106,7 +98,7 @@ pub(crate) async fn planned(
                         "Cannot shift offset for partition {at} since there is no current committed offset"
                     ))
                 })?;
-                wanted.insert(at, current.saturating_add(*count));
+                wanted.insert(at, current.offset.saturating_add(*count));
             }
             within_range(admin, wanted, output).await
         }
@@ -117,7 +109,7 @@ pub(crate) async fn planned(
             let (with, without): (Vec<TopicPartition>, Vec<TopicPartition>) =
                 partitions.into_iter().partition(|at| now.contains_key(at));
             let mut offsets = at(admin, without, OffsetSpec::Latest).await?;
-            offsets.extend(with.into_iter().filter_map(|at| now.get(&at).map(|offset| (at, *offset))));
+            offsets.extend(with.into_iter().filter_map(|at| now.get(&at).map(|of| (at, of.offset))));
             Ok(offsets)
         }
         Position::InFile(path) => {

@@ -1,6 +1,6 @@
 //! kafka-streams-groups --describe: offsets, members and states.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ottla_client::admin::{
     Admin, OffsetSpec, StreamsGroupDescription, StreamsMemberDescription, StreamsTasks,
@@ -9,9 +9,9 @@ use ottla_types::TopicPartition;
 
 use super::{EMPTY, describe_one};
 use crate::group_flags::View;
-use crate::group_offsets::{Wrong, at, error};
+use crate::group_offsets::{Wrong, at, committed, error};
 use crate::table::{Columns, Width};
-use crate::tool::{Failure, Output};
+use crate::tool::Output;
 
 const NONE: &str = "-";
 const WIDTH: Width = Width::AtLeast(15);
@@ -32,11 +32,6 @@ pub(super) async fn describe(
         }
     }
     Ok(())
-}
-
-/// Without an empty line in front.
-fn print(columns: &Columns, rows: &[Vec<String>], output: &mut Output<'_>) -> Result<(), Failure> {
-    columns.lines(rows).into_iter().try_for_each(|line| output.line(line))
 }
 
 /// What the members' active tasks read: topics of their subtopology, at the task's number.
@@ -63,10 +58,7 @@ async fn print_offsets(
     }
     let starts = at(admin, partitions.clone(), OffsetSpec::Earliest).await?;
     let ends = at(admin, partitions, OffsetSpec::Latest).await?;
-    let mut committed = BTreeMap::new();
-    for (at, offset) in admin.list_group_offsets(&group.id, None).await? {
-        committed.insert(at, offset?);
-    }
+    let committed = committed(admin, &group.id).await?;
     let shown = |number: Option<i64>| number.map_or_else(|| NONE.to_owned(), |number| number.to_string());
     let row = |(at, end): (&TopicPartition, &i64)| {
         let of = committed.get(at);
@@ -92,7 +84,7 @@ async fn print_offsets(
         columns.header.splice(3..3, ["CURRENT-OFFSET", "LEADER-EPOCH", "LOG-END-OFFSET"]);
         columns.widths.extend([Width::Fixed(15); 4]);
     }
-    Ok(print(&columns, &rows, output)?)
+    Ok(columns.print_at_once(&rows, output)?)
 }
 
 fn print_members(
@@ -118,7 +110,7 @@ fn print_members(
             ]
         };
         let rows: Vec<Vec<String>> = group.members.iter().map(row).collect();
-        return Ok(print(&columns, &rows, output)?);
+        return Ok(columns.print_at_once(&rows, output)?);
     }
     let columns = Columns {
         // Nothing parts the third column from the next one.
@@ -155,7 +147,7 @@ fn print_members(
         ]
     };
     let rows: Vec<Vec<String>> = group.members.iter().map(row).collect();
-    Ok(print(&columns, &rows, output)?)
+    Ok(columns.print_at_once(&rows, output)?)
 }
 
 /// `ACTIVE: 0:[1]; 1:[0,2]; STANDBY: 1:[1]; `
@@ -201,7 +193,7 @@ fn print_state(
         columns.widths.extend([Width::Fixed(15), Width::Fixed(25)]);
         row.splice(3..3, [group.group_epoch.to_string(), group.target_assignment_epoch.to_string()]);
     }
-    Ok(print(&columns, &[row], output)?)
+    Ok(columns.print_at_once(&[row], output)?)
 }
 
 #[cfg(test)]

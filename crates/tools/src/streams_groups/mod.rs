@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use ottla_client::admin::{Admin, GroupListing, GroupOffset, StreamsGroupDescription};
 use ottla_types::TopicPartition;
 
-use crate::consumer_groups::{self, committed, csv, planned};
+use crate::consumer_groups::{self, csv, planned};
 use crate::flags::Parsed;
-use crate::group_offsets::{self, Offsets, Wrong, check_all_valid, error};
+use crate::group_offsets::{self, Offsets, Wrong, check_all_valid, committed, error};
 use crate::net::message;
 use crate::table::{Columns, Width};
 use crate::tool::{Failure, Output, Run, Tool};
@@ -73,7 +73,7 @@ async fn list(admin: &Admin, states: Option<&[String]>, output: &mut Output<'_>)
     }
     let columns = Columns { header: vec!["GROUP", "STATE"], widths: vec![Width::AtLeast(15)] };
     let rows: Vec<Vec<String>> = groups.into_iter().map(|group| vec![group.id, group.state]).collect();
-    Ok(columns.lines(&rows).into_iter().try_for_each(|line| output.line(line))?)
+    Ok(columns.print_at_once(&rows, output)?)
 }
 
 async fn describe_one(admin: &Admin, id: &str) -> Result<StreamsGroupDescription, Wrong> {
