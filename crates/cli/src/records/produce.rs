@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IsTerminal};
-use std::pin::pin;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -10,6 +9,7 @@ use clap_complete::engine::ArgValueCompleter;
 use ottla_client::admin::Admin;
 use ottla_client::types::{Timestamp, TopicPartition};
 use ottla_client::{Delivery, Header, Producer, ProducerSettings, Record, RecordMetadata, Scope};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::input;
 use super::json::{self, NewRecord};
@@ -128,19 +128,19 @@ pub async fn run(args: &ProduceArgs, context: &mut Context) -> Result<(), Failur
         pending: VecDeque::new(),
         written: BTreeMap::new(),
     };
-    let mut interrupt = pin!(tokio::signal::ctrl_c());
+    // One listener for both: a second Ctrl-C right behind the first must not fall between two.
+    let mut interrupts = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::failed(format!("Ctrl-C can't be listened for: {error}")))?;
     let sent = tokio::select! {
         sent = send_all(&mut sending, bytes_max, context) => sent,
-        _ = &mut interrupt => Err(Failure::Silent(Exit::Interrupted)),
+        _ = interrupts.recv() => Err(Failure::Silent(Exit::Interrupted)),
     };
     if matches!(sent, Err(Failure::Silent(_))) {
-        // The one that was heard is over.
-        interrupt.set(tokio::signal::ctrl_c());
         context.tell("What was taken is written; Ctrl-C ends at once.")?;
     }
     let settled = tokio::select! {
         settled = sending.settle_all() => settled,
-        _ = &mut interrupt => {
+        _ = interrupts.recv() => {
             sending.note_answered();
             Err(sending.given_up())
         }
