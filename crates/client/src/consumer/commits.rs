@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::asking::OFFSETS_BY_NAME_VERSION_MAX;
 use super::core::membership::MemberIdentity;
+use super::core::ownership::Ownership;
 use super::core::record::Position;
 use super::driver::Shared;
 use super::error::ConsumerError;
@@ -42,6 +43,8 @@ pub(super) type Offsets = BTreeMap<TopicPartition, CommittedOffset>;
 #[derive(Debug)]
 pub(super) struct Commit {
     pub offsets: Offsets,
+    /// When it was asked for: another assignment may have begun before its turn comes.
+    pub ownership: Ownership,
     /// Tries again until then; `None`: tries once.
     pub deadline: Option<Instant>,
     pub done: oneshot::Sender<Result<(), ConsumerError>>,
@@ -67,23 +70,20 @@ impl Future for CommitLater {
 /// Sends what waits in the queue.
 pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Commit>) {
     while let Some(commit) = queue.recv().await {
-        let result = commit_until(&shared, &commit.offsets, commit.deadline).await;
+        let result = commit_until(&shared, &commit).await;
         // Nobody may wait for it.
         let _ = commit.done.send(result);
     }
 }
 
-async fn commit_until(
-    shared: &Shared,
-    offsets: &Offsets,
-    deadline: Option<Instant>,
-) -> Result<(), ConsumerError> {
+async fn commit_until(shared: &Shared, commit: &Commit) -> Result<(), ConsumerError> {
+    let Commit { offsets, ownership, deadline, .. } = commit;
     if offsets.is_empty() {
         return Ok(());
     }
     let mut waits = shared.client.settings().retry_backoff();
     loop {
-        let error = match commit_once(shared, offsets).await {
+        let error = match commit_once(shared, offsets, ownership).await {
             Ok(()) => {
                 shared.settings.interceptors.iter().for_each(|one| one.on_commit(offsets));
                 return Ok(());
@@ -105,11 +105,9 @@ async fn commit_until(
     }
 }
 
-async fn commit_once(shared: &Shared, offsets: &Offsets) -> Result<(), ConsumerError> {
+async fn commit_once(shared: &Shared, offsets: &Offsets, ownership: &Ownership) -> Result<(), ConsumerError> {
     let group_id = shared.group_id()?;
-    let Some(member) = shared.machine.lock().identity() else {
-        return Err(ConsumerError::NotAMember(ErrorCode::UnknownMemberId));
-    };
+    let member = shared.machine.lock().identity_under(ownership).map_err(ConsumerError::NotAMember)?;
     let generation = member.generation_or_epoch;
     let target = Target::group(group_id);
     let options = SendOptions { version_max: Some(OFFSETS_BY_NAME_VERSION_MAX), ..SendOptions::default() };

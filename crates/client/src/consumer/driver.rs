@@ -279,10 +279,11 @@ impl Driver {
     }
 
     fn commit(&mut self, offsets: BTreeMap<TopicPartition, Position>) {
+        let ownership = self.shared.machine.lock().ownership(offsets.keys());
         let offsets = offsets.into_iter().map(|(partition, position)| (partition, position.into())).collect();
         let timeout = Duration::from_millis(self.shared.client.settings().request_timeout_ms);
         let (done, result) = oneshot::channel();
-        let commit = Commit { offsets, deadline: Some(Instant::now() + timeout), done };
+        let commit = Commit { offsets, ownership, deadline: Some(Instant::now() + timeout), done };
         let commits = self.shared.commits.clone();
         self.outcomes.spawn(async move {
             if commits.send(commit).await.is_err() {

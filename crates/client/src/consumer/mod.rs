@@ -19,6 +19,8 @@ mod pattern;
 mod processing;
 mod records;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::assignors::{
     Assignment, Assignor, CooperativeStickyAssignor, GroupMember, RangeAssignor, RebalanceProtocol,

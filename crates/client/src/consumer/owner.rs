@@ -199,6 +199,9 @@ impl Consumer {
 
     /// What a transaction needs that is to commit offsets for this consumer: see
     /// [`Transaction::send_offsets`](crate::Transaction::send_offsets).
+    ///
+    /// [`ConsumerError::NotAMember`] from when the group has given this consumer up until the next event is asked for: what
+    /// was handed out may be somebody else's by then, so a transaction that has it is to be aborted.
     pub fn group_metadata(&self) -> Result<GroupMetadata, ConsumerError> {
         let group_id = self.shared.group_id()?.to_owned();
         let machine = self.shared.machine.lock();
@@ -377,7 +380,8 @@ impl Consumer {
     ) -> Result<CommitLater, ConsumerError> {
         self.shared.group_id()?;
         let (done, result) = oneshot::channel();
-        let commit = Commit { offsets, deadline, done };
+        let ownership = self.shared.machine.lock().ownership(offsets.keys());
+        let commit = Commit { offsets, ownership, deadline, done };
         let queued = self.shared.commits.try_send(commit);
         queued.map_err(|_| ConsumerError::Misuse("too many commits wait for their turn"))?;
         Ok(CommitLater(result))

@@ -79,6 +79,9 @@ pub(super) fn answer(
             let wait_ms = if is_empty { u64::try_from(request.max_wait_ms).unwrap() } else { 0 };
             (wait_ms, Some(encode(correlation_id, &answer, seen.version)))
         }
+        ApiKey::ConsumerGroupHeartbeat if code != 0 => {
+            reply!(m::ConsumerGroupHeartbeatResponse { error_code: code, ..Default::default() })
+        }
         ApiKey::ConsumerGroupHeartbeat => reply!(modern_heartbeat(state, seen.read())),
         ApiKey::ShareGroupHeartbeat => reply!(share_heartbeat(state, seen.read())),
         ApiKey::ShareFetch => {

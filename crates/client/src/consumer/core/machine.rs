@@ -2,7 +2,8 @@
 //!
 //! What always holds: the owner is told of a rebalance before it gets records under the new assignment; partitions are given
 //! up only once the owner asked for what comes next after it was told, so what it did until then is done under the old
-//! assignment; what is committed by itself was handed out before the owner asked for more.
+//! assignment; what is committed by itself was handed out before the owner asked for more; offsets are committed as the member
+//! that read them, or not at all.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -6,6 +6,7 @@ pub mod fetching;
 pub mod machine;
 pub mod membership;
 pub mod modern;
+pub mod ownership;
 pub mod processing;
 pub mod protocol;
 pub mod record;

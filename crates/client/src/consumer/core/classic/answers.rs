@@ -125,8 +125,15 @@ impl ClassicMembership {
                 self.join_later(now);
             }
             Remedy::StartOver => {
-                self.forget_generation();
-                self.join_at(now, now);
+                let member_id = std::mem::take(&mut self.member_id);
+                self.start_over_with_owner();
+                if code == ErrorCode::IllegalGeneration {
+                    // The group still counts this member.
+                    self.member_id = member_id;
+                }
+                if self.owned.is_empty() {
+                    self.join_at(now, now);
+                }
             }
             Remedy::Fail if code == ErrorCode::FencedInstanceId => {
                 self.fail(GroupError::Fenced(self.settings.group_instance_id.clone().unwrap_or_default()));

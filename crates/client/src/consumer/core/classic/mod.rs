@@ -1,7 +1,8 @@
 //! Membership in a group of the classic protocol: join, sync, heartbeats, leave.
 //!
 //! What always holds: at most one of join and sync is on its way; partitions are only ever owned by a member with a
-//! generation, or until their loss was told; nothing is owned twice; a revocation is over only when the owner says so.
+//! generation, or until their loss was told; nothing is owned twice; a revocation is over only when the owner says so; who
+//! lost a generation joins another one only once its owner asks for what comes next, which is told the loss then.
 
 mod answers;
 mod assigning;
@@ -74,8 +75,10 @@ enum Phase {
     Assigning(Box<JoinGroupResponse>),
     Syncing,
     Stable,
-    /// Left because its owner didn't ask for records in time; comes back when it does.
-    TooSlow,
+    /// In no generation any more: its owner didn't ask for records in time, or the coordinator gave it up. Comes back when the
+    /// owner asks: until then what the owner was handed out is committed as the member that it was, or not at all.
+    OwnerBusy,
+    /// As `OwnerBusy`, but doesn't come back by itself.
     Failed,
 }
 
@@ -157,9 +160,13 @@ impl ClassicMembership {
     /// The owner asked for records, or is about to.
     pub fn polled(&mut self, now: MonoMs) {
         self.poll_deadline = now.plus_ms(self.settings.max_poll_interval_ms.into());
-        if matches!(self.phase, Phase::TooSlow) {
-            self.phase = Phase::Unjoined(now);
-            self.advance(now);
+        match self.phase {
+            Phase::OwnerBusy => {
+                self.phase = Phase::Unjoined(now);
+                self.advance(now);
+            }
+            Phase::Failed => self.lose_all(),
+            _ => {}
         }
     }
 
@@ -323,10 +330,14 @@ impl ClassicMembership {
         if self.settings.group_instance_id.is_none() {
             self.send_leave("consumer poll timeout has expired.");
         }
+        self.start_over_with_owner();
+    }
+
+    /// What it owned is only told to be lost once the owner is there to hear it.
+    fn start_over_with_owner(&mut self) {
         self.forget_generation();
-        // What it owned is only told to be lost once the owner is there to hear it.
         self.awaited = None;
-        self.phase = Phase::TooSlow;
+        self.phase = Phase::OwnerBusy;
     }
 
     fn send_leave(&mut self, reason: &str) {
@@ -362,8 +373,7 @@ impl ClassicMembership {
     }
 
     fn fail(&mut self, error: GroupError) {
-        self.forget_generation();
-        self.lose_all();
+        self.start_over_with_owner();
         self.phase = Phase::Failed;
         self.effects.push(Effect::Failed(error));
     }

@@ -476,31 +476,42 @@ fn beat(member: &mut ClassicMembership, code: ErrorCode) {
 
 #[test]
 fn what_heartbeats_say_is_done() {
-    let lost = || Effect::Lost(vec![TopicPartition::new("a", 0)]);
+    let lost = || Some(Effect::Lost(vec![TopicPartition::new("a", 0)]));
     let refused = |code| {
         Effect::Failed(GroupError::Refused { what: "can't keep the membership alive", code, message: None })
     };
-    for (code, first, last) in [
+    for (code, at_once, once_the_owner_asks) in [
         (ErrorCode::RebalanceInProgress, Some(Effect::Revoke(vec![TopicPartition::new("a", 0)])), None),
-        (ErrorCode::UnknownMemberId, Some(lost()), None),
-        (ErrorCode::IllegalGeneration, Some(lost()), None),
+        (ErrorCode::UnknownMemberId, None, lost()),
+        (ErrorCode::IllegalGeneration, None, lost()),
         (ErrorCode::NotCoordinator, Some(Effect::ForgetCoordinator), None),
         (ErrorCode::CoordinatorLoadInProgress, None, None),
         (ErrorCode::None, None, None),
-        (ErrorCode::FencedInstanceId, Some(lost()), Some(Effect::Failed(GroupError::Fenced(String::new())))),
-        (
-            ErrorCode::GroupAuthorizationFailed,
-            Some(lost()),
-            Some(refused(ErrorCode::GroupAuthorizationFailed)),
-        ),
+        (ErrorCode::FencedInstanceId, Some(Effect::Failed(GroupError::Fenced(String::new()))), lost()),
+        (ErrorCode::GroupAuthorizationFailed, Some(refused(ErrorCode::GroupAuthorizationFailed)), lost()),
     ] {
         let mut member = stable(settings(&["range"]));
         beat(&mut member, code);
-        let effects = member.take_effects();
-        assert_eq!(effects.first(), first.as_ref(), "{code}");
-        if let Some(last) = last {
-            assert_eq!(effects.last(), Some(&last), "{code}");
+        assert_eq!(member.take_effects(), Vec::from_iter(at_once), "{code}");
+        member.polled(MonoMs(3_000));
+        assert_eq!(member.take_effects().first(), once_the_owner_asks.as_ref(), "{code}");
+    }
+}
+
+#[test]
+fn who_lost_its_generation_is_in_no_other_until_its_owner_asks() {
+    for (code, is_counted) in [(ErrorCode::UnknownMemberId, false), (ErrorCode::IllegalGeneration, true)] {
+        let mut member = stable(settings(&["range"]));
+        assert!(member.identity().is_some());
+        beat(&mut member, code);
+        for later_ms in [3_000, 10_000, 200_000] {
+            member.tick(MonoMs(later_ms));
+            assert_eq!((member.take_effects(), member.identity()), (Vec::new(), None), "{code}");
         }
+        member.polled(MonoMs(200_000));
+        assert_eq!(member.take_effects()[0], Effect::Lost(vec![TopicPartition::new("a", 0)]));
+        member.close(OnClose::AsConfigured, "closed");
+        assert_eq!(member.take_effects().len(), usize::from(is_counted), "{code}: leaves if it is counted");
     }
 }
 

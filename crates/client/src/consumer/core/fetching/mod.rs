@@ -189,6 +189,11 @@ impl Fetcher {
         }
     }
 
+    /// Tells the time since the partition was added from earlier ones; `None` if it isn't read.
+    pub fn stay(&self, partition: &TopicPartition) -> Option<u64> {
+        self.partitions.get(partition).map(|state| state.stay)
+    }
+
     /// What is read.
     pub fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.partitions.keys()

@@ -35,6 +35,8 @@ pub(super) enum Phase {
 
 #[derive(Debug)]
 pub(super) struct Partition {
+    /// Tells this assignment of the partition from others.
+    pub stay: u64,
     /// Changes whenever the position is set: what was asked before is about something else.
     pub era: u64,
     pub phase: Phase,
@@ -62,6 +64,7 @@ pub(super) struct Partition {
 impl Partition {
     pub fn new(era: u64) -> Partition {
         Partition {
+            stay: era,
             era,
             phase: Phase::Committed,
             topic_id: None,

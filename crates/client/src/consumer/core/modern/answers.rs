@@ -37,10 +37,13 @@ impl ModernMembership {
                 self.beat_later(now);
                 self.reconcile(now);
             }
-            ErrorCode::FencedMemberEpoch | ErrorCode::UnknownMemberId => {
-                self.lose_all();
+            ErrorCode::FencedMemberEpoch | ErrorCode::UnknownMemberId if self.owned.is_empty() => {
                 self.rejoin(now);
                 self.beat(now);
+            }
+            ErrorCode::FencedMemberEpoch | ErrorCode::UnknownMemberId => {
+                self.forget();
+                self.phase = Phase::OwnerBusy;
             }
             ErrorCode::FencedInstanceId => {
                 let instance = self.settings.group_instance_id.clone();

@@ -76,8 +76,10 @@ enum Phase {
     /// Sends heartbeats with epoch 0 until it gets another one.
     Joining,
     In,
-    /// Left because its owner didn't ask for records in time; comes back when it does.
-    TooSlow,
+    /// Not in the group any more: its owner didn't ask for records in time, or the coordinator gave it up. Comes back when the
+    /// owner asks: until then what the owner was handed out is committed as the member that it was, or not at all.
+    OwnerBusy,
+    /// As `OwnerBusy`, but doesn't come back by itself.
     Failed,
 }
 
@@ -139,6 +141,7 @@ impl ModernMembership {
         self.wanted = wanted;
         if matches!(self.phase, Phase::Out | Phase::Failed) {
             self.poll_deadline = now.plus_ms(self.settings.max_poll_interval_ms.into());
+            self.lose_all();
             self.rejoin(now);
         } else if changed {
             self.heartbeat.next = now;
@@ -149,10 +152,14 @@ impl ModernMembership {
     /// The owner asked for records, or is about to.
     pub fn polled(&mut self, now: MonoMs) {
         self.poll_deadline = now.plus_ms(self.settings.max_poll_interval_ms.into());
-        if self.phase == Phase::TooSlow && !self.heartbeat.in_flight {
-            self.lose_all();
-            self.rejoin(now);
-            self.beat(now);
+        match self.phase {
+            Phase::OwnerBusy if !self.heartbeat.in_flight => {
+                self.lose_all();
+                self.rejoin(now);
+                self.beat(now);
+            }
+            Phase::Failed => self.lose_all(),
+            _ => {}
         }
     }
 
@@ -163,14 +170,14 @@ impl ModernMembership {
             Phase::Joining => self.heartbeat.next,
             Phase::In if self.heartbeat.in_flight => self.poll_deadline,
             Phase::In => self.heartbeat.next.min(self.poll_deadline),
-            Phase::Out | Phase::TooSlow | Phase::Failed => MonoMs::NEVER,
+            Phase::Out | Phase::OwnerBusy | Phase::Failed => MonoMs::NEVER,
         }
     }
 
     /// Time passed.
     pub fn tick(&mut self, now: MonoMs) {
         if self.phase == Phase::In && now >= self.poll_deadline {
-            self.phase = Phase::TooSlow;
+            self.phase = Phase::OwnerBusy;
             self.giving_up = None;
             self.target = None;
             self.send_leave(self.epoch_of_leaving(OnClose::AsConfigured).unwrap_or(LEAVES));
@@ -201,7 +208,8 @@ impl ModernMembership {
     /// Leaves the group, or stays in it as a static member; nothing is owned afterwards. The owner must have given up and
     /// committed before.
     pub fn close(&mut self, on_close: OnClose) {
-        if matches!(self.phase, Phase::In | Phase::Joining)
+        // Who was fenced may still be in the group.
+        if matches!(self.phase, Phase::In | Phase::Joining | Phase::OwnerBusy)
             && let Some(epoch) = self.epoch_of_leaving(on_close)
         {
             self.send_leave(epoch);
@@ -243,8 +251,8 @@ impl ModernMembership {
     }
 
     fn fail(&mut self, error: GroupError) {
+        // What it owned is only told to be lost once the owner is there to hear it.
         self.forget();
-        self.lose_all();
         self.phase = Phase::Failed;
         self.effects.push(Effect::Failed(error));
     }

@@ -270,6 +270,26 @@ fn joined(settings: ModernSettings) -> ModernMembership {
     member
 }
 
+/// Partition 0 of topic `a`, with the heartbeats that this takes.
+fn give(member: &mut ModernMembership, now: MonoMs) {
+    member.learn_names(names(), now);
+    let topic = AssignedTopic { topic_id: id(1), partitions: vec![0], ..AssignedTopic::default() };
+    let assignment = Assignment { topic_partitions: vec![topic], ..Assignment::default() };
+    for assignment in [Some(assignment), None] {
+        member.tick(now);
+        let answer = ConsumerGroupHeartbeatResponse {
+            member_epoch: 1,
+            heartbeat_interval_ms: 5_000,
+            assignment,
+            ..Default::default()
+        };
+        member.beaten(1, Some(answer), now);
+        member.learn_names(names(), now);
+    }
+    let effects = member.take_effects();
+    assert!(effects.contains(&Effect::Assigned(vec![TopicPartition::new("a", 0)])), "{effects:?}");
+}
+
 #[test]
 fn first_heartbeat_says_all_and_later_ones_what_changed() {
     let mut member = ModernMembership::new(settings());
@@ -330,6 +350,22 @@ fn what_answers_say_is_done() {
         if !is_fatal {
             assert!(matches!(effects.last(), Some(Effect::Send(_))), "{code}");
         }
+    }
+    for code in [ErrorCode::UnknownMemberId, ErrorCode::FencedMemberEpoch] {
+        let mut member = joined(settings());
+        give(&mut member, MonoMs(5_000));
+        member.tick(MonoMs(10_000));
+        sent(&mut member);
+        let answer = ConsumerGroupHeartbeatResponse { error_code: code.code(), ..Default::default() };
+        member.beaten(1, Some(answer), MonoMs(10_000));
+        for later_ms in [10_000, 15_000, 200_000] {
+            member.tick(MonoMs(later_ms));
+            assert_eq!((member.take_effects(), member.identity()), (Vec::new(), None), "{code}");
+        }
+        member.polled(MonoMs(200_000));
+        let effects = member.take_effects();
+        assert_eq!(effects[0], Effect::Lost(vec![TopicPartition::new("a", 0)]), "{code}");
+        assert!(matches!(effects[1], Effect::Send(_)), "{code}");
     }
     let fenced = GroupError::Fenced("i".to_owned());
     assert!(fenced.to_string().contains("group.instance.id 'i'"));

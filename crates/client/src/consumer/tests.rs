@@ -1,0 +1,116 @@
+//! What a consumer's owner may commit once its group has given it up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_types::TopicPartition;
+use ottla_wire::messages::OffsetCommitRequest;
+use ottla_wire::{ApiKey, ErrorCode};
+
+use super::{Consumer, ConsumerError, ConsumerEvent, ConsumerSettings, GroupProtocol, OffsetReset};
+use crate::ClientSettings;
+use crate::effects::{Fake, Fate};
+
+const RECORDS: usize = 5;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A group that has a member with records in hand.
+struct Group {
+    fake: Fake,
+    consumer: Consumer,
+    heartbeat: ApiKey,
+}
+
+impl Group {
+    async fn new(group_protocol: GroupProtocol) -> Group {
+        let fake = Fake::new();
+        fake.topic("t", 1);
+        fake.load("t", 0, RECORDS);
+        let client =
+            ClientSettings { connector: Some(Arc::new(fake.clone())), ..ClientSettings::new("boot:9092") };
+        let settings = ConsumerSettings {
+            group_id: Some("g".to_owned()),
+            group_protocol,
+            enable_auto_commit: false,
+            auto_offset_reset: OffsetReset::Earliest,
+            heartbeat_interval_ms: 1_000,
+            ..ConsumerSettings::new(client)
+        };
+        let mut consumer = Consumer::connect(settings).await.unwrap();
+        consumer.subscribe(["t"]).unwrap();
+        assert_eq!(consumer.poll(PATIENCE).await.unwrap().len(), RECORDS);
+        let heartbeat = match group_protocol {
+            GroupProtocol::Classic => ApiKey::Heartbeat,
+            GroupProtocol::Consumer => ApiKey::ConsumerGroupHeartbeat,
+        };
+        Group { fake, consumer, heartbeat }
+    }
+
+    /// Refuses the next heartbeat. All after it are taken, whoever says to be who.
+    async fn give_up(&self) {
+        let heartbeat = self.heartbeat;
+        let mut refused = false;
+        self.fake.on_request(move |seen| {
+            if seen.api != heartbeat || std::mem::replace(&mut refused, true) {
+                return Fate::Answered;
+            }
+            Fate::Refused(ErrorCode::UnknownMemberId)
+        });
+        let before = self.fake.seen(heartbeat).len();
+        self.fake.until_seen(heartbeat, before + 1).await;
+        // Whoever joins again by itself has long done it.
+        tokio::time::sleep(PATIENCE).await;
+    }
+
+    fn committed(&self) -> Vec<i64> {
+        let offset = |request: OffsetCommitRequest| request.topics[0].partitions[0].committed_offset;
+        self.fake.seen(ApiKey::OffsetCommit).iter().map(|seen| offset(seen.read())).collect()
+    }
+}
+
+const PROTOCOLS: [GroupProtocol; 2] = [GroupProtocol::Classic, GroupProtocol::Consumer];
+
+fn is_refused(result: Result<(), ConsumerError>) -> bool {
+    matches!(result, Err(ConsumerError::NotAMember(_)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_as_another_member_is_not_committed() {
+    for protocol in PROTOCOLS {
+        let mut group = Group::new(protocol).await;
+        let metadata = group.consumer.group_metadata().unwrap();
+        group.give_up().await;
+        // A transaction would commit what is done here again by whoever has the partition now.
+        assert!(is_refused(group.consumer.group_metadata().map(drop)), "{protocol:?}");
+        assert!(is_refused(group.consumer.commit().await), "{protocol:?}");
+        let t0 = TopicPartition::new("t", 0);
+        assert_eq!(group.consumer.next().await.unwrap(), ConsumerEvent::Lost(vec![t0.clone()]));
+        assert_eq!(group.consumer.next().await.unwrap(), ConsumerEvent::Assigned(vec![t0]));
+        assert_ne!(group.consumer.group_metadata().unwrap(), metadata, "{protocol:?}");
+        assert_eq!(group.consumer.poll(PATIENCE).await.unwrap().len(), RECORDS, "{protocol:?}: read again");
+        group.consumer.commit().await.unwrap();
+        assert_eq!(group.committed(), [RECORDS as i64], "{protocol:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_turn_comes_under_another_assignment_is_refused() {
+    for protocol in PROTOCOLS {
+        let mut group = Group::new(protocol).await;
+        let heartbeat = group.heartbeat;
+        let mut refused = false;
+        // The coordinator takes commits only once the member is another one.
+        group.fake.on_request(move |seen| match seen.api {
+            ApiKey::OffsetCommit if !refused => Fate::Refused(ErrorCode::CoordinatorLoadInProgress),
+            api if api == heartbeat && !std::mem::replace(&mut refused, true) => {
+                Fate::Refused(ErrorCode::UnknownMemberId)
+            }
+            _ => Fate::Answered,
+        });
+        let positions = group.consumer.positions();
+        let commit = group.consumer.commit_offsets_later(positions).unwrap();
+        assert!(matches!(group.consumer.next().await.unwrap(), ConsumerEvent::Lost(_)));
+        assert!(matches!(group.consumer.next().await.unwrap(), ConsumerEvent::Assigned(_)));
+        assert!(is_refused(commit.await), "{protocol:?}");
+    }
+}
