@@ -77,7 +77,7 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<ShareFetchRequest>) {
         return both.put(|state| state.fetched = Some(Vec::new()));
     }
     let wanted = wanted(node, &session);
-    node.share.partitions.fetch(params, wanted, now, move |fetched, _| {
+    node.share.partitions.fetch(params, wanted, now, move |fetched| {
         both.put(|state| state.fetched = Some(fetched));
     });
 }

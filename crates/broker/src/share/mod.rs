@@ -73,11 +73,13 @@ impl ShareGroupParts {
         let listener = Arc::new(StateTopicListener::default());
         listener.tell(&coordinator);
         let sessions_max = usize::try_from(config.get(keys::GROUP_SHARE_MAX_SHARE_SESSIONS)).unwrap_or(0);
+        let of_present = Arc::clone(&link);
         let partitions = Arc::new(SharePartitions::new(
             Arc::clone(replicas),
             Arc::new(NodePersister(Arc::clone(&link))),
             Arc::new(NodeDeadLetters(Arc::clone(&link))),
             Arc::new(NodeShareGroups { link: Arc::clone(&link), config: Arc::clone(config) }),
+            Arc::new(move |began| of_present.get().map_or(began, |node| node.present(began))),
         ));
         let sessions = ShareSessions::new(sessions_max);
         let closed_connections = Mutex::default();

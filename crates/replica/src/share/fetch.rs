@@ -41,7 +41,7 @@ pub struct ShareFetched {
     pub acquired: Vec<AcquiredRecords>,
 }
 
-type Respond = Box<dyn FnOnce(Vec<ShareFetched>, Now) + Send>;
+type Respond = Box<dyn FnOnce(Vec<ShareFetched>) + Send>;
 
 impl SharePartitions {
     /// Answers at once if there is something to acquire, an error to tell, or no time to wait; otherwise when records
@@ -51,7 +51,7 @@ impl SharePartitions {
         params: ShareFetchParams,
         partitions: Vec<(SharePartitionId, Result<Arc<Partition>, ErrorCode>)>,
         now: Now,
-        respond: impl FnOnce(Vec<ShareFetched>, Now) + Send + 'static,
+        respond: impl FnOnce(Vec<ShareFetched>) + Send + 'static,
     ) {
         let wanted: Vec<Wanted> = partitions
             .into_iter()
@@ -172,15 +172,24 @@ impl DelayedShareFetch {
             records: self.params.limits.max_records,
             has_found: false,
         };
-        let fetched = self
+        let fetched: Vec<ShareFetched> = self
             .wanted
-            .into_iter()
-            .map(|wanted| match wanted.entry {
-                Ok(entry) => self.shares.acquire(&entry, &self.params, &settings, &mut budget, now),
-                Err(error) => ShareFetched { id: wanted.id, error, records: None, acquired: Vec::new() },
+            .iter()
+            .map(|wanted| match &wanted.entry {
+                Ok(entry) => self.shares.acquire(entry, &self.params, &settings, &mut budget, now),
+                Err(error) => {
+                    ShareFetched { id: wanted.id.clone(), error: *error, records: None, acquired: Vec::new() }
+                }
             })
             .collect();
-        (self.respond)(fetched, now);
+        // As Kafka does it, locks begin when all has been read: a disk that takes its time takes none of the member's.
+        let now = (self.shares.present)(now);
+        for (wanted, fetched) in self.wanted.iter().zip(&fetched) {
+            if let Ok(entry) = &wanted.entry {
+                self.shares.hand_over(entry, &self.params.member, &fetched.acquired, now);
+            }
+        }
+        (self.respond)(fetched);
     }
 }
 
@@ -247,12 +256,9 @@ impl SharePartitions {
             Err(code) => return nothing(code),
         };
         // What others have said and given back since is in the state: of what was read, what is free now is acquired.
-        let acquired = partition.acquire(&params.member, &limits, from, &batches, &aborted, now.mono);
-        self.note_deadline(partition.next_deadline());
-        held.queue_unsent();
+        let acquired = partition.acquire(&params.member, &limits, from, &batches, &aborted);
         drop(held);
         drop(reading);
-        self.write_next(entry, now);
         let records = trim(slice, &found, &acquired);
         let count: i64 = acquired.iter().map(|a| a.last_offset - a.first_offset + 1).sum();
         budget.records = budget.records.saturating_sub(i32::try_from(count).unwrap_or(i32::MAX));
@@ -261,6 +267,24 @@ impl SharePartitions {
             budget.has_found = true;
         }
         ShareFetched { id: entry.id.clone(), error: ErrorCode::None, records, acquired }
+    }
+
+    /// The member has these records from now on. What the fetch changed besides is written.
+    fn hand_over(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        member: &MemberId,
+        acquired: &[AcquiredRecords],
+        now: Now,
+    ) {
+        let mut held = entry.state.lock();
+        if let Ok(partition) = held.active() {
+            partition.begin_locks(member, acquired, now.mono);
+            self.note_deadline(partition.next_deadline());
+        }
+        held.queue_unsent();
+        drop(held);
+        self.write_next(entry, now);
     }
 }
 

@@ -21,6 +21,9 @@ use crate::manager::ReplicaManager;
 use crate::partition::{Partition, ReaderKind};
 use crate::purgatory::Watchers;
 
+/// Tells the time at present, in the middle of what was begun at the time given.
+pub type Present = Arc<dyn Fn(Now) -> Now + Send + Sync>;
+
 /// Told what became of an acknowledgement.
 pub type Acknowledged = Box<dyn FnOnce(Result<(), ErrorCode>) + Send>;
 
@@ -29,6 +32,7 @@ pub struct SharePartitions {
     persister: Arc<dyn Persister>,
     dead_letters: Arc<dyn DeadLetters>,
     pub(super) groups: Arc<dyn ShareGroups>,
+    pub(super) present: Present,
     entries: Mutex<HashMap<SharePartitionId, Arc<Entry>>>,
     /// No lock runs out before this.
     next_lock_deadline: AtomicU64,
@@ -75,12 +79,14 @@ impl SharePartitions {
         persister: Arc<dyn Persister>,
         dead_letters: Arc<dyn DeadLetters>,
         groups: Arc<dyn ShareGroups>,
+        present: Present,
     ) -> SharePartitions {
         SharePartitions {
             replicas,
             persister,
             dead_letters,
             groups,
+            present,
             entries: Mutex::default(),
             next_lock_deadline: AtomicU64::new(MonoMs::NEVER.0),
         }

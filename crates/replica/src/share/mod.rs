@@ -13,7 +13,7 @@ mod types;
 
 pub(crate) use fetch::DelayedShareFetch;
 pub use fetch::{ShareFetchParams, ShareFetched};
-pub use manager::{Acknowledged, SharePartitions};
+pub use manager::{Acknowledged, Present, SharePartitions};
 pub use partition::{Change, PersistResult, SharePartition};
 pub use persister::{
     DeadLetters, LettersWritten, OffsetReset, Persisted, Persister, ShareGroupSettings, ShareGroups,

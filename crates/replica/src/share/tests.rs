@@ -1,7 +1,7 @@
 //! Share partitions over a log on a simulated disk, with a share coordinator that answers when the test says so.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -112,6 +112,8 @@ struct Harness {
     settings: Arc<Settings>,
     /// How often something was left to those who wait for the disk.
     left_to_others: Arc<AtomicUsize>,
+    /// So long has taken what is under way.
+    late_ms: Arc<AtomicU64>,
 }
 
 /// Error, first, last and count of what was acquired, and bytes of records.
@@ -152,13 +154,29 @@ impl Harness {
         let coordinator = Arc::new(Coordinator::default());
         let letters = Arc::new(Letters::default());
         let settings = Arc::new(Settings(Mutex::new(OffsetReset::Earliest)));
+        let late_ms = Arc::<AtomicU64>::default();
         let shares = Arc::new(SharePartitions::new(
             Arc::clone(&replicas),
             Arc::clone(&coordinator) as _,
             Arc::clone(&letters) as _,
             Arc::clone(&settings) as _,
+            Arc::new({
+                let late_ms = Arc::clone(&late_ms);
+                move |began: Now| at(began.mono.0 + late_ms.load(Ordering::Relaxed))
+            }),
         ));
-        Harness { replicas, shares, coordinator, letters, partition, context, disk, settings, left_to_others }
+        Harness {
+            replicas,
+            shares,
+            coordinator,
+            letters,
+            partition,
+            context,
+            disk,
+            settings,
+            left_to_others,
+            late_ms,
+        }
     }
 
     fn id() -> SharePartitionId {
@@ -194,7 +212,7 @@ impl Harness {
             limits: AcquireLimits { mode: AcquireMode::BatchOptimized, max_records, batch_size: 500 },
         };
         let wanted = vec![(Harness::id(), Ok(Arc::clone(&self.partition)))];
-        self.shares.fetch(params, wanted, now, move |fetched, _| {
+        self.shares.fetch(params, wanted, now, move |fetched| {
             let found = fetched.into_iter().map(|found| {
                 let acquired =
                     found.acquired.iter().map(|a| (a.first_offset.0, a.last_offset.0, a.delivery_count));
@@ -389,6 +407,23 @@ fn what_comes_back_wakes_who_waits() {
     );
     assert_eq!(taken(&done), [Ok(())]);
     assert_eq!(acquired(&waiting), Some(vec![(0, 1, 3)]));
+}
+
+#[test]
+fn locks_begin_when_records_were_read_however_long_the_disk_took() {
+    const SLOW_MS: u64 = LOCK_MS + 1_000;
+    let harness = Harness::new();
+    harness.produce(&["a"], at(0));
+    let late_ms = Arc::clone(&harness.late_ms);
+    harness.disk.before_next(DiskCall::Read, move || late_ms.store(SLOW_MS, Ordering::Relaxed));
+    assert_eq!(acquired(&harness.fetch("x", 100, at(0))), Some(vec![(0, 0, 1)]));
+    harness.late_ms.store(0, Ordering::Relaxed);
+    assert_eq!(harness.shares.next_deadline(), at(SLOW_MS + LOCK_MS).mono);
+    let waiting = harness.fetch("y", 100, at(SLOW_MS + LOCK_MS - 1));
+    harness.shares.tick(at(SLOW_MS + LOCK_MS - 1));
+    assert_eq!(acquired(&waiting), None, "x still has it");
+    harness.shares.tick(at(SLOW_MS + LOCK_MS));
+    assert_eq!(acquired(&waiting), Some(vec![(0, 0, 2)]));
 }
 
 #[test]

@@ -11,7 +11,8 @@ const THROTTLED_DELIVERIES_MIN: i16 = 2;
 
 impl SharePartition {
     /// What of the batches that were read from `fetch_offset` on goes to `member`. Of `aborted` offsets nothing does: they
-    /// are given up.
+    /// are given up. Nobody else gets what was acquired, and the time that the member has for it begins with
+    /// [`SharePartition::begin_locks`].
     pub fn acquire(
         &mut self,
         member: &MemberId,
@@ -19,7 +20,6 @@ impl SharePartition {
         fetch_offset: Offset,
         batches: &[LogBatch],
         aborted: &[(Offset, Offset)],
-        now: MonoMs,
     ) -> Vec<AcquiredRecords> {
         let (Some(first_batch), Some(last_batch)) = (batches.first(), batches.last()) else {
             return Vec::new();
@@ -30,19 +30,13 @@ impl SharePartition {
         };
         self.archive_stale(fetch_offset, first_batch.base_offset);
         let first = first_batch.base_offset.max(self.start_offset);
-        let deadline = now.plus_ms(i64::from(self.settings.record_lock_duration_ms));
-        let lock = Lock { member: MemberId::clone(member), deadline };
+        let lock = Lock { member: MemberId::clone(member), deadline: MonoMs::NEVER };
         let mut acquisition = Acquisition { acquired: Vec::new(), left: max_records, is_over: false };
         self.acquire_again(&mut acquisition, limits.mode, first, last, &lock);
         if !acquisition.is_over && acquisition.left > 0 {
             self.acquire_new(&mut acquisition, limits, first, last, batches, &lock);
         }
-        let acquired = self.without_aborted(acquisition.acquired, aborted);
-        if !acquired.is_empty() {
-            let ranges = acquired.iter().map(|records| (records.first_offset, records.last_offset));
-            self.lock_deadlines.entry(deadline).or_default().extend(ranges);
-        }
-        acquired
+        self.without_aborted(acquisition.acquired, aborted)
     }
 
     /// How many records may be acquired, and up to which, without more in flight than the group allows. Where there is

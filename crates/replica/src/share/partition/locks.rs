@@ -4,9 +4,23 @@ use ottla_types::{MonoMs, Offset};
 
 use super::runs::Run;
 use super::{Change, SharePartition};
-use crate::share::types::{GivenUp, PersistedBatch, RecordState};
+use crate::share::types::{AcquiredRecords, GivenUp, MemberId, PersistedBatch, RecordState};
 
 impl SharePartition {
+    /// `member` is handed what it has acquired: from now on its time counts. What it has no more, because it has gone
+    /// meanwhile, stays with whoever has it.
+    pub fn begin_locks(&mut self, member: &MemberId, acquired: &[AcquiredRecords], now: MonoMs) {
+        let deadline = now.plus_ms(i64::from(self.settings.record_lock_duration_ms));
+        for AcquiredRecords { first_offset, last_offset, .. } in acquired {
+            for (_, run) in self.runs.cut_out(*first_offset, *last_offset) {
+                if let Some(lock) = run.lock.as_mut().filter(|lock| lock.member == *member) {
+                    lock.deadline = deadline;
+                }
+            }
+            self.lock_deadlines.entry(deadline).or_default().push((*first_offset, *last_offset));
+        }
+    }
+
     /// When to call [`SharePartition::expire_locks`] next. Nothing may be due by then.
     pub fn next_deadline(&self) -> MonoMs {
         self.lock_deadlines.first_key_value().map_or(MonoMs::NEVER, |(deadline, _)| *deadline)

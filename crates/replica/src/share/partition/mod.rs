@@ -233,7 +233,7 @@ impl SharePartition {
                 }
                 run.pending = None;
                 // A lock that has run out meanwhile is looked at again.
-                if let Some(lock) = &run.lock {
+                if let Some(lock) = run.lock.as_ref().filter(|lock| lock.deadline != MonoMs::NEVER) {
                     self.lock_deadlines.entry(lock.deadline).or_default().push((from, run.last));
                 }
             }

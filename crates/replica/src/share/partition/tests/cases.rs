@@ -105,6 +105,27 @@ fn nothing_is_decided_before_it_is_persisted() {
 }
 
 #[test]
+fn a_lock_begins_when_its_member_is_handed_the_record() {
+    let mut bench = Bench::new();
+    let all = limits(AcquireMode::BatchOptimized, 100);
+    let acquired = bench.partition.acquire(&member("a"), &all, Offset(0), &log_batches(&[(0, 4)]), &[]);
+    assert_eq!(bench.partition.next_deadline(), MonoMs::NEVER);
+    assert!(bench.partition.expire_locks(MonoMs(10 * LOCK_MS)).is_none(), "it is not handed over yet");
+    assert_eq!(bench.fetch("b", 100, &[(0, 4)]), [], "and nobody else's");
+    // Its session has ended before it was answered.
+    let released = bench.partition.release(&member("a")).unwrap();
+    bench.persist(released);
+    let one = limits(AcquireMode::RecordLimit, 1);
+    assert_eq!(bench.fetch_as("b", one, &[(0, 4)], &[]), [(0, 0, 2)]);
+    let of_b = bench.partition.next_deadline();
+    bench.partition.begin_locks(&member("a"), &acquired, MonoMs(of_b.0));
+    bench.partition.check();
+    let expired = bench.partition.expire_locks(of_b).expect("b's time is over");
+    assert_eq!(expired.write.batches, [persisted(0, 0, Available, 2)]);
+    assert!(bench.partition.expire_locks(of_b.plus_ms(LOCK_MS as i64)).is_none());
+}
+
+#[test]
 fn a_lock_that_runs_out_gives_the_record_to_somebody_else() {
     let mut bench = Bench::new();
     bench.fetch("a", 100, &[(0, 4)]);

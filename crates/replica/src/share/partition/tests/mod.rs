@@ -115,7 +115,8 @@ impl Bench {
         let aborted: Vec<_> = aborted.iter().map(|&(first, last)| (Offset(first), Offset(last))).collect();
         let batches = log_batches(batches);
         let now = self.now();
-        let acquired = self.partition.acquire(&member(who), &limits, offset, &batches, &aborted, now);
+        let acquired = self.partition.acquire(&member(who), &limits, offset, &batches, &aborted);
+        self.partition.begin_locks(&member(who), &acquired, now);
         self.partition.check();
         acquired.iter().map(|a| (a.first_offset.0, a.last_offset.0, a.delivery_count)).collect()
     }

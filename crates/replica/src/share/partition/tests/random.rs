@@ -138,8 +138,8 @@ impl World {
             offset,
             &log_batches(&of_log),
             &[],
-            MonoMs(self.now_ms),
         );
+        self.partition.begin_locks(&self::member(MEMBERS[member]), &acquired, MonoMs(self.now_ms));
         let mut count = 0;
         let mut before = -1;
         for records in acquired {
