@@ -8,8 +8,10 @@ Says on standard error what became of each transaction and of the group, a line 
 """
 
 import contextlib
+import faulthandler
 import gc
 import random
+import signal
 import sys
 import threading
 import time
@@ -226,4 +228,5 @@ def main(bootstrap, index, process, seed):
         copier.join()
 
 
+faulthandler.register(signal.SIGQUIT)
 main(*sys.argv[1:])

@@ -459,26 +459,31 @@ public final class Main {
         ask("AddOffsetsToTxn without a group", new AddOffsetsToTxnRequestData().setTransactionalId("tx").setProducerId(id).setProducerEpoch(epoch), 3);
         end("with an old epoch", "tx", id, (short) (epoch - 1), true);
         end("in good order", "tx", id, epoch, false);
-        fencedTransaction();
+        // Another has taken the transactional id, and has yet to come back for its epoch; or time has.
+        abortedTransaction("fenced", initialize("fenced"), () -> ask("InitProducerId of who fences", initialize("fenced"), 5));
+        abortedTransaction("timed out", initialize("timed out").setTransactionTimeoutMs(100), () -> {});
     }
 
-    /** Another has taken the transactional id, and has yet to come back for its epoch. */
-    private static void fencedTransaction() throws Exception {
-        var first = (InitProducerIdResponseData) connection.ask(initialize("fenced"), 5);
+    private interface Act {
+        void act() throws IOException;
+    }
+
+    private static void abortedTransaction(String what, InitProducerIdRequestData initialize, Act abort) throws Exception {
+        var first = (InitProducerIdResponseData) connection.ask(initialize, 5);
         long id = first.producerId();
         short epoch = first.producerEpoch();
-        addPartitions("of who will be fenced", "fenced", id, epoch, TOPIC, 1);
-        ask("InitProducerId of who fences", initialize("fenced"), 5);
-        var described = new DescribeTransactionsRequestData().setTransactionalIds(List.of("fenced"));
+        addPartitions("of who will be " + what, what, id, epoch, TOPIC, 1);
+        abort.act();
+        var described = new DescribeTransactionsRequestData().setTransactionalIds(List.of(what));
         while (!((DescribeTransactionsResponseData) connection.ask(described, 0)).transactionStates().get(0).transactionState().equals("CompleteAbort")) {
             Thread.sleep(10);
         }
-        ask("DescribeTransactions of one that is fenced", described, 0);
-        end("to commit as who is fenced", "fenced", id, epoch, true, 5);
-        end("to commit as who is fenced", "fenced", id, epoch, true, 4);
-        end("to commit as who is fenced, in the next epoch", "fenced", id, (short) (epoch + 1), true, 5);
-        end("to commit as who is fenced, two epochs on", "fenced", id, (short) (epoch + 2), true, 5);
-        addPartitions("of who is fenced", "fenced", id, epoch, TOPIC, 1);
+        ask("DescribeTransactions of one that is " + what, described, 0);
+        end("to commit as who is " + what, what, id, epoch, true, 5);
+        end("to commit as who is " + what, what, id, epoch, true, 4);
+        end("to commit as who is " + what + ", in the next epoch", what, id, (short) (epoch + 1), true, 5);
+        end("to commit as who is " + what + ", two epochs on", what, id, (short) (epoch + 2), true, 5);
+        addPartitions("of who is " + what, what, id, epoch, TOPIC, 1);
     }
 
     private static void addPartitions(String name, String transactionalId, long producerId, short epoch, String topic, int partition) throws IOException {
