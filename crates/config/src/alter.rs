@@ -11,7 +11,7 @@ use crate::rules;
 use crate::table::{GROUP, Row, Scope, TOPIC, Table, Type, UpdateMode, keys, topic_keys};
 use crate::topic::broker_default;
 use crate::validate;
-use crate::value::Value;
+use crate::value::{Value, parse_boolean};
 
 /// Why a change isn't allowed, by the error code that says so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -193,7 +193,7 @@ pub fn validate_topic(broker: &Config, old: &Overrides, new: &Overrides) -> Resu
 
 fn remote_storage(broker: &Config, old: &Overrides, new: &Overrides) -> Result<(), AlterError> {
     let is_true = |overrides: &Overrides, name: &str| {
-        overrides.get(name).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"))
+        overrides.get(name).and_then(|text| parse_boolean(text)) == Some(true)
     };
     let key = topic_keys::REMOTE_STORAGE_ENABLE.name();
     if is_true(new, key) && !broker.get(crate::keys::REMOTE_LOG_STORAGE_SYSTEM_ENABLE) {
@@ -249,6 +249,26 @@ pub fn validate_group(broker: &Config, new: &Overrides) -> Result<(), AlterError
         if effective(&heartbeat) >= effective(&session) {
             return Err(AlterError::InvalidConfig(format!("{heartbeat} must be less than {session}")));
         }
+    }
+    dead_letters(broker, new)
+}
+
+/// Where letters would never be written (KIP-1191).
+fn dead_letters(broker: &Config, new: &Overrides) -> Result<(), AlterError> {
+    const NAME: &str = "errors.deadletterqueue.topic.name";
+    let Some(topic) = new.get(NAME).map(|text| text.trim()).filter(|topic| !topic.is_empty()) else {
+        return Ok(());
+    };
+    let prefix = crate::keys::ERRORS_DEADLETTERQUEUE_TOPIC_NAME_PREFIX;
+    let needed = broker.get(prefix);
+    if topic.starts_with("__") {
+        return Err(AlterError::InvalidConfig(format!("{NAME} must not begin with '__': {topic}")));
+    }
+    if !topic.starts_with(needed) {
+        let prefix = prefix.name();
+        return Err(AlterError::InvalidConfig(format!(
+            "{NAME} must begin with {prefix}, '{needed}': {topic}"
+        )));
     }
     Ok(())
 }

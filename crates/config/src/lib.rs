@@ -11,6 +11,7 @@ mod config;
 #[cfg(test)]
 mod damage_tests;
 mod describe;
+mod duration;
 mod dynamic;
 mod endpoint;
 mod environment;
@@ -19,6 +20,7 @@ mod key;
 mod load;
 mod markdown;
 mod node;
+mod offset_reset;
 pub mod properties;
 mod refusal;
 mod report;
@@ -33,6 +35,7 @@ mod waiting;
 pub use built_in::BuiltIn;
 pub use config::{Config, Setting, Source};
 pub use describe::{ConfigSource, Described, Layer, describe_client_metrics};
+pub use duration::parse_iso_duration_ms;
 pub use dynamic::{DynamicConfig, Overrides};
 pub use endpoint::{Endpoint, ProtocolMap, SecurityProtocol};
 pub use error::{ConfigError, ConfigErrors};
@@ -40,6 +43,7 @@ pub use key::{FromValue, Key};
 pub use load::{Inputs, Warning};
 pub use markdown::configuration_markdown;
 pub use node::Roles;
+pub use offset_reset::OffsetResetStrategy;
 pub use refusal::{RACK_AWARE_REPLICA_SELECTOR, Refusal, Supported, cautions, refusals};
 pub use report::check_report;
 pub use table::{
@@ -49,4 +53,4 @@ pub use table::{
 pub use topic::{CleanupPolicy, CompressionType, TimestampType, TopicConfig, broker_default};
 pub use unknown::{close_key, closest};
 pub use validate::{HostPort, QuorumVoter, Validator};
-pub use value::{Password, Value};
+pub use value::{Password, Value, parse_boolean};

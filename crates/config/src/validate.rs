@@ -1,6 +1,7 @@
 //! What values a key allows beyond its type.
 
 use crate::error::ConfigError;
+use crate::offset_reset::OffsetResetStrategy;
 use crate::table::Row;
 use crate::value::{Value, java_double};
 
@@ -200,9 +201,7 @@ fn throttled_replicas(name: &str, entries: &[String]) -> Result<(), ConfigError>
 }
 
 fn offset_reset_strategy(name: &str, text: &str) -> Result<(), ConfigError> {
-    let word = text.to_ascii_lowercase();
-    let duration = word.strip_prefix("by_duration:").is_some_and(is_positive_iso_duration);
-    if word == "earliest" || word == "latest" || duration {
+    if !matches!(OffsetResetStrategy::parse(text), None | Some(OffsetResetStrategy::None)) {
         return Ok(());
     }
     Err(ConfigError::invalid(
@@ -213,41 +212,6 @@ fn offset_reset_strategy(name: &str, text: &str) -> Result<(), ConfigError> {
              the format 'by_duration:<PnDTnHnMn.nS>'."
         ),
     ))
-}
-
-/// `PnDTnHnMn.nS` in any case, at least one part of it, not negative.
-fn is_positive_iso_duration(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix('p') else { return false };
-    let (days, time) = match rest.split_once('t') {
-        Some((days, time)) => (days, Some(time)),
-        None => (rest, None),
-    };
-    let days_fit = days.is_empty() || days.strip_suffix('d').is_some_and(is_digits);
-    let time_fits = match time {
-        None => !days.is_empty(),
-        Some(time) => !time.is_empty() && time_parts_fit(time),
-    };
-    days_fit && time_fits
-}
-
-fn time_parts_fit(mut time: &str) -> bool {
-    for unit in ['h', 'm', 's'] {
-        if let Some((amount, rest)) = time.split_once(unit) {
-            let fits = match amount.split_once('.') {
-                Some((whole, fraction)) => unit == 's' && is_digits(whole) && is_digits(fraction),
-                None => is_digits(amount),
-            };
-            if !fits {
-                return false;
-            }
-            time = rest;
-        }
-    }
-    time.is_empty()
-}
-
-fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[cfg(test)]

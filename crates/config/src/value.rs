@@ -5,6 +5,13 @@ use std::fmt;
 use crate::error::ConfigError;
 use crate::table::Type;
 
+/// `true` or `false` in any case, with white space around it.
+pub fn parse_boolean(text: &str) -> Option<bool> {
+    let trimmed = trim(text);
+    let is = |word: &str| trimmed.eq_ignore_ascii_case(word);
+    is("true").then_some(true).or_else(|| is("false").then_some(false))
+}
+
 /// A value of one of the types that keys can have. Classes are strings: their names.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -29,10 +36,9 @@ impl Value {
             name_of_type,
         };
         Ok(match kind {
-            Type::Boolean if trimmed.eq_ignore_ascii_case("true") => Value::Boolean(true),
-            Type::Boolean if trimmed.eq_ignore_ascii_case("false") => Value::Boolean(false),
             Type::Boolean => {
-                return Err(ConfigError::NotABoolean { name: name.to_owned(), value: text.to_owned() });
+                let refused = || ConfigError::NotABoolean { name: name.to_owned(), value: text.to_owned() };
+                Value::Boolean(parse_boolean(trimmed).ok_or_else(refused)?)
             }
             Type::Int => Value::Int(trimmed.parse().map_err(|_| number("INT"))?),
             Type::Short => Value::Short(trimmed.parse().map_err(|_| number("SHORT"))?),

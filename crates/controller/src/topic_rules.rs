@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_config::{Key, Overrides, Row, Value, broker_default, topic_keys};
+use ottla_config::{Key, Overrides, Row, Value, broker_default, parse_boolean, topic_keys};
 use ottla_metadata::image::{ConfigResource, ResourceType, TopicImage};
 
 use crate::controller::Controller;
@@ -44,8 +44,7 @@ impl TopicDefaults {
         let resource = ConfigResource::new(ResourceType::Topic, Arc::clone(&topic.name));
         let own = controller.image.configs.of(&resource);
         let min_insync = text(own, topic_keys::MIN_INSYNC_REPLICAS).and_then(|text| text.parse().ok());
-        let unclean = text(own, topic_keys::UNCLEAN_LEADER_ELECTION_ENABLE)
-            .map(|text| text.eq_ignore_ascii_case("true"));
+        let unclean = text(own, topic_keys::UNCLEAN_LEADER_ELECTION_ENABLE).and_then(parse_boolean);
         let replicas = topic.partitions.values().next().map_or(1, |partition| partition.replicas.len());
         let min_insync: i64 = min_insync.unwrap_or(self.min_insync_replicas);
         TopicRules {

@@ -1,4 +1,4 @@
-//! Points in time and durations as ISO 8601 writes them, in milliseconds.
+//! Points in time as ISO 8601 writes them, in milliseconds.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -77,50 +77,6 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// `P3DT12H30M5.5S`, as `java.time.Duration` reads it.
-pub(crate) fn parse_duration(text: &str) -> Option<i64> {
-    let upper = text.to_ascii_uppercase();
-    let (sign, rest) = match upper.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, upper.strip_prefix('+').unwrap_or(&upper)),
-    };
-    let rest = rest.strip_prefix('P')?;
-    let (days, time) = match rest.split_once('T') {
-        Some((_, "")) => return None,
-        Some((days, time)) => (days, time),
-        None => (rest, ""),
-    };
-    let mut ms = 0_i64;
-    let mut is_any = false;
-    let mut take = |text: &str, units: &[(char, i64)]| -> Option<()> {
-        let mut text = text;
-        for (unit, unit_ms) in units {
-            let Some((amount, rest)) = text.split_once(*unit) else { continue };
-            let part = match amount.split_once('.').filter(|_| *unit == 'S') {
-                Some((whole, fraction)) => {
-                    let whole_ms = signed(whole)?.checked_mul(1000)?;
-                    let fraction = if fraction.is_empty() { 0 } else { millis(fraction)? };
-                    if whole.starts_with('-') { whole_ms - fraction } else { whole_ms + fraction }
-                }
-                None => signed(amount)?.checked_mul(*unit_ms)?,
-            };
-            ms = ms.checked_add(part)?;
-            is_any = true;
-            text = rest;
-        }
-        text.is_empty().then_some(())
-    };
-    take(days, &[('D', MS_OF_DAY)])?;
-    take(time, &[('H', 3_600_000), ('M', 60_000), ('S', 1000)])?;
-    is_any.then_some(sign * ms)
-}
-
-fn signed(text: &str) -> Option<i64> {
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if is_plain { text.parse().ok() } else { None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,25 +97,6 @@ mod tests {
             ("2026-11-22T08:00:00.000+x", None),
         ] {
             assert_eq!(parse_instant(text).ok(), ms, "{text}");
-        }
-    }
-
-    #[test]
-    fn durations() {
-        for (text, ms) in [
-            ("PT0S", Some(0)),
-            ("P1D", Some(MS_OF_DAY)),
-            ("P1DT2H3M4.5S", Some(MS_OF_DAY + 7_384_500)),
-            ("-PT1M", Some(-60_000)),
-            ("PT-1.5S", Some(-1500)),
-            ("pt1h", Some(3_600_000)),
-            ("P", None),
-            ("PT", None),
-            ("P1DT", None),
-            ("1D", None),
-            ("PT1S1M", None),
-        ] {
-            assert_eq!(parse_duration(text), ms, "{text}");
         }
     }
 }

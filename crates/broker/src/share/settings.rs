@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_config::{Config, Key, keys};
+use ottla_config::{Config, Key, OffsetResetStrategy, keys, parse_boolean};
 use ottla_metadata::MetadataImage;
 use ottla_metadata::image::{ConfigResource, ResourceType};
 use ottla_replica::share::{OffsetReset, ShareGroupSettings, ShareGroups, ShareSettings};
@@ -66,66 +66,52 @@ fn settings(config: &Config, image: &MetadataImage, group_id: &str) -> ShareGrou
                 keys::GROUP_SHARE_MAX_PARTITION_MAX_RECORD_LOCKS,
             ),
             keeps_dead_letters: own(TOPIC_NAME).is_some_and(|name| !name.is_empty()),
-            may_renew: own("share.renew.acknowledge.enable").is_none_or(|value| value != "false"),
+            may_renew: own("share.renew.acknowledge.enable")
+                .and_then(|text| parse_boolean(&text))
+                .unwrap_or(true),
         },
-        offset_reset: own("share.auto.offset.reset")
-            .and_then(|value| offset_reset(&value))
-            .unwrap_or(OffsetReset::Latest),
+        offset_reset: match own("share.auto.offset.reset").and_then(|text| OffsetResetStrategy::parse(&text))
+        {
+            Some(OffsetResetStrategy::Earliest) => OffsetReset::Earliest,
+            Some(OffsetResetStrategy::ByDuration(ms)) => OffsetReset::ByDuration(ms),
+            // No other can be set.
+            Some(OffsetResetStrategy::Latest | OffsetResetStrategy::None) | None => OffsetReset::Latest,
+        },
         read_committed: own("share.isolation.level").is_some_and(|value| value == "read_committed"),
     }
 }
 
-/// `latest`, `earliest` or `by_duration:` and how far back, as ISO 8601 writes durations.
-fn offset_reset(text: &str) -> Option<OffsetReset> {
-    match text {
-        "latest" => Some(OffsetReset::Latest),
-        "earliest" => Some(OffsetReset::Earliest),
-        _ => Some(OffsetReset::ByDuration(duration_ms(text.strip_prefix("by_duration:")?)?)),
-    }
-}
-
-/// Java's `PnDTnHnMn.nS`, in milliseconds.
-fn duration_ms(text: &str) -> Option<i64> {
-    let rest = text.trim().strip_prefix(['P', 'p'])?;
-    let (days, time) = match rest.split_once(['T', 't']) {
-        Some((days, time)) => (days, time),
-        None => (rest, ""),
-    };
-    let mut ms = 0.0;
-    let mut add = |part: &str, units: &[(char, f64)]| -> Option<()> {
-        let mut number = String::new();
-        for c in part.chars() {
-            if c.is_ascii_digit() || matches!(c, '.' | '+' | '-') {
-                number.push(c);
-                continue;
-            }
-            let (_, factor) = units.iter().find(|(unit, _)| *unit == c.to_ascii_uppercase())?;
-            ms += number.parse::<f64>().ok()? * factor;
-            number.clear();
-        }
-        number.is_empty().then_some(())
-    };
-    add(days, &[('D', 86_400_000.0)])?;
-    add(time, &[('H', 3_600_000.0), ('M', 60_000.0), ('S', 1_000.0)])?;
-    (ms >= 0.0).then_some(ms as i64)
-}
-
 #[cfg(test)]
 mod tests {
+    use ottla_metadata::Changes;
+    use ottla_wire::records::{ConfigRecord, MetadataRecord};
+
     use super::*;
 
+    fn with(name: &str, value: &str) -> ShareGroupSettings {
+        let mut image = MetadataImage::default();
+        let record = ConfigRecord {
+            resource_type: ResourceType::Group as i8,
+            resource_name: "g".to_owned(),
+            name: name.to_owned(),
+            value: Some(value.to_owned()),
+            ..ConfigRecord::default()
+        };
+        image.replay(&MetadataRecord::Config(record), &mut Changes::default()).unwrap();
+        let config = Config::of_pairs([]).unwrap();
+        settings(&config, &image, "g")
+    }
+
     #[test]
-    fn a_position_may_be_so_far_back() {
-        for (text, expected) in [
-            ("latest", Some(OffsetReset::Latest)),
-            ("earliest", Some(OffsetReset::Earliest)),
-            ("by_duration:PT1H", Some(OffsetReset::ByDuration(3_600_000))),
-            ("by_duration:P2DT3H4M5.5S", Some(OffsetReset::ByDuration(183_845_500))),
-            ("by_duration:P1D", Some(OffsetReset::ByDuration(86_400_000))),
-            ("by_duration:1H", None),
-            ("never", None),
-        ] {
-            assert_eq!(offset_reset(text), expected, "{text}");
+    fn what_may_be_set_has_its_effect_however_it_is_written() {
+        let begins = |text| with("share.auto.offset.reset", text).offset_reset;
+        assert_eq!(begins("earliest"), OffsetReset::Earliest);
+        assert_eq!(begins("BY_DURATION:pt1h"), OffsetReset::ByDuration(3_600_000));
+        assert_eq!(begins("latest"), OffsetReset::Latest);
+        for text in ["false", "FALSE", " False "] {
+            assert!(!with("share.renew.acknowledge.enable", text).partition.may_renew, "{text:?}");
         }
+        assert!(with("share.renew.acknowledge.enable", "TRUE").partition.may_renew);
+        assert!(with("share.isolation.level", " read_committed ").read_committed);
     }
 }

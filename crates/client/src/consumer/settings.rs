@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ottla_config::OffsetResetStrategy;
+
 use super::core::assignors;
 use super::core::fetching::{FetchSettings, IsolationLevel, OffsetReset};
 use super::error::ConsumerError;
@@ -196,85 +198,17 @@ fn offset_reset(text: &str) -> Result<OffsetReset, ConsumerError> {
         value: text.to_owned(),
         reason: "earliest, latest, none or by_duration:PnDTnHnMn.nS is expected".to_owned(),
     };
-    match text.to_ascii_lowercase().as_str() {
-        "earliest" => Ok(OffsetReset::Earliest),
-        "latest" => Ok(OffsetReset::Latest),
-        "none" => Ok(OffsetReset::None),
-        other => {
-            let duration = other.strip_prefix("by_duration:").and_then(duration_ms);
-            duration.map(OffsetReset::ByDuration).ok_or_else(refused)
-        }
+    match OffsetResetStrategy::parse(text).ok_or_else(refused)? {
+        OffsetResetStrategy::Earliest => Ok(OffsetReset::Earliest),
+        OffsetResetStrategy::Latest => Ok(OffsetReset::Latest),
+        OffsetResetStrategy::None => Ok(OffsetReset::None),
+        OffsetResetStrategy::ByDuration(ms) => Ok(OffsetReset::ByDuration(ms)),
     }
-}
-
-/// Days, hours, minutes and seconds with fractions, as Java's `Duration.parse` reads them; in lower case, and not negative.
-fn duration_ms(text: &str) -> Option<i64> {
-    let (days, time) = match text.strip_prefix('p')?.split_once('t') {
-        Some((days, time)) if !time.is_empty() => (days, time),
-        Some(_) => return None,
-        None => (text.strip_prefix('p')?, ""),
-    };
-    if days.is_empty() && time.is_empty() {
-        return None;
-    }
-    let mut total_ms = 0_i64;
-    let mut units =
-        [("d", 86_400_000, days), ("h", 3_600_000, time), ("m", 60_000, ""), ("s", 1_000, "")].into_iter();
-    let mut rest = "";
-    for (unit, unit_ms, starts) in units.by_ref() {
-        if unit == "d" || unit == "h" {
-            if !rest.is_empty() {
-                return None;
-            }
-            rest = starts;
-        }
-        let Some((number, after)) = rest.split_once(unit) else { continue };
-        total_ms = total_ms.checked_add(number_ms(number, unit_ms, unit == "s")?)?;
-        rest = after;
-    }
-    rest.is_empty().then_some(total_ms)
-}
-
-fn number_ms(number: &str, unit_ms: i64, may_have_fraction: bool) -> Option<i64> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty()
-        || !is_number(whole)
-        || !is_number(fraction)
-        || (number.contains('.') && !may_have_fraction)
-    {
-        return None;
-    }
-    let thousandths: String = fraction.chars().chain("000".chars()).take(3).collect();
-    whole.parse::<i64>().ok()?.checked_mul(unit_ms)?.checked_add(thousandths.parse().ok()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn offset_reset_is_read_as_java_reads_it() {
-        for (text, expected) in [
-            ("earliest", Some(OffsetReset::Earliest)),
-            ("latest", Some(OffsetReset::Latest)),
-            ("none", Some(OffsetReset::None)),
-            ("by_duration:P1D", Some(OffsetReset::ByDuration(86_400_000))),
-            ("by_duration:PT1H30M", Some(OffsetReset::ByDuration(5_400_000))),
-            ("by_duration:P2DT3.5S", Some(OffsetReset::ByDuration(172_803_500))),
-            ("by_duration:PT0.25S", Some(OffsetReset::ByDuration(250))),
-            ("by_duration:P", None),
-            ("by_duration:PT", None),
-            ("by_duration:P1H", None),
-            ("by_duration:PT1.5M", None),
-            ("by_duration:PT1M2", None),
-            ("by_duration:P99999999999999D", None),
-            ("by_duration:-PT1S", None),
-            ("sometime", None),
-        ] {
-            assert_eq!(offset_reset(text).ok(), expected, "{text}");
-        }
-    }
 
     #[test]
     fn what_cannot_be_is_refused_with_its_reason() {

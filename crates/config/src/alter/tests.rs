@@ -92,6 +92,16 @@ fn changes_are_allowed_and_refused_as_kafka_does() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+#[test]
+fn a_group_names_a_topic_that_may_hold_its_letters() {
+    let set = |topic: &str| alter("GROUP", "g", &format!("SET:errors.deadletterqueue.topic.name={topic}"));
+    assert_eq!(set("dlq.workers"), Ok(()));
+    assert_eq!(set(""), Ok(()));
+    for topic in ["workers", "__consumer_offsets", "DLQ.workers"] {
+        assert!(matches!(set(topic), Err(AlterError::InvalidConfig(why)) if why.contains(topic)), "{topic}");
+    }
+}
+
 /// Kafka's messages without the marks of how they came about.
 fn without_wrapping(message: &str) -> String {
     message

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_config::{Config, DynamicConfig, Row, Table};
+use ottla_config::{Config, DynamicConfig, Row, Table, parse_boolean};
 use ottla_metadata::image::{ConfigResource, ResourceType};
 use ottla_metadata::{Feature, MetadataImage};
 
@@ -84,7 +84,7 @@ fn configs(image: &MetadataImage, config: Option<&Config>, report: &mut Report) 
             ResourceType::Topic => Table::Topic,
             ResourceType::Group => Table::Group,
         };
-        if settings.get(REMOTE_STORAGE).is_some_and(|value| value == "true") {
+        if settings.get(REMOTE_STORAGE).and_then(|text| parse_boolean(text)) == Some(true) {
             remote.insert(resource.name.to_string());
         }
         let idle = settings.iter().filter(|(name, text)| {

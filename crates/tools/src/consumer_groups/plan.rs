@@ -1,5 +1,7 @@
 //! What the flags of kafka-consumer-groups say, and which don't go together.
 
+use ottla_config::parse_iso_duration_ms;
+
 use crate::flags::Parsed;
 use crate::group_flags::{self, View, chosen, usage};
 use crate::net::Connection;
@@ -194,7 +196,7 @@ pub(crate) fn position(parsed: &Parsed) -> Result<Position, Failure> {
             Position::At(time::parse_instant(&text("--to-datetime")).map_err(Failure::Usage)?)
         }
         () if has("by-duration") => Position::Ago(
-            time::parse_duration(&text("--by-duration"))
+            parse_iso_duration_ms(&text("--by-duration"))
                 .ok_or_else(|| Failure::Usage("Text cannot be parsed to a Duration".to_owned()))?,
         ),
         () if has("from-file") => Position::InFile(text("--from-file")),

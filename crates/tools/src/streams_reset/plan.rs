@@ -1,5 +1,7 @@
 //! What a command line of kafka-streams-application-reset means.
 
+use ottla_config::parse_iso_duration_ms;
+
 use crate::client_config::{ClientConfig, properties};
 use crate::deprecation::Deprecated;
 use crate::flags::Parsed;
@@ -114,7 +116,7 @@ fn position(parsed: &Parsed) -> Result<Position, Failure> {
         Some("shift-by") => Position::ShiftBy(number("--shift-by")),
         Some("to-datetime") => Position::At(time::parse_instant(&text("--to-datetime")).map_err(said)?),
         Some("by-duration") => Position::Ago(
-            time::parse_duration(&text("--by-duration"))
+            parse_iso_duration_ms(&text("--by-duration"))
                 .ok_or_else(|| said("ERROR: Text cannot be parsed to a Duration"))?,
         ),
         Some("from-file") => Position::InFile(text("--from-file")),

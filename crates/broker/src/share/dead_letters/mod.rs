@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_config::keys;
+use ottla_config::{keys, parse_boolean};
 use ottla_log::disk::Reach;
 use ottla_metadata::MetadataImage;
 use ottla_metadata::image::{ConfigResource, ResourceType};
@@ -129,7 +129,8 @@ impl Posting {
             Err(problem) => return self.failed(problem, 0),
         };
         let are_wanted = own(&image, ResourceType::Group, &self.id.group_id, COPY_RECORD)
-            .is_some_and(|copy| copy == "true");
+            .and_then(|text| parse_boolean(&text))
+            .unwrap_or(false);
         let copies = self.copies(are_wanted);
         let source = &self.of.topic_partition().topic;
         let origin = Origin { group_id: &self.id.group_id, topic: source, partition: self.id.partition };
@@ -160,7 +161,8 @@ impl Posting {
             self.node.create_dead_letter_topic(name, MAY_HOLD_LETTERS, self.now);
             return Err(Problem::Passing(ErrorCode::UnknownTopicOrPartition));
         };
-        if own(image, ResourceType::Topic, name, MAY_HOLD_LETTERS).as_deref() != Some("true") {
+        let may_hold = own(image, ResourceType::Topic, name, MAY_HOLD_LETTERS);
+        if may_hold.and_then(|text| parse_boolean(&text)) != Some(true) {
             return Err(Problem::Refused("the topic lacks errors.deadletterqueue.group.enable=true"));
         }
         if topic.id == self.id.topic_id {

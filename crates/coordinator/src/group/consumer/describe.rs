@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use ottla_metadata::MetadataImage;
 use ottla_types::Uuid;
 use ottla_wire::ErrorCode;
@@ -63,8 +65,12 @@ impl GroupShard {
 
 fn describe_member(image: &MetadataImage, group: &ConsumerGroup, member: &ConsumerMember) -> Member {
     let metadata = &member.metadata;
-    let assigned = member.current.assigned.iter();
-    let assigned = assigned.map(|(id, partitions)| (*id, partitions.keys().copied().collect()));
+    // What it is to give up, it has until it says so.
+    let mut read: BTreeMap<Uuid, BTreeSet<i32>> = BTreeMap::new();
+    for (topic_id, partition) in member.current.partitions() {
+        read.entry(topic_id).or_default().insert(partition);
+    }
+    let read = read.into_iter().map(|(id, partitions)| (id, partitions.into_iter().collect()));
     let target = group.target.of(&member.member_id);
     let target = target.iter().map(|(id, partitions)| (*id, partitions.iter().copied().collect()));
     Member {
@@ -77,7 +83,7 @@ fn describe_member(image: &MetadataImage, group: &ConsumerGroup, member: &Consum
         subscribed_topic_names: metadata.subscribed_topic_names.clone(),
         subscribed_topic_regex: metadata.subscribed_topic_regex.clone(),
         assignment: DescribedAssignment {
-            topic_partitions: named(image, assigned, |topic_id, topic_name, partitions| {
+            topic_partitions: named(image, read, |topic_id, topic_name, partitions| {
                 ottla_wire::messages::consumer_group_describe_response::AssignmentTopicPartition {
                     topic_id,
                     topic_name,

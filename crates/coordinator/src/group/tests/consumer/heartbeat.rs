@@ -1,3 +1,5 @@
+use ottla_wire::messages::ConsumerGroupDescribeRequest;
+
 use super::*;
 
 #[test]
@@ -87,6 +89,38 @@ fn who_does_not_give_up_in_time_is_removed() {
     assert_eq!(error(rig.beat(beat_request("a", 1)).error_code), ErrorCode::UnknownMemberId);
     settle(&rig, std::slice::from_mut(&mut b));
     assert_eq!(b.partitions("t"), [0, 1]);
+}
+
+#[test]
+fn what_is_to_be_given_up_is_described_until_it_is() {
+    let rig = Rig::new();
+    rig.topic("t", 3);
+    let mut a = Consumer::new("a", &["t"]);
+    a.beat(&rig);
+    let read = || {
+        let request = ConsumerGroupDescribeRequest {
+            group_ids: vec![GROUP.to_owned()],
+            ..ConsumerGroupDescribeRequest::default()
+        };
+        let answer =
+            Answer::of(|reply| rig.coordinator.consumer_group_describe(rig.context(1), request, reply)).now();
+        let topics = answer.groups[0].members[0].assignment.topic_partitions.iter();
+        topics.flat_map(|topic| topic.partitions.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(read(), [0, 1, 2]);
+    let wants_nothing = ConsumerGroupHeartbeatRequest {
+        subscribed_topic_names: Some(Vec::new()),
+        ..beat_request("a", a.epoch)
+    };
+    rig.beat(wants_nothing);
+    rig.pass(1_000);
+    rig.beat(beat_request("a", a.epoch));
+    assert!(!rig.consumer_group().member("a").unwrap().current.pending_revocation.is_empty());
+    assert_eq!(read(), [0, 1, 2], "it reads them still");
+    let has_none =
+        ConsumerGroupHeartbeatRequest { topic_partitions: Some(Vec::new()), ..beat_request("a", a.epoch) };
+    rig.beat(has_none);
+    assert_eq!(read(), [0; 0]);
 }
 
 #[test]
