@@ -1,48 +1,16 @@
 //! Matching: all places in a pattern that a name may have led to, byte by byte, as RE2/J does it. Nothing is remembered of
-//! one name for the next, so that the work is known: it is counted in steps, one for each place that is looked at.
+//! one name for the next, so that the work is known: it is counted in steps ([`Effort`]), one for each place that is looked at.
 
 use regex_automata::nfa::thompson::{NFA, State};
 use regex_automata::util::primitives::StateID;
 
 use super::PatternError;
+use super::effort::Effort;
 
-/// How many steps all may take together, whatever names there are: less than a second.
-const STEPS: usize = 1 << 27;
-/// How many steps more each pattern may take for each byte of all names. Patterns that people write take some five.
-const STEPS_A_BYTE: usize = 8;
 /// So many ranges of characters are looked through in the time of a step.
 const RANGES_A_STEP: usize = 2;
 /// How much longer it takes to see whether a name, or a word, begins or ends somewhere.
 const STEPS_A_LOOK: usize = 3;
-
-/// How much work may still be done.
-#[derive(Debug)]
-pub(crate) struct Effort {
-    steps: usize,
-}
-
-impl Default for Effort {
-    fn default() -> Effort {
-        Effort::of(STEPS)
-    }
-}
-
-impl Effort {
-    pub(super) fn of(steps: usize) -> Effort {
-        Effort { steps }
-    }
-
-    /// One pattern more is to be matched with names of so many bytes together.
-    pub(crate) fn allow(&mut self, bytes: usize) {
-        self.steps = self.steps.saturating_add(bytes.saturating_mul(STEPS_A_BYTE));
-    }
-
-    fn spend(&mut self, steps: usize) -> Result<(), PatternError> {
-        let left = self.steps.checked_sub(steps);
-        self.steps = left.unwrap_or(0);
-        left.map(|_| ()).ok_or(PatternError::TooSlow)
-    }
-}
 
 /// Matches names with a pattern, one after another.
 #[derive(Debug)]

@@ -2,15 +2,18 @@
 //! RE2/J that Kafka uses, and as there the time is linear in the name; a pattern must match a whole name.
 //!
 //! Anybody may send any pattern. So whatever one says, it takes a bounded amount of memory and work to read it
-//! ([`syntax`]), to compile it, and to match all names there are with it ([`matcher`]).
+//! ([`syntax`]), to compile it, and to match all names there are with it ([`matcher`]); many together take no more
+//! ([`effort`]) than one may, but for what any takes.
 
+mod effort;
 mod matcher;
 mod syntax;
 
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use thiserror::Error;
 
-pub(crate) use matcher::{Effort, Matcher};
+pub(crate) use effort::Effort;
+pub(crate) use matcher::Matcher;
 
 /// How large a compiled pattern may be, in bytes.
 const COMPILED_BYTES_MAX: usize = 1 << 20;
@@ -26,7 +29,7 @@ pub(crate) enum PatternError {
     TooWide,
     #[error("it compiles to more than {COMPILED_BYTES_MAX} bytes")]
     TooLarge,
-    #[error("it takes too long to match")]
+    #[error("it takes too much work")]
     TooSlow,
 }
 
@@ -35,16 +38,29 @@ pub(crate) enum PatternError {
 pub(crate) struct NamePattern(NFA);
 
 impl NamePattern {
-    pub(crate) fn new(pattern: &str) -> Result<NamePattern, PatternError> {
-        let whole = syntax::parse(pattern)?;
-        let bounded = thompson::Config::new()
-            .nfa_size_limit(Some(COMPILED_BYTES_MAX))
-            .which_captures(WhichCaptures::None);
-        let nfa = thompson::Compiler::new().configure(bounded).build_from_hir(&whole);
-        nfa.map(NamePattern).map_err(|error| match error.size_limit() {
-            Some(_) => PatternError::TooLarge,
-            None => PatternError::Syntax(error.to_string()),
-        })
+    /// Fails also where reading and compiling it takes more work than is left.
+    pub(crate) fn new(pattern: &str, effort: &mut Effort) -> Result<NamePattern, PatternError> {
+        effort.allow_pattern();
+        let whole = syntax::parse(pattern, effort)?;
+        // Whatever it becomes is paid for by then.
+        let bytes_max = effort.left().min(COMPILED_BYTES_MAX);
+        let bounded =
+            thompson::Config::new().nfa_size_limit(Some(bytes_max)).which_captures(WhichCaptures::None);
+        match thompson::Compiler::new().configure(bounded).build_from_hir(&whole) {
+            Ok(nfa) => {
+                effort.spend(nfa.memory_usage())?;
+                Ok(NamePattern(nfa))
+            }
+            Err(error) if error.size_limit().is_some() => {
+                effort.spend(bytes_max)?;
+                Err(if bytes_max < COMPILED_BYTES_MAX {
+                    PatternError::TooSlow
+                } else {
+                    PatternError::TooLarge
+                })
+            }
+            Err(error) => Err(PatternError::Syntax(error.to_string())),
+        }
     }
 
     pub(crate) fn matcher(&self) -> Matcher<'_> {
@@ -72,13 +88,18 @@ mod tests {
 
     #[track_caller]
     fn check(pattern: &str, matching: &[&str], others: &[&str]) {
-        let compiled = NamePattern::new(pattern).expect("a pattern");
-        let (mut matcher, mut effort) = (compiled.matcher(), Effort::default());
+        let mut effort = Effort::default();
+        let compiled = NamePattern::new(pattern, &mut effort).expect("a pattern");
+        let mut matcher = compiled.matcher();
         for (names, expected) in [(matching, true), (others, false)] {
             for name in names {
                 assert_eq!(matcher.matches(name, &mut effort), Ok(expected), "{pattern} and {name}");
             }
         }
+    }
+
+    fn new(pattern: &str) -> Result<NamePattern, PatternError> {
+        NamePattern::new(pattern, &mut Effort::default())
     }
 
     #[test]
@@ -115,16 +136,16 @@ mod tests {
     #[test]
     fn what_is_no_pattern() {
         for pattern in ["*", "(", "[", r"\", "(?=a)", r"(a)\1", r"\p{None}", &"(".repeat(1_000)] {
-            assert!(matches!(NamePattern::new(pattern), Err(PatternError::Syntax(_))), "{pattern}");
+            assert!(matches!(new(pattern), Err(PatternError::Syntax(_))), "{pattern}");
         }
         let deep = format!("{}a{}", "(".repeat(300), ")".repeat(300));
-        assert!(matches!(NamePattern::new(&deep), Err(PatternError::Syntax(_))));
+        assert!(matches!(new(&deep), Err(PatternError::Syntax(_))));
     }
 
     #[test]
     fn what_compiles_to_too_much() {
         for pattern in ["a{1000}{1000}{1000}", r"\pL{1000}", "((a{0,999}){0,999}){0,999}", "(.|..){9999}"] {
-            assert_eq!(NamePattern::new(pattern).unwrap_err(), PatternError::TooLarge, "{pattern}");
+            assert_eq!(new(pattern).unwrap_err(), PatternError::TooLarge, "{pattern}");
         }
     }
 
@@ -138,8 +159,8 @@ mod tests {
     }
 
     fn matching(pattern: &str, names: &[String], effort: &mut Effort) -> Result<usize, PatternError> {
-        let pattern = NamePattern::new(pattern).expect("a small pattern");
-        effort.allow(names.iter().map(String::len).sum());
+        let pattern = NamePattern::new(pattern, effort)?;
+        effort.allow_names(names.iter().map(String::len).sum());
         pattern.all_matching(names.iter().map(String::as_str), effort).map(|matching| matching.len())
     }
 
@@ -168,6 +189,40 @@ mod tests {
         assert_eq!(matching("[a-z]+", &names, &mut effort), Ok(2));
     }
 
+    /// Those are the costliest that were found: of much text, of classes that ignore case, and of many bytes once compiled.
+    #[test]
+    fn patterns_that_are_compiled_together_share_what_may_be_done() {
+        let costly = [
+            r"\w".repeat(1 << 14),
+            format!("(?i){}", r"[\x00-\x{ff000}]".repeat(3)),
+            r"\pN{200}".to_owned(),
+            "((a{0,999}){0,999}){0,999}".to_owned(),
+        ];
+        for pattern in costly {
+            let begin: String = pattern.chars().take(30).collect();
+            let mut effort = Effort::of(8 << 20);
+            let tries = (0..100).map(|_| NamePattern::new(&pattern, &mut effort).err());
+            let before = tries.take_while(|error| *error != Some(PatternError::TooSlow)).count();
+            assert!((1..20).contains(&before), "{begin}: {before}");
+            assert_eq!(effort.left(), 0, "{begin}");
+            // What any pattern may take is not taken from those that follow.
+            assert_eq!(
+                NamePattern::new(&pattern, &mut effort).unwrap_err(),
+                PatternError::TooSlow,
+                "{begin}"
+            );
+            for usual in [
+                r"[\w.-]+\.events\.(eu|us|asia)-\d+",
+                r"team-\pL+\..*",
+                r"(?i)team-.*",
+                &"orders|".repeat(30),
+            ] {
+                assert!(NamePattern::new(usual, &mut Effort::of(0)).is_ok(), "{usual}");
+                assert!(NamePattern::new(usual, &mut effort).is_ok(), "{usual} after {begin}");
+            }
+        }
+    }
+
     /// A list of names, each of which there is, is no hostile pattern.
     #[test]
     fn long_lists_of_names_are_matched() {
@@ -175,7 +230,7 @@ mod tests {
             (0..500).map(|number| format!("department-{number}.orders.events")).collect();
         let pattern = names.join("|");
         assert!(pattern.len() > 12_000);
-        let pattern = NamePattern::new(&pattern).expect("a pattern");
+        let pattern = new(&pattern).expect("a pattern");
         let others: Vec<String> = (0..9_000).map(|number| format!("department-{number}.orders")).collect();
         let all = names.iter().chain(&others).map(String::as_str);
         let matching = pattern.all_matching(all, &mut Effort::default());

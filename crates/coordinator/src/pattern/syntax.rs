@@ -12,6 +12,7 @@ use regex_syntax::hir::translate::Translator;
 use regex_syntax::hir::{Hir, Look};
 
 use super::PatternError;
+use super::effort::Effort;
 
 /// How long a pattern may be, in bytes.
 pub(super) const PATTERN_BYTES_MAX: usize = 1 << 15;
@@ -32,16 +33,17 @@ const CASES: usize = 4;
 const CASED_CHARS: usize = 3_000;
 
 /// What a pattern matches, from a name's beginning to its end.
-pub(super) fn parse(pattern: &str) -> Result<Hir, PatternError> {
+pub(super) fn parse(pattern: &str, effort: &mut Effort) -> Result<Hir, PatternError> {
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(PatternError::TooLong);
     }
+    effort.spend_on_text(pattern.len())?;
     // Without the pattern, which who has sent it knows.
     let failed = |kind: &dyn std::fmt::Display| PatternError::Syntax(kind.to_string());
     let text = unquoted(pattern);
     let mut parser = ParserBuilder::new().nest_limit(NESTING_MAX).build();
     let mut ast = parser.parse(&text).map_err(|error| failed(error.kind()))?;
-    Reader::default().pattern(&mut ast)?;
+    Reader::default().pattern(&mut ast, effort)?;
     let parsed = Translator::new().translate(&text, &ast).map_err(|error| failed(error.kind()))?;
     // Anchored as parsed, not as text: what stands in the pattern can't reach beyond it.
     Ok(Hir::concat(vec![Hir::look(Look::Start), parsed, Hir::look(Look::End)]))
@@ -107,13 +109,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn pattern(mut self, ast: &mut Ast) -> Result<(), PatternError> {
+    fn pattern(mut self, ast: &mut Ast, effort: &mut Effort) -> Result<(), PatternError> {
         self.expression(ast);
         let steps = if self.ignores_case { self.steps + self.folding_steps } else { self.steps };
         if self.ranges > RANGES_MAX || steps > STEPS_MAX {
             return Err(PatternError::TooWide);
         }
-        Ok(())
+        effort.spend_on_classes(steps)
     }
 
     fn expression(&mut self, ast: &mut Ast) {
@@ -254,6 +256,10 @@ mod tests {
         }
     }
 
+    fn parsed(pattern: &str) -> Result<Hir, PatternError> {
+        parse(pattern, &mut Effort::default())
+    }
+
     fn measured(pattern: &str) -> Reader {
         let mut ast = ParserBuilder::new().build().parse(pattern).expect("a pattern");
         let mut reader = Reader::default();
@@ -295,9 +301,9 @@ mod tests {
         for pattern in hostile {
             let begin: String = pattern.chars().take(30).collect();
             assert!(pattern.len() <= PATTERN_BYTES_MAX, "{begin}");
-            assert_eq!(parse(&pattern).unwrap_err(), PatternError::TooWide, "{begin}");
+            assert_eq!(parsed(&pattern).unwrap_err(), PatternError::TooWide, "{begin}");
         }
-        assert_eq!(parse(&"a".repeat(PATTERN_BYTES_MAX + 1)).unwrap_err(), PatternError::TooLong);
+        assert_eq!(parsed(&"a".repeat(PATTERN_BYTES_MAX + 1)).unwrap_err(), PatternError::TooLong);
     }
 
     /// Whatever fills a pattern, what is made of it is of the order of its text and of the bound of ranges.
@@ -331,7 +337,7 @@ mod tests {
         ];
         for (unit, flags) in units.iter().flat_map(|unit| [(unit, ""), (unit, "(?i)"), (unit, "(?s)")]) {
             let pattern = filled(flags, unit, "");
-            match parse(&pattern) {
+            match parsed(&pattern) {
                 Ok(hir) => {
                     let (nodes, ranges) = size(&hir);
                     let characters = pattern.len();
@@ -363,7 +369,7 @@ mod tests {
             "[[:^alpha:]]",
             r"(?i)[\x00-\x{10FFFF}]",
         ] {
-            let (_, ranges) = size(&parse(pattern).expect("a pattern"));
+            let (_, ranges) = size(&parsed(pattern).expect("a pattern"));
             let reader = measured(pattern);
             assert!(reader.ranges >= ranges, "{pattern}: {} < {ranges}", reader.ranges);
             let steps = reader.steps + reader.folding_steps;
@@ -381,7 +387,7 @@ mod tests {
             "(?i)orders-.*",
             &filled("", r"[a-z]+\.\w+|", "x"),
         ] {
-            assert!(parse(pattern).is_ok(), "{pattern}");
+            assert!(parsed(pattern).is_ok(), "{pattern}");
         }
     }
 }

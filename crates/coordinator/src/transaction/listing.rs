@@ -32,7 +32,7 @@ impl ListFilter {
     /// The filter, and the names of states that there are not.
     pub(super) fn new(request: ListTransactionsRequest) -> Result<(ListFilter, Vec<String>), ErrorCode> {
         let pattern = request.transactional_id_pattern.filter(|pattern| !pattern.is_empty());
-        let pattern = pattern.map(|pattern| NamePattern::new(&pattern)).transpose();
+        let pattern = pattern.map(|pattern| NamePattern::new(&pattern, &mut Effort::default())).transpose();
         let pattern = pattern.map_err(|_| ErrorCode::InvalidRegularExpression)?.map(Arc::new);
         let states = request.state_filters.iter().filter_map(|name| Status::from_name(name)).collect();
         let is_any_state = request.state_filters.is_empty();
@@ -58,7 +58,7 @@ impl ListFilter {
     pub(super) fn list(&self, state: &TransactionState, now: Timestamp) -> Result<Vec<Listed>, ErrorCode> {
         let mut matcher = self.pattern.as_ref().map(|pattern| pattern.matcher());
         let mut effort = Effort::default();
-        effort.allow(state.by_id.iter().map(|(id, _)| id.len()).sum());
+        effort.allow_names(state.by_id.iter().map(|(id, _)| id.len()).sum());
         let mut listed = Vec::new();
         for (id, metadata) in state.by_id.iter().filter(|(_, metadata)| self.accepts(metadata, now)) {
             let matches = matcher.as_mut().map_or(Ok(true), |matcher| matcher.matches(id, &mut effort));

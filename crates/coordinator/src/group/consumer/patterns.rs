@@ -29,6 +29,8 @@ const SHOWN_CHARS_MAX: usize = 1_000;
 /// Patterns whose topics are to be found.
 #[derive(Debug)]
 pub(super) struct PatternJob {
+    /// What the heartbeat brings: none of the group's others leave less for it, nor does it for them.
+    said: Option<Arc<str>>,
     patterns: BTreeSet<Arc<str>>,
     image: Arc<MetadataImage>,
     token: Option<Arc<()>>,
@@ -46,20 +48,23 @@ pub(super) struct Resolved {
 
 impl PatternJob {
     pub(super) fn run(self) -> Resolved {
-        let PatternJob { patterns, image, token } = self;
-        // Whoever matches has other things to do: a group may have as many patterns as it has members.
-        let mut effort = Effort::default();
+        let PatternJob { said, patterns, image, token } = self;
         let bytes = image.topics.iter().map(|topic| topic.name.len()).sum();
-        let resolve = |regex: Arc<str>| {
-            effort.allow(bytes);
-            // In the order of their names.
-            let names = image.topics.iter().map(|topic| &*topic.name);
-            let topics = NamePattern::new(&regex)
-                .and_then(|pattern| pattern.all_matching(names, &mut effort))
-                .map(|names| names.into_iter().map(str::to_owned).collect());
+        let resolve = |regex: Arc<str>, effort: &mut Effort| {
+            let topics = NamePattern::new(&regex, effort).and_then(|pattern| {
+                effort.allow_names(bytes);
+                // In the order of their names.
+                let names = image.topics.iter().map(|topic| &*topic.name);
+                let matching = pattern.all_matching(names, effort)?;
+                Ok(matching.into_iter().map(str::to_owned).collect())
+            });
             (regex, topics)
         };
-        let topics = patterns.into_iter().map(resolve).collect();
+        let said = said.map(|regex| resolve(regex, &mut Effort::default()));
+        // Whoever matches has other things to do: a group may have as many patterns as it has members.
+        let mut effort = Effort::default();
+        let of_group = patterns.into_iter().map(|regex| resolve(regex, &mut effort));
+        let topics = of_group.chain(said).collect();
         Resolved { version: image.provenance.last_offset.value(), topics, _token: token }
     }
 }
@@ -69,12 +74,16 @@ impl Resolved {
     pub(super) fn check(&self, regex: &str) -> Result<(), Refusal> {
         let Some(Err(error)) = self.topics.get(regex) else { return Ok(()) };
         // No text in a response may be longer than one in a request, which this one may fill.
-        let shown: String = match regex.chars().nth(SHOWN_CHARS_MAX) {
-            Some(_) => regex.chars().take(SHOWN_CHARS_MAX).chain("...".chars()).collect(),
-            None => regex.to_owned(),
-        };
+        let shown = shown(regex);
         let message = format!("SubscribedTopicRegex `{shown}` is not a valid regular expression: {error}.");
         Err(Refusal::new(ErrorCode::InvalidRegularExpression, message))
+    }
+}
+
+fn shown(regex: &str) -> String {
+    match regex.chars().nth(SHOWN_CHARS_MAX) {
+        Some(_) => regex.chars().take(SHOWN_CHARS_MAX).chain("...".chars()).collect(),
+        None => regex.to_owned(),
     }
 }
 
@@ -96,8 +105,12 @@ impl GroupShard {
         let token =
             (!patterns.is_empty()).then(|| self.matching.begin(&Arc::from(request.group_id.as_str())));
         let said = request.subscribed_topic_regex.as_deref().filter(|regex| !regex.is_empty());
-        patterns.extend(said.filter(|regex| !is_known(regex)).map(Arc::from));
-        (!patterns.is_empty()).then(|| PatternJob { patterns, image: Arc::clone(&self.image), token })
+        let said: Option<Arc<str>> = said.filter(|regex| !is_known(regex)).map(Arc::from);
+        if let Some(said) = &said {
+            patterns.remove(said);
+        }
+        let is_any = said.is_some() || !patterns.is_empty();
+        is_any.then(|| PatternJob { said, patterns, image: Arc::clone(&self.image), token })
     }
 
     fn due_patterns(&self, turn: &GroupTurn<'_>, group: &ConsumerGroup) -> BTreeSet<Arc<str>> {
@@ -122,6 +135,7 @@ impl GroupShard {
     /// Writes what the group's patterns were found to match. Answers whether that is something else than before.
     pub(super) fn write_resolved(turn: &GroupTurn<'_>, draft: &mut Draft, resolved: &Resolved) -> bool {
         let mut has_changed = false;
+        let mut unusable = 0;
         for (regex, found) in &resolved.topics {
             let known = draft.group().resolved(regex).cloned();
             let is_outdated = known.as_ref().is_some_and(|known| known.version > resolved.version);
@@ -129,8 +143,11 @@ impl GroupShard {
                 continue;
             }
             let topics = found.clone().unwrap_or_else(|error| {
-                // One that Kafka took and that can't be understood here matches nothing.
-                warn!(group = %draft.group_id, %regex, %error, "a pattern that is stored can't be used");
+                // One that Kafka took and that can't be understood here matches nothing. Of many, the first is told of.
+                if unusable == 0 {
+                    warn!(group = %draft.group_id, regex = shown(regex), %error, "a pattern that is stored can't be used");
+                }
+                unusable += 1;
                 known.iter().flat_map(|known| known.topics.iter().cloned()).collect()
             });
             has_changed |= match &known {
@@ -144,6 +161,9 @@ impl GroupShard {
                 ..Default::default()
             };
             draft.write(ConsumerContent::Regex(Arc::clone(regex), Some(value)));
+        }
+        if unusable > 1 {
+            warn!(group = %draft.group_id, unusable, "so many patterns that are stored can't be used");
         }
         has_changed
     }
