@@ -256,11 +256,27 @@ def same_partitions():
 
 
 def told(client, is_last=False):
-    """What a client's metrics were: (name, kind, labels) and values, as the broker's receiver wrote them down."""
+    """What a client's metrics were: (name, kind, labels) and values, as the broker's receiver wrote them down; sums over all that was pushed."""
     lines = pathlib.Path(os.environ["TELEMETRY"]).read_text().splitlines() if os.path.exists(os.environ["TELEMETRY"]) else []
     rows = [line.split("\t") for line in lines]
-    labels = lambda text: tuple(label.split("=")[0] for label in text.split(",") if label)
-    return {(name, kind, labels(of)): float(value) for of_client, last, name, kind, of, value in rows if of_client == client and (last or not is_last)}
+    values = {}
+    for of_client, last, name, kind, of, value in rows:
+        if of_client == client and (last or not is_last):
+            key = (name, kind, tuple(label.split("=")[0] for label in of.split(",") if label))
+            # Brokers ask for what has been added since the last time.
+            values[key] = float(value) + (values.get(key, 0.0) if kind.startswith("sum") else 0.0)
+    return values
+
+
+REBALANCES = [f"consumer.coordinator.{of}" for of in ("rebalance.total", "rebalance.latency.total", "failed.rebalance.total", "heartbeat.total")]
+TOLD_BY_BOTH = {
+    "keyed": [],
+    "classic": REBALANCES + ["consumer.coordinator.join.total", "consumer.coordinator.sync.total"],
+    "modern": REBALANCES,
+    "share": [f"consumer.share.{of}" for of in ("coordinator.rebalance.total", "fetch.manager.acknowledgements.error.total")],
+}
+# What does not depend on who was faster.
+COUNTED_ALIKE = {"keyed": "producer.record.send.total", "share": "consumer.share.fetch.manager.acknowledgements.send.total"}
 
 
 def metrics():
@@ -269,12 +285,16 @@ def metrics():
     subprocess.run([os.environ["KAFKA"], *subscribe, "--add-config", "interval.ms=500,metrics=*"], check=True, capture_output=True)
     topic = f"told-{next(NUMBERS)}"
     create(topic, 1)
-    consumer = reading() | {"enable.auto.commit": "false", "group.protocol": "classic"}
     totals = {"keyed": "producer.record.send", "consumer": "consumer.fetch.manager.records.consumed", "share": "consumer.share.fetch.manager.records.consumed"}
-    for kind, settings in (("keyed", {}), ("consumer", consumer), ("share", {})):
+    for name, kind, settings in (
+        ("keyed", "keyed", {}),
+        ("classic", "consumer", reading() | {"group.protocol": "classic"}),
+        ("modern", "consumer", reading() | {"group.protocol": "consumer"}),
+        ("share", "share", {}),
+    ):
         for maker in (JAVA_CLIENT, RUST):
-            client = f"{maker}-{kind}"
-            group = {"group.id": f"{kind}-told-by-{maker}"} if kind != "keyed" else {}
+            client = f"{maker}-{name}"
+            group = {"group.id": f"{name}-told-by-{maker}"} if kind != "keyed" else {}
             if kind == "share":
                 from_the_start(group["group.id"])
             process = subprocess.Popen(
@@ -292,9 +312,13 @@ def metrics():
                 process.kill()
             if maker == RUST:
                 assert told(client, is_last=True), f"{client} told nothing when it went"
-        rust, java = told(f"{RUST}-{kind}"), told(f"{JAVA_CLIENT}-{kind}")
-        equal(sorted(set(rust) - set(java)), [], f"told by Rust's {kind} alone, where Java's tells {sorted(java)}")
-        assert len(rust) > 5, rust
+        rust, java = told(f"{RUST}-{name}"), told(f"{JAVA_CLIENT}-{name}")
+        equal(sorted(set(rust) - set(java)), [], f"told by Rust's {name} alone, where Java's tells {sorted(java)}")
+        rust, java = ({key[0].removeprefix("org.apache.kafka."): value for key, value in of.items()} for of in (rust, java))
+        for metric in TOLD_BY_BOTH[name]:
+            assert metric in rust and metric in java, f"{metric} of {name}: {sorted(rust)}, and Java's {sorted(java)}"
+        if alike := COUNTED_ALIKE.get(name):
+            equal(rust[alike], java[alike], f"{alike} of {name}")
 
 
 def cases():

@@ -114,7 +114,7 @@ async fn commit_once(shared: &Shared, offsets: &Offsets, ownership: &Ownership) 
     let began = Instant::now();
     let answer =
         shared.client.send_with(target.clone(), options, |_| request(group_id, member, offsets)).await;
-    shared.client.metrics().commit_latency.note_since(began);
+    shared.client.metrics().commits.note_since(began);
     let result = match answer {
         Ok(answer) => read(answer.response),
         Err(error) => Err(error.into()),

@@ -16,12 +16,13 @@ use super::asking;
 use super::commits::{Commit, CommittedOffset, Offsets};
 use super::core::fetching::{Question, by_topic};
 use super::core::machine::{ConsumerEvent, Failure, GroupAnswer, Machine, Work};
-use super::core::membership::GroupError;
+use super::core::membership::{GroupError, GroupRequest, Rebalanced};
 use super::core::record::Position;
 use super::error::ConsumerError;
 use super::pattern::NamePattern;
 use super::settings::ConsumerSettings;
 use crate::clock::Clock;
+use crate::telemetry::{Activity, Metrics};
 use crate::{Broker, Client, ClientError, CoordinatorKind, Metadata, Target, Topics};
 
 /// What a consumer, its driver and its commits share.
@@ -198,6 +199,7 @@ impl Driver {
                 machine.owner_waits(now.mono);
             }
             let work = machine.work(&*metadata, now);
+            count(shared.client.metrics(), &machine.take_rebalances());
             (work, machine.deadline(now.mono), machine.has_news())
         };
         for one in work {
@@ -224,8 +226,15 @@ impl Driver {
                 let max_poll_interval_ms =
                     u64::try_from(self.shared.settings.max_poll_interval_ms).unwrap_or(0);
                 self.outcomes.spawn(async move {
+                    let began = Instant::now();
+                    if matches!(request, GroupRequest::Heartbeat(_) | GroupRequest::ConsumerHeartbeat(_)) {
+                        client.metrics().heartbeat_sent.is_now();
+                    }
                     let (answer, error) =
                         asking::ask_coordinator(&client, request, max_poll_interval_ms).await;
+                    if let Some(activity) = activity(client.metrics(), &answer) {
+                        activity.note_since(began);
+                    }
                     Outcome::Group { life, answer, error }
                 });
             }
@@ -251,7 +260,11 @@ impl Driver {
                 self.outcomes.spawn(async move {
                     let began = Instant::now();
                     let answer = client.send(Target::Node(node), &request).await;
-                    client.metrics().fetch_latency.note_since(began);
+                    let metrics = client.metrics();
+                    metrics.fetches.note_since(began);
+                    if let Ok(answer) = &answer {
+                        metrics.fetch_throttle_time.note(u64::try_from(answer.throttle_time_ms).unwrap_or(0));
+                    }
                     Outcome::Fetched(node, answer)
                 });
             }
@@ -415,6 +428,23 @@ impl Driver {
         matching.iter().for_each(|topic| self.shared.client.watch(topic));
         self.shared.change(|machine, now| machine.topics_matched(matching, now.mono));
     }
+}
+
+/// What it counts as that a coordinator has answered so.
+fn activity<'a>(metrics: &'a Metrics, answer: &GroupAnswer) -> Option<&'a Activity> {
+    match answer {
+        GroupAnswer::Join(Some(answer)) if answer.error_code == 0 => Some(&metrics.joins),
+        GroupAnswer::Sync(Some(answer)) if answer.error_code == 0 => Some(&metrics.syncs),
+        GroupAnswer::Heartbeat(_, Some(_)) | GroupAnswer::ConsumerHeartbeat(_, Some(_)) => {
+            Some(&metrics.heartbeats)
+        }
+        _ => None,
+    }
+}
+
+fn count(metrics: &Metrics, rebalanced: &Rebalanced) {
+    rebalanced.took_ms.iter().for_each(|took_ms| metrics.rebalances.note(*took_ms));
+    metrics.rebalances.note_failed(rebalanced.failed);
 }
 
 async fn committed(shared: &Shared, question: &Question) -> Result<Offsets, ClientError> {

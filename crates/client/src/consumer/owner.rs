@@ -521,6 +521,7 @@ impl Consumer {
             }
         };
         let _ = tokio::time::timeout_at(deadline, farewell).await;
+        client.metrics().assigned_partitions.set(0);
         if let Some(reporter) = &self.reporter {
             reporter.close(deadline).await;
         }

@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Uuid};
-use ottla_wire::messages::ShareGroupHeartbeatResponse;
+use ottla_wire::messages::{ShareAcknowledgeRequest, ShareGroupHeartbeatResponse};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
@@ -18,6 +18,7 @@ use super::core::record::Acknowledged;
 use super::settings::ShareConsumerSettings;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::telemetry::Metrics;
 use crate::{Broker, Client, ClientError, Metadata, Target, Topics};
 
 impl View for Metadata {
@@ -138,6 +139,23 @@ macro_rules! hints {
     }};
 }
 
+/// What a request says of offsets. Both kinds of requests say it in the same fields, of types of their own.
+macro_rules! batches {
+    ($request:expr) => {
+        $request.topics.iter().flat_map(|of| &of.partitions).flat_map(|of| &of.acknowledgement_batches)
+    };
+}
+
+/// How many offsets a member says something of.
+pub(super) fn count_acknowledgements(metrics: &Metrics, request: &ShareAcknowledgeRequest) {
+    let said = batches!(request).map(|batch| offsets(batch.first_offset, batch.last_offset)).sum();
+    metrics.acknowledgements_sent.add(said);
+}
+
+fn offsets(first: i64, last: i64) -> u64 {
+    u64::try_from(last - first + 1).unwrap_or(0)
+}
+
 /// What came of something that was asked.
 enum Outcome {
     Heartbeat(u64, Result<ShareGroupHeartbeatResponse, ClientError>),
@@ -182,11 +200,14 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         let metadata = shared.client.metadata();
         let now = shared.clock.mono();
-        let (work, done, deadline, has_news) = {
+        let (work, done, counts, deadline, has_news) = {
             let mut machine = shared.machine.lock();
             let work = machine.work(&*metadata, now);
-            (work, machine.take_done(), machine.deadline(now), machine.has_news())
+            (work, machine.take_done(), machine.take_counts(), machine.deadline(now), machine.has_news())
         };
+        let metrics = shared.client.metrics();
+        (0..counts.rebalances).for_each(|_| metrics.rebalances.note(0));
+        metrics.acknowledgement_errors.add(counts.not_acknowledged);
         work.into_iter().for_each(|one| self.start(one));
         shared.tell(done);
         if has_news {
@@ -202,23 +223,36 @@ impl Driver {
             Work::Heartbeat(life, request) => {
                 let target = Target::group(&self.shared.settings.group_id);
                 self.outcomes.spawn(async move {
+                    let began = Instant::now();
+                    client.metrics().heartbeat_sent.is_now();
                     let answer = client.send(target.clone(), &request).await;
-                    if let Err(error) = &answer {
-                        tracing::debug!(group_id = request.group_id, %error, "no answer from the group's coordinator");
-                        client.learn_from(&target, error);
+                    match &answer {
+                        Ok(_) => client.metrics().heartbeats.note_since(began),
+                        Err(error) => {
+                            tracing::debug!(group_id = request.group_id, %error, "no answer from the group's coordinator");
+                            client.learn_from(&target, error);
+                        }
                     }
                     Outcome::Heartbeat(life, answer)
                 });
             }
             Work::Fetch(node, request) => {
+                let said =
+                    batches!(request).map(|batch| offsets(batch.first_offset, batch.last_offset)).sum();
+                client.metrics().acknowledgements_sent.add(said);
                 self.outcomes.spawn(async move {
                     let began = Instant::now();
                     let answer = client.send(Target::Node(node), &request).await;
-                    client.metrics().fetch_latency.note_since(began);
+                    let metrics = client.metrics();
+                    metrics.fetches.note_since(began);
+                    if let Ok(answer) = &answer {
+                        metrics.fetch_throttle_time.note(u64::try_from(answer.throttle_time_ms).unwrap_or(0));
+                    }
                     Outcome::Node(node, Answer::Fetched(answer))
                 });
             }
             Work::Acknowledge(node, request) => {
+                count_acknowledgements(client.metrics(), &request);
                 self.outcomes.spawn(async move {
                     let answer = client.send(Target::Node(node), &request).await;
                     Outcome::Node(node, Answer::Acknowledged(answer))

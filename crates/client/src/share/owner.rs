@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::core::machine::Work;
 use super::core::record::{AcknowledgeType, Acknowledged, ShareRecord};
-use super::driver::{Driver, Shared};
+use super::driver::{Driver, Shared, count_acknowledgements};
 use super::settings::ShareConsumerSettings;
 use crate::telemetry::{Kind, Reporter};
 use crate::{Client, ClientError, Target};
@@ -244,7 +244,10 @@ impl ShareConsumer {
             for one in work {
                 // Who doesn't hear of it notices that the connection is closed, or misses the heartbeats.
                 match one {
-                    Work::Acknowledge(node, request) => drop(client.send(Target::Node(node), &request).await),
+                    Work::Acknowledge(node, request) => {
+                        count_acknowledgements(client.metrics(), &request);
+                        drop(client.send(Target::Node(node), &request).await);
+                    }
                     Work::Heartbeat(_, request) => drop(client.send(group.clone(), &request).await),
                     Work::Fetch(..) | Work::Refresh => {}
                 }

@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
 
 use ottla_types::NodeId;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+
+use super::measures::{Activity, Counter, Idleness, Level, Moment, Spread};
 
 /// Whose metrics they are: the first part of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,112 +24,14 @@ pub(crate) enum Kind {
 /// Before every name.
 const DOMAIN: &str = "org.apache.kafka";
 
+const SECONDS_OF_AN_HOUR: f64 = 3_600.0;
+
 impl Kind {
     fn prefix(self) -> &'static str {
         match self {
             Kind::Producer => "producer",
             Kind::Consumer | Kind::ShareConsumer => "consumer",
             Kind::Admin => "admin.client",
-        }
-    }
-}
-
-/// Goes up.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Goes up and down.
-#[derive(Debug, Default)]
-pub(crate) struct Level(AtomicI64);
-
-impl Level {
-    pub fn set(&self, value: i64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-}
-
-/// Mean and largest of what was noted.
-#[derive(Debug, Default)]
-pub(crate) struct Spread(Mutex<Noted>);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Noted {
-    count: u64,
-    sum: u64,
-    max: u64,
-}
-
-impl Spread {
-    pub fn note(&self, value: u64) {
-        let mut noted = self.0.lock();
-        noted.count += 1;
-        noted.sum = noted.sum.saturating_add(value);
-        noted.max = noted.max.max(value);
-    }
-
-    /// How many milliseconds have passed.
-    pub fn note_since(&self, began: Instant) {
-        self.note(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-    }
-
-    fn take(&self) -> Option<(f64, f64)> {
-        let Noted { count, sum, max } = std::mem::take(&mut *self.0.lock());
-        (count > 0).then(|| (sum as f64 / count as f64, max as f64))
-    }
-}
-
-/// Which part of the time a client's owner waits for it: of each time that it is asked, from when it was done with what it was
-/// given last until it is given more.
-#[derive(Debug, Default)]
-pub(crate) struct Idleness(Mutex<Waits>);
-
-#[derive(Debug, Default)]
-struct Waits {
-    count: u64,
-    sum_of_ratios: f64,
-    ended: Option<Instant>,
-}
-
-/// Somebody waits until this is dropped.
-pub(crate) struct Idle<'a> {
-    of: &'a Idleness,
-    began: Instant,
-}
-
-impl Idleness {
-    pub fn begin(&self) -> Idle<'_> {
-        Idle { of: self, began: Instant::now() }
-    }
-
-    fn take(&self) -> Option<f64> {
-        let mut waits = self.0.lock();
-        let Waits { count, sum_of_ratios, .. } = *waits;
-        (waits.count, waits.sum_of_ratios) = (0, 0.0);
-        (count > 0).then(|| sum_of_ratios / count as f64)
-    }
-}
-
-impl Drop for Idle<'_> {
-    fn drop(&mut self) {
-        let (mut waits, now) = (self.of.0.lock(), Instant::now());
-        let waited = now.duration_since(self.began);
-        let worked = waits.ended.map_or(Duration::ZERO, |ended| self.began.saturating_duration_since(ended));
-        waits.ended = Some(now);
-        let whole = waited + worked;
-        // What took no time at all says nothing.
-        if !whole.is_zero() {
-            waits.count += 1;
-            waits.sum_of_ratios += waited.as_secs_f64() / whole.as_secs_f64();
         }
     }
 }
@@ -148,10 +49,44 @@ pub(crate) struct Metrics {
     pub produce_throttle_time: Spread,
     /// A consumer's.
     pub assigned_partitions: Level,
-    pub commit_latency: Spread,
-    pub fetch_latency: Spread,
+    pub commits: Activity,
+    /// A classic member's.
+    pub joins: Activity,
+    pub syncs: Activity,
+    /// A consumer's and a share consumer's.
+    pub heartbeats: Activity,
+    /// When the last heartbeat was sent.
+    pub heartbeat_sent: Moment,
+    pub rebalances: Rebalancing,
+    pub fetches: Activity,
+    pub fetch_throttle_time: Spread,
     pub records_consumed: Counter,
     pub poll_idle: Idleness,
+    /// A share consumer's: offsets of which something was said, and of which a broker has not taken it.
+    pub acknowledgements_sent: Counter,
+    pub acknowledgement_errors: Counter,
+}
+
+/// What became of a group's rebalances.
+#[derive(Debug, Default)]
+pub(crate) struct Rebalancing {
+    done: Activity,
+    spent_ms: Counter,
+    failed: Counter,
+    at: Moment,
+}
+
+impl Rebalancing {
+    /// One was gone through, in so many milliseconds.
+    pub fn note(&self, took_ms: u64) {
+        self.done.note(took_ms);
+        self.spent_ms.add(took_ms);
+        self.at.is_now();
+    }
+
+    pub fn note_failed(&self, count: u64) {
+        self.failed.add(count);
+    }
 }
 
 /// One number.
@@ -205,16 +140,23 @@ impl Metrics {
                 made.counter("record.retry", &self.record_retries);
             }
             Kind::Consumer => {
-                let assigned = self.assigned_partitions.0.load(Ordering::Relaxed);
+                let assigned = self.assigned_partitions.get();
                 made.gauge("coordinator.assigned.partitions", Vec::new(), assigned as f64);
-                made.spread("coordinator.commit.latency", &self.commit_latency);
-                made.spread("fetch.manager.fetch.latency", &self.fetch_latency);
-                made.counter("fetch.manager.records.consumed", &self.records_consumed);
+                made.spread("coordinator.commit.latency", &self.commits.took);
+                made.counter("coordinator.commit", &self.commits.count);
+                made.attempts("coordinator.join", &self.joins);
+                made.attempts("coordinator.sync", &self.syncs);
+                made.heartbeats("coordinator", self);
+                made.rebalances("coordinator", &self.rebalances);
+                made.fetches("fetch.manager", self);
                 made.idleness("poll.idle.ratio.avg", &self.poll_idle);
             }
             Kind::ShareConsumer => {
-                made.spread("share.fetch.manager.fetch.latency", &self.fetch_latency);
-                made.counter("share.fetch.manager.records.consumed", &self.records_consumed);
+                made.heartbeats("share.coordinator", self);
+                made.per_hour("share.coordinator.rebalance", &self.rebalances.done.count);
+                made.fetches("share.fetch.manager", self);
+                made.counter("share.fetch.manager.acknowledgements.send", &self.acknowledgements_sent);
+                made.counter("share.fetch.manager.acknowledgements.error", &self.acknowledgement_errors);
                 made.idleness("share.poll.idle.ratio.avg", &self.poll_idle);
             }
             Kind::Admin => {}
@@ -267,9 +209,56 @@ impl Making<'_> {
     /// How many in all, and in a second.
     fn counter(&mut self, name: &str, counter: &Counter) {
         let more = self.sum(&format!("{name}.total"), counter);
-        if self.elapsed_s > 0.0 {
-            self.gauge(&format!("{name}.rate"), Vec::new(), more as f64 / self.elapsed_s);
+        self.rate(&format!("{name}.rate"), more, self.elapsed_s);
+    }
+
+    fn per_hour(&mut self, name: &str, counter: &Counter) {
+        let more = self.sum(&format!("{name}.total"), counter);
+        self.rate(&format!("{name}.rate.per.hour"), more, self.elapsed_s / SECONDS_OF_AN_HOUR);
+    }
+
+    fn rate(&mut self, name: &str, more: u64, elapsed: f64) {
+        if elapsed > 0.0 {
+            self.gauge(name, Vec::new(), more as f64 / elapsed);
         }
+    }
+
+    /// For how many seconds; -1 if it was never.
+    fn seconds_since(&mut self, name: &str, moment: &Moment) {
+        let seconds = moment.elapsed().map_or(-1.0, |elapsed| elapsed.as_secs() as f64);
+        self.gauge(name, Vec::new(), seconds);
+    }
+
+    /// What not every client does, and isn't told before it does.
+    fn attempts(&mut self, name: &str, activity: &Activity) {
+        if activity.count.get() == 0 {
+            return;
+        }
+        self.spread(&format!("{name}.time"), &activity.took);
+        self.counter(name, &activity.count);
+    }
+
+    fn heartbeats(&mut self, of: &str, metrics: &Metrics) {
+        if let Some((_, max)) = metrics.heartbeats.took.take() {
+            self.gauge(&format!("{of}.heartbeat.response.time.max"), Vec::new(), max);
+        }
+        self.counter(&format!("{of}.heartbeat"), &metrics.heartbeats.count);
+        self.seconds_since(&format!("{of}.last.heartbeat.seconds.ago"), &metrics.heartbeat_sent);
+    }
+
+    fn rebalances(&mut self, of: &str, rebalances: &Rebalancing) {
+        self.spread(&format!("{of}.rebalance.latency"), &rebalances.done.took);
+        self.sum(&format!("{of}.rebalance.latency.total"), &rebalances.spent_ms);
+        self.per_hour(&format!("{of}.rebalance"), &rebalances.done.count);
+        self.per_hour(&format!("{of}.failed.rebalance"), &rebalances.failed);
+        self.seconds_since(&format!("{of}.last.rebalance.seconds.ago"), &rebalances.at);
+    }
+
+    fn fetches(&mut self, of: &str, metrics: &Metrics) {
+        self.spread(&format!("{of}.fetch.latency"), &metrics.fetches.took);
+        self.counter(&format!("{of}.fetch"), &metrics.fetches.count);
+        self.spread(&format!("{of}.fetch.throttle.time"), &metrics.fetch_throttle_time);
+        self.counter(&format!("{of}.records.consumed"), &metrics.records_consumed);
     }
 
     /// How much came since it was told last.
@@ -323,21 +312,6 @@ mod tests {
         metrics.connections.add(1);
         let points = metrics.points(Kind::Admin, &everything, true, 2.0, &mut told);
         assert_eq!(shown(&points)[0], "admin.client.connection.creation.total  Sum(1.0)");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn idleness_is_the_part_of_the_time_that_is_waited() {
-        let idleness = Idleness::default();
-        assert_eq!(idleness.take(), None);
-        for (worked_ms, waited_ms) in [(50, 100), (300, 100), (100, 300)] {
-            tokio::time::sleep(Duration::from_millis(worked_ms)).await;
-            let idle = idleness.begin();
-            tokio::time::sleep(Duration::from_millis(waited_ms)).await;
-            drop(idle);
-        }
-        // Before the first time nobody was known to work.
-        assert_eq!(idleness.take(), Some((1.0 + 0.25 + 0.75) / 3.0));
-        assert_eq!(idleness.take(), None);
     }
 
     #[test]

@@ -97,10 +97,31 @@ async fn a_consumer_tells_what_it_has_read() {
     assert_eq!(value("coordinator.assigned.partitions"), Some(("gauge", 1.0)));
     assert!(value("connection.creation.total").unwrap().1 >= 2.0);
     assert!(value("poll.idle.ratio.avg").is_some_and(|(_, ratio)| ratio > 0.99), "it does nothing but wait");
-    for name in
-        ["fetch.manager.fetch.latency.max", "coordinator.commit.latency.avg", "node.request.latency.avg"]
-    {
+    for name in [
+        "fetch.manager.fetch.latency.max",
+        "coordinator.commit.latency.avg",
+        "coordinator.rebalance.latency.avg",
+        "coordinator.rebalance.latency.max",
+        "coordinator.rebalance.rate.per.hour",
+        "coordinator.join.time.avg",
+        "coordinator.sync.time.max",
+        "coordinator.heartbeat.response.time.max",
+        "node.request.latency.avg",
+    ] {
         assert!(value(name).is_some_and(|(kind, _)| kind == "gauge"), "{name}: {told:?}");
+    }
+    assert_eq!(value("coordinator.rebalance.total"), Some(("sum", 1.0)));
+    assert_eq!(value("coordinator.failed.rebalance.total"), Some(("sum", 0.0)));
+    for (name, of) in [("heartbeat", ApiKey::Heartbeat), ("commit", ApiKey::OffsetCommit)] {
+        let name = format!("coordinator.{name}.total");
+        let seen = fake.seen(of).len() as f64;
+        assert!(
+            value(&name).is_some_and(|(_, told)| told >= 1.0 && told <= seen),
+            "{name}: {told:?}, {seen}"
+        );
+    }
+    for name in ["coordinator.last.rebalance.seconds.ago", "coordinator.last.heartbeat.seconds.ago"] {
+        assert!(value(name).is_some_and(|(_, seconds)| (0.0..20.0).contains(&seconds)), "{name}: {told:?}");
     }
 }
 
@@ -119,6 +140,11 @@ async fn a_share_consumer_tells_what_was_lent_to_it() {
         told.iter().find(|(found, ..)| *found == name).map(|(_, kind, value)| (*kind, *value))
     };
     assert!(count > 0);
+    // The last ones may not have been accepted yet.
+    assert_eq!(value("fetch.manager.acknowledgements.send.total"), Some(("sum", count as f64)), "{told:?}");
+    assert_eq!(value("fetch.manager.acknowledgements.error.total"), Some(("sum", 0.0)));
+    assert_eq!(value("coordinator.rebalance.total"), Some(("sum", 1.0)));
+    assert!(value("coordinator.heartbeat.total").is_some_and(|(_, told)| told >= 1.0), "{told:?}");
     assert_eq!(value("fetch.manager.records.consumed.total"), Some(("sum", count as f64)), "{told:?}");
     assert!(value("fetch.manager.fetch.latency.avg").is_some(), "{told:?}");
     assert!(

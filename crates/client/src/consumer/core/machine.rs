@@ -18,7 +18,7 @@ use ottla_wire::messages::{
 use super::assignors::TopicRacks;
 use super::classic::ClassicMembership;
 use super::fetching::{FetchError, Fetcher, Leaders, Question};
-use super::membership::{Effect, GroupError, GroupRequest, MemberIdentity, OnClose};
+use super::membership::{Effect, GroupError, GroupRequest, MemberIdentity, OnClose, Rebalanced};
 use super::modern::{ModernMembership, Wanted};
 use super::record::{ConsumerRecord, Position};
 
@@ -99,6 +99,13 @@ impl Membership {
         match self {
             Membership::Classic(member) => member.take_effects(),
             Membership::Modern(member) => member.take_effects(),
+        }
+    }
+
+    fn take_rebalances(&mut self) -> Rebalanced {
+        match self {
+            Membership::Classic(member) => member.take_rebalances(),
+            Membership::Modern(member) => member.take_rebalances(),
         }
     }
 
@@ -415,6 +422,11 @@ impl Machine {
             self.work.push(Work::RefreshMetadata);
         }
         std::mem::take(&mut self.work)
+    }
+
+    /// What became of its group's rebalances since this was last asked.
+    pub fn take_rebalances(&mut self) -> Rebalanced {
+        self.group.as_mut().map(Membership::take_rebalances).unwrap_or_default()
     }
 
     /// When [`Machine::work`] is to be asked at the latest, unless something happens before.

@@ -86,6 +86,53 @@ pub enum OnClose {
     Stay,
 }
 
+/// Rebalances that a member goes through.
+#[derive(Debug, Default)]
+pub struct Rebalances {
+    began: Option<MonoMs>,
+    since_asked: Rebalanced,
+}
+
+/// What became of rebalances.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebalanced {
+    /// How long each took that is over, in milliseconds.
+    pub took_ms: Vec<u64>,
+    /// Tries that have come to nothing.
+    pub failed: u64,
+}
+
+impl Rebalances {
+    /// One begins, unless one is under way.
+    pub fn begin(&mut self, now: MonoMs) {
+        self.began.get_or_insert(now);
+    }
+
+    /// The one that was under way, if there was one, is over.
+    pub fn end(&mut self, now: MonoMs) {
+        if let Some(began) = self.began.take() {
+            self.since_asked.took_ms.push(now.since_ms(began));
+        }
+    }
+
+    /// A try has come to nothing; what was under way still is.
+    pub fn fail_once(&mut self) {
+        self.since_asked.failed += 1;
+    }
+
+    /// The one that was under way, if there was one, has come to nothing.
+    pub fn fail(&mut self) {
+        if self.began.take().is_some() {
+            self.fail_once();
+        }
+    }
+
+    /// Since this was last asked.
+    pub fn take(&mut self) -> Rebalanced {
+        std::mem::take(&mut self.since_asked)
+    }
+}
+
 /// Waits that grow with each failure in a row, without jitter: whoever keeps the time adds that.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {

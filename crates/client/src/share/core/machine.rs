@@ -47,6 +47,15 @@ pub(crate) struct ShareCoreSettings {
     pub retry_backoff_max_ms: u64,
 }
 
+/// See [`ShareMachine::take_counts`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Other assignments than before.
+    pub rebalances: u64,
+    /// Offsets of which something was said that no broker has taken.
+    pub not_acknowledged: u64,
+}
+
 /// What the machine has to know of the world.
 pub(crate) trait View {
     fn leader(&self, partition: &IdPartition) -> Option<NodeId>;
@@ -105,6 +114,8 @@ pub(crate) struct ShareMachine {
     errors: VecDeque<ClientError>,
     refresh_at: MonoMs,
     lock_timeout_ms: Option<i32>,
+    /// Offsets of which something was said that no broker has taken, since somebody asked.
+    not_acknowledged: u64,
     /// Said with the next work.
     farewell: Option<(u64, ShareGroupHeartbeatRequest)>,
 }
@@ -125,6 +136,7 @@ impl ShareMachine {
             errors: VecDeque::new(),
             refresh_at: MonoMs(0),
             lock_timeout_ms: None,
+            not_acknowledged: 0,
             farewell: None,
         }
     }
@@ -231,6 +243,14 @@ impl ShareMachine {
         self.outcomes.drain(..).collect()
     }
 
+    /// What is counted, since this was last asked.
+    pub fn take_counts(&mut self) -> Counts {
+        Counts {
+            rebalances: self.membership.take_rebalances(),
+            not_acknowledged: std::mem::take(&mut self.not_acknowledged),
+        }
+    }
+
     fn settle(&mut self) {
         let (done, open) =
             std::mem::take(&mut self.commits).into_iter().partition(|commit| commit.open.is_empty());
@@ -241,6 +261,9 @@ impl ShareMachine {
 
     fn tell(&mut self, told: Vec<(Acknowledged, Vec<(IdPartition, i64)>)>) {
         for (acknowledged, ended) in told {
+            if acknowledged.result.is_err() {
+                self.not_acknowledged += u64::try_from(ended.len()).unwrap_or(0);
+            }
             let mut is_waited_for = false;
             for commit in &mut self.commits {
                 let mut own = Vec::new();

@@ -40,6 +40,8 @@ pub(crate) struct ShareMembership {
     /// When its owner asked for records last.
     polled_at: MonoMs,
     life: u64,
+    /// Other assignments than before, since somebody asked.
+    rebalances: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,7 @@ impl ShareMembership {
             max_poll_interval_ms,
             polled_at: MonoMs(0),
             life: 0,
+            rebalances: 0,
         }
     }
 
@@ -87,6 +90,11 @@ impl ShareMembership {
     /// What is read: by topic ids.
     pub fn assigned(&self) -> &BTreeSet<IdPartition> {
         &self.assigned
+    }
+
+    /// How often another assignment came since this was last asked.
+    pub fn take_rebalances(&mut self) -> u64 {
+        std::mem::take(&mut self.rebalances)
     }
 
     pub fn is_subscribed(&self) -> bool {
@@ -234,11 +242,13 @@ impl ShareMembership {
         self.epoch = answer.member_epoch;
         if let Some(assignment) = answer.assignment {
             let topics = assignment.topic_partitions.into_iter();
-            self.assigned = topics
+            let assigned: BTreeSet<IdPartition> = topics
                 .flat_map(|topic| {
                     topic.partitions.into_iter().map(move |partition| (topic.topic_id, partition))
                 })
                 .collect();
+            self.rebalances += u64::from(assigned != self.assigned);
+            self.assigned = assigned;
         }
         let is_news = self.said.as_ref() != Some(&self.topics);
         self.next = if is_news { now } else { now.plus_ms(answer.heartbeat_interval_ms.max(1).into()) };

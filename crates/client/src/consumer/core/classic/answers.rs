@@ -36,13 +36,16 @@ impl ClassicMembership {
         if !matches!(self.phase, Phase::Joining) {
             return;
         }
+        if answer.as_ref().is_none_or(|answer| answer.error_code != 0) {
+            self.rebalances.fail_once();
+        }
         let Some(answer) = answer else { return self.join_later(now) };
         match ErrorCode::from_answer(answer.error_code) {
             ErrorCode::None => self.enter_generation(answer, now),
             // The coordinator wants to know that the member exists before it counts it (KIP-394).
             ErrorCode::MemberIdRequired => {
                 self.member_id = answer.member_id;
-                self.join();
+                self.join(now);
             }
             code => self.mend("can't join the group", code, now),
         }
@@ -52,6 +55,9 @@ impl ClassicMembership {
     pub fn synced(&mut self, answer: Option<SyncGroupResponse>, now: MonoMs) {
         if !matches!(self.phase, Phase::Syncing) {
             return;
+        }
+        if answer.as_ref().is_none_or(|answer| answer.error_code != 0) {
+            self.rebalances.fail_once();
         }
         let Some(answer) = answer else { return self.join_later(now) };
         match ErrorCode::from_answer(answer.error_code) {
@@ -186,6 +192,7 @@ impl ClassicMembership {
         };
         assignor.on_assignment(&assignment, generation);
         self.phase = Phase::Stable;
+        self.rebalances.end(now);
         let assigned: std::collections::BTreeSet<_> = assignment.partitions.into_iter().collect();
         if assigned.iter().any(|partition| !self.topics.contains(&partition.topic)) {
             // The leader went by what this member had subscribed to before.

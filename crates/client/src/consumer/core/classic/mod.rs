@@ -18,7 +18,9 @@ use ottla_wire::messages::leave_group_request::Member as LeavingMember;
 use ottla_wire::messages::{HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest};
 
 use super::assignors::{Assignor, RebalanceProtocol};
-use super::membership::{Backoff, Effect, GroupError, GroupRequest, MemberIdentity, OnClose};
+use super::membership::{
+    Backoff, Effect, GroupError, GroupRequest, MemberIdentity, OnClose, Rebalanced, Rebalances,
+};
 use super::protocol::{NO_GENERATION, PROTOCOL_TYPE, Subscription};
 
 /// What a classic member is set up with.
@@ -56,6 +58,8 @@ pub struct ClassicMembership {
     /// Set while this member leads: what its assignment was made of.
     led: Option<assigning::Led>,
     backoff: Backoff,
+    /// From joining to the assignment.
+    rebalances: Rebalances,
     heartbeat: Heartbeat,
     /// When the owner must have asked for records again.
     poll_deadline: MonoMs,
@@ -107,6 +111,7 @@ impl ClassicMembership {
             chosen: None,
             led: None,
             backoff: Backoff::new(settings.retry_backoff_ms, settings.retry_backoff_max_ms),
+            rebalances: Rebalances::default(),
             heartbeat: Heartbeat::default(),
             poll_deadline: MonoMs::NEVER,
             effects: Vec::new(),
@@ -117,6 +122,10 @@ impl ClassicMembership {
     /// What is to be done since this was last called.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
+    }
+
+    pub fn take_rebalances(&mut self) -> Rebalanced {
+        self.rebalances.take()
     }
 
     /// As what the member commits; `None` while it is in no generation.
@@ -214,7 +223,7 @@ impl ClassicMembership {
             self.take_up(assigned, now);
         } else if let Phase::GivingUp(given_up) = &self.phase {
             self.owned.retain(|partition| !given_up.contains(partition));
-            self.join();
+            self.join(now);
         }
         self.advance(now);
     }
@@ -255,7 +264,7 @@ impl ClassicMembership {
         self.rejoin_wanted = false;
         if self.generation == NO_GENERATION {
             self.lose_all();
-            self.join();
+            self.join(now);
             return;
         }
         let given_up: Vec<TopicPartition> = match self.protocol {
@@ -268,14 +277,15 @@ impl ClassicMembership {
                 .collect(),
         };
         if given_up.is_empty() {
-            self.join();
+            self.join(now);
         } else {
             self.phase = Phase::GivingUp(given_up.clone());
             self.effects.push(Effect::Revoke(given_up));
         }
     }
 
-    fn join(&mut self) {
+    fn join(&mut self, now: MonoMs) {
+        self.rebalances.begin(now);
         self.led = None;
         let protocols = self.settings.assignors.iter().map(|assignor| self.protocol_of(assignor.as_ref()));
         let protocols = match protocols.collect::<Result<Vec<_>, _>>() {

@@ -14,7 +14,7 @@ use ottla_wire::messages::{
 use proptest::prelude::*;
 
 use super::super::assignors::{Assignment, RebalanceProtocol, TopicRacks, by_name};
-use super::super::membership::{Effect, GroupError, GroupRequest, OnClose};
+use super::super::membership::{Effect, GroupError, GroupRequest, OnClose, Rebalanced};
 use super::{ClassicMembership, ClassicSettings, Phase};
 
 impl ClassicMembership {
@@ -541,6 +541,20 @@ fn what_answers_to_joining_say_is_done() {
             assert_eq!(again.count(), 1, "{code}");
         }
     }
+}
+
+#[test]
+fn rebalances_last_from_the_first_try_to_the_assignment() {
+    let mut member = ClassicMembership::new(settings(&["range"]));
+    member.subscribe(["a".into()], MonoMs(100));
+    member.joined(None, MonoMs(150));
+    member.tick(MonoMs(1_000));
+    answer_join(&mut member, ErrorCode::None);
+    assert_eq!(member.take_rebalances(), Rebalanced { took_ms: Vec::new(), failed: 1 });
+    let assignment = Assignment { partitions: Vec::new(), user_data: None }.encode().unwrap();
+    member.synced(Some(SyncGroupResponse { assignment, ..SyncGroupResponse::default() }), MonoMs(1_400));
+    assert_eq!(member.take_rebalances(), Rebalanced { took_ms: vec![1_300], failed: 0 });
+    assert_eq!(member.take_rebalances(), Rebalanced::default());
 }
 
 #[test]

@@ -15,7 +15,9 @@ use ottla_types::{MonoMs, TopicPartition, Uuid};
 use ottla_wire::messages::ConsumerGroupHeartbeatRequest;
 use ottla_wire::messages::consumer_group_heartbeat_request::TopicPartition as OwnedTopic;
 
-use super::membership::{Backoff, Effect, GroupError, GroupRequest, MemberIdentity, OnClose};
+use super::membership::{
+    Backoff, Effect, GroupError, GroupRequest, MemberIdentity, OnClose, Rebalanced, Rebalances,
+};
 
 const JOINS: i32 = 0;
 const LEAVES: i32 = -1;
@@ -65,6 +67,8 @@ pub struct ModernMembership {
     names: BTreeMap<Uuid, Arc<str>>,
     heartbeat: Heartbeat,
     backoff: Backoff,
+    /// From an assignment that is another one until it is taken up.
+    rebalances: Rebalances,
     poll_deadline: MonoMs,
     effects: Vec<Effect>,
 }
@@ -113,6 +117,7 @@ impl ModernMembership {
             names: BTreeMap::new(),
             heartbeat: Heartbeat::default(),
             backoff: Backoff::new(settings.retry_backoff_ms, settings.retry_backoff_max_ms),
+            rebalances: Rebalances::default(),
             poll_deadline: MonoMs::NEVER,
             effects: Vec::new(),
             settings,
@@ -122,6 +127,10 @@ impl ModernMembership {
     /// What is to be done since this was last called.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
+    }
+
+    pub fn take_rebalances(&mut self) -> Rebalanced {
+        self.rebalances.take()
     }
 
     /// As what the member commits; `None` while it is not in the group.
@@ -236,6 +245,7 @@ impl ModernMembership {
     }
 
     fn forget(&mut self) {
+        self.rebalances.fail();
         self.epoch = JOINS;
         self.target = None;
         self.giving_up = None;
@@ -324,11 +334,15 @@ impl ModernMembership {
             Some(((*topic, *partition), TopicPartition::new(Arc::clone(name), *partition)))
         };
         let assigned: BTreeMap<IdPartition, TopicPartition> = target.iter().filter_map(name).collect();
-        if assigned.len() < target.len() {
+        let is_complete = assigned.len() == target.len();
+        if !is_complete {
             self.effects.push(Effect::NeedNames);
         }
+        if assigned != self.owned || !is_complete {
+            self.rebalances.begin(now);
+        }
         if assigned == self.owned {
-            return;
+            return self.end_rebalance(now);
         }
         let gone = || self.owned.iter().filter(|(id, _)| !assigned.contains_key(id));
         let given_up: Vec<TopicPartition> = gone().map(|(_, partition)| partition.clone()).collect();
@@ -348,10 +362,18 @@ impl ModernMembership {
         saying.is_none_or(|saying| saying.owned == said.owned)
     }
 
+    /// One is over when everything is taken up, also what had no name at first.
+    fn end_rebalance(&mut self, now: MonoMs) {
+        if self.target.as_ref().is_some_and(|target| target.len() == self.owned.len()) {
+            self.rebalances.end(now);
+        }
+    }
+
     fn take_up(&mut self, assigned: BTreeMap<IdPartition, TopicPartition>, now: MonoMs) {
         let added = assigned.iter().filter(|(id, _)| !self.owned.contains_key(id));
         let added = added.map(|(_, partition)| partition.clone()).collect();
         self.owned = assigned;
+        self.end_rebalance(now);
         self.effects.push(Effect::Assigned(added));
         // The coordinator waits to hear it.
         self.heartbeat.next = now;

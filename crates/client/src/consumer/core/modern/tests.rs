@@ -9,7 +9,7 @@ use ottla_wire::messages::consumer_group_heartbeat_response::{Assignment, TopicP
 use ottla_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use proptest::prelude::*;
 
-use super::super::membership::{Effect, GroupError, GroupRequest, OnClose};
+use super::super::membership::{Effect, GroupError, GroupRequest, OnClose, Rebalanced};
 use super::{IdPartition, ModernMembership, ModernSettings, Phase, Wanted};
 
 impl ModernMembership {
@@ -369,6 +369,38 @@ fn what_answers_say_is_done() {
     }
     let fenced = GroupError::Fenced("i".to_owned());
     assert!(fenced.to_string().contains("group.instance.id 'i'"));
+}
+
+#[test]
+fn rebalances_last_until_the_assignment_is_taken_up() {
+    let mut member = joined(settings());
+    let assigned = |member: &mut ModernMembership, partitions: &[i32], code: ErrorCode, at| {
+        member.tick(at);
+        let partitions = partitions.to_vec();
+        let topic = AssignedTopic { topic_id: id(1), partitions, ..AssignedTopic::default() };
+        let answer = ConsumerGroupHeartbeatResponse {
+            error_code: code.code(),
+            member_epoch: 1,
+            heartbeat_interval_ms: 5_000,
+            assignment: Some(Assignment { topic_partitions: vec![topic], ..Assignment::default() }),
+            ..Default::default()
+        };
+        member.beaten(1, Some(answer), at);
+        member.take_rebalances()
+    };
+    let took = |ms: u64| Rebalanced { took_ms: vec![ms], failed: 0 };
+    let none = Rebalanced::default();
+    assert_eq!(assigned(&mut member, &[0, 1], ErrorCode::None, MonoMs(5_000)), none, "it has no name yet");
+    member.learn_names(names(), MonoMs(5_070));
+    assert_eq!(member.take_rebalances(), took(70));
+    assert_eq!(assigned(&mut member, &[0, 1], ErrorCode::None, MonoMs(10_000)), none, "nothing has changed");
+    assert_eq!(assigned(&mut member, &[0], ErrorCode::None, MonoMs(15_000)), none, "one is to be given up");
+    member.revoked(MonoMs(15_300));
+    assert_eq!(member.take_rebalances(), took(300));
+    assert_eq!(assigned(&mut member, &[0], ErrorCode::None, MonoMs(20_000)), none);
+    assert_eq!(assigned(&mut member, &[], ErrorCode::None, MonoMs(25_000)), none);
+    let fenced = assigned(&mut member, &[], ErrorCode::FencedMemberEpoch, MonoMs(30_000));
+    assert_eq!(fenced, Rebalanced { took_ms: Vec::new(), failed: 1 });
 }
 
 #[test]
