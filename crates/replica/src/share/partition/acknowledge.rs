@@ -101,7 +101,7 @@ impl SharePartition {
         for (_, run) in self.runs.cut_out(step.first, step.last) {
             run.lock = Some(Lock { member: MemberId::clone(member), deadline });
         }
-        self.lock_deadlines.entry(deadline).or_default().push((step.first, step.last));
+        self.watch_lock(deadline, step.first, step.last);
     }
 
     /// Lets a part of what is in flight wait to become something else. `why`: what is archived was given up.

@@ -1,10 +1,43 @@
 //! Locks that run out: a member has a record for so long, then it is somebody else's turn.
 
+use std::collections::BTreeMap;
+
 use ottla_types::{MonoMs, Offset};
 
 use super::runs::Run;
 use super::{Change, SharePartition};
 use crate::share::types::{AcquiredRecords, GivenUp, MemberId, PersistedBatch, RecordState};
+
+/// So many places to look at are not worth going through anew.
+const FEW: usize = 32;
+
+/// When to look for locks that have run out, and where. Of a lock that was renewed or has gone, the former place stays until
+/// its time, or until there are too many of those: members may renew as often as they please.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct LockDeadlines {
+    by_deadline: BTreeMap<MonoMs, Vec<(Offset, Offset)>>,
+    len: usize,
+}
+
+impl LockDeadlines {
+    fn add(&mut self, deadline: MonoMs, first: Offset, last: Offset) {
+        self.by_deadline.entry(deadline).or_default().push((first, last));
+        self.len += 1;
+    }
+
+    /// The places of the earliest time, if that has come.
+    fn take_due(&mut self, now: MonoMs) -> Option<Vec<(Offset, Offset)>> {
+        let earliest = self.by_deadline.first_entry().filter(|entry| *entry.key() <= now)?;
+        let due = earliest.remove();
+        self.len -= due.len();
+        Some(due)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+}
 
 impl SharePartition {
     /// `member` is handed what it has acquired: from now on its time counts. What it has no more, because it has gone
@@ -17,13 +50,27 @@ impl SharePartition {
                     lock.deadline = deadline;
                 }
             }
-            self.lock_deadlines.entry(deadline).or_default().push((*first_offset, *last_offset));
+            self.watch_lock(deadline, *first_offset, *last_offset);
         }
+    }
+
+    /// Sees to it that these records are looked at when their locks run out.
+    pub(super) fn watch_lock(&mut self, deadline: MonoMs, first: Offset, last: Offset) {
+        self.lock_deadlines.add(deadline, first, last);
+        if self.lock_deadlines.len <= 2 * self.runs.len().max(FEW) {
+            return;
+        }
+        let mut of_runs = LockDeadlines::default();
+        for (from, run) in self.runs.iter() {
+            let lock = run.lock.as_ref().filter(|lock| lock.deadline != MonoMs::NEVER);
+            lock.into_iter().for_each(|lock| of_runs.add(lock.deadline, from, run.last));
+        }
+        self.lock_deadlines = of_runs;
     }
 
     /// When to call [`SharePartition::expire_locks`] next. Nothing may be due by then.
     pub fn next_deadline(&self) -> MonoMs {
-        self.lock_deadlines.first_key_value().map_or(MonoMs::NEVER, |(deadline, _)| *deadline)
+        self.lock_deadlines.by_deadline.first_key_value().map_or(MonoMs::NEVER, |(deadline, _)| *deadline)
     }
 
     /// Takes records back from members that were too slow. They are available at once, whatever becomes of the change:
@@ -31,8 +78,8 @@ impl SharePartition {
     pub fn expire_locks(&mut self, now: MonoMs) -> Option<Change> {
         let limit = self.settings.delivery_count_limit;
         let mut expired: Vec<PersistedBatch> = Vec::new();
-        while let Some(entry) = self.lock_deadlines.first_entry().filter(|entry| *entry.key() <= now) {
-            for (first, last) in entry.remove() {
+        while let Some(due) = self.lock_deadlines.take_due(now) {
+            for (first, last) in due {
                 let is_due = |run: &Run| {
                     run.pending.is_none() && run.lock.as_ref().is_some_and(|lock| lock.deadline <= now)
                 };

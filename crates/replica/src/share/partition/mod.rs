@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use ottla_types::{MonoMs, Offset};
 use ottla_wire::ErrorCode;
 
+use locks::LockDeadlines;
 pub(crate) use runs::ChangeId;
 use runs::{Run, Runs};
 
@@ -56,8 +57,7 @@ pub struct SharePartition {
     /// What of the log each change is about.
     changes: BTreeMap<ChangeId, Vec<(Offset, Offset)>>,
     next_change: ChangeId,
-    /// When to look for locks that have run out, and where.
-    lock_deadlines: BTreeMap<MonoMs, Vec<(Offset, Offset)>>,
+    lock_deadlines: LockDeadlines,
     /// Given up by the change that is being made.
     dead: Vec<DeadRecords>,
     /// Changes that nobody asked for.
@@ -101,7 +101,7 @@ impl SharePartition {
             runs,
             changes: BTreeMap::new(),
             next_change: 0,
-            lock_deadlines: BTreeMap::new(),
+            lock_deadlines: LockDeadlines::default(),
             dead: Vec::new(),
             unsent: Vec::new(),
         };
@@ -219,6 +219,7 @@ impl SharePartition {
     /// Takes up the outcome of a change. Returns whether somebody who waits for records may go on now.
     pub fn persisted(&mut self, change: ChangeId, result: PersistResult) -> bool {
         let Some(ranges) = self.changes.remove(&change) else { return false };
+        let mut locked = Vec::new();
         for (first, last) in ranges {
             for (from, run) in self.runs.cut_out(first, last) {
                 let Some(pending) = run.pending.filter(|pending| pending.change == change) else { continue };
@@ -234,10 +235,11 @@ impl SharePartition {
                 run.pending = None;
                 // A lock that has run out meanwhile is looked at again.
                 if let Some(lock) = run.lock.as_ref().filter(|lock| lock.deadline != MonoMs::NEVER) {
-                    self.lock_deadlines.entry(lock.deadline).or_default().push((from, run.last));
+                    locked.push((lock.deadline, from, run.last));
                 }
             }
         }
+        locked.into_iter().for_each(|(deadline, first, last)| self.watch_lock(deadline, first, last));
         self.may_have_available = true;
         self.advance_start();
         self.runs.join();

@@ -77,6 +77,10 @@ impl Runs {
         self.by_first.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.by_first.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Offset, &Run)> {
         self.by_first.iter().map(|(first, run)| (*first, run))
     }

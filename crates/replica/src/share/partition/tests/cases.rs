@@ -146,6 +146,22 @@ fn a_lock_that_runs_out_gives_the_record_to_somebody_else() {
     assert_eq!(bench.wait(1).unwrap().write.batches, [persisted(0, 1, Available, 1)]);
 }
 
+/// A member may renew what it has as often, and in as small pieces, as it can send.
+#[test]
+fn what_is_renewed_again_and_again_takes_no_more_room() {
+    let mut bench = Bench::new();
+    bench.fetch("a", 100, &[(0, 99)]);
+    let one_by_one: Vec<_> = (0..100).map(|offset| acknowledgement(offset, offset, &[Renew])).collect();
+    for _ in 0..1_000 {
+        bench.now_ms += 1;
+        bench.acknowledge("a", &one_by_one).unwrap();
+        assert!(bench.partition.lock_deadlines.len() <= 200);
+    }
+    assert_eq!(bench.wait(LOCK_MS - 1), None);
+    assert_eq!(bench.wait(1).unwrap().write.batches.len(), 100);
+    assert_eq!(bench.partition.next_deadline(), MonoMs::NEVER);
+}
+
 #[test]
 fn a_group_may_leave_no_time_beyond_the_first() {
     let mut bench = Bench::new();

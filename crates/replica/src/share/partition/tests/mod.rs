@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ottla_types::{MonoMs, Offset};
 use ottla_wire::ErrorCode;
 
+use super::runs::Lock;
 use super::*;
 use crate::share::types::*;
 
@@ -67,6 +68,10 @@ impl SharePartition {
             }
             _ => assert_eq!(self.start_offset, self.end_offset, "{self:?}"),
         }
+        // What waits for the share coordinator is looked at when that has answered.
+        let mut watched = self.runs.iter().filter(|(_, run)| run.pending.is_none());
+        let is_watched = |lock: &Lock| lock.deadline >= self.next_deadline();
+        assert!(watched.all(|(_, run)| run.lock.as_ref().is_none_or(is_watched)), "{self:?}");
     }
 }
 
