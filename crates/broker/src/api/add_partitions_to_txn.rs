@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ottla_coordinator::Gather;
 use ottla_metadata::MetadataImage;
-use ottla_types::{Now, TopicPartition};
+use ottla_types::{CONSUMER_OFFSETS_TOPIC, Now, TopicPartition, is_internal_topic};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::add_partitions_to_txn_request::{AddPartitionsToTxnRequest, Topic, Transaction};
 use ottla_wire::messages::add_partitions_to_txn_response::{
@@ -64,7 +64,8 @@ fn add(
         let name: Arc<str> = Arc::from(topic.name.as_str());
         partitions.extend(topic.partitions.iter().map(|n| TopicPartition::new(Arc::clone(&name), *n)));
     }
-    if let Some(refused) = refuse_unknown(&node.metadata.image(), &partitions) {
+    let may = |topic: &str| transaction.verify_only || may_take_part(topic, version);
+    if let Some(refused) = refuse(&node.metadata.image(), &partitions, may) {
         return done(refused);
     }
     let who = producer(transaction.producer_id, transaction.producer_epoch);
@@ -85,20 +86,31 @@ fn add(
     });
 }
 
-/// One partition that is not there keeps all others out.
-fn refuse_unknown(image: &MetadataImage, partitions: &[TopicPartition]) -> Option<Codes> {
-    let is_known = |partition: &TopicPartition| {
+/// One partition that may not take part, or is not there, keeps all others out.
+fn refuse(
+    image: &MetadataImage,
+    partitions: &[TopicPartition],
+    may_take_part: impl Fn(&str) -> bool,
+) -> Option<Codes> {
+    let code = |partition: &TopicPartition| {
+        if !may_take_part(&partition.topic) {
+            return Some(ErrorCode::TopicAuthorizationFailed);
+        }
         let topic = image.topics.by_name(&partition.topic);
-        topic.is_some_and(|topic| topic.partitions.contains_key(&partition.partition))
+        let is_known = topic.is_some_and(|topic| topic.partitions.contains_key(&partition.partition));
+        (!is_known).then_some(ErrorCode::UnknownTopicOrPartition)
     };
-    if partitions.iter().all(is_known) {
-        return None;
-    }
-    let code = |partition: &TopicPartition| match is_known(partition) {
-        true => ErrorCode::OperationNotAttempted,
-        false => ErrorCode::UnknownTopicOrPartition,
-    };
-    Some(partitions.iter().map(|partition| (partition.clone(), code(partition))).collect())
+    let codes: Vec<Option<ErrorCode>> = partitions.iter().map(code).collect();
+    codes.iter().any(Option::is_some).then(|| {
+        let others = ErrorCode::OperationNotAttempted;
+        partitions.iter().cloned().zip(codes.into_iter().map(|code| code.unwrap_or(others))).collect()
+    })
+}
+
+/// As in Kafka, clients take no internal topic into their transactions. Brokers add the one of committed offsets; in the
+/// others Kafka accepts a marker too, and can't load what they hold any more.
+fn may_take_part(topic: &str, version: i16) -> bool {
+    !is_internal_topic(topic) || (version >= MANY_SINCE && topic == CONSUMER_OFFSETS_TOPIC)
 }
 
 fn response(ids: Vec<String>, results: Vec<Codes>, version: i16) -> AddPartitionsToTxnResponse {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla_record::BatchOptions;
-use ottla_types::{NodeId, ProducerEpoch, ProducerId, TRANSACTION_STATE_TOPIC};
+use ottla_types::{
+    CONSUMER_OFFSETS_TOPIC, NodeId, ProducerEpoch, ProducerId, SHARE_GROUP_STATE_TOPIC,
+    TRANSACTION_STATE_TOPIC,
+};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
 use ottla_wire::messages::{
@@ -116,9 +119,14 @@ fn init(harness: &Harness) -> (i64, i16) {
     (response.producer_id, response.producer_epoch)
 }
 
-fn add(harness: &Harness, (id, epoch): (i64, i16), topic: &str) {
-    let topic = add_partitions_to_txn_request::V3AndBelowTopic {
-        name: topic.to_owned(),
+fn add(harness: &Harness, producer: (i64, i16), topic: &str) {
+    assert_eq!(codes_of_adding(harness, producer, &[topic]), [ErrorCode::None]);
+}
+
+/// As a client asks for it.
+fn codes_of_adding(harness: &Harness, (id, epoch): (i64, i16), topics: &[&str]) -> Vec<ErrorCode> {
+    let topic = |name: &&str| add_partitions_to_txn_request::V3AndBelowTopic {
+        name: (*name).to_owned(),
         partitions: vec![0],
         ..Default::default()
     };
@@ -126,12 +134,32 @@ fn add(harness: &Harness, (id, epoch): (i64, i16), topic: &str) {
         v3_and_below_transactional_id: ID.to_owned(),
         v3_and_below_producer_id: id,
         v3_and_below_producer_epoch: epoch,
-        v3_and_below_topics: vec![topic],
+        v3_and_below_topics: topics.iter().map(topic).collect(),
         ..Default::default()
     };
-    let response = harness.call(3, &request, at(0));
-    let code = response.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code;
-    assert_eq!(code, 0);
+    let answered = harness.call(3, &request, at(0)).results_by_topic_v3_and_below;
+    let codes = answered.iter().flat_map(|topic| &topic.results_by_partition);
+    codes.map(|result| ErrorCode::from_code(result.partition_error_code).expect("a known code")).collect()
+}
+
+/// As another broker asks for it.
+fn code_of_brokers_adding(harness: &Harness, (id, epoch): (i64, i16), topic: &str) -> ErrorCode {
+    let topic = add_partitions_to_txn_request::Topic {
+        name: topic.to_owned(),
+        partitions: vec![0],
+        ..Default::default()
+    };
+    let transaction = add_partitions_to_txn_request::Transaction {
+        transactional_id: ID.to_owned(),
+        producer_id: id,
+        producer_epoch: epoch,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let request = AddPartitionsToTxnRequest { transactions: vec![transaction], ..Default::default() };
+    let answered = harness.call(5, &request, at(0)).results_by_transaction.remove(0);
+    let code = answered.topic_results[0].results_by_partition[0].partition_error_code;
+    ErrorCode::from_code(code).expect("a known code")
 }
 
 fn end(harness: &Harness, (id, epoch): (i64, i16)) -> (i64, i16) {
@@ -216,6 +244,24 @@ fn marker_code(harness: &Harness, marker: write_txn_markers_request::Marker) -> 
 
 fn code_of(response: &ottla_wire::messages::ProduceResponse) -> ErrorCode {
     ErrorCode::from_code(response.responses[0].partition_responses[0].error_code).expect("a known code")
+}
+
+/// A marker among what a coordinator keeps: Apache Kafka would not load that any more.
+#[test]
+fn no_internal_topic_takes_part_in_a_clients_transaction() {
+    use ErrorCode::{None, OperationNotAttempted, TopicAuthorizationFailed};
+    let (harness, _) = harness(&[], LOCAL);
+    let producer = init(&harness);
+    for internal in [TRANSACTION_STATE_TOPIC, SHARE_GROUP_STATE_TOPIC, CONSUMER_OFFSETS_TOPIC] {
+        let codes = codes_of_adding(&harness, producer, &["t", internal]);
+        assert_eq!(codes, [OperationNotAttempted, TopicAuthorizationFailed], "{internal}");
+    }
+    assert_eq!(status(&harness), "Empty");
+    for internal in [TRANSACTION_STATE_TOPIC, SHARE_GROUP_STATE_TOPIC] {
+        assert_eq!(code_of_brokers_adding(&harness, producer, internal), TopicAuthorizationFailed);
+    }
+    assert_eq!(code_of_brokers_adding(&harness, producer, "t"), None);
+    assert_eq!(status(&harness), "Ongoing");
 }
 
 #[test]
