@@ -11,6 +11,7 @@ use ottla_wire::{Decoder, ErrorCode, Message};
 
 use super::CONSUMER_PROTOCOL_TYPE;
 use super::member::Member;
+use super::pending_joins::PendingJoins;
 use crate::runtime::Responder;
 
 /// Where a classic group stands. A group that doesn't exist is called Dead.
@@ -51,7 +52,7 @@ pub(crate) struct ClassicGroup {
     /// Member ids by instance id.
     static_members: BTreeMap<String, String>,
     /// Member ids that were given out and not yet used.
-    pub(crate) pending_joins: BTreeSet<String>,
+    pub(crate) pending_joins: PendingJoins,
     /// Members of the generation that have not asked for their assignment yet.
     pub(crate) pending_syncs: BTreeSet<String>,
     /// Members for each protocol that support it.
@@ -89,7 +90,7 @@ impl ClassicGroup {
             leader: None,
             members: BTreeMap::new(),
             static_members: BTreeMap::new(),
-            pending_joins: BTreeSet::new(),
+            pending_joins: PendingJoins::default(),
             pending_syncs: BTreeSet::new(),
             supporters: BTreeMap::new(),
             awaiting_join_count: 0,

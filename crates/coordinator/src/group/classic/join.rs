@@ -20,6 +20,9 @@ use crate::runtime::Responder;
 /// early leaves nothing behind (KIP-394).
 pub(crate) const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
 
+/// So much of a client's id is part of the member ids that it is given, in characters.
+const CLIENT_ID_CHARS_MAX: usize = 255;
+
 impl GroupShard {
     pub(crate) fn join(
         &mut self,
@@ -138,7 +141,10 @@ impl Joiner<'_, '_> {
             self.turn.reply(responder, errors::join(ErrorCode::InconsistentGroupProtocol, ""));
             return;
         }
-        let prefix = self.request.group_instance_id.as_ref().unwrap_or(&self.context.client_id);
+        let client_id = &self.context.client_id;
+        let shown =
+            client_id.char_indices().nth(CLIENT_ID_CHARS_MAX).and_then(|(end, _)| client_id.get(..end));
+        let prefix = self.request.group_instance_id.as_deref().unwrap_or(shown.unwrap_or(client_id));
         let member_id = format!("{prefix}-{}", self.context.fresh_id_text());
         let old_member_id = match &self.request.group_instance_id {
             Some(instance_id) => self.group.static_member_id(instance_id).cloned(),
@@ -154,7 +160,9 @@ impl Joiner<'_, '_> {
     }
 
     fn give_member_id(self, member_id: &str, responder: Responder<JoinGroupResponse>) {
-        self.group.pending_joins.insert(member_id.to_owned());
+        if let Some(oldest) = self.group.pending_joins.insert(member_id) {
+            self.turn.cancel(GroupTimer::Session(Arc::clone(&self.group.group_id), oldest.to_string()));
+        }
         let timer = GroupTimer::Session(Arc::clone(&self.group.group_id), member_id.to_owned());
         self.turn.schedule(timer, i64::from(self.request.session_timeout_ms));
         self.turn.reply(responder, errors::join(ErrorCode::MemberIdRequired, member_id));

@@ -12,6 +12,7 @@ mod heartbeat;
 mod join;
 mod leave;
 mod member;
+mod pending_joins;
 mod rebalance;
 mod static_member;
 mod sync;
@@ -19,6 +20,8 @@ mod sync;
 pub(crate) use group::{ClassicGroup, ClassicState};
 pub(crate) use join::MEMBER_ID_REQUIRED_SINCE;
 pub(crate) use member::Member;
+#[cfg(test)]
+pub(crate) use pending_joins::PENDING_JOINS_MAX;
 pub(crate) use rebalance::{keep_alive, prepare};
 pub(crate) use static_member::StaticReplacement;
 

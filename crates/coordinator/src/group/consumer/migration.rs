@@ -140,8 +140,8 @@ impl GroupShard {
         let Some(mut group) = self.live.remove(group_id) else { return };
         turn.cancel(GroupTimer::Join(Arc::clone(group_id)));
         turn.cancel(GroupTimer::Sync(Arc::clone(group_id)));
-        for member_id in std::mem::take(&mut group.pending_joins) {
-            turn.cancel(GroupTimer::Session(Arc::clone(group_id), member_id));
+        for member_id in std::mem::take(&mut group.pending_joins).into_ids() {
+            turn.cancel(GroupTimer::Session(Arc::clone(group_id), member_id.to_string()));
         }
         for member in group.members_mut() {
             if let Some(responder) = member.awaiting_join.take() {

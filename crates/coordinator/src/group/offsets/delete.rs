@@ -91,8 +91,8 @@ impl GroupShard {
             Found::Live(group) if !group.is_in(ClassicState::Empty) => return Err(ErrorCode::NonEmptyGroup),
             Found::Live(group) => {
                 // Those who were given a member id and have not used it will be told that it is unknown.
-                for member_id in std::mem::take(&mut group.pending_joins) {
-                    turn.cancel(GroupTimer::Session(group.group_id.clone(), member_id));
+                for member_id in std::mem::take(&mut group.pending_joins).into_ids() {
+                    turn.cancel(GroupTimer::Session(group.group_id.clone(), member_id.to_string()));
                 }
             }
             Found::Idle => {}

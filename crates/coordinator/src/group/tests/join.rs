@@ -1,6 +1,7 @@
 use ottla_wire::messages::join_group_request::Protocol;
 
 use super::*;
+use crate::group::classic::PENDING_JOINS_MAX;
 
 /// What a JoinGroup is answered, with the group prepared by `before`.
 #[track_caller]
@@ -313,4 +314,21 @@ fn resigning_tells_who_waits() {
     let joining = rig.join(&members[0].member_id);
     rig.coordinator.on_resign(0, Some(LeaderEpoch(1)));
     assert_eq!(error(joining.now().error_code), ErrorCode::NotCoordinator);
+}
+
+/// Clients that ask for a member id and never come back.
+#[test]
+fn of_ids_that_are_never_used_the_oldest_go() {
+    let rig = Rig::new();
+    let ask = || rig.send_join(JOIN_VERSION, join_request()).now().member_id;
+    let first = ask();
+    let others: Vec<String> = (0..PENDING_JOINS_MAX).map(|_| ask()).collect();
+    let joined = rig.send_join(JOIN_VERSION, JoinGroupRequest { member_id: first, ..join_request() });
+    assert_eq!(error(joined.now().error_code), ErrorCode::UnknownMemberId);
+    let second = JoinGroupRequest { member_id: others[0].clone(), ..join_request() };
+    let waits = rig.send_join(JOIN_VERSION, second);
+    waits.is_parked();
+    // Those that are left keep the group waiting until their time is over.
+    rig.pass(join_request().session_timeout_ms);
+    assert_eq!(error(waits.now().error_code), ErrorCode::None);
 }
