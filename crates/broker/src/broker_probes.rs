@@ -3,12 +3,14 @@
 //! A process that ends closes its connections, and nobody listens any more where it did. So a broken connection is a reason to
 //! look, and a refused one is the proof, from where the same process was reached before: whoever keeps this node from
 //! connecting at all proves nothing. Silence proves nothing either: that is what the session's time is for. Until then it is
-//! looked again now and then, since a process that ends may take long to close what it had open. A broker that was taken for gone
+//! looked again now and then, since a process that ends may take long to close what it had open. Standby controllers look too: one of them
+//! may be the active one before its supervisor has started the broker again, or after. A broker that was taken for gone
 //! and lives heartbeats on, and is believed ever after (`ottla_controller`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use ottla_config::keys;
 use ottla_controller::{Controller, Outcome};
 use ottla_types::{BrokerEpoch, MonoMs, NodeId, Now};
 use ottla_wire::messages::ApiVersionsRequest;
@@ -21,9 +23,10 @@ use crate::peers::{Channel, PeerError, PeerRequest};
 
 /// So long an answer is waited for. What does not come says nothing.
 const TIMEOUT_MS: i64 = 5_000;
-/// Between attempts: the kernel closes what a process had open one after the other, its listener perhaps last.
-const RETRY_MS: i64 = 20;
-const ATTEMPTS: u32 = 25;
+/// Between attempts: the kernel closes what a process had open one after the other, its listener perhaps last, and a supervisor may
+/// start it again at once, which takes 20 ms before it listens.
+const RETRY_MS: i64 = 5;
+const ATTEMPTS: u32 = 100;
 /// Before a broker that could not be reached is tried again without a reason: at first, since one of Apache Kafka listens only
 /// once it has heard that it is no longer fenced, and in the end.
 const MEET_AGAIN_MS: (i64, i64) = (1_000, 30_000);
@@ -38,6 +41,9 @@ pub(crate) struct BrokerProbes(Mutex<State>);
 struct State {
     /// Brokers that have answered as the process of this epoch.
     reached: BTreeMap<NodeId, BrokerEpoch>,
+    /// Processes that have ended, and until when that counts: whoever becomes the active controller soon after need not find it out
+    /// again, and could not where another process listens there by then.
+    ended: BTreeMap<NodeId, (BrokerEpoch, MonoMs)>,
     under_way: BTreeSet<NodeId>,
     /// There was a reason to look while one was being looked for already.
     again: BTreeSet<NodeId>,
@@ -141,6 +147,14 @@ impl BrokerProbes {
         self.0.lock().reached.insert(broker, epoch);
     }
 
+    fn has_ended(&self, broker: NodeId, epoch: BrokerEpoch, until: MonoMs) {
+        self.0.lock().ended.insert(broker, (epoch, until));
+    }
+
+    fn is_known_to_have_ended(&self, broker: NodeId, epoch: BrokerEpoch, now: MonoMs) -> bool {
+        self.0.lock().ended.get(&broker).is_some_and(|(ended, until)| *ended == epoch && now < *until)
+    }
+
     fn was_reached(&self, broker: NodeId, epoch: BrokerEpoch) -> bool {
         self.0.lock().reached.get(&broker) == Some(&epoch)
     }
@@ -149,6 +163,7 @@ impl BrokerProbes {
     fn retain(&self, is_registered: impl Fn(&NodeId) -> bool) {
         let mut state = self.0.lock();
         state.reached.retain(|broker, _| is_registered(broker));
+        state.ended.retain(|broker, _| is_registered(broker));
         state.tried.retain(|broker, _| is_registered(broker));
         state.doubted.retain(|broker, _| is_registered(broker));
     }
@@ -177,10 +192,17 @@ impl Node {
         }
     }
 
-    /// Of brokers that were lost while another controller was the active one, this one has not heard.
-    pub(crate) fn doubt_all_brokers(self: &Arc<Self>) {
-        let brokers: Vec<NodeId> = self.metadata.image().brokers.keys().copied().collect();
-        brokers.into_iter().for_each(|broker| self.doubt_broker(broker));
+    /// The controller of this node is the active one from now on: what it knew as a standby counts, and of brokers that were lost
+    /// meanwhile it may not have heard.
+    pub(crate) fn doubt_all_brokers(self: &Arc<Self>, now: Now) {
+        for broker in self.metadata.image().brokers.values() {
+            let (id, epoch) = (broker.id(), broker.epoch());
+            if self.probes.is_known_to_have_ended(id, epoch, now.mono) {
+                self.controller.submit(Box::new(BrokerGone { broker: id, epoch }));
+            } else {
+                self.doubt_broker(id);
+            }
+        }
     }
 
     pub(crate) fn broker_connection_closed(self: &Arc<Self>, connection: u64) {
@@ -224,6 +246,14 @@ impl Node {
             }
             Err(PeerError::Refused(_)) if self.probes.was_reached(broker, epoch) => {
                 tracing::info!(%broker, %epoch, "nobody listens any more where a broker did: its process has ended");
+                self.probes.is_settled(broker);
+                // By then its session is over too.
+                let session_ms = self.effective_config.load().get(keys::BROKER_SESSION_TIMEOUT_MS);
+                self.probes.has_ended(broker, epoch, now.mono.plus_ms(session_ms.into()));
+                self.controller.submit(Box::new(BrokerGone { broker, epoch }));
+            }
+            Ok(()) if self.probes.is_known_to_have_ended(broker, epoch, now.mono) => {
+                // It is the next process that answers.
                 self.probes.is_settled(broker);
                 self.controller.submit(Box::new(BrokerGone { broker, epoch }));
             }

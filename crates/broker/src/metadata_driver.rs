@@ -257,7 +257,7 @@ impl MetadataDriver {
         let activation = controller.activate(&self.parts.bootstrap, self.loader.has_open_transaction());
         self.active = Some(Active { epoch: leader.epoch, controller, last_written, waiting: Vec::new() });
         self.write_unasked(activation.records, now)?;
-        self.desk.node().doubt_all_brokers();
+        self.desk.node().doubt_all_brokers(now);
         self.register_controller(now)
     }
 
