@@ -459,6 +459,14 @@ public final class Main {
         ask("AddOffsetsToTxn without a group", new AddOffsetsToTxnRequestData().setTransactionalId("tx").setProducerId(id).setProducerEpoch(epoch), 3);
         end("with an old epoch", "tx", id, (short) (epoch - 1), true);
         end("in good order", "tx", id, epoch, false);
+        await("tx", "CompleteAbort");
+        end("to commit what was aborted", "tx", id, epoch, true);
+        end("to abort what was aborted", "tx", id, epoch, false);
+        addPartitions("once more", "tx", id, epoch, TOPIC, 1);
+        end("to commit", "tx", id, epoch, true);
+        await("tx", "CompleteCommit");
+        end("to abort what was committed", "tx", id, epoch, false);
+        end("to commit what was committed", "tx", id, epoch, true);
         // Another has taken the transactional id, and has yet to come back for its epoch; or time has.
         abortedTransaction("fenced", initialize("fenced"), () -> ask("InitProducerId of who fences", initialize("fenced"), 5));
         abortedTransaction("timed out", initialize("timed out").setTransactionTimeoutMs(100), () -> {});
@@ -474,16 +482,23 @@ public final class Main {
         short epoch = first.producerEpoch();
         addPartitions("of who will be " + what, what, id, epoch, TOPIC, 1);
         abort.act();
-        var described = new DescribeTransactionsRequestData().setTransactionalIds(List.of(what));
-        while (!((DescribeTransactionsResponseData) connection.ask(described, 0)).transactionStates().get(0).transactionState().equals("CompleteAbort")) {
-            Thread.sleep(10);
-        }
-        ask("DescribeTransactions of one that is " + what, described, 0);
+        await(what, "CompleteAbort");
+        ask("DescribeTransactions of one that is " + what, describe(what), 0);
         end("to commit as who is " + what, what, id, epoch, true, 5);
         end("to commit as who is " + what, what, id, epoch, true, 4);
         end("to commit as who is " + what + ", in the next epoch", what, id, (short) (epoch + 1), true, 5);
         end("to commit as who is " + what + ", two epochs on", what, id, (short) (epoch + 2), true, 5);
         addPartitions("of who is " + what, what, id, epoch, TOPIC, 1);
+    }
+
+    private static DescribeTransactionsRequestData describe(String transactionalId) {
+        return new DescribeTransactionsRequestData().setTransactionalIds(List.of(transactionalId));
+    }
+
+    private static void await(String transactionalId, String state) throws Exception {
+        while (!((DescribeTransactionsResponseData) connection.ask(describe(transactionalId), 0)).transactionStates().get(0).transactionState().equals(state)) {
+            Thread.sleep(10);
+        }
     }
 
     private static void addPartitions(String name, String transactionalId, long producerId, short epoch, String topic, int partition) throws IOException {
