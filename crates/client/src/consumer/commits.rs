@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::asking::OFFSETS_BY_NAME_VERSION_MAX;
+use super::core::machine::Ownership;
 use super::core::membership::MemberIdentity;
-use super::core::ownership::Ownership;
 use super::core::record::Position;
 use super::driver::Shared;
 use super::error::ConsumerError;

@@ -200,15 +200,15 @@ impl Consumer {
     /// What a transaction needs that is to commit offsets for this consumer: see
     /// [`Transaction::send_offsets`](crate::Transaction::send_offsets).
     ///
-    /// [`ConsumerError::NotAMember`] from when the group has given this consumer up until the next event is asked for: what
-    /// was handed out may be somebody else's by then, so a transaction that has it is to be aborted.
+    /// [`ConsumerError::NotAMember`] from when the group has given this consumer up until that was told as an event: what was
+    /// handed out may be somebody else's by then, so a transaction that has it is to be aborted.
     pub fn group_metadata(&self) -> Result<GroupMetadata, ConsumerError> {
         let group_id = self.shared.group_id()?.to_owned();
         let machine = self.shared.machine.lock();
         if !machine.is_subscribed() {
             return Ok(GroupMetadata { group_id, member: None });
         }
-        match machine.identity() {
+        match machine.identity_of_owner() {
             Some(member) => Ok(GroupMetadata { group_id, member: Some(member) }),
             None => Err(ConsumerError::NotAMember(ErrorCode::UnknownMemberId)),
         }
@@ -272,7 +272,8 @@ impl Consumer {
     }
 
     /// The next records, or none if there are none within `timeout`. Partitions come and go with rebalances without being
-    /// asked about.
+    /// asked about: what is read before and committed after another call of this may be somebody else's by then, and is to be
+    /// told by [`Consumer::next`] where that matters, as in a transaction over several calls.
     ///
     /// Can be cancelled without losing anything.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Vec<ConsumerRecord>, ConsumerError> {

@@ -1,6 +1,8 @@
 //! What a consumer's owner may commit once its group has given it up.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ottla_types::TopicPartition;
@@ -48,16 +50,19 @@ impl Group {
 
     /// Refuses the next heartbeat. All after it are taken, whoever says to be who.
     async fn give_up(&self) {
-        let heartbeat = self.heartbeat;
+        Group::refuse_a_heartbeat(&self.fake, self.heartbeat).await;
+    }
+
+    async fn refuse_a_heartbeat(fake: &Fake, heartbeat: ApiKey) {
         let mut refused = false;
-        self.fake.on_request(move |seen| {
+        fake.on_request(move |seen| {
             if seen.api != heartbeat || std::mem::replace(&mut refused, true) {
                 return Fate::Answered;
             }
             Fate::Refused(ErrorCode::UnknownMemberId)
         });
-        let before = self.fake.seen(heartbeat).len();
-        self.fake.until_seen(heartbeat, before + 1).await;
+        let before = fake.seen(heartbeat).len();
+        fake.until_seen(heartbeat, before + 1).await;
         // Whoever joins again by itself has long done it.
         tokio::time::sleep(PATIENCE).await;
     }
@@ -90,6 +95,23 @@ async fn what_was_read_as_another_member_is_not_committed() {
         assert_eq!(group.consumer.poll(PATIENCE).await.unwrap().len(), RECORDS, "{protocol:?}: read again");
         group.consumer.commit().await.unwrap();
         assert_eq!(group.committed(), [RECORDS as i64], "{protocol:?}");
+    }
+}
+
+/// As in `select!`, where another branch is ready first.
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_was_not_told_yet_is_no_time_to_commit() {
+    for protocol in PROTOCOLS {
+        let mut group = Group::new(protocol).await;
+        let mut next = Box::pin(group.consumer.next());
+        let waits = std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending())).await;
+        assert!(waits, "all is read");
+        Group::refuse_a_heartbeat(&group.fake, group.heartbeat).await;
+        drop(next);
+        assert!(is_refused(group.consumer.group_metadata().map(drop)), "{protocol:?}");
+        assert!(is_refused(group.consumer.commit().await), "{protocol:?}");
+        assert!(matches!(group.consumer.next().await.unwrap(), ConsumerEvent::Lost(_)), "{protocol:?}");
+        assert!(group.consumer.group_metadata().is_ok(), "{protocol:?}");
     }
 }
 

@@ -5,6 +5,8 @@
 //! assignment; what is committed by itself was handed out before the owner asked for more; offsets are committed as the member
 //! that read them, or not at all.
 
+mod ownership;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ use super::fetching::{FetchError, Fetcher, Leaders, Question};
 use super::membership::{Effect, GroupError, GroupRequest, MemberIdentity, OnClose, Rebalanced};
 use super::modern::{ModernMembership, Wanted};
 use super::record::{ConsumerRecord, Position};
+pub use ownership::Ownership;
 
 /// What the owner of a consumer is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -309,19 +312,6 @@ impl Machine {
         self.add(partitions.to_vec());
     }
 
-    /// As what the consumer commits: `None` while it is subscribed but in no generation. Without a subscription, it is
-    /// nobody in particular.
-    pub fn identity(&self) -> Option<MemberIdentity> {
-        match &self.group {
-            Some(group) => group.identity(),
-            None => Some(MemberIdentity {
-                member_id: String::new(),
-                group_instance_id: None,
-                generation_or_epoch: super::protocol::NO_GENERATION,
-            }),
-        }
-    }
-
     /// Is it a member by the consumer protocol?
     pub fn is_modern(&self) -> bool {
         matches!(self.group, Some(Membership::Modern(_)))
@@ -531,7 +521,7 @@ impl Machine {
     }
 
     fn commit_by_itself(&mut self, now: MonoMs) {
-        let can_commit = self.identity().is_some() && self.revoking.is_none();
+        let can_commit = self.identity_of_owner().is_some() && self.revoking.is_none();
         let Some(commit) = &mut self.auto_commit else { return };
         if commit.in_flight || now < commit.next {
             return;

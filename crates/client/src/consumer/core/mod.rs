@@ -6,7 +6,6 @@ pub mod fetching;
 pub mod machine;
 pub mod membership;
 pub mod modern;
-pub mod ownership;
 pub mod processing;
 pub mod protocol;
 pub mod record;
