@@ -250,7 +250,10 @@ impl MetadataDriver {
         let next_id = move || ids.next_u128();
         let image = self.loader.decided();
         let last_written = image.provenance.last_offset;
-        let controller = Controller::new(self.parts.controller.clone(), image, Box::new(next_id), now);
+        let mut controller = Controller::new(self.parts.controller.clone(), image, Box::new(next_id), now);
+        if let Some((former, heard_at)) = self.parts.quorum.core().heard_of() {
+            controller.takes_over_from(former, heard_at);
+        }
         let node = self.parts.local.value();
         tracing::info!(node, epoch = %leader.epoch, at = %last_written, from = "standby", to = "active",
             why = "it leads the quorum and has replayed all before", "controller changed state");

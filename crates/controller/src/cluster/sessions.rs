@@ -48,6 +48,16 @@ impl BrokerSessions {
         session.metadata_offset = metadata_offset;
     }
 
+    /// A controller that was not active then has heard of the broker at `at`, and not since: its session began there, but
+    /// half of it is left in any case, for there may have been nobody whom it could heartbeat to.
+    pub fn heard_last_at(&mut self, broker: NodeId, at: MonoMs) {
+        let half_ms = self.timeout_ms / 2;
+        if let Some(session) = self.brokers.get_mut(&broker) {
+            let earliest = MonoMs(session.last_heard.0.saturating_sub(half_ms.unsigned_abs()));
+            session.last_heard = session.last_heard.min(at.max(earliest));
+        }
+    }
+
     /// How long it may take from one look at the sessions to the next.
     pub fn look_interval_ms(&self) -> i64 {
         (self.timeout_ms / LOOKS_PER_SESSION).max(1)

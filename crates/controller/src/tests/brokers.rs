@@ -107,6 +107,24 @@ fn a_process_that_has_ended_is_fenced_at_once_and_its_next_one_comes_in() {
     assert_eq!(gone(&mut cluster, 2, BrokerEpoch(next)), "1 2F 3 ", "it may end as well");
 }
 
+/// The machine that led the quorum is dead: its partitions wait for one session, not for the election beside.
+#[test]
+fn the_session_of_who_led_the_quorum_began_when_it_was_heard_of_last() {
+    for (heard_ago_ms, fenced_after_ms) in [(0, 9_000), (2_500, 6_500), (60_000, 4_500)] {
+        let mut cluster = Cluster::with_brokers(&[], &[1, 2, 3]);
+        let image = cluster.controller.image().clone();
+        cluster = Cluster::from_image_at(&[], image, cluster.next_offset, MonoMs(100_000));
+        cluster.controller.takes_over_from(NodeId(2), MonoMs(100_000 - heard_ago_ms));
+        cluster.controller.takes_over_from(NodeId(9), MonoMs(0));
+        cluster.advance(fenced_after_ms - 1_000);
+        cluster.heartbeat(1, |_| {});
+        cluster.advance(999);
+        assert_eq!(cluster.brokers(), "1 2 3 ", "{heard_ago_ms} ms ago");
+        cluster.advance(1);
+        assert!(cluster.brokers().contains(" 2F "), "{heard_ago_ms} ms ago");
+    }
+}
+
 #[test]
 fn a_broker_that_was_taken_for_gone_and_lives_is_believed() {
     let mut cluster = Cluster::with_brokers(&[], &[1, 2]);

@@ -48,9 +48,18 @@ impl Cluster {
 
     /// A controller that has taken over with what the log holds.
     pub fn from_image(settings: &[(&str, &str)], image: MetadataImage, next_offset: Offset) -> Cluster {
+        Cluster::from_image_at(settings, image, next_offset, MonoMs(1000))
+    }
+
+    pub fn from_image_at(
+        settings: &[(&str, &str)],
+        image: MetadataImage,
+        next_offset: Offset,
+        mono: MonoMs,
+    ) -> Cluster {
         let config = Config::of_pairs(settings.iter().copied()).expect("valid settings");
         let settings = ControllerSettings::from_config("a-cluster".into(), config.into());
-        let now = Now { mono: MonoMs(1000), ..Now::default() };
+        let now = Now { mono, ..Now::default() };
         let mut last = 0u128;
         let ids = move || {
             last += 1;

@@ -136,6 +136,7 @@ impl RaftCore {
             tracing::error!(node = from.value(), ?error, "unexpected error in a fetch response");
             return false;
         }
+        self.heard_of = Some((follower.leader_id, now.mono));
         // An answer that it gave before it resigned may come after the word of that.
         if !follower.has_leader_resigned {
             follower.fetch_deadline = now.mono.plus_ms(self.config.fetch_timeout_ms);

@@ -157,6 +157,8 @@ pub struct RaftCore {
     quorum: QuorumState,
     /// What this replica knows to be committed; unlike a leader's own high watermark it survives changes of role.
     high_watermark: Option<Offset>,
+    /// The last leader that has answered a fetch, and when.
+    heard_of: Option<(NodeId, MonoMs)>,
     connections: Connections,
     parked: Vec<ParkedFetch>,
     shutdown: Option<ShuttingDown>,
@@ -186,6 +188,7 @@ impl RaftCore {
             voters: VoterHistory::new(static_voters),
             quorum: QuorumState { epoch: LeaderEpoch(0), role },
             high_watermark: None,
+            heard_of: None,
             connections,
             parked: Vec::new(),
             shutdown: None,
@@ -244,6 +247,11 @@ impl RaftCore {
 
     pub fn leader_and_epoch(&self) -> LeaderAndEpoch {
         LeaderAndEpoch { leader_id: self.quorum.leader_id(self.local.id()), epoch: self.quorum.epoch }
+    }
+
+    /// Of which other leader this replica has heard last, and when: for whoever leads after it.
+    pub fn heard_of(&self) -> Option<(NodeId, MonoMs)> {
+        self.heard_of
     }
 
     /// Where the known leader listens; empty when nothing is known.

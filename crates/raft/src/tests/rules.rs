@@ -256,6 +256,7 @@ fn a_leader_whose_process_is_gone_is_not_waited_for() {
     assert_eq!(granted(&mut core, vote(3, 3, end, true)), Ok(false), "it may be slow");
     let correlation_id = fetched(&mut core, 30);
     core.step(Event::RequestRefused { correlation_id }, at(31));
+    assert_eq!(core.heard_of(), Some((node_id(2), at(2).mono)), "not since");
     assert_eq!(core.epoch(), LeaderEpoch(3));
     assert_eq!(granted(&mut core, vote(3, 3, end, true)), Ok(true));
     core.tick(at(81));
