@@ -68,7 +68,7 @@ impl Consumer {
     /// It goes on until `stop` is ready, `handler` fails, or reading does. Then nothing more is begun, what was begun is
     /// waited for, and what is done is committed; afterwards the consumer goes on at the first record that isn't done. An error
     /// of a single record that must not stop everything is for `handler` to deal with: for example by sending the record to a
-    /// dead-letter topic. Whoever drops this future cuts off what is being worked on.
+    /// dead-letter topic. Whoever drops this future cuts off what is being worked on, and the consumer goes on there.
     ///
     /// The consumer is subscribed already, and doesn't commit by itself (`enable.auto.commit=false`).
     ///
@@ -239,15 +239,21 @@ where
         while let Some(ended) = self.tasks.join_next_with_id().await {
             result = result.and(self.ended(ended));
         }
-        let paused: Vec<TopicPartition> = self.workload.paused().cloned().collect();
         let committed = self.commits.finish(self.consumer, &mut self.workload).await;
+        result.and(committed.map_err(ProcessingError::from))
+    }
+}
+
+/// Whether it came to its end or was cut off: the consumer goes on at the first record that isn't done.
+impl<H, E> Drop for Run<'_, H, E> {
+    fn drop(&mut self) {
+        // What is not this consumer's any more is neither sought nor resumed.
         for (partition, offset) in self.workload.unfinished() {
             let _ = self.consumer.seek(&partition, offset);
         }
-        for partition in &paused {
+        for partition in self.workload.paused() {
             let _ = self.consumer.resume(partition);
         }
-        result.and(committed.map_err(ProcessingError::from))
     }
 }
 
@@ -266,3 +272,6 @@ impl<H, E> fmt::Debug for Run<'_, H, E> {
         f.debug_struct("Run").field("workload", &self.workload).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
