@@ -220,7 +220,7 @@ impl Producer {
     }
 
     /// Takes no more records, sends what is there, and waits until it is answered. What isn't after `patience` fails with
-    /// [`ClientError::Closed`], though it may have been written.
+    /// [`ClientError::Closed`], or with [`ClientError::Unconfirmed`] where it may have been written.
     pub async fn close(&self, patience: Duration) -> Result<(), ClientError> {
         let answered = self.inner.accumulator.close();
         self.inner.wakeup.notify_one();

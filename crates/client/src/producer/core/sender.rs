@@ -555,7 +555,7 @@ impl Sender {
         delivery_timed_out(what, timeout_ms, batch.is_possibly_written, last)
     }
 
-    /// Gives up everything, also what is under way.
+    /// Gives up everything, also what is under way, which is told that it may have been written.
     pub fn fail_all(&mut self, error: &ClientError) {
         self.end_for_good(error);
         for queue in self.accumulator.take_listed() {
@@ -563,16 +563,18 @@ impl Sender {
             self.lanes.entry(queue.id).or_insert_with(|| Lane::new(queue));
         }
         let failed = Outcome::Failed(error.clone());
+        let unconfirmed = Outcome::Failed(ClientError::Unconfirmed { cause: Arc::new(error.clone()) });
         for id in std::mem::take(&mut self.active) {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            let sent = lane.in_flight.drain(..).map(|sent| sent.batch);
+            let sent = lane.in_flight.drain(..).map(|sent| Batch { is_possibly_written: true, ..sent.batch });
             for batch in sent.chain(lane.retries.drain(..)) {
                 lane.is_unresolved |= batch.sequenced.is_some();
+                let outcome = if batch.is_possibly_written { &unconfirmed } else { &failed };
                 self.accumulator.finish(
                     &batch.deliveries,
                     batch.number,
                     batch.reserved_bytes,
-                    failed.clone(),
+                    outcome.clone(),
                 );
             }
             while let Some(open) = lane.pop_waiting() {

@@ -401,4 +401,19 @@ proptest! {
         world.settle();
         world.check();
     }
+
+    #[test]
+    fn what_is_given_up_says_whether_it_may_be_written(
+        rules in rules(),
+        events in prop::collection::vec(event(), 0..100),
+    ) {
+        let mut world = World::new(rules);
+        for event in events {
+            world.happen(event);
+        }
+        drop(world.accumulator.close());
+        world.sender.fail_all(&ClientError::Closed);
+        world.settle();
+        world.check();
+    }
 }
