@@ -145,6 +145,13 @@ impl Client {
     ) -> Result<Arc<Metadata>, ClientError> {
         let deadline = Instant::now() + Duration::from_millis(timeout_ms);
         let mut waits = self.inner.settings.retry_backoff();
+        let mut last = None;
+        let timed_out = |last: Option<ClientError>| ClientError::TimedOut {
+            what: "asking for metadata".into(),
+            timeout_ms,
+            is_sent: false,
+            last: last.map(Arc::new),
+        };
         loop {
             let (done, answered) = oneshot::channel();
             let command = Command::Refresh { topics: topics.clone(), done };
@@ -152,22 +159,18 @@ impl Client {
                 self.commands.send(command).await.map_err(|_| ClientError::Closed)?;
                 answered.await.unwrap_or(Err(ClientError::Closed))
             };
-            let timed_out = |last| ClientError::TimedOut {
-                what: "asking for metadata".into(),
-                timeout_ms,
-                is_sent: false,
-                last,
-            };
             let error = match tokio::time::timeout_at(deadline, asking).await {
                 Ok(Ok(metadata)) => return Ok(metadata),
                 Ok(Err(error)) if !error.is_retriable() => return Err(error),
                 Ok(Err(error)) => error,
-                Err(_) => return Err(timed_out(None)),
+                // That attempt goes on for those who have more time.
+                Err(_) => return Err(timed_out(last.or_else(|| self.inner.pool.unreached(&self.look())))),
             };
             let wait = Duration::from_millis(waits.failed(rand::random()));
             if Instant::now() + wait >= deadline {
-                return Err(timed_out(Some(Arc::new(error))));
+                return Err(timed_out(Some(error)));
             }
+            last = Some(error);
             tokio::time::sleep(wait).await;
         }
     }
@@ -250,3 +253,6 @@ impl Inner {
         next
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use fake::Seen;
-pub(crate) use {answers::Telemetry as Subscribed, fake::Fake, fake::Fate};
+pub(crate) use {answers::Telemetry as Subscribed, fake::Dial, fake::Fake, fake::Fate};
 
 use crate::settings::{Handling, Scope, Settings};
 use crate::{ClientSettings, SettingsError};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use ottla_types::NodeId;
+use parking_lot::Mutex as ShortMutex;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -28,6 +29,8 @@ pub(crate) struct Node {
     link: ArcSwapOption<Link>,
     /// Attempts to connect that have failed.
     failures: AtomicU64,
+    /// Of the last one, until one succeeds.
+    last_why: ShortMutex<Option<Arc<str>>>,
     connecting: Mutex<Connecting>,
 }
 
@@ -36,7 +39,6 @@ struct Connecting {
     reconnect: Backoff,
     setup: Backoff,
     not_before: Instant,
-    last_error: Option<ClientError>,
 }
 
 impl Node {
@@ -45,7 +47,6 @@ impl Node {
             reconnect: Backoff::new(settings.reconnect_backoff_ms, settings.reconnect_backoff_max_ms),
             setup: Backoff::new(settings.setup_timeout_ms, settings.setup_timeout_max_ms),
             not_before: Instant::now(),
-            last_error: None,
         };
         Node {
             address,
@@ -54,6 +55,7 @@ impl Node {
             settings,
             link: ArcSwapOption::empty(),
             failures: AtomicU64::new(0),
+            last_why: ShortMutex::default(),
             connecting: Mutex::new(connecting),
         }
     }
@@ -69,7 +71,17 @@ impl Node {
 
     /// Whether the last attempt to connect failed.
     pub fn is_failing(&self) -> bool {
-        self.connecting.try_lock().is_ok_and(|connecting| connecting.last_error.is_some())
+        self.last_why.lock().is_some()
+    }
+
+    /// What errors call it.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Why there is no connection to it yet.
+    pub fn why_not(&self) -> Arc<str> {
+        self.last_why.lock().clone().unwrap_or_else(|| "it could not be connected to in time".into())
     }
 
     pub fn close(&self) {
@@ -84,7 +96,7 @@ impl Node {
         let seen = self.failures.load(Ordering::Acquire);
         match timeout_at(deadline, self.connect(seen)).await {
             Ok(connected) => connected,
-            Err(_) => Err(self.disconnected("it could not be connected to in time")),
+            Err(_) => Err(self.disconnected(self.why_not())),
         }
     }
 
@@ -94,9 +106,9 @@ impl Node {
             return Ok(link);
         }
         if self.failures.load(Ordering::Acquire) != seen
-            && let Some(error) = &connecting.last_error
+            && let Some(why) = self.last_why.lock().clone()
         {
-            return Err(error.clone());
+            return Err(self.disconnected(why));
         }
         sleep_until(connecting.not_before).await;
         let setup_ms = connecting.setup.failed(rand::random());
@@ -105,7 +117,7 @@ impl Node {
             Ok(Ok(dialed)) => {
                 connecting.setup.reset();
                 connecting.reconnect.reset();
-                connecting.last_error = None;
+                *self.last_why.lock() = None;
                 // A connection that is lost at once is not made again at once.
                 let wait_ms = connecting.reconnect.after(0, rand::random());
                 connecting.not_before = Instant::now() + Duration::from_millis(wait_ms);
@@ -126,16 +138,15 @@ impl Node {
         };
         let wait_ms = connecting.reconnect.failed(rand::random());
         connecting.not_before = Instant::now() + Duration::from_millis(wait_ms);
-        let error = self.disconnected(&why);
-        if connecting.last_error.is_none() {
+        let why: Arc<str> = why.into();
+        if self.last_why.lock().replace(Arc::clone(&why)).is_none() {
             tracing::info!(broker = %self.name, %why, "a broker can't be connected to");
         }
-        connecting.last_error = Some(error.clone());
         self.failures.fetch_add(1, Ordering::Release);
-        Err(error)
+        Err(self.disconnected(why))
     }
 
-    fn disconnected(&self, why: &str) -> ClientError {
-        ClientError::Disconnected { node: Arc::clone(&self.name), why: why.into(), is_sent: false }
+    fn disconnected(&self, why: Arc<str>) -> ClientError {
+        ClientError::Disconnected { node: Arc::clone(&self.name), why, is_sent: false }
     }
 }

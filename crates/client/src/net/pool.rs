@@ -83,12 +83,7 @@ impl Pool {
         rebootstraps: bool,
         deadline: Instant,
     ) -> Result<(Option<NodeId>, Arc<Link>), ClientError> {
-        let ids = metadata.brokers().keys().copied().filter(|_| !rebootstraps);
-        let known = ids.filter_map(|id| Some((Some(id), self.node(metadata, id, Lane::Main).ok()?)));
-        let mut candidates: Vec<(Option<NodeId>, Arc<Node>)> = known.collect();
-        if candidates.is_empty() {
-            candidates = self.bootstrap.iter().map(|node| (None, Arc::clone(node))).collect();
-        }
+        let mut candidates = self.candidates(metadata, rebootstraps);
         candidates.shuffle(&mut rand::rng());
         candidates.sort_by_cached_key(|(_, node)| match node.link() {
             Some(link) => (0, link.load()),
@@ -103,6 +98,35 @@ impl Pool {
             }
         }
         Err(last)
+    }
+
+    fn candidates(&self, metadata: &Metadata, rebootstraps: bool) -> Vec<(Option<NodeId>, Arc<Node>)> {
+        let ids = metadata.brokers().keys().copied().filter(|_| !rebootstraps);
+        let known = ids.filter_map(|id| Some((Some(id), self.node(metadata, id, Lane::Main).ok()?)));
+        let known: Vec<(Option<NodeId>, Arc<Node>)> = known.collect();
+        if known.is_empty() {
+            return self.bootstrap.iter().map(|node| (None, Arc::clone(node))).collect();
+        }
+        known
+    }
+
+    /// Why nobody can be asked, if nobody is connected to: of the first few.
+    pub fn unreached(&self, metadata: &Metadata) -> Option<ClientError> {
+        const NAMED_MAX: usize = 3;
+        let candidates = self.candidates(metadata, false);
+        if candidates.iter().any(|(_, node)| node.link().is_some()) {
+            return None;
+        }
+        let (mut names, mut whys) = (Vec::new(), Vec::new());
+        for (_, node) in candidates.iter().take(NAMED_MAX) {
+            names.push(node.name().to_string());
+            let why = node.why_not();
+            if !whys.contains(&why) {
+                whys.push(why);
+            }
+        }
+        let (node, why) = (names.join(", ").into(), whys.join("; ").into());
+        Some(ClientError::Disconnected { node, why, is_sent: false })
     }
 
     /// Forgets brokers that are not part of the cluster any more.
