@@ -25,6 +25,8 @@ use super::versions::ServedVersions;
 use crate::error::ClientError;
 use crate::telemetry::Spread;
 
+mod throttle;
+
 /// Requests that are sent and not answered at most.
 const IN_FLIGHT_MAX: usize = 100;
 /// Requests that wait for the socket at most.
@@ -95,6 +97,8 @@ struct Shared {
     room: Notify,
     /// A deadline was added to none.
     begun: Notify,
+    /// The broker wants nothing to be sent before.
+    quiet_until: Mutex<Option<Instant>>,
 }
 
 /// See the module. Dropping the last one closes the connection.
@@ -105,6 +109,7 @@ pub(crate) struct Link {
     next_correlation_id: AtomicI32,
     waiting: AtomicUsize,
     requests: mpsc::Sender<Outgoing>,
+    shared: Arc<Shared>,
     /// How long answers take, in milliseconds.
     latency: Option<Arc<Spread>>,
 }
@@ -114,13 +119,13 @@ impl Link {
     pub fn start(name: Arc<str>, client_id: Arc<str>, dialed: Dialed, idle_max: Option<Duration>) -> Link {
         let (requests, queue) = mpsc::channel(QUEUED_MAX);
         let served = Arc::new(dialed.served);
-        let shared = Shared::default();
+        let shared = Arc::new(Shared::default());
         let (reader, writer, input) = (dialed.stream.reader, dialed.stream.writer, dialed.input);
-        let of = Arc::clone(&name);
+        let (of, of_link) = (Arc::clone(&name), Arc::clone(&shared));
         tokio::spawn(async move {
-            let mut queue = queue;
+            let (mut queue, mut taken) = (queue, Vec::new());
             let ended = tokio::select! {
-                ended = write_requests(writer, &mut queue, &shared) => ended,
+                ended = write_requests(writer, &mut queue, &mut taken, &shared) => ended,
                 ended = read_answers(reader, input, idle_max, &shared) => ended,
             };
             match ended {
@@ -129,7 +134,7 @@ impl Link {
                 }
                 _ => tracing::info!(broker = %of, reason = %ended, "a connection has ended"),
             }
-            fail_all(&ended, &mut queue, &shared);
+            fail_all(&ended, taken, &mut queue, &shared);
         });
         Link {
             name,
@@ -138,6 +143,7 @@ impl Link {
             next_correlation_id: AtomicI32::new(1),
             waiting: AtomicUsize::new(0),
             requests,
+            shared: of_link,
             latency: None,
         }
     }
@@ -252,6 +258,7 @@ impl Link {
             |why: String| ClientError::Protocol { node: Arc::clone(&self.name), why: why.into() };
         let (_, response) =
             decode_response::<R::Response>(frame, version).map_err(|error| unreadable(error.to_string()))?;
+        self.shared.heed(&response, version);
         Ok(response)
     }
 
@@ -334,9 +341,9 @@ impl Drop for Counted<'_> {
 async fn write_requests(
     mut writer: Box<dyn AsyncWrite + Send + Unpin>,
     queue: &mut mpsc::Receiver<Outgoing>,
+    taken: &mut Vec<Outgoing>,
     shared: &Shared,
 ) -> Ended {
-    let mut taken = Vec::new();
     let mut pieces = VecDeque::new();
     loop {
         let room = loop {
@@ -346,9 +353,10 @@ async fn write_requests(
             }
             shared.room.notified().await;
         };
-        if queue.recv_many(&mut taken, room).await == 0 {
+        if queue.recv_many(taken, room).await == 0 {
             return Ended::Unused;
         }
+        throttle::hold_back(taken, queue, room, shared).await;
         let mut told = Vec::new();
         {
             let mut unanswered = shared.unanswered.lock();
@@ -474,7 +482,7 @@ fn hand_over(input: &mut BytesMut, shared: &Shared) -> Result<(), Ended> {
     Ok(())
 }
 
-fn fail_all(ended: &Ended, queue: &mut mpsc::Receiver<Outgoing>, shared: &Shared) {
+fn fail_all(ended: &Ended, taken: Vec<Outgoing>, queue: &mut mpsc::Receiver<Outgoing>, shared: &Shared) {
     let now = Instant::now();
     let is_timeout = matches!(ended, Ended::TimedOut);
     for unanswered in shared.unanswered.lock().drain(..) {
@@ -482,7 +490,7 @@ fn fail_all(ended: &Ended, queue: &mut mpsc::Receiver<Outgoing>, shared: &Shared
         let _ = unanswered.answer.send(Err(Lost { why: ended.clone(), is_sent: true, is_late }));
     }
     queue.close();
-    while let Ok(outgoing) = queue.try_recv() {
+    for outgoing in taken.into_iter().chain(std::iter::from_fn(|| queue.try_recv().ok())) {
         let _ = outgoing.answer.send(Err(Lost { why: ended.clone(), is_sent: false, is_late: false }));
     }
 }

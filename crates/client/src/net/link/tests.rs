@@ -1,5 +1,6 @@
 use ottla_wire::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, ListGroupsRequest, ListGroupsResponse, api_versions_response,
+    ApiVersionsRequest, ApiVersionsResponse, ListGroupsRequest, ListGroupsResponse, ProduceResponse,
+    api_versions_response,
 };
 use ottla_wire::{
     ApiKey, Decoder, ErrorCode, RequestHeader, Response, decode_request_header, encode_response,
@@ -175,6 +176,32 @@ async fn an_answer_that_does_not_come_ends_the_connection() {
     assert!(matches!(hasty, ClientError::TimedOut { is_sent: true, timeout_ms: 5_000, .. }), "{hasty}");
     let patient = patient.await.unwrap().unwrap_err();
     assert!(matches!(patient, ClientError::Disconnected { is_sent: true, .. }), "{patient}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_while_the_broker_throttles() {
+    let (link, mut broker) = connected(4).await;
+    let throttled = ask(&link, 30);
+    let id = broker.read().await.correlation_id;
+    broker.answer_groups(id, 7_000).await;
+    assert_eq!(throttled.await.unwrap(), Ok(7_000));
+    let from = Instant::now();
+    let (patient, hasty) = (ask(&link, 30), ask(&link, 5));
+    let hasty = hasty.await.unwrap().unwrap_err();
+    assert!(matches!(hasty, ClientError::TimedOut { is_sent: false, timeout_ms: 5_000, .. }), "{hasty}");
+    assert!(link.is_open(), "the connection is not to blame");
+    let id = broker.read().await.correlation_id;
+    assert!(from.elapsed() >= Duration::from_secs(7), "{:?}", from.elapsed());
+    broker.answer_groups(id, 0).await;
+    assert_eq!(patient.await.unwrap(), Ok(0));
+}
+
+#[test]
+fn brokers_that_wait_before_they_answer_are_not_waited_for_once_more() {
+    let groups = ListGroupsResponse { throttle_time_ms: 5, ..Default::default() };
+    let produce = ProduceResponse { throttle_time_ms: 5, ..Default::default() };
+    assert_eq!([1, 2].map(|version| throttle::heeded_ms(&groups, version)), [0, 5]);
+    assert_eq!([5, 6].map(|version| throttle::heeded_ms(&produce, version)), [0, 5]);
 }
 
 #[tokio::test(start_paused = true)]
