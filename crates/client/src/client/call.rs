@@ -23,7 +23,8 @@ pub struct SendOptions {
     pub timeout_ms: Option<u64>,
     /// No newer version is used.
     pub version_max: Option<i16>,
-    /// In place of the one that the target has: group coordinators are asked over a connection of their own.
+    /// In place of the one that the target has: group coordinators are asked over a connection of their own, and fetches
+    /// have one, so that nothing of the same client waits behind them.
     pub lane: Option<Lane>,
 }
 
@@ -42,6 +43,18 @@ impl Client {
     pub async fn send<R: Request>(&self, target: Target, request: &R) -> Result<R::Response, ClientError> {
         let (timeout, deadline) = self.times(None);
         let (_, link) = self.link(&target, None, deadline).await?;
+        let version = link.choose::<R>(None)?;
+        link.ask(request, version, timeout).await
+    }
+
+    /// As [`Client::send`], for a request that waits at the broker until there is something to answer.
+    pub(crate) async fn send_long_poll<R: Request>(
+        &self,
+        node: NodeId,
+        request: &R,
+    ) -> Result<R::Response, ClientError> {
+        let (timeout, deadline) = self.times(None);
+        let (_, link) = self.link(&Target::Node(node), Some(Lane::LongPoll), deadline).await?;
         let version = link.choose::<R>(None)?;
         link.ask(request, version, timeout).await
     }

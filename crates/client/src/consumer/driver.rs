@@ -259,7 +259,7 @@ impl Driver {
             Work::Fetch(node, request) => {
                 self.outcomes.spawn(async move {
                     let began = Instant::now();
-                    let answer = client.send(Target::Node(node), &request).await;
+                    let answer = client.send_long_poll(node, &request).await;
                     let metrics = client.metrics();
                     metrics.fetches.note_since(began);
                     if let Ok(answer) = &answer {

@@ -27,7 +27,7 @@ use super::error::ConsumerError;
 use super::pattern::NamePattern;
 use super::settings::{ConsumerSettings, GroupProtocol};
 use crate::telemetry::{Kind, Reporter};
-use crate::{Client, Target, Topics};
+use crate::{Client, Topics};
 
 const LATEST_TIMESTAMP: i64 = -1;
 const EARLIEST_TIMESTAMP: i64 = -2;
@@ -518,7 +518,7 @@ impl Consumer {
             }
             for (node, request) in sessions {
                 // The node forgets an idle session anyhow.
-                let _ = client.send(Target::Node(node), &request).await;
+                let _ = client.send_long_poll(node, &request).await;
             }
         };
         let _ = tokio::time::timeout_at(deadline, farewell).await;

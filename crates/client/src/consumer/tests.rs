@@ -98,6 +98,20 @@ async fn what_was_read_as_another_member_is_not_committed() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_behind_a_fetch_that_waits_for_records() {
+    let Group { fake, consumer, .. } = Group::new(GroupProtocol::Consumer).await;
+    let partitions = [TopicPartition::new("t", 0)];
+    // In the middle of a fetch, wherever that begins.
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(333)).await;
+        let asked_ms = fake.now_ms();
+        let ends = consumer.end_offsets(partitions.clone()).await.unwrap();
+        assert_eq!(ends[&partitions[0]].value(), RECORDS as i64);
+        assert!(fake.now_ms() < asked_ms + 10, "after {} ms", fake.now_ms() - asked_ms);
+    }
+}
+
 /// As in `select!`, where another branch is ready first.
 #[tokio::test(start_paused = true)]
 async fn a_loss_that_was_not_told_yet_is_no_time_to_commit() {

@@ -1,6 +1,6 @@
 //! Sockets: connecting to brokers, and requests and answers in one order on each connection.
 //!
-//! A broker has one connection, and where something would wait behind a long poll, a second one ([`Lane`]). Everything
+//! A broker has one connection, and another one where something would wait behind a long poll ([`Lane`]). Everything
 //! about framing, correlation and versions is here; what a request means is for others to know.
 
 mod dial;
@@ -24,6 +24,8 @@ pub use versions::ServedVersions;
 pub enum Lane {
     #[default]
     Main,
-    /// Heartbeats and commits must not wait behind a fetch that waits for records.
+    /// Heartbeats and commits, which must not wait behind what waits at the broker, nor others behind a group that is balanced.
     Coordination,
+    /// Fetches that wait for records.
+    LongPoll,
 }

@@ -242,7 +242,7 @@ impl Driver {
                 client.metrics().acknowledgements_sent.add(said);
                 self.outcomes.spawn(async move {
                     let began = Instant::now();
-                    let answer = client.send(Target::Node(node), &request).await;
+                    let answer = client.send_long_poll(node, &request).await;
                     let metrics = client.metrics();
                     metrics.fetches.note_since(began);
                     if let Ok(answer) = &answer {
@@ -254,7 +254,8 @@ impl Driver {
             Work::Acknowledge(node, request) => {
                 count_acknowledgements(client.metrics(), &request);
                 self.outcomes.spawn(async move {
-                    let answer = client.send(Target::Node(node), &request).await;
+                    // One session has one order: after the fetches before it.
+                    let answer = client.send_long_poll(node, &request).await;
                     Outcome::Node(node, Answer::Acknowledged(answer))
                 });
             }

@@ -246,7 +246,7 @@ impl ShareConsumer {
                 match one {
                     Work::Acknowledge(node, request) => {
                         count_acknowledgements(client.metrics(), &request);
-                        drop(client.send(Target::Node(node), &request).await);
+                        drop(client.send_long_poll(node, &request).await);
                     }
                     Work::Heartbeat(_, request) => drop(client.send(group.clone(), &request).await),
                     Work::Fetch(..) | Work::Refresh => {}
