@@ -20,6 +20,9 @@ use super::shard::{GroupShard, GroupTurn};
 use crate::gather::Gather;
 use crate::runtime::{Responder, partition_for_key};
 
+/// A shard works on so many groups of one request before others have their turn.
+const GROUPS_AT_ONCE: usize = 1_000;
+
 impl GroupCoordinator {
     pub fn delete_groups(
         &self,
@@ -92,7 +95,8 @@ impl GroupCoordinator {
         }
     }
 
-    /// Asks each shard for its part of the groups, and answers when all have answered.
+    /// Asks each shard for its part of the groups, so many at once that nobody else waits long for the shard, and answers
+    /// when all have answered.
     pub(super) fn for_groups<T: Send + 'static>(
         &self,
         context: &RequestContext,
@@ -112,10 +116,14 @@ impl GroupCoordinator {
         for group_id in group_ids {
             by_partition.entry(partition_for_key(&group_id, partitions)).or_default().push(group_id);
         }
-        let gather = Gather::new(by_partition.len(), |parts: Vec<Vec<T>>| {
+        let asked: Vec<(i32, Vec<String>)> = by_partition
+            .into_iter()
+            .flat_map(|(partition, group_ids)| portions(group_ids).map(move |portion| (partition, portion)))
+            .collect();
+        let gather = Gather::new(asked.len(), |parts: Vec<Vec<T>>| {
             finish(parts.into_iter().flatten().collect());
         });
-        for (index, (partition, group_ids)) in by_partition.into_iter().enumerate() {
+        for (index, (partition, group_ids)) in asked.into_iter().enumerate() {
             let gather = Arc::clone(&gather);
             let of_error = group_ids.clone();
             let responder = responder(
@@ -127,6 +135,14 @@ impl GroupCoordinator {
             });
         }
     }
+}
+
+fn portions(group_ids: Vec<String>) -> impl Iterator<Item = Vec<String>> {
+    let mut left = group_ids.into_iter();
+    std::iter::from_fn(move || {
+        let portion: Vec<String> = left.by_ref().take(GROUPS_AT_ONCE).collect();
+        (!portion.is_empty()).then_some(portion)
+    })
 }
 
 /// Shards that were lost meanwhile have nothing to list; one that is loading makes the list incomplete, so there is none.

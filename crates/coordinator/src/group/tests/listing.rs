@@ -106,6 +106,18 @@ fn groups_that_are_not_there() {
     assert_eq!(describe(&rig, 6, "simple").group_state, "Empty");
 }
 
+/// More than a shard works on at once.
+#[test]
+fn however_many_are_asked_for_each_is_described() {
+    let rig = rig_of_all_kinds();
+    let names: Vec<String> = (0..2_500).map(|n| format!("x{n}")).chain(["simple".to_owned()]).collect();
+    let request = DescribeGroupsRequest { groups: names.clone(), ..DescribeGroupsRequest::default() };
+    let answer = Answer::of(|reply| rig.coordinator.describe_groups(rig.context(5), request, reply));
+    let described = answer.now().groups;
+    assert!(described.iter().map(|group| &group.group_id).eq(&names));
+    assert_eq!(described.last().map(|group| group.group_state.as_str()), Some("Empty"));
+}
+
 pub(super) fn delete(rig: &Rig, groups: &[&str]) -> Vec<(String, ErrorCode)> {
     let groups_names = groups.iter().map(|name| (*name).to_owned()).collect();
     let request = DeleteGroupsRequest { groups_names, ..DeleteGroupsRequest::default() };
