@@ -79,7 +79,7 @@ pub fn assemble(parts: NodeParts, now: Now) -> (Arc<Node>, MetadataDriver) {
     let channel = Arc::new(ControllerChannel::new(Arc::clone(&wake)));
     let quorum_channel = Arc::new(QuorumChannel::new(Arc::clone(&wake)));
     let controller_listener = config.controller_listener_names().into_iter().next().unwrap_or_default();
-    let driver_parts = MetadataDriverParts {
+    let mut driver_parts = MetadataDriverParts {
         local: identity.node_id,
         quorum,
         snapshots: snapshot_policy(&config, now),
@@ -103,6 +103,7 @@ pub fn assemble(parts: NodeParts, now: Now) -> (Arc<Node>, MetadataDriver) {
     };
     let channels = Channels { controller: channel, quorum: quorum_channel };
     let node = node(identity, config, logs, listeners, channels, ids, hooks, now);
+    driver_parts.controller.own_incarnation = Some(node.registration.incarnation_id);
     node.share.link.set(&node);
     node.hooks.brokers.attach(&node);
     let driver = MetadataDriver::new(driver_parts, Desk::new(Arc::clone(&node), wake));

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use ottla_config::{Config, keys};
-use ottla_types::NodeId;
+use ottla_types::{NodeId, Uuid};
 
 /// The settings that the controller acts on.
 #[derive(Clone, Debug)]
@@ -9,6 +9,8 @@ pub struct ControllerSettings {
     /// As in meta.properties: registrations of another cluster's brokers are refused.
     pub cluster_id: String,
     pub node_id: NodeId,
+    /// What the broker of this very process registers as; `None` where none is to be told from others.
+    pub own_incarnation: Option<Uuid>,
     pub default_replication_factor: i16,
     pub num_partitions: i32,
     pub delete_topic_enable: bool,
@@ -32,6 +34,7 @@ impl ControllerSettings {
         ControllerSettings {
             cluster_id,
             node_id: NodeId(config.get(keys::NODE_ID)),
+            own_incarnation: None,
             default_replication_factor: i16::try_from(config.get(keys::DEFAULT_REPLICATION_FACTOR))
                 .unwrap_or(1),
             num_partitions: config.get(keys::NUM_PARTITIONS),

@@ -102,10 +102,11 @@ impl Controller {
             return Err(ApiError::new(ErrorCode::InconsistentClusterId, message));
         }
         let other = self.image.brokers.get(&id).filter(|b| b.record.incarnation_id != request.incarnation_id);
-        // Before the controller's own node has registered once, nobody but this process can mean that node.
-        let is_own_restart = id == self.settings.node_id && self.sessions.registered_at(id).is_none();
+        // What registered with this node's id before this process did has ended. Another process may have a copy of its settings.
+        let is_own =
+            id == self.settings.node_id && self.settings.own_incarnation == Some(request.incarnation_id);
         let may_live = other.is_some_and(|other| !other.is_fenced()) && self.sessions.is_alive(id, now.mono);
-        if may_live && !is_own_restart {
+        if may_live && !is_own {
             let message = "Another broker is registered with that broker id. If the broker was recently restarted this \
                            should self-resolve once the heartbeat manager expires the broker's session.";
             return Err(ApiError::new(ErrorCode::DuplicateBrokerRegistration, message));

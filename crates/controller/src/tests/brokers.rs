@@ -77,10 +77,26 @@ fn a_broker_that_was_killed_comes_back_to_its_own_controller_at_once() {
     let cluster = Cluster::with_brokers(&[], &[1, 5]);
     let image = cluster.controller.image().clone();
     let mut cluster = Cluster::from_image(&[], image, cluster.next_offset);
+    cluster.controller.settings.own_incarnation = Some(Uuid([77; 16]));
     assert_eq!(cluster.register(5, 77).0, 101);
     assert_eq!(cluster.register(1, 77).0, 0);
     cluster.heartbeat(1, |_| {});
     assert_eq!(cluster.register(1, 78).0, 101);
+}
+
+#[test]
+fn nobody_takes_the_id_of_the_broker_beside_a_new_controller() {
+    let cluster = Cluster::with_brokers(&[], &[1, 5]);
+    let image = cluster.controller.image().clone();
+    let mut cluster = Cluster::from_image(&[], image, cluster.next_offset);
+    cluster.controller.settings.own_incarnation = Some(Uuid([1; 16]));
+    assert_eq!(cluster.register(1, 77).0, 101, "it registered with the controller before, and lives");
+    assert_eq!(cluster.brokers(), "1 5 ");
+    assert_eq!(cluster.register(1, 1).0, 0, "it itself may come again");
+    cluster.advance(8_000);
+    assert_eq!(cluster.register(1, 77).0, 101);
+    cluster.advance(2_000);
+    assert_eq!(cluster.register(1, 77).0, 0, "its session is over");
 }
 
 #[test]
