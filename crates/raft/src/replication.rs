@@ -20,6 +20,9 @@ const CAUGHT_UP_WITHIN_MS: i64 = 3_600_000;
 /// Observers that have not fetched for so long are forgotten.
 const OBSERVER_SESSION_TIMEOUT_MS: i64 = 300_000;
 
+/// More than the brokers of any cluster: whoever fetches may say that it is another one each time.
+pub(crate) const MAX_OBSERVERS: usize = 2_000;
+
 /// How far one replica has got.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplicaProgress {
@@ -131,7 +134,7 @@ impl LeaderState {
         if key.id < NodeId(0) || key.id == self.local.id {
             return false;
         }
-        self.progress_mut(key).fetched(offset, leader_end, now);
+        self.progress_mut(key, now.mono).fetched(offset, leader_end, now);
         self.note_fetching_voter(&key, now.mono);
         self.voters.get(&key.id).is_some_and(|voter| voter.key.names(&key))
             && self.maybe_advance_high_watermark()
@@ -201,6 +204,11 @@ impl LeaderState {
     }
 
     pub(crate) fn observers(&mut self, now: MonoMs) -> Vec<ReplicaProgress> {
+        self.forget_silent_observers(now);
+        self.observers.values().cloned().map(|progress| self.with_local_end(progress)).collect()
+    }
+
+    fn forget_silent_observers(&mut self, now: MonoMs) {
         let local = self.local;
         self.observers.retain(|key, progress| {
             *key == local
@@ -208,7 +216,21 @@ impl LeaderState {
                     .last_fetch
                     .is_some_and(|fetch| fetch.mono.plus_ms(OBSERVER_SESSION_TIMEOUT_MS) > now)
         });
-        self.observers.values().cloned().map(|progress| self.with_local_end(progress)).collect()
+    }
+
+    /// Where there are too many, the one that fetched longest ago gives way: those that live fetch all the time.
+    fn make_room_for_observer(&mut self, now: MonoMs) {
+        if self.observers.len() < MAX_OBSERVERS {
+            return;
+        }
+        self.forget_silent_observers(now);
+        let others = self.observers.iter().filter(|(key, _)| **key != self.local);
+        let oldest = others.min_by_key(|(_, progress)| progress.last_fetch.map(|fetch| fetch.mono));
+        if let Some(oldest) = oldest.map(|(key, _)| *key)
+            && self.observers.len() >= MAX_OBSERVERS
+        {
+            self.observers.remove(&oldest);
+        }
     }
 
     fn with_local_end(&self, mut progress: ReplicaProgress) -> ReplicaProgress {
@@ -218,9 +240,13 @@ impl LeaderState {
         progress
     }
 
-    fn progress_mut(&mut self, key: ReplicaKey) -> &mut ReplicaProgress {
+    fn progress_mut(&mut self, key: ReplicaKey, now: MonoMs) -> &mut ReplicaProgress {
+        let is_voter = self.voters.get(&key.id).is_some_and(|voter| voter.key.names(&key));
+        if !is_voter && !self.observers.contains_key(&key) {
+            self.make_room_for_observer(now);
+        }
         match self.voters.get_mut(&key.id) {
-            Some(voter) if voter.key.names(&key) => voter,
+            Some(voter) if is_voter => voter,
             _ => self.observers.entry(key).or_insert_with(|| ReplicaProgress::new(key)),
         }
     }

@@ -2,6 +2,8 @@
 
 use ottla_types::{LeaderEpoch, Offset};
 
+use crate::replication::MAX_OBSERVERS;
+
 use super::*;
 
 fn voter(id: i32) -> VoterNode {
@@ -330,6 +332,28 @@ fn a_leader_that_is_alone_no_more_is_not_lost_at_once() {
     assert_eq!(leader.core.role(), RoleName::Leader);
     leader.core.tick(at(leader.now + 4_000));
     assert_eq!(leader.core.role(), RoleName::Resigned, "the new one does not fetch");
+}
+
+#[test]
+fn who_says_that_it_is_many_is_forgotten_before_those_that_fetch() {
+    let mut leader = Leader::leading(&[1]);
+    leader.fetched_by(2);
+    let many = MAX_OBSERVERS as i32 + 200;
+    for other in 0..many {
+        leader.fetched_by(10 + other);
+        if other % 100 == 0 {
+            leader.fetched_by(2);
+        }
+    }
+    let now = at(leader.now);
+    let observers = leader.core.describe(now).expect("it leads").observers;
+    assert_eq!(observers.len(), MAX_OBSERVERS);
+    let known = |id: i32| observers.iter().any(|observer| observer.key.id == node_id(id));
+    assert!(known(2) && known(9 + many) && !known(10));
+    leader.now += 300_001;
+    leader.fetched_by(2);
+    let observers = leader.core.describe(at(leader.now)).expect("it leads").observers;
+    assert_eq!(observers.len(), 1, "the others are silent");
 }
 
 #[test]
