@@ -15,6 +15,7 @@ mod poll;
 mod snapshots;
 mod transitions;
 mod voter_changes;
+mod voter_words;
 
 use bytes::Bytes;
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Now, Offset};

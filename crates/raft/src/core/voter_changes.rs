@@ -4,6 +4,7 @@
 use ottla_types::{LeaderEpoch, Now, Offset};
 use ottla_wire::ErrorCode;
 
+use super::voter_words as words;
 use super::{Action, RaftCore};
 use crate::control::ControlRecord;
 use crate::messages::{
@@ -124,19 +125,16 @@ impl RaftCore {
 
     fn begin_adding(&mut self, id: u64, request: AddRaftVoterRequest, now: Now) -> Result<(), Refusal> {
         let AddRaftVoterRequest { cluster_id, voter, listeners, ack_when_committed, .. } = request;
-        self.check_voter_change(&cluster_id, &voter)?;
+        self.check_voter_change(VoterChangeKind::Add, &cluster_id, &voter)?;
         let Some(address) = listeners.get(&self.config.controller_listener).cloned() else {
             let listener = &self.config.controller_listener;
-            return Err((
-                RaftError::InvalidRequest,
-                Some(format!("no endpoint of listener {listener} is named")),
-            ));
+            let why = words::without_endpoint(&listeners, listener);
+            return Err((RaftError::InvalidRequest, Some(why)));
         };
         self.may_change_voters(now)?;
         let voters = self.voters.latest();
-        if let Some(known) = voters.get(voter.id) {
-            let why = format!("{} is a voter already, as {}", voter.id, known.key);
-            return Err((RaftError::DuplicateVoter, Some(why)));
+        if voters.get(voter.id).is_some() {
+            return Err((RaftError::DuplicateVoter, Some(words::is_voter_already(&voter, voters))));
         }
         let node = Node { id: voter.id, address };
         if !self.connections.is_ready(node.id, now.mono) {
@@ -184,9 +182,9 @@ impl RaftCore {
         now: Now,
     ) -> Result<VoterSet, Refusal> {
         let supported = match response {
-            None => return Err(not_now("the new voter does not answer")),
+            None => return Err(not_now(&words::no_api_versions(RaftError::BrokerNotAvailable))),
             Some(ApiVersionsResponse { error: Some(error), .. }) => {
-                return Err(not_now(&format!("the new voter does not tell its versions: {error:?}")));
+                return Err(not_now(&words::no_api_versions(error)));
             }
             Some(response) => response.kraft_version,
         };
@@ -201,7 +199,7 @@ impl RaftCore {
             return Err((RaftError::NotLeaderOrFollower, None));
         };
         if !leader.is_caught_up(&key, now.mono) {
-            return Err(not_now(&format!("{key} has not come to the end of the log yet")));
+            return Err(not_now(&words::is_lagging(&key)));
         }
         let duplicate = || (RaftError::DuplicateVoter, None);
         self.voters.latest().with_voter(voter).ok_or_else(duplicate)
@@ -209,15 +207,12 @@ impl RaftCore {
 
     fn begin_removing(&mut self, id: u64, request: &RemoveRaftVoterRequest, now: Now) -> Result<(), Refusal> {
         let voter = request.voter;
-        self.check_voter_change(&request.cluster_id, &voter)?;
+        self.check_voter_change(VoterChangeKind::Remove, &request.cluster_id, &voter)?;
         self.may_change_voters(now)?;
         let voters = self.voters.latest();
         let Some(left) = voters.without_voter(&voter) else {
-            return Err(if voters.is_only_voter(&voter) {
-                (RaftError::InvalidRequest, Some(format!("{voter} is the only voter")))
-            } else {
-                (RaftError::VoterNotFound, Some(format!("{voter} is none of the voters {voters}")))
-            });
+            // Kafka says so of the only voter as well.
+            return Err((RaftError::VoterNotFound, Some(words::can_not_remove(&voter, voters))));
         };
         let offset = self.append_other_voters(&left, "removing a voter", now);
         let deadline = now.mono.plus_ms(self.config.request_timeout_ms);
@@ -286,17 +281,21 @@ impl RaftCore {
     }
 
     /// What must be right of a request whenever it comes.
-    fn check_voter_change(&self, cluster_id: &Option<String>, voter: &ReplicaKey) -> Result<(), Refusal> {
-        if !self.has_valid_cluster_id(cluster_id) {
-            let why = format!("the cluster's id is {}", self.config.cluster_id);
+    fn check_voter_change(
+        &self,
+        kind: VoterChangeKind,
+        cluster_id: &Option<String>,
+        voter: &ReplicaKey,
+    ) -> Result<(), Refusal> {
+        if let Some(told) = cluster_id.as_ref().filter(|_| !self.has_valid_cluster_id(cluster_id)) {
+            let why = words::other_cluster(told, &self.config.cluster_id);
             return Err((RaftError::InconsistentClusterId, Some(why)));
         }
         if let Some(error) = self.validate_leader_request(self.quorum.epoch) {
             return Err((error, None));
         }
         if voter.id.value() < 0 || voter.directory_id.is_none() {
-            let why = "a voter has an id that is not negative and the id of a directory".to_owned();
-            return Err((RaftError::InvalidRequest, Some(why)));
+            return Err((RaftError::InvalidRequest, Some(words::invalid_voter(kind).to_owned())));
         }
         Ok(())
     }

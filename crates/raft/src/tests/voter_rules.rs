@@ -293,6 +293,60 @@ fn requests_are_validated() {
 }
 
 #[test]
+fn refusals_have_kafkas_words() {
+    let said = |response| match response {
+        Some(Response::AddRaftVoter(response) | Response::RemoveRaftVoter(response)) => response.message,
+        other => panic!("{other:?}"),
+    };
+    let mut leader = Leader { core: single(), now: 0, asked: 0 };
+    leader.flush();
+    let directory_of = |id| directory(id).to_string();
+    let voters = format!("[ReplicaKey(id=1, directoryId={})]", directory_of(1));
+    let mut check = |request, expected: String| assert_eq!(said(leader.ask(request)), Some(expected));
+    for id in [1, 8] {
+        let key = format!("ReplicaKey(id={id}, directoryId={})", directory_of(id));
+        check(remove(id), format!("Cannot remove voter {key} from the set of voters {voters}"));
+    }
+    let own = format!("ReplicaKey(id=1, directoryId={})", directory_of(1));
+    check(add(1), format!("The voter id for {own} is already part of the set of voters {voters}."));
+    let without = |listeners| Request::AddRaftVoter(AddRaftVoterRequest { listeners, ..add_request(4) });
+    for (listeners, told) in [
+        (Endpoints::new(), ""),
+        (Endpoints::one("X", HostPort::new("127.0.0.1", 1)), "ListenerName(X)=127.0.0.1/<unresolved>:1"),
+    ] {
+        check(
+            without(listeners),
+            format!(
+                "Add voter request didn't include the endpoint (Endpoints(endpoints={{{told}}})) for the default \
+                 listener ListenerName(CONTROLLER)"
+            ),
+        );
+    }
+    let nameless = ReplicaKey::without_directory(node_id(4));
+    let request = Request::AddRaftVoter(AddRaftVoterRequest { voter: nameless, ..add_request(4) });
+    check(request, "Add voter request didn't include a valid voter".into());
+    let request = RemoveRaftVoterRequest { cluster_id: None, voter: nameless };
+    check(Request::RemoveRaftVoter(request), "Remove voter request didn't include a valid voter".into());
+    let other = RemoveRaftVoterRequest { cluster_id: Some("x".into()), voter: local(1).key };
+    let words = "The given id \"x\" doesn't match the cluster id \"cluster\"";
+    check(Request::RemoveRaftVoter(other), words.into());
+
+    let lagging = format!(
+        "Aborted add voter operation for ReplicaKey(id=4, directoryId={}) since it is lagging behind",
+        directory_of(4)
+    );
+    assert_eq!(said(replies(leader.add(4, Some((0, 1)))).pop()), Some(lagging));
+    leader.asked += 1;
+    let id = leader.asked;
+    let actions = leader.step(Event::Request { id, request: add(5) });
+    let Some(Action::Send { correlation_id, .. }) = actions.last() else { panic!("{actions:?}") };
+    let actions = leader.step(Event::RequestFailed { correlation_id: *correlation_id });
+    let silent = "Aborted add voter operation for since API_VERSIONS returned an error BROKER_NOT_AVAILABLE"
+        .to_owned();
+    assert_eq!(said(replies(actions).pop()), Some(silent));
+}
+
+#[test]
 fn a_leader_that_is_removed_leads_until_that_is_committed() {
     let mut leader = Leader::leading(&[1, 2, 3]);
     assert_eq!(leader.ask(remove(1)), None);
@@ -310,7 +364,7 @@ fn a_leader_that_is_removed_leads_until_that_is_committed() {
 
     let mut alone = Leader { core: single(), now: 0, asked: 0 };
     alone.flush();
-    check(alone.ask(remove(1)), Some(RaftError::InvalidRequest));
+    check(alone.ask(remove(1)), Some(RaftError::VoterNotFound));
 }
 
 /// A quorum of one has nobody to be elected by.
