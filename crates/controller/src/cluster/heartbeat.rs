@@ -13,7 +13,7 @@ use crate::outcome::{Outcome, Records};
 use crate::partition_change::BrokerEvent;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BrokerState {
+pub(super) enum BrokerState {
     Fenced,
     Active,
     /// In controlled shutdown: its leaderships have moved away, and the others are learning of it.
@@ -23,7 +23,7 @@ enum BrokerState {
 }
 
 impl BrokerState {
-    fn of(broker: &BrokerRegistration) -> BrokerState {
+    pub(super) fn of(broker: &BrokerRegistration) -> BrokerState {
         if broker.is_fenced() {
             BrokerState::Fenced
         } else if broker.is_in_controlled_shutdown() {
@@ -68,7 +68,7 @@ impl Controller {
             self.sessions.end_shutdown(id);
         }
         let mut records = self.records();
-        self.enter_state(&broker, next, "heartbeat", &mut records);
+        self.enter_state(&broker, next, reason(&broker, request, next), &mut records);
         let was_leaving = BrokerState::of(&broker) == BrokerState::Leaving;
         if was_leaving && next == BrokerState::Leaving && self.index.leads_anything(id) {
             // A controller before this one did not come to the end of it.
@@ -216,6 +216,18 @@ impl Controller {
     pub(super) fn fence(&mut self, broker: &BrokerRegistration, reason: &str, records: &mut Records) {
         self.sessions.end_shutdown(broker.id());
         self.enter_state(broker, BrokerState::Fenced, reason, records);
+    }
+}
+
+/// Why a heartbeat makes a broker enter its next state.
+fn reason(broker: &BrokerRegistration, request: &BrokerHeartbeatRequest, next: BrokerState) -> &'static str {
+    match (BrokerState::of(broker), next) {
+        (BrokerState::Leaving, _) => "the others know that it leads nothing any more",
+        (_, BrokerState::Active) => "it has caught up",
+        (_, BrokerState::Fenced) => "it asks to be fenced",
+        (_, BrokerState::Leaving) => "it asks to stop",
+        (_, BrokerState::ShutdownNow) if request.want_fence => "it asks to be fenced and to stop",
+        (_, BrokerState::ShutdownNow) => "it asks to stop, and leads nothing",
     }
 }
 

@@ -11,6 +11,7 @@ use ottla_wire::messages::unregister_broker_response::UnregisterBrokerResponse;
 use ottla_wire::records::register_broker_record::{EndPoint, Feature as FeatureRange};
 use ottla_wire::records::{MetadataRecord, RegisterBrokerRecord, UnregisterBrokerRecord};
 
+use super::heartbeat::BrokerState;
 use crate::change_log::{BROKER_RESTARTED, UNCLEAN_SHUTDOWN};
 use crate::controller::Controller;
 use crate::error::ApiError;
@@ -55,6 +56,7 @@ impl Controller {
             record.log_dirs.clear();
         }
         let mut records = self.records();
+        let was = existing.as_deref().map(BrokerState::of);
         let previous_epoch = existing.as_ref().map_or(-1, |broker| broker.record.broker_epoch);
         let same = existing.filter(|broker| broker.record.incarnation_id == request.incarnation_id);
         if let Some(same) = &same {
@@ -73,8 +75,10 @@ impl Controller {
             self.clean_up_after(id, stopped_cleanly, &mut records);
         }
         let epoch = BrokerEpoch(record.broker_epoch);
+        let becomes = same.as_deref().map_or(BrokerState::Fenced, BrokerState::of);
         tracing::info!(broker = %id, %epoch, previous_epoch, incarnation = %request.incarnation_id,
-            is_same_incarnation = same.is_some(), partitions_changed = records.len(), "registering a broker");
+            is_same_incarnation = same.is_some(), from = was.map(tracing::field::debug), to = ?becomes,
+            partitions_changed = records.len(), "registering a broker");
         self.sessions.touch(id, Offset::UNKNOWN, now.mono);
         records.push(MetadataRecord::RegisterBroker(record));
         Ok(records.with(epoch))
@@ -185,7 +189,8 @@ impl Controller {
         records.extend(self.changes_for(event, "broker unregistered", |partition| {
             partition.isr.contains(&id) || partition.elr.contains(&id)
         }));
-        tracing::info!(broker = %id, epoch = %broker.epoch(), partitions_changed = records.len(), "unregistering a broker");
+        tracing::info!(broker = %id, epoch = %broker.epoch(), from = ?BrokerState::of(broker), partitions_changed = records.len(),
+            "unregistering a broker");
         records.push(MetadataRecord::UnregisterBroker(UnregisterBrokerRecord {
             broker_id: id.0,
             broker_epoch: broker.record.broker_epoch,
