@@ -16,14 +16,26 @@ impl ApiError {
         ApiError { code, message: Some(message.into()) }
     }
 
-    /// With the words that the code always has.
+    /// With the words that Apache Kafka has for the code when there is nothing particular to be said.
     pub fn of(code: ErrorCode) -> ApiError {
-        ApiError::new(code, code.description())
+        ApiError::new(code, kafkas_words(code))
     }
 
     /// Without words.
     pub fn bare(code: ErrorCode) -> ApiError {
         ApiError { code, message: None }
+    }
+}
+
+/// As Apache Kafka 4.3.1 answers: tools print it, and scripts read that.
+fn kafkas_words(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::UnknownTopicOrPartition => "This server does not host this topic-partition.",
+        ErrorCode::UnknownTopicId => "This server does not host this topic ID.",
+        ErrorCode::PreferredLeaderNotAvailable => "The preferred leader was not available.",
+        ErrorCode::EligibleLeadersNotAvailable => "Eligible topic partition leaders are not available.",
+        ErrorCode::ElectionNotNeeded => "Leader election not needed for topic partition.",
+        other => other.description(),
     }
 }
 

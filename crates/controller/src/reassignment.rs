@@ -57,6 +57,7 @@ impl Controller {
         records.with(AlterPartitionReassignmentsResponse {
             allow_replication_factor_change: may_change_factor,
             responses,
+            error_message: None,
             ..AlterPartitionReassignmentsResponse::default()
         })
     }
@@ -180,7 +181,11 @@ pub fn list_partition_reassignments(
             all.filter_map(|topic| of_topic(topic, &mut topic.partitions.keys().copied())).collect()
         }
     };
-    ListPartitionReassignmentsResponse { topics, ..ListPartitionReassignmentsResponse::default() }
+    ListPartitionReassignmentsResponse {
+        topics,
+        error_message: None,
+        ..ListPartitionReassignmentsResponse::default()
+    }
 }
 
 fn ongoing(partition_index: i32, partition: &PartitionRegistration) -> Option<listed::Partition> {

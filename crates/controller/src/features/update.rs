@@ -69,7 +69,11 @@ impl Controller {
             .filter(|_| api_version <= RESULT_EACH_UNTIL)
             .map(|update| FeatureResult { feature: update.feature.clone(), ..FeatureResult::default() });
         let results = results.collect();
-        records.with(UpdateFeaturesResponse { results, ..UpdateFeaturesResponse::default() })
+        records.with(UpdateFeaturesResponse {
+            results,
+            error_message: None,
+            ..UpdateFeaturesResponse::default()
+        })
     }
 
     fn finalized_levels(&self) -> Levels {

@@ -1,4 +1,5 @@
 use ottla_wire::messages::elect_leaders_request::{ElectLeadersRequest, TopicPartition};
+use ottla_wire::messages::elect_leaders_response::PartitionResult;
 
 use super::topics::{assigned, topic};
 use super::*;
@@ -8,6 +9,11 @@ const UNCLEAN: i8 = 1;
 
 impl Cluster {
     fn elect(&mut self, election_type: i8, partitions: Option<(&str, &[i32])>) -> Vec<(i32, i16)> {
+        let results = self.try_elect(election_type, partitions).into_iter();
+        results.map(|result| (result.partition_id, result.error_code)).collect()
+    }
+
+    fn try_elect(&mut self, election_type: i8, partitions: Option<(&str, &[i32])>) -> Vec<PartitionResult> {
         let topic_partitions = partitions.map(|(topic, partitions)| {
             vec![TopicPartition {
                 topic: topic.into(),
@@ -18,8 +24,7 @@ impl Cluster {
         let request = ElectLeadersRequest { election_type, topic_partitions, ..Default::default() };
         let outcome = self.controller.elect_leaders(&request);
         let response = self.commit(outcome);
-        let results = response.replica_election_results.into_iter().flat_map(|topic| topic.partition_result);
-        results.map(|result| (result.partition_id, result.error_code)).collect()
+        response.replica_election_results.into_iter().flat_map(|topic| topic.partition_result).collect()
     }
 
     fn fence(&mut self, id: i32) {
@@ -145,6 +150,21 @@ fn a_leader_that_lacks_records_is_elected_only_when_asked_or_allowed() {
     cluster.fence(2);
     cluster.heartbeat(1, |_| {});
     assert_eq!(cluster.partitions("t"), "0: 1@3 isr 1\n");
+}
+
+#[test]
+fn elections_that_are_not_held_are_refused_in_kafkas_words() {
+    let mut cluster = Cluster::with_brokers(&[], &[1, 2]);
+    cluster.create(&[assigned("t", &[(0, &[1, 2]), (1, &[2, 1])])]);
+    cluster.create(&[assigned("u", &[(0, &[1])])]);
+    cluster.fence(1);
+    let mut said = |election_type, topic, partition| {
+        let result = cluster.try_elect(election_type, Some((topic, &[partition]))).remove(0);
+        result.error_message.unwrap_or_default()
+    };
+    assert_eq!(said(PREFERRED, "t", 0), "The preferred leader was not available.");
+    assert_eq!(said(PREFERRED, "t", 1), "Leader election not needed for topic partition.");
+    assert_eq!(said(UNCLEAN, "u", 0), "Eligible topic partition leaders are not available.");
 }
 
 #[test]

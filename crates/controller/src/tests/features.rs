@@ -50,6 +50,7 @@ impl Cluster {
         let request = UpdateFeaturesRequest { feature_updates: updates.to_vec(), ..Default::default() };
         let outcome = self.controller.update_features(&request, api_version);
         let response = self.commit(outcome);
+        assert_eq!(response.error_message.is_none(), response.error_code == 0);
         let message = response.error_message.unwrap_or_default();
         let prefix = "The update failed for all features since the following feature had an error: ";
         (response.error_code, message.trim_start_matches(prefix).to_owned(), response.results.len())

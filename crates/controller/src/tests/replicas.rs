@@ -82,13 +82,16 @@ impl Cluster {
         };
         let outcome = self.controller.alter_partition_reassignments(&request);
         let response = self.commit(outcome);
+        assert_eq!(response.error_message, None, "of the whole");
         let result = response.responses[0].partitions[0].clone();
         (result.error_code, result.error_message.unwrap_or_default())
     }
 
     fn moving(&self) -> usize {
         let request = ListPartitionReassignmentsRequest { topics: None, ..Default::default() };
-        list_partition_reassignments(self.controller.image(), &request).topics.len()
+        let response = list_partition_reassignments(self.controller.image(), &request);
+        assert_eq!(response.error_message, None);
+        response.topics.len()
     }
 }
 
