@@ -40,6 +40,19 @@ impl RaftError {
         self as i16
     }
 
+    /// What Apache Kafka 4.3.1 says of those that a description of the quorum may have.
+    pub(crate) const fn kafkas_words(self) -> Option<&'static str> {
+        match self {
+            RaftError::UnknownTopicOrPartition => Some("This server does not host this topic-partition."),
+            RaftError::NotLeaderOrFollower => Some(
+                "For requests intended only for the leader, this error indicates that the broker is not the current leader. \
+                 For requests intended for any replica, this error indicates that the broker is not a replica of the topic \
+                 partition.",
+            ),
+            _ => None,
+        }
+    }
+
     /// `None` for 0; codes that no quorum API returns count as an unknown server error.
     pub const fn from_code(code: i16) -> Option<RaftError> {
         Some(match code {

@@ -109,13 +109,13 @@ pub fn describe_quorum_response(
                 .map(|partition| out::Partition {
                     partition_index: partition.partition_index,
                     error_code: error.code(),
-                    error_message: None,
+                    error_message: error.kafkas_words().map(str::to_owned),
                     ..Default::default()
                 })
                 .collect(),
             ..Default::default()
         });
-        wire::DescribeQuorumResponse { error_message: None, topics: topics.collect(), ..Default::default() }
+        wire::DescribeQuorumResponse { topics: topics.collect(), ..Default::default() }
     };
     let asked = request.topics.iter().map(|topic| {
         (topic.topic_name.as_str(), topic.partitions.iter().map(|p| p.partition_index).collect::<Vec<_>>())
@@ -164,7 +164,6 @@ pub fn describe_quorum_response(
         ..Default::default()
     });
     wire::DescribeQuorumResponse {
-        error_message: None,
         topics: vec![out::Topic {
             topic_name: METADATA_TOPIC.to_owned(),
             partitions: vec![partition],
