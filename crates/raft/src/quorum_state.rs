@@ -72,12 +72,17 @@ pub(crate) struct Candidate {
     pub(crate) election_deadline: MonoMs,
 }
 
+/// Why the wait for a leader is over, unless something is known of it.
+pub(crate) const LEADER_IS_SILENT: &str = "the leader is silent";
+
 #[derive(Debug)]
 pub(crate) struct Follower {
     pub(crate) leader_id: NodeId,
     pub(crate) leader_endpoints: Endpoints,
     pub(crate) voted: Option<ReplicaKey>,
     pub(crate) fetch_deadline: MonoMs,
+    /// What it means when that is over.
+    pub(crate) why_over: &'static str,
     /// From then on it no longer helps others to unseat the leader.
     pub(crate) has_fetched_from_leader: bool,
     /// It said so, in this epoch.

@@ -99,7 +99,11 @@ impl RaftCore {
             && follower.leader_id == node
             && may_stand
         {
-            follower.fetch_deadline = follower.fetch_deadline.min(now.mono.plus_ms(wait_ms));
+            let deadline = now.mono.plus_ms(wait_ms);
+            if deadline < follower.fetch_deadline {
+                follower.fetch_deadline = deadline;
+                follower.why_over = "the leader's process has ended";
+            }
             follower.has_fetched_from_leader = false;
         }
     }

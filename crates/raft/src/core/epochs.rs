@@ -62,6 +62,7 @@ impl RaftCore {
             && follower.leader_id == request.leader_id
         {
             follower.fetch_deadline = now.mono.plus_ms(backoff_ms);
+            follower.why_over = "the leader has resigned";
             // The leader itself says that it is gone, so others may be helped to take over.
             follower.has_fetched_from_leader = false;
             follower.has_leader_resigned = true;

@@ -7,7 +7,7 @@ use crate::log::FetchPosition;
 use crate::messages::{
     FetchRequest, FetchResponse, FetchedRecords, RaftError, ReceivedBatch, Request, Response,
 };
-use crate::quorum_state::{FetchingSnapshot, Role};
+use crate::quorum_state::{FetchingSnapshot, LEADER_IS_SILENT, Role};
 use crate::replica::{Node, OffsetAndEpoch};
 
 /// Fetches that wait at the same time, at most: more than the replicas of any quorum.
@@ -140,6 +140,7 @@ impl RaftCore {
         // An answer that it gave before it resigned may come after the word of that.
         if !follower.has_leader_resigned {
             follower.fetch_deadline = now.mono.plus_ms(self.config.fetch_timeout_ms);
+            follower.why_over = LEADER_IS_SILENT;
             follower.has_fetched_from_leader = true;
         }
         if let Some(diverging) = response.diverging {

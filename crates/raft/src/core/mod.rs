@@ -167,6 +167,7 @@ pub struct RaftCore {
     written: Option<(ElectionState, i16)>,
     announced: Option<LeaderAndEpoch>,
     halted: bool,
+    why_role: &'static str,
     actions: Vec<Action>,
 }
 
@@ -198,6 +199,7 @@ impl RaftCore {
             announced: None,
             halted: false,
             actions: Vec::new(),
+            why_role: "it has started",
             config,
             local,
         };
@@ -269,6 +271,11 @@ impl RaftCore {
 
     pub fn high_watermark(&self) -> Option<Offset> {
         self.high_watermark
+    }
+
+    /// Why the replica took its role, as the log line of that says.
+    pub fn why_role(&self) -> &'static str {
+        self.why_role
     }
 
     pub fn log(&self) -> &LogView {

@@ -130,9 +130,10 @@ impl RaftCore {
             return;
         };
         let (leader_id, timed_out) = (follower.leader_id, follower.fetch_deadline <= now.mono);
+        let why_over = follower.why_over;
         if self.may_stand() {
             if timed_out && self.shutdown.is_none() {
-                self.become_prospective("the leader is silent", now);
+                self.become_prospective(why_over, now);
             } else if !self.maybe_tell_leader_of_itself(now) {
                 self.send_fetch_to_leader(now);
             }

@@ -9,7 +9,9 @@ use crate::accumulator::Accumulator;
 use crate::control::{ControlRecord, LeaderChange};
 use crate::election::{ElectionState, EpochElection};
 use crate::messages::{FetchResponse, FetchedRecords, RaftError, Response};
-use crate::quorum_state::{Candidate, Follower, LeaderAndEpoch, Prospective, Resigned, Role, Unattached};
+use crate::quorum_state::{
+    Candidate, Follower, LEADER_IS_SILENT, LeaderAndEpoch, Prospective, Resigned, Role, Unattached,
+};
 use crate::replica::{Endpoints, ReplicaKey};
 use crate::replication::LeaderState;
 use crate::voter_set::VoterNode;
@@ -240,6 +242,7 @@ impl RaftCore {
             leader_endpoints,
             voted,
             fetch_deadline: now.mono.plus_ms(self.config.fetch_timeout_ms),
+            why_over: LEADER_IS_SILENT,
             has_fetched_from_leader: false,
             has_leader_resigned: false,
             fetching_snapshot: None,
@@ -312,6 +315,7 @@ impl RaftCore {
         }
         self.quorum.epoch = epoch;
         self.quorum.role = role;
+        self.why_role = why;
         tracing::info!(
             node = self.local.id().value(),
             ?from,

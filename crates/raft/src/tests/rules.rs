@@ -261,6 +261,7 @@ fn a_leader_whose_process_is_gone_is_not_waited_for() {
     assert_eq!(granted(&mut core, vote(3, 3, end, true)), Ok(true));
     core.tick(at(81));
     assert_eq!((core.role(), core.epoch()), (RoleName::Prospective, LeaderEpoch(3)));
+    assert_eq!(core.why_role(), "the leader's process has ended");
 }
 
 #[test]
@@ -269,6 +270,7 @@ fn a_follower_that_hears_nothing_asks_before_it_stands() {
     core.tick(at(1));
     core.tick(at(2_000));
     assert_eq!((core.role(), core.epoch()), (RoleName::Prospective, LeaderEpoch(3)));
+    assert_eq!(core.why_role(), "the leader is silent");
     core.tick(at(4_000));
     assert_eq!((core.role(), core.epoch()), (RoleName::Follower, LeaderEpoch(3)), "nobody answered");
 }
@@ -450,4 +452,5 @@ fn a_leader_that_has_resigned_is_not_taken_to_be_there() {
     assert_eq!(granted(&mut core, vote(3, 2, end, true)), Ok(true));
     core.tick(at(600));
     assert_eq!(core.role(), RoleName::Prospective, "its own turn comes soon");
+    assert_eq!(core.why_role(), "the leader has resigned");
 }
