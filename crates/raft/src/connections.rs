@@ -5,12 +5,20 @@ use std::collections::BTreeMap;
 use ottla_types::{MonoMs, NodeId};
 
 use crate::config::Jitter;
-use crate::replica::Node;
+use crate::replica::{HostPort, Node};
+use crate::wire::QuorumApi;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Connection {
-    Awaiting { correlation_id: u64, until: MonoMs },
+    Awaiting { correlation_id: u64, until: MonoMs, asked: Asked },
     BackingOff { until: MonoMs },
+}
+
+/// What is waited for, and from where: an id alone says little of a node whose id is not known yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) api: QuorumApi,
+    pub(crate) address: HostPort,
 }
 
 #[derive(Debug)]
@@ -90,12 +98,21 @@ impl Connections {
     }
 
     /// Notes a request; returns its correlation id.
-    pub(crate) fn sent(&mut self, node: NodeId, now: MonoMs) -> u64 {
+    pub(crate) fn sent(&mut self, node: &Node, api: QuorumApi, now: MonoMs) -> u64 {
         self.next_correlation_id += 1;
         let correlation_id = self.next_correlation_id;
         let until = now.plus_ms(self.request_timeout_ms);
-        self.busy.insert(node, Connection::Awaiting { correlation_id, until });
+        let asked = Asked { api, address: node.address.clone() };
+        self.busy.insert(node.id, Connection::Awaiting { correlation_id, until, asked });
         correlation_id
+    }
+
+    /// What a node was asked that has not answered yet.
+    pub(crate) fn asked(&self, node: NodeId) -> Option<&Asked> {
+        match self.busy.get(&node) {
+            Some(Connection::Awaiting { asked, .. }) => Some(asked),
+            _ => None,
+        }
     }
 
     /// The node whose answer with this id is still waited for.

@@ -12,6 +12,7 @@ mod epochs;
 mod fetch;
 mod membership;
 mod poll;
+mod refusals;
 mod snapshots;
 mod transitions;
 mod voter_changes;
@@ -32,6 +33,7 @@ use crate::replica::{Endpoints, LocalReplica, Node, OffsetAndEpoch};
 use crate::voter_set::{VoterHistory, VoterSet};
 
 pub use describe::{QuorumInfo, ReplicaInfo};
+use refusals::Refusals;
 
 /// What happens to a replica.
 #[derive(Clone, Debug)]
@@ -165,9 +167,10 @@ pub struct RaftCore {
     shutdown: Option<ShuttingDown>,
     jitter: Jitter,
     written: Option<(ElectionState, i16)>,
+    why_role: &'static str,
+    refusals: Refusals,
     announced: Option<LeaderAndEpoch>,
     halted: bool,
-    why_role: &'static str,
     actions: Vec<Action>,
 }
 
@@ -196,10 +199,11 @@ impl RaftCore {
             shutdown: None,
             jitter: Jitter::new(seed),
             written: None,
+            why_role: "it has started",
+            refusals: Refusals::default(),
             announced: None,
             halted: false,
             actions: Vec::new(),
-            why_role: "it has started",
             config,
             local,
         };
@@ -269,13 +273,13 @@ impl RaftCore {
         }
     }
 
-    pub fn high_watermark(&self) -> Option<Offset> {
-        self.high_watermark
-    }
-
     /// Why the replica took its role, as the log line of that says.
     pub fn why_role(&self) -> &'static str {
         self.why_role
+    }
+
+    pub fn high_watermark(&self) -> Option<Offset> {
+        self.high_watermark
     }
 
     pub fn log(&self) -> &LogView {
@@ -408,7 +412,7 @@ impl RaftCore {
             )
         );
         if refused || (error.is_some() && leader.epoch.value() < 0) {
-            tracing::warn!(node = from.value(), ?error, "a quorum request was refused");
+            self.tell_refusal(from, error, now);
             return Some(false);
         }
         let epoch = leader.epoch;
@@ -435,6 +439,20 @@ impl RaftCore {
             return error.is_some().then_some(true);
         }
         (error == Some(RaftError::InvalidVoterKey)).then_some(true)
+    }
+
+    fn tell_refusal(&mut self, from: NodeId, error: Option<RaftError>, now: Now) {
+        let Some(times) = self.refusals.tell(now.mono) else { return };
+        let asked = self.connections.asked(from);
+        tracing::warn!(
+            node = self.local.id().value(),
+            by = from.value(),
+            address = asked.map(|asked| format!("{}:{}", asked.address.host, asked.address.port)),
+            asked_for = asked.map(|asked| tracing::field::debug(asked.api)),
+            error = error.map(tracing::field::debug),
+            times,
+            "a quorum request was refused"
+        );
     }
 
     /// A leader's endpoints from a message, or from the voter set where the message has none.
@@ -484,7 +502,7 @@ impl RaftCore {
     }
 
     fn send(&mut self, to: Node, request: Request, now: Now) -> u64 {
-        let correlation_id = self.connections.sent(to.id, now.mono);
+        let correlation_id = self.connections.sent(&to, request.api(), now.mono);
         self.actions.push(Action::Send { correlation_id, to, request });
         correlation_id
     }
