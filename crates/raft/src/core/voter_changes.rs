@@ -131,7 +131,7 @@ impl RaftCore {
             let why = words::without_endpoint(&listeners, listener);
             return Err((RaftError::InvalidRequest, Some(why)));
         };
-        self.may_change_voters(now)?;
+        self.may_change_voters(VoterChangeKind::Add, now)?;
         let voters = self.voters.latest();
         if voters.get(voter.id).is_some() {
             return Err((RaftError::DuplicateVoter, Some(words::is_voter_already(&voter, voters))));
@@ -208,7 +208,7 @@ impl RaftCore {
     fn begin_removing(&mut self, id: u64, request: &RemoveRaftVoterRequest, now: Now) -> Result<(), Refusal> {
         let voter = request.voter;
         self.check_voter_change(VoterChangeKind::Remove, &request.cluster_id, &voter)?;
-        self.may_change_voters(now)?;
+        self.may_change_voters(VoterChangeKind::Remove, now)?;
         let voters = self.voters.latest();
         let Some(left) = voters.without_voter(&voter) else {
             // Kafka says so of the only voter as well.
@@ -247,7 +247,8 @@ impl RaftCore {
             return Err(invalid());
         }
         let kraft_version = self.voters.latest_kraft_version();
-        match self.may_change_voters(now) {
+        // It is answered without words.
+        match self.may_change_voters(VoterChangeKind::Add, now) {
             // There is no record of them that could be uncommitted.
             Err((RaftError::UnsupportedVersion, _)) => {}
             may => may?,
@@ -302,7 +303,7 @@ impl RaftCore {
 
     /// Whether the leader may change the voters now. What it has not committed itself is not known to be the set that others
     /// go by (the fix to Raft's single-server changes).
-    fn may_change_voters(&mut self, now: Now) -> Result<(), Refusal> {
+    fn may_change_voters(&mut self, kind: VoterChangeKind, now: Now) -> Result<(), Refusal> {
         self.expire_voter_change(now);
         let kraft_version = self.voters.latest_kraft_version();
         let latest = self.voters.latest_offset();
@@ -316,7 +317,7 @@ impl RaftCore {
             return Err(not_now("the leader has committed nothing in its epoch yet"));
         };
         if kraft_version < 1 {
-            let why = format!("voters can't be changed while kraft.version is {kraft_version}");
+            let why = words::kraft_version_is_too_low(kind, kraft_version);
             return Err((RaftError::UnsupportedVersion, Some(why)));
         }
         if latest.is_none_or(|latest| latest >= committed) {

@@ -49,6 +49,14 @@ pub(super) fn without_endpoint(told: &Endpoints, listener: &str) -> String {
     )
 }
 
+pub(super) fn kraft_version_is_too_low(kind: VoterChangeKind, level: i16) -> String {
+    let what = match kind {
+        VoterChangeKind::Add => "adding",
+        VoterChangeKind::Remove => "removing",
+    };
+    format!("Cluster doesn't support {what} voter because the kraft.version feature is {level}")
+}
+
 pub(super) fn is_voter_already(voter: &ReplicaKey, voters: &VoterSet) -> String {
     format!("The voter id for {} is already part of the set of voters {}.", Key(voter), list(voters))
 }

@@ -171,6 +171,13 @@ fn check(response: Option<Response>, expected: Option<RaftError>) {
     assert_eq!(error, expected);
 }
 
+fn said(response: Option<Response>) -> Option<String> {
+    match response {
+        Some(Response::AddRaftVoter(response) | Response::RemoveRaftVoter(response)) => response.message,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn only_a_leader_that_has_committed_in_its_epoch_changes_voters() {
     let start = RaftStart { quorum: settings(1, &[1, 2, 3]), election: None, log: formatted(&[1, 2, 3]) };
@@ -190,8 +197,12 @@ fn only_a_leader_that_has_committed_in_its_epoch_changes_voters() {
 fn voters_of_the_settings_do_not_change() {
     let mut leader = Leader::elected(LogStart::default());
     leader.commit(&[1, 2, 3]);
-    check(leader.ask(add(4)), Some(RaftError::UnsupportedVersion));
-    check(leader.ask(remove(3)), Some(RaftError::UnsupportedVersion));
+    for (request, what) in [(add(4), "adding"), (remove(3), "removing")] {
+        let response = leader.ask(request);
+        let words = format!("Cluster doesn't support {what} voter because the kraft.version feature is 0");
+        assert_eq!(said(response.clone()), Some(words));
+        check(response, Some(RaftError::UnsupportedVersion));
+    }
     // The leader remembers what such voters tell, and writes nothing.
     let end = leader.end();
     check(leader.ask(update(voter(3))), None);
@@ -294,10 +305,6 @@ fn requests_are_validated() {
 
 #[test]
 fn refusals_have_kafkas_words() {
-    let said = |response| match response {
-        Some(Response::AddRaftVoter(response) | Response::RemoveRaftVoter(response)) => response.message,
-        other => panic!("{other:?}"),
-    };
     let mut leader = Leader { core: single(), now: 0, asked: 0 };
     leader.flush();
     let directory_of = |id| directory(id).to_string();
