@@ -159,7 +159,8 @@ impl Controller {
                     "Refusing to perform the requested downgrade because it might delete metadata information."
                 }
             };
-            let message = format!("Unsupported metadata.version downgrade from {current} to {wanted}. {why}");
+            let (from, to) = (current.level(), wanted.level());
+            let message = format!("Unsupported metadata.version downgrade from {from} to {to}. {why}");
             return Err(ApiError::new(ottla_wire::ErrorCode::InvalidUpdateVersion, message));
         }
         Ok(())

@@ -135,7 +135,7 @@ fn the_metadata_version_goes_back_only_where_nothing_is_lost() {
     cluster.append(&[metadata_version_record(version("4.2-IV1")).0]);
     assert_eq!(cluster.update(&[update("metadata.version", 25, SAFE)], 2).0, 0);
     let refused = |level, kind, why: &str| {
-        let message = format!("Unsupported metadata.version downgrade from 4.0-IV3 to 4.0-IV0. {why}");
+        let message = format!("Unsupported metadata.version downgrade from 25 to 22. {why}");
         assert_eq!(level, 22);
         (kind, message)
     };
