@@ -241,6 +241,16 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Closes it if nobody else has a clone; else the last one does.
+    pub(crate) async fn close_unshared(&self) {
+        // Who has been counted and goes at this moment, goes as the last one.
+        if self.commands.strong_count() == 1 {
+            self.close().await;
+        }
+    }
+}
+
 impl Inner {
     /// Replaces the picture, unless there is nothing new.
     fn publish(&self, change: impl FnOnce(&Metadata) -> Option<Metadata>) -> Arc<Metadata> {

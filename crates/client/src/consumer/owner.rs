@@ -477,7 +477,8 @@ impl Consumer {
     }
 
     /// Commits what was handed out (with `enable.auto.commit`), leaves the group (a static member stays) and closes the
-    /// connections. Takes at most about `timeout`. The error is that of the commit; it is closed in any case.
+    /// connections, unless somebody else has its [client](Consumer::client). Takes at most about `timeout`. The error is that of
+    /// the commit; it is closed in any case.
     pub async fn close(self, timeout: Duration) -> Result<(), ConsumerError> {
         self.close_with(timeout, OnClose::AsConfigured).await
     }
@@ -509,11 +510,11 @@ impl Consumer {
             let work = machine.work(&*metadata, self.shared.now());
             (work, machine.fetcher_mut().end_sessions())
         };
-        let client = self.shared.client.clone();
+        let client = &self.shared.client;
         let farewell = async {
             for one in work {
                 if let Work::Group { request, .. } = one {
-                    asking::ask_coordinator(&client, request, 0).await;
+                    asking::ask_coordinator(client, request, 0).await;
                 }
             }
             for (node, request) in sessions {
@@ -523,10 +524,10 @@ impl Consumer {
         };
         let _ = tokio::time::timeout_at(deadline, farewell).await;
         client.metrics().assigned_partitions.set(0);
-        if let Some(reporter) = &self.reporter {
+        if let Some(reporter) = self.reporter.take() {
             reporter.close(deadline).await;
         }
-        client.close().await;
+        client.close_unshared().await;
         committed
     }
 

@@ -10,8 +10,8 @@ use ottla_wire::messages::OffsetCommitRequest;
 use ottla_wire::{ApiKey, ErrorCode};
 
 use super::{Consumer, ConsumerError, ConsumerEvent, ConsumerSettings, GroupProtocol, OffsetReset};
-use crate::ClientSettings;
 use crate::effects::{Fake, Fate};
+use crate::{ClientSettings, Topics};
 
 const RECORDS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -126,6 +126,21 @@ async fn a_loss_that_was_not_told_yet_is_no_time_to_commit() {
         assert!(is_refused(group.consumer.commit().await), "{protocol:?}");
         assert!(matches!(group.consumer.next().await.unwrap(), ConsumerEvent::Lost(_)), "{protocol:?}");
         assert!(group.consumer.group_metadata().is_ok(), "{protocol:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_shares_a_consumers_client_keeps_it_when_that_is_closed() {
+    let group = Group::new(GroupProtocol::Classic).await;
+    let client = group.consumer.client().clone();
+    group.consumer.close(PATIENCE).await.unwrap();
+    client.refresh(Topics::Named(vec!["t".into()])).await.unwrap();
+    let open = |fake: &Fake| fake.with(|state| state.connections() - state.closed.len());
+    assert!(open(&group.fake) > 0);
+    drop(client);
+    while open(&group.fake) > 0 {
+        assert!(group.fake.now_ms() < 3_600_000, "the last one closes the connections");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -247,6 +247,11 @@ impl Fake {
 }
 
 impl State {
+    /// That were ever made.
+    pub fn connections(&self) -> usize {
+        self.connections
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap()
     }

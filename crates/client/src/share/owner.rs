@@ -218,9 +218,9 @@ impl ShareConsumer {
         self.shared.machine.lock().lock_timeout_ms()
     }
 
-    /// Sends what was acknowledged, gives back everything else, leaves the group and closes the connections. Takes at most about
-    /// `timeout`. The error is the first one of an acknowledgement; it is closed in any case.
-    pub async fn close(self, timeout: Duration) -> Result<(), ClientError> {
+    /// Sends what was acknowledged, gives back everything else, leaves the group and closes the connections, unless somebody else
+    /// has its client. Takes at most about `timeout`. The error is the first one of an acknowledgement; it is closed in any case.
+    pub async fn close(mut self, timeout: Duration) -> Result<(), ClientError> {
         let deadline = Instant::now() + timeout;
         let outcome = CommitOutcome(self.shared.commit(|machine, ticket| {
             machine.end_poll();
@@ -238,7 +238,7 @@ impl ShareConsumer {
         };
         self.task.abort();
         let work = self.shared.machine.lock().leave();
-        let client = self.shared.client.clone();
+        let client = &self.shared.client;
         let group = Target::group(&self.shared.settings.group_id);
         let farewell = async {
             for one in work {
@@ -254,10 +254,10 @@ impl ShareConsumer {
             }
         };
         let _ = tokio::time::timeout_at(deadline, farewell).await;
-        if let Some(reporter) = &self.reporter {
+        if let Some(reporter) = self.reporter.take() {
             reporter.close(deadline).await;
         }
-        client.close().await;
+        client.close_unshared().await;
         flushed
     }
 }
