@@ -183,6 +183,12 @@ impl Lifecycle {
         self.wants_fence() && self.state == LifecycleState::Fenced
     }
 
+    /// Whether the controller has fenced this broker because the metadata stand still here: what it knows of the cluster is not so
+    /// any more.
+    pub fn is_left_behind(&self) -> bool {
+        self.is_out_of_touch && self.is_fenced_as_it_wants()
+    }
+
     /// When the controller must know of all failed directories.
     pub fn dir_failure_deadline(&self) -> MonoMs {
         self.failed_dirs.values().map(|failure| failure.deadline()).min().unwrap_or(MonoMs::NEVER)

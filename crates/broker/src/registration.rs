@@ -168,6 +168,11 @@ impl Node {
         (self.hooks.wake_at)(now.mono);
     }
 
+    /// Whether others do without this broker, since the metadata stand still here.
+    pub(crate) fn is_left_behind(&self) -> bool {
+        self.lifecycle.lock().is_left_behind()
+    }
+
     /// Whether this node acts on an image in which its registration of this epoch is not fenced.
     fn acts_as_unfenced(&self, epoch: Option<BrokerEpoch>) -> bool {
         let image = self.metadata.in_effect();

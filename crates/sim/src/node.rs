@@ -544,6 +544,11 @@ impl Answer {
             other => panic!("{} was answered with {other:?}", R::API_KEY.name()),
         }
     }
+
+    /// Whether the node hangs up instead.
+    pub fn is_refused(&self) -> bool {
+        matches!(*self.0.0.lock(), Some(Reply::Close(_)))
+    }
 }
 
 /// A whole response as its client receives it, its length in front. Fails where a file can't be read: a connection ends

@@ -7,7 +7,7 @@
 
 use ottla_sim::cluster::{
     Kind, Misfortune, Victim, create_without_room, fail_over, fence_without_room, is_fenced_though_needed,
-    run, run_printing, shrink,
+    run, run_printing, shrink, tell_without_metadata,
 };
 use ottla_sim::seeds::{Seeds, number};
 
@@ -175,5 +175,14 @@ fn a_broker_without_room_is_fenced_until_there_is_some() {
         assert!(fenced < 1_000, "{fenced}");
         let is_fenced = is_fenced_though_needed(seed).unwrap_or_else(|failure| panic!("{failure}"));
         assert!(!is_fenced, "what it alone has is not taken away from it");
+    }
+}
+
+/// What such a broker would tell is not so any more, and its clients would ask again and again.
+#[test]
+fn a_broker_whose_metadata_stand_still_sends_clients_to_others() {
+    for seed in 0..FAILOVERS {
+        let tells = tell_without_metadata(seed).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(tells, [true, false, true]);
     }
 }

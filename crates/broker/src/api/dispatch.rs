@@ -11,6 +11,10 @@ use super::table::Api;
 use crate::exchange::{Connection, Reply, ReplySlot};
 use crate::node::Node;
 
+/// They tell clients where to turn.
+const DIRECTIONS: &[ApiKey] =
+    &[ApiKey::Metadata, ApiKey::FindCoordinator, ApiKey::DescribeCluster, ApiKey::DescribeTopicPartitions];
+
 /// A request whose body is not decoded yet.
 #[derive(Debug)]
 pub struct RawCall {
@@ -38,6 +42,11 @@ pub fn dispatch(node: &Arc<Node>, connection: &Arc<Connection>, frame: Bytes, no
             return super::api_versions::refuse_version(node, context, slot);
         }
         return slot.send(Reply::Close(format!("{key} version {version} is not served, {versions} are")));
+    }
+    // Whoever was told again and again that this node leads what it does not would come back each time. One whose connection
+    // ends asks another node. (The process of Apache Kafka ends when its metadata's disk is full.)
+    if DIRECTIONS.contains(&key) && !connection.is_controller_listener && node.is_left_behind() {
+        return slot.send(Reply::Close(format!("{key}: the metadata stand still here, others know better")));
     }
     (api.handle)(node, RawCall { context, body, slot });
 }

@@ -3,15 +3,16 @@
 
 use std::path::Path;
 
+use ottla_broker::lifecycle::LifecycleState;
 use ottla_types::{METADATA_TOPIC, MonoMs, NodeId, TopicPartition};
-use ottla_wire::messages::CreateTopicsRequest;
 use ottla_wire::messages::create_topics_request::Topic as NewTopic;
+use ottla_wire::messages::{CreateTopicsRequest, MetadataRequest};
 
 use super::beginning::CREATE_VERSION;
 use super::{ClusterSimulation, END_WITHIN_MS, Kind};
 use crate::cluster::cast::PLAIN;
 use crate::cluster::host::Host;
-use crate::node::DIR;
+use crate::node::{DIR, SteppedNode};
 use crate::outcome::Failure;
 
 /// Long enough for everything to come to rest.
@@ -19,6 +20,7 @@ const BEFORE_MS: u64 = 4_000;
 const AFTER_MS: u64 = 3_000;
 const CREATED_WITHIN_MS: u64 = 10_000;
 const LATE: &str = "late";
+const METADATA_VERSION: i16 = 12;
 /// The process does not come back meanwhile.
 const DOWN_MS: u64 = 1_000_000;
 
@@ -120,7 +122,37 @@ pub fn is_fenced_though_needed(seed: u64) -> Result<bool, Box<Failure>> {
     Ok(simulation.is_fenced(full))
 }
 
+/// Has the disk of a broker have no room for metadata either. Returns whether clients are told there where to turn: before, while it
+/// knows no more that it is fenced than that it asked to be, and once there is room again.
+pub fn tell_without_metadata(seed: u64) -> Result<[bool; 3], Box<Failure>> {
+    let mut simulation = ClusterSimulation::at_rest(seed, &[])?;
+    let full = simulation.not_the_controller()?;
+    let before = simulation.tells_where_to_turn(full);
+    simulation.leave_room(full, 0, MonoMs::NEVER);
+    simulation.pass_until("a broker without metadata is fenced", |cluster| {
+        let heard = |node: &SteppedNode| node.node.lifecycle_state() == LifecycleState::Fenced;
+        cluster.is_fenced(full) && cluster.hosts[&full].node().is_some_and(heard)
+    })?;
+    let meanwhile = simulation.tells_where_to_turn(full);
+    simulation.change_host(full, Host::make_room);
+    simulation.pass_until("a broker with metadata again is let in", ClusterSimulation::is_whole)?;
+    Ok([before, meanwhile, simulation.tells_where_to_turn(full)])
+}
+
 impl ClusterSimulation {
+    /// One that does not lead the quorum.
+    fn not_the_controller(&self) -> Result<NodeId, Box<Failure>> {
+        let controller = self.controller.map(|(_, leader)| leader);
+        let other = self.members.iter().copied().find(|id| Some(*id) != controller);
+        other.ok_or_else(|| self.failure("there is a controller", self.describe()))
+    }
+
+    fn tells_where_to_turn(&mut self, id: NodeId) -> bool {
+        let request = MetadataRequest { topics: None, ..MetadataRequest::default() };
+        let node = self.hosts.get_mut(&id).and_then(Host::node_mut);
+        node.is_some_and(|node| !node.send(&request, METADATA_VERSION).is_refused())
+    }
+
     /// Whether a node has given up a replica for want of room.
     fn gives_up(&self, id: NodeId) -> bool {
         let Some(node) = self.hosts[&id].node() else { return false };
@@ -134,10 +166,7 @@ impl ClusterSimulation {
         settings: &[(&'static str, &'static str)],
     ) -> Result<(ClusterSimulation, NodeId), Box<Failure>> {
         let mut simulation = ClusterSimulation::at_rest(seed, settings)?;
-        let controller = simulation.controller.map(|(_, leader)| leader);
-        let Some(full) = simulation.members.iter().copied().find(|id| Some(*id) != controller) else {
-            return Err(simulation.failure("there is a controller", simulation.describe()));
-        };
+        let full = simulation.not_the_controller()?;
         // Or it would soon be fenced for want of metadata.
         let metadata = Path::new(DIR).join(format!("{METADATA_TOPIC}-0"));
         simulation.change_host(full, |host| host.disk.set_roomy(Some(&metadata)));
