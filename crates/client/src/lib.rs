@@ -18,6 +18,8 @@ pub mod consumer;
 #[cfg(test)]
 mod effects;
 mod error;
+#[cfg(test)]
+mod many_partitions;
 mod net;
 mod producer;
 mod settings;

@@ -298,21 +298,26 @@ fn offsets(state: &State, request: m::ListOffsetsRequest) -> m::ListOffsetsRespo
 }
 
 /// There are no sessions here: each request says all.
-fn fetch(state: &State, request: &m::FetchRequest) -> (bool, m::FetchResponse) {
+fn fetch(state: &mut State, request: &m::FetchRequest) -> (bool, m::FetchResponse) {
     let mut is_empty = true;
     let mut responses = Vec::new();
+    let bytes_max = usize::try_from(request.max_bytes).unwrap();
+    let mut bytes = 0;
     for topic in &request.topics {
         let name = state.name_of(topic.topic_id).unwrap();
         let partition = |asked: &m::fetch_request::Partition| {
             let log = &state.topics[&name].logs[usize::try_from(asked.partition).unwrap()];
             let is_read = asked.fetch_offset < log.end;
             is_empty &= !is_read;
+            // The first batch comes whole, however large it is.
+            let is_given = is_read && (bytes == 0 || bytes + log.batch.len() <= bytes_max);
+            bytes += if is_given { log.batch.len() } else { 0 };
             fetch_response::Partition {
                 partition_index: asked.partition,
                 high_watermark: log.end,
                 last_stable_offset: log.end,
                 log_start_offset: 0,
-                records: if is_read { Records::from(log.batch.clone()) } else { Records::default() },
+                records: if is_given { Records::from(log.batch.clone()) } else { Records::default() },
                 ..Default::default()
             }
         };
@@ -322,6 +327,7 @@ fn fetch(state: &State, request: &m::FetchRequest) -> (bool, m::FetchResponse) {
             ..Default::default()
         });
     }
+    state.fetched_bytes += bytes;
     (is_empty, m::FetchResponse { responses, ..Default::default() })
 }
 

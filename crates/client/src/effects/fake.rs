@@ -95,6 +95,8 @@ pub(crate) struct State {
     /// None: the cluster takes no metrics.
     pub telemetry: Option<answers::Telemetry>,
     pub epoch: i32,
+    /// In answers to fetches.
+    pub fetched_bytes: usize,
     connections: usize,
 }
 
@@ -122,6 +124,7 @@ impl Fake {
             dial: Box::new(|_| Dial::Accepted),
             telemetry: None,
             epoch: 0,
+            fetched_bytes: 0,
             connections: 0,
         })))
     }

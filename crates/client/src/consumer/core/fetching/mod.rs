@@ -3,7 +3,7 @@
 //! What always holds: records of a partition are handed out in the order of their offsets, each once after a
 //! position was set; nothing is handed out from before the last change of a position; at most one fetch request a node is on
 //! its way; what is fetched ahead and what is asked for stays within `buffer_bytes_max`, but for a first batch that is larger
-//! than what was asked for.
+//! than what was asked for; a node waits for room only behind those that were asked less lately.
 
 mod answers;
 mod chunk;
@@ -126,6 +126,8 @@ pub struct Fetcher {
     buffered_bytes: usize,
     /// What requests on their way may bring.
     asked_bytes: usize,
+    /// Counts requests.
+    asks: u64,
     /// Counts positions that were set, so that an answer about an older one is known.
     eras: u64,
     errors: VecDeque<FetchError>,
@@ -138,6 +140,8 @@ pub struct Fetcher {
 struct Node {
     session: Session,
     in_flight: Option<InFlight>,
+    /// The number of its last request among those to all nodes.
+    asked: u64,
     retry_at: MonoMs,
 }
 
@@ -164,6 +168,7 @@ impl Fetcher {
             turn: VecDeque::new(),
             buffered_bytes: 0,
             asked_bytes: 0,
+            asks: 0,
             eras: 0,
             errors: VecDeque::new(),
             wants_metadata: false,

@@ -17,9 +17,15 @@ impl Fetcher {
     /// [`Fetcher::fetch_failed`].
     pub fn fetches(&mut self, leaders: &impl Leaders, now: MonoMs) -> Vec<(NodeId, FetchRequest)> {
         self.learn_of_leaders(leaders);
+        // Where there isn't room for all, who was asked the longest ago comes first: else those that have nothing to give would
+        // have it for ever.
+        let mut turns = Vec::from_iter(self.wishes(leaders, now));
+        turns.sort_by_key(|(node, _)| self.nodes.get(node).map_or(0, |node| node.asked));
+        let mut waiting = turns.len();
         let mut requests = Vec::new();
-        for (node, wishes) in self.wishes(leaders, now) {
-            requests.extend(self.fetch(node, wishes).map(|request| (node, request)));
+        for (node, wishes) in turns {
+            requests.extend(self.fetch(node, wishes, waiting).map(|request| (node, request)));
+            waiting -= 1;
         }
         requests
     }
@@ -90,8 +96,14 @@ impl Fetcher {
         wishes
     }
 
-    fn fetch(&mut self, node: NodeId, wishes: BTreeMap<TopicPartition, Wish>) -> Option<FetchRequest> {
-        let bytes_max = self.room(wishes.len())?;
+    /// `waiting`: how many nodes are to share the room that there is, with this one.
+    fn fetch(
+        &mut self,
+        node: NodeId,
+        wishes: BTreeMap<TopicPartition, Wish>,
+        waiting: usize,
+    ) -> Option<FetchRequest> {
+        let bytes_max = self.room(wishes.len(), waiting)?;
         let mut asked = HashMap::new();
         let mut by_id = Wishes::new();
         for (name, wish) in wishes {
@@ -104,18 +116,21 @@ impl Fetcher {
         let state = self.nodes.entry(node).or_default();
         state.session.ask(by_id, &mut request);
         state.in_flight = Some(InFlight { partitions: asked, bytes_max });
+        self.asks += 1;
+        state.asked = self.asks;
         self.asked_bytes += bytes_max;
         Some(self.with_settings(request, bytes_max))
     }
 
     /// How many bytes a request may ask for; `None` while that is too little to be worth it.
-    fn room(&self, partitions: usize) -> Option<usize> {
+    fn room(&self, partitions: usize, waiting: usize) -> Option<usize> {
         let bytes = |setting: i32| usize::try_from(setting).unwrap_or(0);
         let of_partitions = partitions.saturating_mul(bytes(self.settings.max_partition_fetch_bytes));
         let wanted = bytes(self.settings.fetch_max_bytes).min(of_partitions);
         let least = bytes(self.settings.max_partition_fetch_bytes).min(wanted);
         let used = self.buffered_bytes + self.asked_bytes;
-        let room = self.settings.buffer_bytes_max.saturating_sub(used).min(wanted);
+        let free = self.settings.buffer_bytes_max.saturating_sub(used);
+        let room = (free / waiting.max(1)).max(least).min(free).min(wanted);
         // With nothing on its way and nothing to hand out, there is no other way on.
         (room >= least || used == 0).then_some(room)
     }
