@@ -35,6 +35,11 @@ pub fn may_take_while_unanswered(unanswered_api_key: i16, next_api_key: i16) -> 
     unanswered_api_key == PRODUCE && next_api_key == PRODUCE
 }
 
+/// An address as Java prints one without a name: `/127.0.0.1`.
+pub fn shown_host(peer: IpAddr) -> Arc<str> {
+    Arc::from(format!("/{peer}"))
+}
+
 /// Who is asking: fixed for the life of a connection, but for what the client tells of itself.
 #[derive(Debug)]
 pub struct Connection {
@@ -45,6 +50,8 @@ pub struct Connection {
     /// Whether the listener is one of `controller.listener.names`.
     pub is_controller_listener: bool,
     pub peer: IpAddr,
+    /// The peer as Kafka records and shows it: [`shown_host`].
+    pub host: Arc<str>,
     /// What ApiVersions said of the client (KIP-511).
     pub software: Mutex<ClientSoftware>,
     pub held: Held,

@@ -428,6 +428,7 @@ pub fn connection_on(id: u64, is_controller_listener: bool) -> Arc<Connection> {
         listener: if is_controller_listener { CONTROLLER_LISTENER } else { "PLAINTEXT" }.into(),
         is_controller_listener,
         peer: std::net::Ipv4Addr::LOCALHOST.into(),
+        host: "/127.0.0.1".into(),
         software: Default::default(),
         held: Held::default(),
     })

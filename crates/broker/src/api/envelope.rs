@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::call::{Answer, Call};
 use super::dispatch::dispatch;
 use super::table::Api;
-use crate::exchange::{Connection, Held, Part, Reply, ReplySink, ReplySlot};
+use crate::exchange::{Connection, Held, Part, Reply, ReplySink, ReplySlot, shown_host};
 use crate::node::Node;
 use crate::principal;
 
@@ -54,6 +54,7 @@ fn client(through: &Connection, request: &EnvelopeRequest) -> Result<Arc<Connect
         listener: Arc::clone(&through.listener),
         is_controller_listener: through.is_controller_listener,
         peer,
+        host: shown_host(peer),
         software: Mutex::new(through.software.lock().clone()),
         held: Held::default(),
     }))

@@ -1,5 +1,7 @@
 //! What the handlers of groups have in common.
 
+use std::sync::Arc;
+
 use ottla_config::keys;
 use ottla_coordinator::group::RequestContext;
 use ottla_metadata::Feature;
@@ -23,7 +25,7 @@ pub(super) fn request_context(node: &Node, context: &Context) -> RequestContext 
     RequestContext {
         api_version: context.version(),
         client_id: context.client_id().to_owned(),
-        client_host: format!("/{}", context.connection.peer),
+        client_host: Arc::clone(&context.connection.host),
         now: context.now,
         fresh_id: node.ids.uuid(),
     }

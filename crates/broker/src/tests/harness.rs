@@ -293,6 +293,7 @@ impl Harness {
             listener: "CONTROLLER".into(),
             is_controller_listener: true,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            host: "/127.0.0.1".into(),
             software: Mutex::default(),
             held: Held::default(),
         });
@@ -366,6 +367,7 @@ fn connection() -> Arc<Connection> {
         listener: "PLAINTEXT".into(),
         is_controller_listener: false,
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        host: "/127.0.0.1".into(),
         software: Mutex::default(),
         held: Held::default(),
     })

@@ -185,6 +185,7 @@ fn ask_controller<R: Request>(node: &mut SteppedNode, request: &R, version: i16)
         listener: "CONTROLLER".into(),
         is_controller_listener: true,
         peer: std::net::Ipv4Addr::LOCALHOST.into(),
+        host: "/127.0.0.1".into(),
         software: Default::default(),
         held: Held::default(),
     });

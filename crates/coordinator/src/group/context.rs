@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use ottla_types::{Now, Uuid};
 
 /// What a request brings with it beside its body.
@@ -6,7 +8,7 @@ pub struct RequestContext {
     pub api_version: i16,
     pub client_id: String,
     /// The client's address as Kafka records and shows it: `/127.0.0.1`.
-    pub client_host: String,
+    pub client_host: Arc<str>,
     pub now: Now,
     /// Drawn at random for this request: the tail of the member id, if one is given out.
     pub fresh_id: Uuid,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ottla_broker::exchange::{Connection, Handler, Held};
+use ottla_broker::exchange::{Connection, Handler, Held, shown_host};
 use ottla_log::disk::is_out_of_files;
 use ottla_types::MonoMs;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -103,6 +103,7 @@ impl Listener {
                 listener: Arc::clone(&self.settings.name),
                 is_controller_listener: self.settings.is_controller,
                 peer: peer.ip(),
+                host: shown_host(peer.ip()),
                 software: Default::default(),
                 held: Held::default(),
             });

@@ -233,7 +233,7 @@ impl Joiner<'_, '_> {
             member_id: member_id.clone(),
             instance_id,
             client_id: self.context.client_id.clone(),
-            client_host: self.context.client_host.clone(),
+            client_host: self.context.client_host.to_string(),
             rebalance_timeout_ms,
             session_timeout_ms,
             protocols,

@@ -175,11 +175,11 @@ impl GroupShard {
     ) -> Result<JoinGroupResponse, Refusal> {
         let Join { request, member_id, before, owned, update, downgrades } = join;
         if !downgrades || !update.needs_new_epoch {
-            let (target_epoch, target) = (draft.group().target.epoch, draft.group().target.of(member_id));
+            let target_epoch = draft.group().target.epoch;
             let member = draft.member_or_new(member_id);
             // What it said before it was given something else says nothing of that.
             let owned = Some(owned.as_slice()).filter(|_| member.current == before.current);
-            let next = self.reconcile(&draft, &member, target_epoch, &target, update.has_changed, owned)?;
+            let next = self.reconcile(&draft, &member, target_epoch, update.has_changed, owned)?;
             self.write_reconciled(turn, &mut draft, &member, &next);
         }
         let member = draft.member_or_new(member_id);
@@ -237,7 +237,7 @@ impl GroupShard {
         // Members of this protocol match patterns themselves.
         metadata.subscribed_topic_regex = Some(String::new());
         metadata.client_id.clone_from(&context.client_id);
-        metadata.client_host.clone_from(&context.client_host);
+        (*context.client_host).clone_into(&mut metadata.client_host);
         metadata.classic_member_metadata =
             Some(classic_metadata(request.session_timeout_ms, &request.protocols));
         Ok((metadata, owned))

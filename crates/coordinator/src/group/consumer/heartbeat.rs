@@ -166,13 +166,11 @@ impl GroupShard {
     ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
         let Beat { request, member_id, before, has_subscription_changed } = beat;
         let member = draft.member_or_new(member_id);
-        let target = draft.group().target.of(member_id);
         // What it said before it was given something else says nothing of that.
         let is_up_to_date = member.current == before.current;
         let owned = request.topic_partitions.as_deref().filter(|_| is_up_to_date);
         let target_epoch = draft.group().target.epoch;
-        let next =
-            self.reconcile(&draft, &member, target_epoch, &target, *has_subscription_changed, owned)?;
+        let next = self.reconcile(&draft, &member, target_epoch, *has_subscription_changed, owned)?;
         self.write_reconciled(turn, &mut draft, &member, &next);
 
         let settings = self.consumer_settings(&draft.group_id);
@@ -215,7 +213,6 @@ impl GroupShard {
         draft: &Draft,
         member: &'m ConsumerMember,
         target_epoch: i32,
-        target: &crate::group::modern::assignor::Assignment,
         has_subscription_changed: bool,
         owned: Option<&[TopicPartition]>,
     ) -> Result<Cow<'m, CurrentAssignment>, Refusal> {
@@ -223,11 +220,12 @@ impl GroupShard {
             return Ok(Cow::Borrowed(&member.current));
         }
         let group = draft.group();
+        let target = group.target.of(&member.member_id);
         let subscribed = self.topics().ids(group.topics_of(member));
         let reconciliation = Reconciliation {
             current: &member.current,
             target_epoch,
-            target,
+            target: &target,
             subscribed: &subscribed,
             has_subscription_changed,
             owned,
@@ -429,7 +427,7 @@ fn updated<'m>(
         && is_as_known(&request.subscribed_topic_regex, &known.subscribed_topic_regex)
         && (request.rebalance_timeout_ms == -1 || request.rebalance_timeout_ms == known.rebalance_timeout_ms)
         && request.subscribed_topic_names.is_none()
-        && (&context.client_id, &context.client_host) == (&known.client_id, &known.client_host)
+        && (context.client_id.as_str(), &*context.client_host) == (&known.client_id, &known.client_host)
         && known.classic_member_metadata.is_none()
     {
         return Cow::Borrowed(known);
@@ -453,7 +451,7 @@ fn updated<'m>(
         metadata.subscribed_topic_names.dedup();
     }
     metadata.client_id.clone_from(&context.client_id);
-    metadata.client_host.clone_from(&context.client_host);
+    (*context.client_host).clone_into(&mut metadata.client_host);
     metadata.classic_member_metadata = None;
     Cow::Owned(metadata)
 }

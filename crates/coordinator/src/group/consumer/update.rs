@@ -37,15 +37,19 @@ impl GroupShard {
         resolved: &Resolved,
     ) -> Result<SubscriptionUpdate, Refusal> {
         let member_id = &before.member_id;
-        let is_new = draft.group().member(member_id).is_none();
-        match metadata {
-            Cow::Owned(metadata) if is_new || metadata != before.metadata => {
-                draft.write_member(member_id, metadata);
+        let known = draft.group().member(member_id).cloned();
+        let said = match metadata {
+            Cow::Owned(metadata) if known.is_none() || metadata != before.metadata => Some(metadata),
+            Cow::Borrowed(as_before) if known.is_none() => Some(as_before.clone()),
+            Cow::Owned(_) | Cow::Borrowed(_) => None,
+        };
+        let member = match (known, said) {
+            (Some(known), None) => known,
+            (_, said) => {
+                said.into_iter().for_each(|metadata| draft.write_member(member_id, metadata));
+                draft.member_or_new(member_id)
             }
-            Cow::Borrowed(as_before) if is_new => draft.write_member(member_id, as_before.clone()),
-            Cow::Owned(_) | Cow::Borrowed(_) => {}
-        }
-        let member = draft.member_or_new(member_id);
+        };
         let has_new_regex = member.regex() != before.regex();
         if has_new_regex {
             forget_unused_regexes(draft);

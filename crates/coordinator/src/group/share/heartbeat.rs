@@ -368,7 +368,7 @@ fn updated(
         metadata.subscribed_topic_names.dedup();
     }
     metadata.client_id.clone_from(&context.client_id);
-    metadata.client_host.clone_from(&context.client_host);
+    (*context.client_host).clone_into(&mut metadata.client_host);
     metadata
 }
 

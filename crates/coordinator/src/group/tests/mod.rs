@@ -164,7 +164,7 @@ impl Rig {
         RequestContext {
             api_version,
             client_id: "client".to_owned(),
-            client_host: "/127.0.0.1".to_owned(),
+            client_host: "/127.0.0.1".into(),
             now: self.now(),
             fresh_id: Uuid(self.last_id.get().to_be_bytes()),
         }
