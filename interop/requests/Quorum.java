@@ -32,6 +32,7 @@ final class Quorum {
         ApiMessage quorum = send(controller, "DescribeQuorum", described("__cluster_metadata", 0));
         directory = "'" + field("replicaDirectoryId", quorum) + "'";
         epoch = Integer.parseInt(field("leaderEpoch", quorum));
+        Main.name(cluster.replace("'", ""), "CLUSTER");
         Main.name(directory.replace("'", ""), "DIRECTORY");
     }
 
