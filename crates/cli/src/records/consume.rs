@@ -206,7 +206,12 @@ async fn read_in_group(
     let mut is_told = false;
     loop {
         match tokio::time::timeout(POLL, consumer.next()).await {
-            Err(_) => {}
+            Err(_) => {
+                // Ends of partitions of which no answer has told anything yet.
+                if !args.follow && is_assigned && is_at_end(consumer).await? {
+                    return Ok(());
+                }
+            }
             Ok(event) => match event? {
                 ConsumerEvent::Records(records) => {
                     let mut last: BTreeMap<TopicPartition, Offset> = BTreeMap::new();
@@ -235,10 +240,25 @@ async fn read_in_group(
                 _ => {}
             },
         }
-        if ending.is_over() || (!args.follow && is_assigned && is_at_end(consumer).await?) {
+        // Asking the brokers takes as long as the fetch that waits there for records.
+        let may_end = || !args.follow && is_assigned && seems_at_end(consumer);
+        if ending.is_over() || (may_end() && is_at_end(consumer).await?) {
             return Ok(());
         }
     }
+}
+
+/// Nothing is there that was not handed out, as far as answers have told.
+fn seems_at_end(consumer: &Consumer) -> bool {
+    let is_committed = consumer.settings().isolation_level == IsolationLevel::ReadCommitted;
+    consumer.assignment().iter().all(|at| {
+        let end = consumer.watermarks(at).map(|marks| match is_committed {
+            true => marks.last_stable,
+            false => marks.high,
+        });
+        let position = consumer.position(at).map(|position| position.offset);
+        end.is_some_and(|end| position.is_some_and(|position| position >= end))
+    })
 }
 
 /// Nothing is there that was not handed out.
