@@ -11,8 +11,9 @@ use ottla_config::{Row, Table};
 use crate::connection::key_value;
 use crate::error::{Exit, Failure};
 use crate::global::{Context, Global};
-use crate::output::{Cell, Column, Details, Listing, column, wide};
+use crate::output::{Cell, Column, Details, Listing, Tone, column, wide};
 use crate::patterns::Patterns;
+use crate::topic::plan::{Change, fallback, setting_change};
 use crate::{cluster_view, setting_names, suggest};
 
 #[derive(Args, Debug)]
@@ -44,8 +45,11 @@ enum ConfigAction {
         entity: Entity,
         #[arg(value_name = "KEY=VALUE", required = true, value_parser = key_value)]
         settings: Vec<(String, String)>,
-        /// Only tell whether it could be done
+        /// Do it also where it can't be undone: where records may be deleted
         #[arg(long)]
+        execute: bool,
+        /// Only tell whether it could be done
+        #[arg(long, conflicts_with = "execute")]
         dry_run: bool,
     },
     /// Have settings fall back to what counts without them
@@ -55,8 +59,11 @@ enum ConfigAction {
         entity: Entity,
         #[arg(value_name = "KEY", required = true)]
         settings: Vec<String>,
-        /// Only tell whether it could be done
+        /// Do it also where it can't be undone: where records may be deleted
         #[arg(long)]
+        execute: bool,
+        /// Only tell whether it could be done
+        #[arg(long, conflicts_with = "execute")]
         dry_run: bool,
     },
     /// List what has settings of its own
@@ -137,6 +144,20 @@ impl Entity {
     }
 }
 
+impl Entity {
+    /// Where those values come from that were set for it alone.
+    fn own_source(&self) -> ConfigSource {
+        match self.0.kind {
+            ResourceType::Topic => ConfigSource::DynamicTopic,
+            ResourceType::Broker if self.0.name.is_empty() => ConfigSource::DynamicDefaultBroker,
+            ResourceType::Broker => ConfigSource::DynamicBroker,
+            ResourceType::Group => ConfigSource::DynamicGroup,
+            ResourceType::ClientMetrics => ConfigSource::DynamicClientMetrics,
+            ResourceType::BrokerLogger => ConfigSource::DynamicBrokerLogger,
+        }
+    }
+}
+
 const SETTINGS: &[Column<ConfigEntry>] = &[
     column("setting", |of| Cell::text(&of.name)),
     column("value", |of| match &of.value {
@@ -172,16 +193,16 @@ const EXPLAINED: &[Column<&'static Row>] = &[
 pub async fn run(args: &ConfigArgs, context: &mut Context) -> Result<(), Failure> {
     match &args.action {
         ConfigAction::Show { entity, settings, all } => show(entity, settings, *all, context).await,
-        ConfigAction::Set { entity, settings, dry_run } => {
+        ConfigAction::Set { entity, settings, execute, dry_run } => {
             check_names(entity, settings.iter().map(|(key, _)| key))?;
             let changes =
                 settings.iter().map(|(key, value)| (key.clone(), AlterOp::Set(value.clone()))).collect();
-            change(entity, changes, *dry_run, context).await
+            change(entity, changes, How::of(*execute, *dry_run), context).await
         }
-        ConfigAction::Reset { entity, settings, dry_run } => {
+        ConfigAction::Reset { entity, settings, execute, dry_run } => {
             check_names(entity, settings)?;
             let changes = settings.iter().map(|key| (key.clone(), AlterOp::Delete)).collect();
-            change(entity, changes, *dry_run, context).await
+            change(entity, changes, How::of(*execute, *dry_run), context).await
         }
         ConfigAction::List { kind } => list(*kind, context).await,
         ConfigAction::Explain { settings } => explain(settings, context),
@@ -219,52 +240,85 @@ async fn show(entity: &Entity, names: &[String], all: bool, context: &mut Contex
     context.printer.listing(&Listing::of(SETTINGS, &entries))
 }
 
-struct Changed {
-    name: String,
-    before: Option<String>,
-    after: Option<String>,
+/// How far a change goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// It is tried, and not made.
+    DryRun,
+    /// It is made, unless it can't be undone.
+    Careful,
+    Execute,
 }
 
-const CHANGES: &[Column<Changed>] = &[
-    column("setting", |of| Cell::text(&of.name)),
+impl How {
+    fn of(execute: bool, dry_run: bool) -> How {
+        match (execute, dry_run) {
+            (_, true) => How::DryRun,
+            (true, _) => How::Execute,
+            _ => How::Careful,
+        }
+    }
+}
+
+const CHANGES: &[Column<Change>] = &[
+    column("setting", |of| Cell::text(&of.what)),
     column("before", |of| Cell::maybe(of.before.as_ref(), Cell::text)),
     column("after", |of| Cell::maybe(of.after.as_ref(), Cell::text)),
+    column("warning", |of| match of.warning {
+        Some(warning) => Cell::text(warning).toned(Some(Tone::Warning)),
+        None => Cell::Nothing,
+    }),
 ];
 
 async fn change(
     entity: &Entity,
     changes: Vec<(String, AlterOp)>,
-    dry_run: bool,
+    how: How,
     context: &mut Context,
 ) -> Result<(), Failure> {
     let admin = context.admin().await?;
     let before = entries(&admin, entity).await?;
-    let value = |entries: &[ConfigEntry], name: &str| {
-        entries.iter().find(|entry| entry.name == name).and_then(|entry| entry.value.clone())
-    };
-    let asked = BTreeMap::from([(entity.0.clone(), changes.clone())]);
-    let mut results = admin.alter_configs(&asked, dry_run).await?;
+    let rows: Vec<Change> = changes.iter().map(|(name, op)| planned(entity, &before, name, op)).collect();
+    let is_final = rows.iter().any(|row| row.warning.is_some());
+    let is_made = how == How::Execute || (how == How::Careful && !is_final);
+    let asked = BTreeMap::from([(entity.0.clone(), changes)]);
+    let mut results = admin.alter_configs(&asked, !is_made).await?;
     results.remove(&entity.0).transpose()?;
-    let rows: Vec<Changed> = changes
-        .into_iter()
-        .map(|(name, op)| Changed {
-            before: value(&before, &name),
-            after: match op {
-                AlterOp::Set(value) => Some(value),
-                _ => before
-                    .iter()
-                    .find(|entry| entry.name == name)
-                    .and_then(|entry| entry.synonyms.get(usize::from(entry.synonyms.len() > 1)))
-                    .and_then(|synonym| synonym.value.clone()),
-            },
-            name,
-        })
-        .collect();
     context.printer.listing(&Listing::of(CHANGES, &rows))?;
-    if dry_run {
-        return context.tell("Nothing was changed: it could be.");
+    match how {
+        How::DryRun => context.tell("Nothing was changed: it could be."),
+        How::Careful if is_final => {
+            context.tell_preview(&admin)?;
+            context.tell("It can't be undone: look at the warnings, and say --execute.")
+        }
+        How::Careful | How::Execute => Ok(()),
     }
-    Ok(())
+}
+
+fn planned(entity: &Entity, before: &[ConfigEntry], name: &str, op: &AlterOp) -> Change {
+    let unknown = || ConfigEntry {
+        name: name.to_owned(),
+        value: None,
+        source: ConfigSource::Unknown,
+        is_sensitive: false,
+        is_read_only: false,
+        synonyms: Vec::new(),
+    };
+    let entry = before.iter().find(|entry| entry.name == name).cloned().unwrap_or_else(unknown);
+    let after = match op {
+        AlterOp::Set(value) => Some(value.as_str()),
+        _ => None,
+    };
+    if entity.0.kind == ResourceType::Topic {
+        return setting_change(&entity.0.name, &entry, after);
+    }
+    Change {
+        topic: String::new(),
+        what: name.to_owned(),
+        before: entry.value.clone(),
+        after: after.map(str::to_owned).or_else(|| fallback(&entry, entity.own_source(), entity.table())),
+        warning: None,
+    }
 }
 
 async fn list(kind: Kind, context: &mut Context) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ mod create;
 mod delete;
 mod describe;
 mod list;
-mod plan;
+pub(crate) mod plan;
 
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCompleter;

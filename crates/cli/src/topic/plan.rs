@@ -1,6 +1,7 @@
 //! What a change of a topic would do. Pure.
 
-use ottla_client::admin::ConfigEntry;
+use ottla_client::admin::{ConfigEntry, ConfigSource};
+use ottla_config::Table;
 
 /// A change of one thing about a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,19 +24,9 @@ const KEYS_MOVE: &str = "keys go to other partitions from now on";
 
 /// What becomes of a setting: `None` as its new value means the default.
 pub fn setting_change(topic: &str, entry: &ConfigEntry, after: Option<&str>) -> Change {
-    // What counts once the topic's own value is gone.
-    let inherited = || {
-        entry
-            .synonyms
-            .iter()
-            .find(|synonym| synonym.source != ottla_client::admin::ConfigSource::DynamicTopic)
-    };
     let after = match after {
         Some(value) => Some(value.to_owned()),
-        None => match inherited() {
-            Some(synonym) => synonym.value.clone(),
-            None => default_of(&entry.name),
-        },
+        None => fallback(entry, ConfigSource::DynamicTopic, Some(Table::Topic)),
     };
     let warning = match (&entry.value, &after) {
         (Some(before), Some(after)) => warning(&entry.name, before, after),
@@ -44,8 +35,15 @@ pub fn setting_change(topic: &str, entry: &ConfigEntry, after: Option<&str>) -> 
     Change { topic: topic.to_owned(), what: entry.name.clone(), before: entry.value.clone(), after, warning }
 }
 
-fn default_of(name: &str) -> Option<String> {
-    ottla_config::Table::Topic.find(name).and_then(|row| row.default_text()).map(str::to_owned)
+/// What counts once the value of its own, which has the source `own`, is gone.
+pub fn fallback(entry: &ConfigEntry, own: ConfigSource, table: Option<Table>) -> Option<String> {
+    if entry.source != own && entry.value.is_some() {
+        return entry.value.clone();
+    }
+    match entry.synonyms.iter().find(|synonym| synonym.source != own) {
+        Some(inherited) => inherited.value.clone(),
+        None => table?.find(&entry.name)?.default_text().map(str::to_owned),
+    }
 }
 
 pub fn partitions_change(topic: &str, before: usize, after: i32) -> Change {
@@ -84,7 +82,7 @@ fn warning(name: &str, before: &str, after: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_client::admin::{ConfigSource, ConfigSynonym};
+    use ottla_client::admin::ConfigSynonym;
 
     fn entry(name: &str, own: Option<&str>, inherited: &str) -> ConfigEntry {
         let synonym = |value: &str, source| ConfigSynonym {
@@ -122,6 +120,19 @@ mod tests {
             assert_eq!(change.warning, warning, "{name} {before} {after:?}");
             assert_eq!(change.after.as_deref(), after.or(Some(inherited)));
         }
+    }
+
+    #[test]
+    fn what_counts_once_a_value_is_gone() {
+        let own = ConfigSource::DynamicTopic;
+        let mut set = entry("retention.ms", Some("5000"), "7000");
+        assert_eq!(fallback(&set, own, Some(Table::Topic)).as_deref(), Some("7000"));
+        // Nothing else is said of where it comes from.
+        set.synonyms.truncate(1);
+        assert_eq!(fallback(&set, own, Some(Table::Topic)).as_deref(), Some("604800000"));
+        assert_eq!(fallback(&set, own, None), None);
+        let unset = ConfigEntry { source: ConfigSource::Default, synonyms: Vec::new(), ..set };
+        assert_eq!(fallback(&unset, own, None).as_deref(), Some("5000"));
     }
 
     #[test]

@@ -181,11 +181,14 @@ fn records_are_truncated_at_a_place() {
 fn settings_are_shown_set_and_explained() {
     let terminal = Terminal::open();
     terminal.well("topic create orders");
+    let preview = terminal.run("config set topic/orders retention.ms=5000");
+    assert!(preview.code == 0 && preview.err.contains("say --execute"), "{preview:?}");
+    assert_eq!(own_settings(&terminal), "");
     expect![[r#"
-        SETTING       BEFORE     AFTER
-        retention.ms  604800000  5000
+        SETTING       BEFORE     AFTER  WARNING
+        retention.ms  604800000  5000   records may be deleted
     "#]]
-    .assert_eq(&terminal.well("config set topic/orders retention.ms=5000"));
+    .assert_eq(&terminal.well("config set topic/orders retention.ms=5000 --execute"));
     expect![[r#"
         SETTING              VALUE  SOURCE
         min.insync.replicas  1      DYNAMIC_DEFAULT_BROKER_CONFIG
@@ -198,7 +201,16 @@ fn settings_are_shown_set_and_explained() {
     assert_eq!((dry.code, dry.err.as_str()), (0, "Nothing was changed: it could be.\n"));
     assert_eq!(terminal.well("config set topic/orders segment.ms=7000 --dry-run").lines().count(), 2);
     assert_eq!(field(&own_settings(&terminal), "value"), ["5000"]);
-    terminal.well("config reset topic/orders retention.ms");
+    let reset = terminal.well("config reset topic/orders retention.ms -o jsonl");
+    assert_eq!(
+        (field(&reset, "before"), field(&reset, "after")),
+        (vec!["5000".to_owned()], vec!["604800000".to_owned()])
+    );
+    assert_eq!(own_settings(&terminal), "");
+    terminal.well("config set topic/orders retention.ms=700000000");
+    assert!(terminal.run("config reset topic/orders retention.ms").err.contains("say --execute"));
+    assert_eq!(field(&own_settings(&terminal), "value"), ["700000000"]);
+    terminal.well("config reset topic/orders retention.ms --execute");
     assert_eq!(own_settings(&terminal), "");
     terminal.well("config set brokers log.retention.ms=777777");
     assert_eq!(field(&terminal.well("config show topic/orders retention.ms -o jsonl"), "value"), ["777777"]);
