@@ -126,7 +126,13 @@ impl ShareStateShard {
         };
         let change = Change {
             leader_epoch: None,
-            start_offset: data.start_offset,
+            // A leader's changes are on their way beside each other: one that comes late names the start from before. A group that is
+            // to begin further back is initialized anew.
+            start_offset: if data.start_offset == -1 {
+                -1
+            } else {
+                data.start_offset.max(stored.start_offset)
+            },
             delivery_complete_count: data.delivery_complete_count,
             batches: data.batches,
         };

@@ -36,6 +36,24 @@ fn a_group_begins_where_it_is_initialized_and_goes_on_from_what_it_wrote() {
     }
 }
 
+/// What lies in front of the start is done with, and would be delivered again.
+#[test]
+fn a_write_that_comes_late_takes_no_start_back() {
+    let mut fixture = Fixture::new();
+    let key = fixture.key(0);
+    assert_eq!(fixture.initialize(&key, 1, 10), Ok(()));
+    assert_eq!(fixture.write(&key, written(0, 12, &[batch(12, 12, 0, 1)])), Ok(()));
+    assert_eq!(fixture.write(&key, written(0, 10, &[batch(11, 11, 0, 1), batch(14, 14, 2, 1)])), Ok(()));
+    for _ in 0..2 {
+        let state = fixture.read(&key, 0).unwrap();
+        let expected = [batch(12, 12, 0, 1), batch(14, 14, 2, 1)];
+        assert_eq!((state.start_offset, &*state.batches), (12, &expected[..]));
+        fixture.reload();
+    }
+    assert_eq!(fixture.initialize(&key, 2, 3), Ok(()));
+    assert_eq!(fixture.read(&key, 0).unwrap().start_offset, 3, "an administrator may");
+}
+
 #[test]
 fn older_leaders_and_older_epochs_are_fenced() {
     let mut fixture = Fixture::new();

@@ -92,7 +92,7 @@ fn apply(model: &mut BTreeMap<i32, Model>, step: &Step) -> bool {
             if is_fenced {
                 return false;
             }
-            state.start = if *start == -1 { state.start } else { *start };
+            state.start = if *start == -1 { state.start } else { state.start.max(*start) };
             state.batches = combine(&state.batches, batches, state.start);
             true
         }
