@@ -198,7 +198,7 @@ impl Node {
         for broker in self.metadata.image().brokers.values() {
             let (id, epoch) = (broker.id(), broker.epoch());
             if self.probes.is_known_to_have_ended(id, epoch, now.mono) {
-                self.controller.submit(Box::new(BrokerGone { broker: id, epoch }));
+                self.tell_gone(id, epoch);
             } else {
                 self.doubt_broker(id);
             }
@@ -250,12 +250,12 @@ impl Node {
                 // By then its session is over too.
                 let session_ms = self.effective_config.load().get(keys::BROKER_SESSION_TIMEOUT_MS);
                 self.probes.has_ended(broker, epoch, now.mono.plus_ms(session_ms.into()));
-                self.controller.submit(Box::new(BrokerGone { broker, epoch }));
+                self.tell_gone(broker, epoch);
             }
             Ok(()) if self.probes.is_known_to_have_ended(broker, epoch, now.mono) => {
                 // It is the next process that answers.
                 self.probes.is_settled(broker);
-                self.controller.submit(Box::new(BrokerGone { broker, epoch }));
+                self.tell_gone(broker, epoch);
             }
             Ok(()) => {
                 self.probes.is_settled(broker);
@@ -271,6 +271,10 @@ impl Node {
         if self.probes.end(broker) {
             self.look_for(broker, ATTEMPTS, true);
         }
+    }
+
+    fn tell_gone(&self, broker: NodeId, epoch: BrokerEpoch) {
+        self.controller.submit(Box::new(BrokerGone { broker, epoch }));
     }
 
     /// Until something is found out, or it is fenced.

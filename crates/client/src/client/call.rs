@@ -41,10 +41,7 @@ impl Client {
     /// One attempt, in the newest version that both sides have. Connects first if need be; everything together may
     /// take `request.timeout.ms`. Error codes in the answer are for the caller to read.
     pub async fn send<R: Request>(&self, target: Target, request: &R) -> Result<R::Response, ClientError> {
-        let (timeout, deadline) = self.times(None);
-        let (_, link) = self.link(&target, None, deadline).await?;
-        let version = link.choose::<R>(None)?;
-        link.ask(request, version, timeout).await
+        self.send_over(None, target, request).await
     }
 
     /// As [`Client::send`], for a request that waits at the broker until there is something to answer.
@@ -53,8 +50,17 @@ impl Client {
         node: NodeId,
         request: &R,
     ) -> Result<R::Response, ClientError> {
+        self.send_over(Some(Lane::LongPoll), Target::Node(node), request).await
+    }
+
+    async fn send_over<R: Request>(
+        &self,
+        lane: Option<Lane>,
+        target: Target,
+        request: &R,
+    ) -> Result<R::Response, ClientError> {
         let (timeout, deadline) = self.times(None);
-        let (_, link) = self.link(&Target::Node(node), Some(Lane::LongPoll), deadline).await?;
+        let (_, link) = self.link(&target, lane, deadline).await?;
         let version = link.choose::<R>(None)?;
         link.ask(request, version, timeout).await
     }

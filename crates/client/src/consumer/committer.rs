@@ -88,16 +88,13 @@ impl Committer {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::Arc;
     use std::time::Duration;
 
     use ottla_wire::messages::OffsetCommitRequest;
     use ottla_wire::{ApiKey, ErrorCode};
 
-    use crate::ClientSettings;
-    use crate::consumer::{
-        Consumer, ConsumerError, ConsumerSettings, OffsetReset, Processing, ProcessingError,
-    };
+    use crate::consumer::tests::member_of;
+    use crate::consumer::{Consumer, ConsumerError, Processing, ProcessingError};
     use crate::effects::{Fake, Fate};
 
     const RECORDS: usize = 5;
@@ -118,19 +115,9 @@ mod tests {
             }
             _ => Fate::Answered,
         });
-        let client = ClientSettings {
-            connector: Some(Arc::new(fake.clone())),
-            default_api_timeout_ms: TRIED_MS,
-            ..ClientSettings::new("boot:9092")
-        };
-        let mut consumer = Consumer::connect(ConsumerSettings {
-            group_id: Some("g".to_owned()),
-            enable_auto_commit: false,
-            auto_offset_reset: OffsetReset::Earliest,
-            ..ConsumerSettings::new(client)
-        })
-        .await
-        .unwrap();
+        let mut settings = member_of(&fake);
+        settings.client.default_api_timeout_ms = TRIED_MS;
+        let mut consumer = Consumer::connect(settings).await.unwrap();
         consumer.subscribe(["t"]).unwrap();
         (fake, consumer)
     }

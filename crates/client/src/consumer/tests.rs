@@ -16,6 +16,18 @@ use crate::{ClientSettings, Topics};
 const RECORDS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A member of a group in the cluster, which reads from the beginning and commits nothing by itself.
+pub(super) fn member_of(fake: &Fake) -> ConsumerSettings {
+    let client =
+        ClientSettings { connector: Some(Arc::new(fake.clone())), ..ClientSettings::new("boot:9092") };
+    ConsumerSettings {
+        group_id: Some("g".to_owned()),
+        enable_auto_commit: false,
+        auto_offset_reset: OffsetReset::Earliest,
+        ..ConsumerSettings::new(client)
+    }
+}
+
 /// A group that has a member with records in hand.
 struct Group {
     fake: Fake,
@@ -28,16 +40,7 @@ impl Group {
         let fake = Fake::new();
         fake.topic("t", 1);
         fake.load("t", 0, RECORDS);
-        let client =
-            ClientSettings { connector: Some(Arc::new(fake.clone())), ..ClientSettings::new("boot:9092") };
-        let settings = ConsumerSettings {
-            group_id: Some("g".to_owned()),
-            group_protocol,
-            enable_auto_commit: false,
-            auto_offset_reset: OffsetReset::Earliest,
-            heartbeat_interval_ms: 1_000,
-            ..ConsumerSettings::new(client)
-        };
+        let settings = ConsumerSettings { group_protocol, heartbeat_interval_ms: 1_000, ..member_of(&fake) };
         let mut consumer = Consumer::connect(settings).await.unwrap();
         consumer.subscribe(["t"]).unwrap();
         assert_eq!(consumer.poll(PATIENCE).await.unwrap().len(), RECORDS);

@@ -1,7 +1,6 @@
 //! Where a consumer goes on when processing was cut off.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_types::{Offset, TopicPartition};
@@ -9,10 +8,8 @@ use ottla_wire::ApiKey;
 use ottla_wire::messages::OffsetCommitRequest;
 use tokio::sync::mpsc;
 
-use crate::ClientSettings;
-use crate::consumer::{
-    Consumer, ConsumerSettings, OffsetReset, Processing, ProcessingError, ProcessingOrder,
-};
+use crate::consumer::tests::member_of;
+use crate::consumer::{Consumer, Processing, ProcessingError, ProcessingOrder};
 use crate::effects::Fake;
 
 const RECORDS: usize = 5;
@@ -24,16 +21,7 @@ async fn who_cuts_it_off_goes_on_at_the_first_record_that_is_not_done() {
     let fake = Fake::new();
     fake.topic("t", 1);
     fake.load("t", 0, RECORDS);
-    let client =
-        ClientSettings { connector: Some(Arc::new(fake.clone())), ..ClientSettings::new("boot:9092") };
-    let mut consumer = Consumer::connect(ConsumerSettings {
-        group_id: Some("g".to_owned()),
-        enable_auto_commit: false,
-        auto_offset_reset: OffsetReset::Earliest,
-        ..ConsumerSettings::new(client)
-    })
-    .await
-    .unwrap();
+    let mut consumer = Consumer::connect(member_of(&fake)).await.unwrap();
     consumer.subscribe(["t"]).unwrap();
     let (begun, mut is_begun) = mpsc::unbounded_channel();
     let handler = move |record: crate::consumer::ConsumerRecord| {
