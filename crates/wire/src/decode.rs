@@ -93,6 +93,11 @@ impl Decoder {
         Decoder { position: 0, end: frame.len(), frame, budget }
     }
 
+    /// From here on, no more than `bytes` may be allocated.
+    pub fn limit_budget(&mut self, bytes: usize) {
+        self.budget = self.budget.min(bytes);
+    }
+
     /// Bytes read so far.
     pub fn position(&self) -> usize {
         self.position

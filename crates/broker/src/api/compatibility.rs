@@ -15,6 +15,10 @@ Ottla speaks the protocol of Apache Kafka 4.3.1. What it serves, it serves in al
 ApiVersions tells clients of nothing else. The tables have every API that Apache Kafka 4.3.1 advertises on a kind of
 listener, with the versions that each of the two advertises; `-` stands for what is not there yet: authentication, access
 rules, users and tokens, quotas, streams groups. A request for it closes the connection, as one for any unknown API does.
+
+A request takes two bytes to name a group, and its answer hundreds of thousands. What a request for descriptions, settings
+or committed offsets names twice is therefore answered once, and one that names more than some 200,000 closes the connection;
+Apache Kafka tries to answer all of it.
 ";
 
 /// What a client might stumble over, by API.

@@ -6,12 +6,14 @@ use ottla_wire::ErrorCode;
 use ottla_wire::messages::ConsumerGroupDescribeRequest;
 use ottla_wire::messages::consumer_group_describe_response::{ConsumerGroupDescribeResponse, Group};
 
+use super::bounds::keep_first_of_each_name;
 use super::call::Call;
 use super::groups::{ALL_OPERATIONS, request_context, serves_consumer_groups};
 use crate::node::Node;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<ConsumerGroupDescribeRequest>) {
-    let (context, request, answer) = call.into_parts();
+    let (context, mut request, answer) = call.into_parts();
+    keep_first_of_each_name(&mut request.group_ids);
     if !serves_consumer_groups(node) {
         let groups = request.group_ids.into_iter().map(|group_id| Group {
             group_id,

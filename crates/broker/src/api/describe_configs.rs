@@ -12,6 +12,7 @@ use ottla_wire::messages::describe_configs_response::{
     Config, DescribeConfigsResponse, Result as ResourceResult, Synonym,
 };
 
+use super::bounds::keep_first_of_each;
 use super::call::Call;
 use crate::loggers::LogLevel;
 use crate::node::Node;
@@ -22,8 +23,10 @@ use ottla_types::topic_name;
 pub(super) const BROKER_LOGGER: i8 = 8;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<DescribeConfigsRequest>) {
+    let (_, mut request, answer) = call.into_parts();
+    let key = |resource: &Resource| Some((resource.resource_type, resource.resource_name.clone()));
+    keep_first_of_each(&mut request.resources, key);
     let image = node.metadata.image();
-    let request = &call.request;
     let layers = node.dynamic_config.read().clone();
     let results = request.resources.iter().map(|resource| {
         let described = describe(node, &image, &layers, resource);
@@ -41,13 +44,13 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<DescribeConfigsRequest>) {
             error_message,
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
-            configs: settings.map(|setting| config(setting, request)).collect(),
+            configs: settings.map(|setting| config(setting, &request)).collect(),
             ..ResourceResult::default()
         }
     });
     let response =
         DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() };
-    call.reply(&response);
+    answer.reply(&response);
 }
 
 /// Why a resource isn't described.

@@ -1,5 +1,6 @@
 //! DescribeProducers (KIP-664): which idempotent and transactional producers a partition remembers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ottla_types::Offset;
@@ -15,9 +16,13 @@ use crate::node::Node;
 use ottla_types::topic_name;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<DescribeProducersRequest>) {
-    let topics = call.request.topics.iter().map(|topic| describe(node, topic)).collect();
-    let response = DescribeProducersResponse { topics, ..DescribeProducersResponse::default() };
-    call.reply(&response);
+    let (_, mut request, answer) = call.into_parts();
+    let mut seen = HashSet::new();
+    for topic in &mut request.topics {
+        topic.partition_indexes.retain(|index| seen.insert((topic.name.clone(), *index)));
+    }
+    let topics = request.topics.iter().map(|topic| describe(node, topic)).collect();
+    answer.reply(&DescribeProducersResponse { topics, ..DescribeProducersResponse::default() });
 }
 
 fn describe(node: &Node, topic: &AskedTopic) -> Topic {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ottla_types::Now;
 use ottla_wire::{ApiKey, Decoder, Request, RequestHeader, decode_request_header};
 
+use super::bounds::decoded_bytes_max;
 use super::call::{Call, Context};
 use super::table::Api;
 use crate::exchange::{Connection, Reply, ReplySlot};
@@ -56,6 +57,9 @@ pub fn dispatch(node: &Arc<Node>, connection: &Arc<Connection>, frame: Bytes, no
 pub(super) fn call<R: Request>(node: &Arc<Node>, raw: RawCall, handler: impl FnOnce(&Arc<Node>, Call<R>)) {
     let RawCall { context, mut body, slot } = raw;
     let RequestHeader { api_key, api_version, .. } = context.header;
+    if let Some(bytes_max) = decoded_bytes_max(api_key) {
+        body.limit_budget(bytes_max);
+    }
     match R::decode(&mut body, api_version) {
         Ok(request) => handler(node, Call::new(context, request, slot)),
         Err(error) => {

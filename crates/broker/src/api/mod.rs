@@ -15,6 +15,7 @@ mod alter_replica_log_dirs;
 mod alter_share_group_offsets;
 mod api_versions;
 mod authorized_operations;
+mod bounds;
 mod broker_heartbeat;
 mod compatibility;
 mod config_changes;

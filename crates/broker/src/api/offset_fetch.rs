@@ -8,6 +8,7 @@ use ottla_wire::messages::OffsetFetchRequest;
 use ottla_wire::messages::offset_fetch_request::{Group as AskedGroup, GroupTopic as AskedTopic};
 use ottla_wire::messages::offset_fetch_response::{GroupTopic, GroupTopicPartition, OffsetFetchResponse};
 
+use super::bounds::keep_first_of_each;
 use super::call::Call;
 use super::groups::request_context;
 use crate::node::Node;
@@ -16,6 +17,8 @@ const TOPIC_IDS_SINCE: i16 = 10;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<OffsetFetchRequest>) {
     let (context, mut request, answer) = call.into_parts();
+    // Who asks for all that a group has needs to ask once.
+    keep_first_of_each(&mut request.groups, |group| group.topics.is_none().then(|| group.group_id.clone()));
     let uses_topic_ids = context.version() >= TOPIC_IDS_SINCE;
     let context = request_context(node, &context);
     if !uses_topic_ids {

@@ -6,13 +6,15 @@ use ottla_wire::ErrorCode;
 use ottla_wire::messages::share_group_describe_response::Group;
 use ottla_wire::messages::{ShareGroupDescribeRequest, ShareGroupDescribeResponse};
 
+use super::bounds::keep_first_of_each_name;
 use super::call::Call;
 use super::groups::{ALL_OPERATIONS, request_context};
 use super::share_groups;
 use crate::node::Node;
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<ShareGroupDescribeRequest>) {
-    let (context, request, answer) = call.into_parts();
+    let (context, mut request, answer) = call.into_parts();
+    keep_first_of_each_name(&mut request.group_ids);
     if !share_groups::is_enabled(node) {
         let error_code = ErrorCode::UnsupportedVersion.code();
         let refused = |group_id| Group { group_id, error_code, ..Group::default() };

@@ -1,5 +1,6 @@
 //! Requests against a node over a simulated disk: what is sent is encoded, what comes back is decoded.
 
+mod bounds;
 mod broker_probes;
 mod controller_requests;
 mod coordinators;

@@ -1,7 +1,7 @@
 //! The APIs of share groups, as the rest of the broker sees them: what the group's own log says, and what the share
 //! coordinator is asked before or after.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use ottla_types::{Now, Uuid};
@@ -471,8 +471,8 @@ impl ShareGroups {
         let now = context.now;
         let gather = Gather::new(deletions.len(), move |failed: Vec<Option<DeletedGroup>>| {
             let failed: Vec<DeletedGroup> = failed.into_iter().flatten().collect();
-            let has_failed = |group_id: &String| failed.iter().any(|group| group.group_id == *group_id);
-            request.groups_names.retain(|group_id| !has_failed(group_id));
+            let with_states: HashSet<&str> = failed.iter().map(|group| group.group_id.as_str()).collect();
+            request.groups_names.retain(|group_id| !with_states.contains(group_id.as_str()));
             of.groups.delete_groups(context, request, move |mut response| {
                 response.results.extend(failed);
                 reply(response);
