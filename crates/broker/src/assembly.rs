@@ -144,7 +144,11 @@ pub(crate) fn node(
     let groups =
         GroupCoordinator::new(node_settings::groups(&config), Arc::clone(&storage) as _, storage as _);
     let link = Arc::new(NodeLink::default());
-    let outside = Outside { execute: Arc::clone(&hooks.read_later), wake_at: Arc::clone(&hooks.wake_at) };
+    let outside = Outside {
+        compute: Arc::clone(&hooks.compute_later),
+        go_on: Arc::clone(&hooks.read_later),
+        wake_at: Arc::clone(&hooks.wake_at),
+    };
     let groups = Arc::new(groups.within(outside.clone()));
     let offsets_listener = Arc::new(TopicListener::default());
     offsets_listener.tell(&groups);

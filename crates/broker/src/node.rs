@@ -93,6 +93,9 @@ pub type WakeAt = Arc<dyn Fn(MonoMs) + Send + Sync>;
 /// Takes the configuration that is in force from now on.
 pub type ConfigChanged = Box<dyn Fn(&Arc<Config>) + Send + Sync>;
 
+/// Runs a job that keeps a processor busy where nobody waits for it but who has asked.
+pub type ComputeLater = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
+
 /// Tells the time.
 pub type Clock = Box<dyn Fn() -> Now + Send + Sync>;
 
@@ -113,6 +116,8 @@ pub struct Hooks {
     pub brokers: Arc<dyn OtherBrokers>,
     /// Has a request go on where it may wait for the disk.
     pub read_later: ReadLater,
+    /// Does what takes processors for long, and what nobody who reads may wait for: patterns and assignments of large groups.
+    pub compute_later: ComputeLater,
     /// Has an image put into effect, which may take long, while the quorum goes on.
     pub publish_later: PublishLater,
     /// The time at present, for what takes long. Without it the time stands still while something is done.
@@ -132,6 +137,7 @@ impl Default for Hooks {
             peers: Arc::new(NoPeers),
             brokers: Arc::new(BrokersOfCluster::default()),
             read_later: Arc::new(|job| job()),
+            compute_later: Arc::new(|job| job()),
             publish_later: Arc::new(|job| job()),
             clock: None,
             loggers: Arc::new(NoLoggers),

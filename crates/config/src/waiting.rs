@@ -54,10 +54,6 @@ const REASONS: &[(&str, &str)] = &[
         "group.coordinator.threads",
         "groups are worked on by the network threads that bring their requests, and where these are many by those that wait for the disk (num.io.threads)",
     ),
-    (
-        "group.coordinator.background.threads",
-        "what is slow for groups is done by the threads that wait for the disk (num.io.threads)",
-    ),
     ("group.coordinator.cached.buffer.", BUFFERS),
     ("share.coordinator.cached.buffer.", BUFFERS),
     (

@@ -191,15 +191,17 @@ struct HeldJobs {
 impl Jobs {
     pub(crate) fn outside(&self) -> Outside {
         let (held, woken) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        let take = Arc::new(move |job: Box<dyn FnOnce() + Send>| {
+            let mut jobs = held.lock();
+            if jobs.are_held {
+                return jobs.jobs.push_back(job);
+            }
+            drop(jobs);
+            job();
+        });
         Outside {
-            execute: Arc::new(move |job| {
-                let mut jobs = held.lock();
-                if jobs.are_held {
-                    return jobs.jobs.push_back(job);
-                }
-                drop(jobs);
-                job();
-            }),
+            compute: Arc::clone(&take) as _,
+            go_on: take,
             wake_at: Arc::new(move |due| woken.lock().woken_at.push(due)),
         }
     }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ottla_types::Uuid;
 use ottla_wire::ErrorCode;
@@ -12,8 +14,10 @@ use ottla_wire::messages::{
     OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 use ottla_wire::records::{MetadataRecord, RemoveTopicRecord};
+use parking_lot::Mutex;
 
 use super::harness::{Harness, LOCAL, OFFSETS_ID, TOPIC_ID, UNKNOWN_ID, at, partition, topic};
+use crate::node::{ComputeLater, Hooks};
 
 fn join(harness: &Harness, version: i16, member_id: &str) -> JoinGroupResponse {
     let protocol =
@@ -82,6 +86,29 @@ fn answers_that_linger_are_waited_for() {
     assert_eq!(harness.node.next_deadline(), at(5).mono);
     assert_eq!(harness.response(&sent), None);
     harness.node.tick(at(5));
+    assert_eq!(harness.response(&sent).map(|joined| joined.error_code), Some(0));
+}
+
+#[test]
+fn patterns_are_looked_at_where_nobody_reads() {
+    let jobs = Arc::new(Mutex::new(Vec::new()));
+    let of_hook = Arc::clone(&jobs);
+    let compute_later: ComputeLater = Arc::new(move |job| of_hook.lock().push(job));
+    let harness = Harness::with_hooks(&[], Hooks { compute_later, ..Hooks::default() });
+    harness.publish_image();
+    let request = ConsumerGroupHeartbeatRequest {
+        group_id: "g".to_owned(),
+        member_id: "member".to_owned(),
+        rebalance_timeout_ms: 10_000,
+        subscribed_topic_regex: Some("t.*".to_owned()),
+        topic_partitions: Some(Vec::new()),
+        ..ConsumerGroupHeartbeatRequest::default()
+    };
+    let sent = harness.send(1, &request, at(0));
+    assert_eq!(harness.response(&sent), None);
+    let waiting = std::mem::take(&mut *jobs.lock());
+    assert_eq!(waiting.len(), 1);
+    waiting.into_iter().for_each(|job| job());
     assert_eq!(harness.response(&sent).map(|joined| joined.error_code), Some(0));
 }
 

@@ -85,9 +85,14 @@ impl Harness {
 
     pub fn with_settings(settings: &[(&str, &str)]) -> Harness {
         let harness = Harness::without_metadata(settings);
-        harness.node.metadata.publish(Arc::new(image()));
-        harness.take_up_image();
+        harness.publish_image();
         harness
+    }
+
+    /// The node learns of its topics and of the other broker.
+    pub fn publish_image(&self) {
+        self.node.metadata.publish(Arc::new(image()));
+        self.take_up_image();
     }
 
     /// Of a node that knows of no topics and brokers yet.

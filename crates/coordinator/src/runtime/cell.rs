@@ -35,9 +35,10 @@ type Job = Box<dyn FnOnce() + Send>;
 /// What shards ask of whoever runs them.
 #[derive(Clone)]
 pub struct Outside {
-    /// Does a job on a thread that holds no shard, at once or later: what would hold up a shard, and going on with shards that
-    /// are kept busy.
-    pub execute: Arc<dyn Fn(Job) + Send + Sync>,
+    /// Does what would hold up a shard, for up to a second or so, on a thread that holds none, at once or later.
+    pub compute: Arc<dyn Fn(Job) + Send + Sync>,
+    /// Goes on with a shard that is kept busy, which is short, on such a thread. It must not wait for what `compute` was given.
+    pub go_on: Arc<dyn Fn(Job) + Send + Sync>,
     /// There is something for [`Runtime::tick`](super::Runtime::tick) to do at this time, which is earlier than its next
     /// deadline was. Called often: it must be cheap, and call nothing of the coordinator's.
     pub wake_at: Arc<dyn Fn(MonoMs) + Send + Sync>,
@@ -203,7 +204,7 @@ impl<S: Shard> Cell<S> {
 
     fn hand_over(&self, outside: &Outside) {
         let cell = Weak::clone(&self.this);
-        (outside.execute)(Box::new(move || {
+        (outside.go_on)(Box::new(move || {
             if let Some(cell) = cell.upgrade() {
                 cell.pump();
             }
@@ -220,7 +221,7 @@ impl<S: Shard> Cell<S> {
             }
         };
         match &self.outside {
-            Some(outside) => (outside.execute)(Box::new(job)),
+            Some(outside) => (outside.compute)(Box::new(job)),
             None => job(),
         }
     }

@@ -22,7 +22,7 @@ use super::buffers::{self, READ_BYTES};
 use super::limits::{ConnectionPermit, MemoryPermit, RequestMemory};
 use super::outbox::{Outbox, Replies, Sent};
 use crate::clock::Clock;
-use crate::threads::Readers;
+use crate::threads::Pool;
 
 /// A client that reads nothing is read from no more once this much waits for it.
 const UNSENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -43,7 +43,7 @@ pub struct ConnectionSettings {
     pub requests_in_flight_max: usize,
     pub memory: Arc<RequestMemory>,
     /// Who brings into memory what is to be sent.
-    pub readers: Arc<Readers>,
+    pub readers: Arc<Pool>,
     pub clock: Clock,
 }
 

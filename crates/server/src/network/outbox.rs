@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
-use crate::threads::Readers;
+use crate::threads::Pool;
 
 /// Buffers that one system call sends; the kernel takes up to 1024.
 const VECTORS_MAX: usize = 64;
@@ -178,7 +178,7 @@ impl Outbox {
 
     /// Has what comes next read by a thread that may wait for it, and yields where that is told: then
     /// [`Outbox::fetched`] is to be called before anything more is sent. None if there is nothing to fetch.
-    pub fn fetch(&self, readers: &Readers) -> Option<oneshot::Receiver<io::Result<()>>> {
+    pub fn fetch(&self, readers: &Pool) -> Option<oneshot::Receiver<io::Result<()>>> {
         let Some(Part::File(part)) = self.parts.front() else { return None };
         let (part, end) = (part.clone(), chunk_end(part));
         let (tell, told) = oneshot::channel();

@@ -11,7 +11,7 @@ use super::connection::ConnectionSettings;
 use super::limits::{ConnectionLimitSettings, RequestMemory};
 use super::listener::SocketSettings;
 use crate::clock::Clock;
-use crate::threads::Readers;
+use crate::threads::Pool;
 
 /// Settings that Kafka bounds from below by validation are not negative here.
 fn size(value: i32) -> usize {
@@ -43,7 +43,7 @@ impl ConnectionSettings {
     pub fn from_config(
         config: &Config,
         memory: Arc<RequestMemory>,
-        readers: Arc<Readers>,
+        readers: Arc<Pool>,
         clock: Clock,
     ) -> ConnectionSettings {
         ConnectionSettings {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ottla_broker::exchange::Handler;
 use ottla_broker::lifecycle::LifecycleState;
 use ottla_broker::loggers::Loggers;
-use ottla_broker::node::{Hooks, Identity, Node, NodeHandler};
+use ottla_broker::node::{ComputeLater, Hooks, Identity, Node, NodeHandler};
 use ottla_broker::peers::Peers;
 use ottla_broker::{AdvertisedListener, NodeParts, PublishLater, WakeDriver, assemble, node_settings};
 use ottla_config::{Config, keys};
@@ -27,8 +27,8 @@ use crate::startup::directories::{self, Directories};
 use crate::startup::listeners::{self, BoundListeners};
 use crate::startup::{StartError, quorum};
 use crate::threads::{
-    Alarm, Cleaners, Fatal, MetadataThread, Publications, Readers, Worker, loader, maintenance, metadata,
-    ticker,
+    Alarm, Cleaners, Fatal, MetadataThread, Pool, PoolKind, Publications, Worker, loader, maintenance,
+    metadata, ticker,
 };
 
 /// How long the controller may take to move this broker's leaderships away.
@@ -51,7 +51,8 @@ pub struct Running {
     publisher: Worker,
     cleaners: Arc<Cleaners>,
     reactions: Arc<Reactions>,
-    readers: Arc<Readers>,
+    readers: Arc<Pool>,
+    computers: Arc<Pool>,
     peers: Arc<PeerNetwork>,
     serving: Option<Serving>,
     bootstrap: Vec<String>,
@@ -66,7 +67,7 @@ pub struct Running {
 struct Reactions {
     cleaners: OnceLock<Arc<Cleaners>>,
     network: OnceLock<Arc<Network>>,
-    readers: OnceLock<Arc<Readers>>,
+    pools: OnceLock<[Arc<Pool>; 2]>,
     peers: OnceLock<Arc<PeerNetwork>>,
 }
 
@@ -80,8 +81,8 @@ impl Reactions {
         if let Some(network) = self.network.get() {
             network.update(config);
         }
-        if let Some(readers) = self.readers.get() {
-            readers.update(config);
+        for pool in self.pools.get().into_iter().flatten() {
+            pool.update(config);
         }
         if let Some(peers) = self.peers.get() {
             peers.update(config);
@@ -119,8 +120,9 @@ pub fn start(
         [(); 4].map(|()| Arc::new(Alarm::default()));
     let reactions = Arc::new(Reactions::default());
     let publications = Arc::new(Publications::default());
-    let readers = Arc::new(Readers::from_config(&config));
-    let _ = reactions.readers.set(Arc::clone(&readers));
+    let readers = Arc::new(Pool::from_config(PoolKind::Reader, &config));
+    let computers = Arc::new(Pool::from_config(PoolKind::Computer, &config));
+    let _ = reactions.pools.set([Arc::clone(&readers), Arc::clone(&computers)]);
     let peers =
         Arc::new(PeerNetwork::start(PeerSettings::from_config(&config), clock).map_err(StartError::Thread)?);
     let _ = reactions.peers.set(Arc::clone(&peers));
@@ -138,9 +140,11 @@ pub fn start(
         seed,
         hooks: Hooks {
             peers: Arc::clone(&peers) as Arc<dyn Peers>,
+            read_later: doing(&readers),
+            compute_later: doing(&computers),
             publish_later: giving(&publications),
             clock: Some(Box::new(move || clock.now())),
-            ..hooks(&ticker_alarm, &maintenance_alarm, &loader_alarm, &reactions, &readers, loggers)
+            ..hooks(&ticker_alarm, &maintenance_alarm, &loader_alarm, &reactions, loggers)
         },
         wake_driver: WakeDriver(ringing(&driver_alarm)),
     };
@@ -195,6 +199,7 @@ pub fn start(
         cleaners,
         reactions,
         readers,
+        computers,
         peers,
         serving: None,
         bootstrap,
@@ -215,6 +220,11 @@ fn ringing(alarm: &Arc<Alarm>) -> Box<dyn Fn() + Send + Sync> {
     Box::new(move || alarm.ring())
 }
 
+fn doing(pool: &Arc<Pool>) -> ComputeLater {
+    let pool = Arc::clone(pool);
+    Arc::new(move |job| pool.run(job))
+}
+
 fn giving(publications: &Arc<Publications>) -> PublishLater {
     let publications = Arc::clone(publications);
     Arc::new(move |job| publications.give(job))
@@ -225,14 +235,11 @@ fn hooks(
     maintenance: &Arc<Alarm>,
     loader: &Arc<Alarm>,
     reactions: &Arc<Reactions>,
-    readers: &Arc<Readers>,
     loggers: Arc<dyn Loggers>,
 ) -> Hooks {
     let (reactions, ticker, maintenance) =
         (Arc::clone(reactions), Arc::clone(ticker), Arc::clone(maintenance));
-    let readers = Arc::clone(readers);
     Hooks {
-        read_later: Arc::new(move |job| readers.run(job)),
         wake_at: Arc::new(move |deadline| ticker.ring_before(deadline)),
         maintain_at: Arc::new(move |deadline| maintenance.ring_before(deadline)),
         config_changed: Box::new(move |config| reactions.config_changed(config)),
@@ -300,6 +307,7 @@ impl Running {
             publisher,
             cleaners,
             readers,
+            computers,
             peers,
             serving,
             directories,
@@ -310,6 +318,7 @@ impl Running {
         }
         peers.stop();
         readers.stop();
+        computers.stop();
         // Before all else: an image that is published makes and deletes logs, and changes the numbers of threads.
         let driver = metadata.stop().flatten();
         publisher.stop();

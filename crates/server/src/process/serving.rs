@@ -18,14 +18,14 @@ use crate::network::connection::ConnectionSettings;
 use crate::network::limits::ConnectionLimitSettings;
 use crate::network::{Ceiling, ConnectionLimits, Listener, NetworkThreads, RequestMemory};
 use crate::startup::listeners::resolve;
-use crate::threads::Readers;
+use crate::threads::Pool;
 
 /// Open for clients.
 pub struct Serving {
     acceptors: Vec<JoinHandle<()>>,
     pub network: Arc<Network>,
     handler: Arc<dyn Handler>,
-    readers: Arc<Readers>,
+    readers: Arc<Pool>,
     clock: Clock,
     disk: Arc<RealDisk>,
 }
@@ -77,7 +77,7 @@ impl Serving {
         listeners: &[Listener],
         handler: Arc<dyn Handler>,
         config: &Config,
-        readers: Arc<Readers>,
+        readers: Arc<Pool>,
         clock: Clock,
         disk: Arc<RealDisk>,
     ) -> Serving {

@@ -8,8 +8,8 @@ mod loader;
 mod log_end;
 mod maintenance;
 mod metadata;
+mod pool;
 mod publisher;
-mod readers;
 mod ticker;
 
 pub use alarm::{Alarm, Woken};
@@ -18,8 +18,8 @@ pub use fatal::{Fatal, FatalReceiver};
 pub use loader::loader;
 pub use maintenance::maintenance;
 pub use metadata::{MetadataThread, metadata};
+pub use pool::{Pool, PoolKind};
 pub use publisher::Publications;
-pub use readers::Readers;
 pub use ticker::ticker;
 
 use std::io;

@@ -14,7 +14,7 @@ use ottla_server::network::limits::ConnectionLimitSettings;
 use ottla_server::network::{
     ConnectionLimits, Listener, ListenerSettings, NetworkThreads, RequestMemory, SocketSettings,
 };
-use ottla_server::threads::Readers;
+use ottla_server::threads::{Pool, PoolKind};
 use ottla_types::Now;
 use parking_lot::Mutex;
 
@@ -137,7 +137,7 @@ pub fn serve(options: Options) -> Server {
         wide_send_buffer_bytes: None,
         requests_in_flight_max: options.in_flight_max,
         memory: Arc::clone(&memory),
-        readers: Arc::new(Readers::new(1)),
+        readers: Arc::new(Pool::new(PoolKind::Reader, 1)),
         clock: Clock::start(),
     });
     let limits = Arc::new(ConnectionLimits::new(options.limits, Arc::default()));

@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::threads::PoolKind;
 
 fn config(key: &str, value: &str) -> Config {
     Config::of_pairs([(key, value)]).unwrap()
@@ -29,7 +30,7 @@ fn sockets_and_connections_follow_their_settings() {
         ConnectionSettings::from_config(
             config,
             Arc::new(RequestMemory::new(-1)),
-            Arc::new(Readers::new(1)),
+            Arc::new(Pool::new(PoolKind::Reader, 1)),
             Clock::start(),
         )
     };

@@ -1,8 +1,6 @@
-//! The threads that wait for the disk so that network threads need not: what a client asks for and memory does not hold
-//! is brought there first.
+//! Threads that do what network threads must not wait for.
 //!
-//! There are at most `num.io.threads` of them. They come when there is work for them, and go when there has been none for a
-//! while: a node whose readers keep up has none.
+//! They come when there is work for them, and go when there has been none for a while: a node that keeps up has none.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,9 +16,39 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The pool.
+/// What a pool is for, and so how many threads it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Wait for the disk: what a client asks for and memory does not hold is brought there first. At most `num.io.threads`.
+    Reader,
+    /// Keep processors busy with what groups ask for: patterns, and assignments of large groups. At most
+    /// `group.coordinator.background.threads`.
+    Computer,
+}
+
+impl PoolKind {
+    fn threads_max(self, config: &Config) -> usize {
+        let threads = match self {
+            PoolKind::Reader => config.get(keys::NUM_IO_THREADS),
+            PoolKind::Computer => config.get(keys::GROUP_COORDINATOR_BACKGROUND_THREADS),
+        };
+        // At least one, which the settings' own bounds see to.
+        usize::try_from(threads).unwrap_or(1)
+    }
+
+    /// What tools show, before a number.
+    fn thread_name(self) -> &'static str {
+        match self {
+            PoolKind::Reader => "reader",
+            PoolKind::Computer => "computer",
+        }
+    }
+}
+
+/// The threads of one kind, and what waits for them.
 #[derive(Debug)]
-pub struct Readers {
+pub struct Pool {
+    kind: PoolKind,
     shared: Arc<Shared>,
 }
 
@@ -40,17 +68,12 @@ struct State {
     joins: Vec<JoinHandle<()>>,
 }
 
-/// At least one, which the setting's own bound sees to.
-fn threads_max(config: &Config) -> usize {
-    usize::try_from(config.get(keys::NUM_IO_THREADS)).unwrap_or(1)
-}
-
-impl Readers {
-    pub fn from_config(config: &Config) -> Readers {
-        Readers::new(threads_max(config))
+impl Pool {
+    pub fn from_config(kind: PoolKind, config: &Config) -> Pool {
+        Pool::new(kind, kind.threads_max(config))
     }
 
-    pub fn new(threads_max: usize) -> Readers {
+    pub fn new(kind: PoolKind, threads_max: usize) -> Pool {
         let state = State {
             jobs: VecDeque::new(),
             threads: 0,
@@ -59,12 +82,12 @@ impl Readers {
             is_stopped: false,
             joins: Vec::new(),
         };
-        Readers { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
+        Pool { kind, shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
     }
 
     /// Takes up a new number of threads. Those that are too many end after their job.
     pub fn update(&self, config: &Config) {
-        self.shared.state.lock().threads_max = threads_max(config).max(1);
+        self.shared.state.lock().threads_max = self.kind.threads_max(config).max(1);
         self.shared.changed.notify_all();
     }
 
@@ -88,13 +111,15 @@ impl Readers {
     fn start(&self, state: &mut State) {
         state.joins.retain(|join| !join.is_finished());
         let shared = Arc::clone(&self.shared);
-        let name = format!("reader-{}", state.threads);
+        let name = format!("{}-{}", self.kind.thread_name(), state.threads);
         match std::thread::Builder::new().name(name).spawn(move || work(&shared)) {
             Ok(join) => {
                 state.threads += 1;
                 state.joins.push(join);
             }
-            Err(error) => tracing::error!(%error, "a thread for reads from disk could not be started"),
+            Err(error) => {
+                tracing::error!(%error, kind = self.kind.thread_name(), "a thread could not be started");
+            }
         }
     }
 
@@ -115,7 +140,7 @@ impl Readers {
     }
 }
 
-impl Drop for Readers {
+impl Drop for Pool {
     fn drop(&mut self) {
         self.stop();
     }
@@ -174,7 +199,7 @@ mod tests {
 
     #[test]
     fn as_many_jobs_run_at_once_as_there_may_be_threads() {
-        let readers = Readers::from_config(&config("2"));
+        let readers = Pool::from_config(PoolKind::Reader, &config("2"));
         let (started, starting) = mpsc::channel();
         let gates: Vec<_> = (0..3)
             .map(|n| {
@@ -201,8 +226,16 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_has_its_own_setting() {
+        let settings = [("num.io.threads", "7"), ("group.coordinator.background.threads", "3")];
+        let config = Config::of_pairs(settings).unwrap();
+        let of = |kind| Pool::from_config(kind, &config).shared.state.lock().threads_max;
+        assert_eq!((of(PoolKind::Reader), of(PoolKind::Computer)), (7, 3));
+    }
+
+    #[test]
     fn a_stop_ends_the_threads_and_drops_what_waits() {
-        let readers = Readers::new(1);
+        let readers = Pool::new(PoolKind::Reader, 1);
         let (begun, beginning) = mpsc::channel();
         let (gate, open) = mpsc::channel::<()>();
         readers.run(Box::new(move || {
