@@ -4,6 +4,7 @@ use ottla_client::admin::{Admin, OffsetSpec};
 use ottla_types::TopicPartition;
 
 use crate::flags::Parsed;
+use crate::java::split;
 use crate::names::Names;
 use crate::net::{Connection, message};
 use crate::tool::{Failure, Output, Run, Tool, said};
@@ -53,7 +54,7 @@ impl Plan {
             return Err(occurred("--topic-partitions cannot be used with --topic or --partitions"));
         }
         let rules = match parsed.value("--topic-partitions") {
-            Some(list) => list.split(',').map(Rule::parse).collect::<Result<_, _>>()?,
+            Some(list) => split(list).into_iter().map(Rule::parse).collect::<Result<_, _>>()?,
             None => {
                 let topics = Names::parse(parsed.value("--topic").unwrap_or(".*"))?;
                 vec![Rule {
@@ -93,8 +94,9 @@ fn partition_ids(text: &str) -> Result<Partitions, Failure> {
     if text.is_empty() {
         return Ok(Partitions::All);
     }
-    let ids = text.split(',').map(str::parse).collect::<Result<_, _>>();
-    ids.map(Partitions::These).map_err(|_| {
+    let ids = split(text).into_iter().map(str::parse).collect::<Result<Vec<i32>, _>>();
+    let chosen = |ids: Vec<i32>| if ids.is_empty() { Partitions::All } else { Partitions::These(ids) };
+    ids.map(chosen).map_err(|_| {
         occurred(&format!(
             "--partitions expects a comma separated list of numeric partition ids, but received: {text}"
         ))

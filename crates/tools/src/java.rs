@@ -50,6 +50,14 @@ pub(crate) fn fixed(value: f64, digits: usize) -> String {
     if value.is_finite() { format!("{value:.digits$}") } else { special(value) }
 }
 
+/// `String.split(",")`: nothing stands behind the last part that isn't empty, but of an empty text there is one part.
+pub(crate) fn split(text: &str) -> Vec<&str> {
+    match text.trim_end_matches(',') {
+        "" if !text.is_empty() => Vec::new(),
+        parts => parts.split(',').collect(),
+    }
+}
+
 /// The simple name of the class that Java's clients throw for an error.
 pub(crate) fn exception(error: &ClientError) -> String {
     let Some(code) = error.code() else { return "KafkaException".to_owned() };
@@ -71,6 +79,21 @@ pub(crate) fn constant_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_lists() {
+        for (text, parts) in [
+            ("", &[""][..]),
+            (",", &[]),
+            (",,", &[]),
+            ("a", &["a"]),
+            ("a,,", &["a"]),
+            ("a,,b", &["a", "", "b"]),
+            (",a", &["", "a"]),
+        ] {
+            assert_eq!(split(text), parts, "{text}");
+        }
+    }
 
     #[test]
     fn fixed_digits() {

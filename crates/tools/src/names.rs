@@ -24,6 +24,13 @@ impl Names {
     }
 }
 
+/// That a pattern to subscribe to can be understood.
+pub(crate) fn check_subscription(pattern: &str) -> Result<(), Failure> {
+    Regex::new(&format!("^(?:{pattern})$")).map(drop).map_err(|error| {
+        said(format_args!("{pattern} is not a regular expression that is understood here: {error}"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

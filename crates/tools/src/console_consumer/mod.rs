@@ -15,6 +15,7 @@ use ottla_client::consumer::{
 use ottla_types::{Offset, TopicPartition};
 
 use crate::flags::Parsed;
+use crate::names::check_subscription;
 use crate::net::{interrupted, with_worker};
 use crate::tool::{Failure, Output, Run, Tool, said};
 use end::{CLOSING, End, connected};
@@ -36,6 +37,9 @@ fn run(parsed: &Parsed, output: &mut Output<'_>) -> Result<(), Failure> {
     let is_member = !matches!(plan.source, Source::Partition { .. });
     if is_member && settings.group_protocol == GroupProtocol::Classic {
         output.tell(ABOUT_PROTOCOL)?;
+    }
+    if let Source::Pattern(pattern) = &plan.source {
+        check_subscription(pattern)?;
     }
     let mut reading = Reading { plan: &plan, formatter, count: 0, unread: BTreeMap::new() };
     let end = with_worker(async { Ok(reading.run(settings, output).await) })?;
@@ -139,6 +143,21 @@ fn choose(consumer: &mut Consumer, source: &Source) -> Result<(), ConsumerError>
                 From::End(_) => consumer.seek_to_end(&at),
                 From::Offset(offset) => consumer.seek(&at, Offset(*offset)),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::run;
+
+    #[test]
+    fn a_pattern_that_makes_no_sense_is_a_failure() {
+        for settings in ["", " --command-property group.protocol=consumer"] {
+            let ran =
+                run(&format!("kafka-console-consumer --bootstrap-server localhost:1 --include ({settings}"));
+            assert!(ran.contains("( is not a regular expression") && ran.ends_with("-- exit 1\n"), "{ran}");
+            assert!(!ran.contains("Processed a total"), "{ran}");
         }
     }
 }

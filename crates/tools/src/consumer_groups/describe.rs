@@ -170,9 +170,10 @@ fn print_members(
         columns.widths.extend([Width::Fixed(15), Width::AtLeast(20), Width::Fixed(15), Width::AtLeast(20)]);
         if tells_upgrade {
             columns.header.push("UPGRADED");
-        } else {
-            columns.widths.pop();
         }
+    } else {
+        // A blank follows the last column.
+        columns.header.push("");
     }
     let target_epoch = group.epochs.map(|epochs| epochs.target_assignment);
     let shown = |epoch: Option<i32>| epoch.map_or_else(|| NONE.to_owned(), |epoch| epoch.to_string());
@@ -192,6 +193,9 @@ fn print_members(
             if tells_upgrade {
                 cells.push(member.is_upgraded.map_or_else(|| NONE.to_owned(), |is| is.to_string()));
             }
+        }
+        if !is_verbose {
+            cells.push(String::new());
         }
         cells
     };
@@ -248,4 +252,52 @@ fn print_state(
         row.splice(4..4, [of_group, of_target]);
     }
     Ok(columns.print(&[row], output)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_client::admin::GroupEpochs;
+    use ottla_types::NodeId;
+
+    use super::*;
+
+    fn printed(is_verbose: bool) -> String {
+        let assigned = BTreeSet::from([0, 1, 2].map(|index| TopicPartition::new("orders", index)));
+        let group = ConsumerGroupDescription {
+            id: "g".to_owned(),
+            state: "Stable".to_owned(),
+            assignor: "uniform".to_owned(),
+            coordinator: NodeId(1),
+            members: vec![GroupMemberDescription {
+                id: "member-1".to_owned(),
+                client_id: "me".to_owned(),
+                host: "/127.0.0.1".to_owned(),
+                assignment: assigned.clone(),
+                target_assignment: Some(assigned),
+                epoch: Some(2),
+                ..GroupMemberDescription::default()
+            }],
+            epochs: Some(GroupEpochs { group: 2, target_assignment: 2 }),
+        };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        print_members(&group, is_verbose, &mut Output { out: &mut out, err: &mut err }).unwrap();
+        // What a line ends with can be seen.
+        String::from_utf8(out).unwrap().replace('\n', "|\n")
+    }
+
+    /// As Apache Kafka's tool, to the last blank.
+    #[test]
+    fn members_are_told_with_trailing_blanks() {
+        expect_test::expect![[r#"
+            |
+            GROUP           CONSUMER-ID     HOST            CLIENT-ID       #PARTITIONS     |
+            g               member-1        /127.0.0.1      me              3               |
+        "#]]
+        .assert_eq(&printed(false));
+        expect_test::expect![[r#"
+            |
+            GROUP           CONSUMER-ID     HOST            CLIENT-ID       #PARTITIONS     CURRENT-EPOCH   CURRENT-ASSIGNMENT   TARGET-EPOCH    TARGET-ASSIGNMENT   |
+            g               member-1        /127.0.0.1      me              3               2               orders:0,1,2         2               orders:0,1,2        |
+        "#]].assert_eq(&printed(true));
+    }
 }

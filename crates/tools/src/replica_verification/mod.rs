@@ -97,6 +97,16 @@ async fn verify(admin: &Admin, plan: &Plan, topics: &Names, output: &mut Output<
     }
 }
 
+/// No record is older than the epoch; what is below zero would be another question to brokers, whose answer isn't meant here.
+fn check_time(from: OffsetSpec, partitions: &BTreeSet<TopicPartition>) -> Result<(), Failure> {
+    match (from, partitions.first()) {
+        (OffsetSpec::At(time @ ..0), Some(at)) => Err(said(format_args!(
+            "The target time for partition {at} is {time}. The target time cannot be negative."
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Partitions whose replicas are compared.
 struct Watched {
     fetch_bytes: i32,
@@ -136,6 +146,7 @@ impl Watched {
                 partitions.insert(at);
             }
         }
+        check_time(plan.from, &partitions)?;
         let listed = admin.list_offsets_at(partitions, plan.from).await.map_err(said)?;
         let mut offsets = BTreeMap::new();
         for (at, result) in listed {
@@ -238,5 +249,20 @@ impl Watched {
         };
         let count = self.offsets.len();
         format!("max lag is {lag} for partition {name} at offset {offset} among {count} partitions")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_not_negative() {
+        let partitions = BTreeSet::from([TopicPartition::new("orders", 0), TopicPartition::new("orders", 1)]);
+        let Failure::Said(text) = check_time(OffsetSpec::At(-3), &partitions).unwrap_err() else { panic!() };
+        assert_eq!(text, "The target time for partition orders-0 is -3. The target time cannot be negative.");
+        for from in [OffsetSpec::At(0), OffsetSpec::Latest, OffsetSpec::Earliest] {
+            assert!(check_time(from, &partitions).is_ok());
+        }
     }
 }
