@@ -68,6 +68,14 @@ pub(crate) struct Inner {
 /// Requests for metadata that wait for the refresher.
 const COMMANDS_MAX: usize = 1000;
 
+/// That there is a tokio runtime, whose tasks do what a client does beside its caller.
+pub(crate) fn check_runtime() -> Result<(), ClientError> {
+    let current = tokio::runtime::Handle::try_current();
+    current
+        .map(drop)
+        .map_err(|_| ClientError::misuse("a client needs a tokio runtime, and this thread has none"))
+}
+
 impl Client {
     /// Connects to one of the bootstrap servers and learns who the brokers are. Tries again until `default.api.timeout.ms`
     /// are over. Needs a tokio runtime.
@@ -79,6 +87,7 @@ impl Client {
 
     /// Without waiting for anything: the picture is empty until a broker has answered.
     pub(crate) fn start(settings: ClientSettings) -> Result<Client, ClientError> {
+        check_runtime()?;
         let bootstrap = settings.bootstrap_addresses()?;
         let net = settings.net_settings();
         let metrics = Arc::clone(&net.metrics);

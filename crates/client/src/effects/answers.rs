@@ -144,10 +144,14 @@ fn metadata(state: &State, request: &m::MetadataRequest, error_code: i16) -> m::
         None => state.topics.keys().cloned().collect(),
         Some(topics) => topics.iter().filter_map(|topic| topic.name.clone()).collect(),
     };
+    let is_of_topics = error_code == ErrorCode::TopicAuthorizationFailed.code();
+    let (of_topics, error_code) = if is_of_topics { (error_code, 0) } else { (0, error_code) };
     let topic = |name: String| {
-        let Some(found) = state.topics.get(&name) else {
+        let found = state.topics.get(&name).filter(|_| of_topics == 0);
+        let Some(found) = found else {
+            let unknown = ErrorCode::UnknownTopicOrPartition.code();
             return metadata_response::Topic {
-                error_code: ErrorCode::UnknownTopicOrPartition.code(),
+                error_code: if of_topics == 0 { unknown } else { of_topics },
                 name: Some(name),
                 ..Default::default()
             };

@@ -6,12 +6,15 @@ pub(crate) mod core;
 mod driver;
 mod interceptors;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod transactional;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_types::Timestamp;
+use ottla_wire::ErrorCode;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
@@ -20,7 +23,7 @@ use self::core::accumulator::{Accumulator, Appended, Refused};
 use self::core::delivery::Delivery;
 use self::core::partition_of_key;
 use self::core::record::Record;
-use crate::client::{Client, Topics};
+use crate::client::{Client, Topics, check_runtime};
 use crate::clock::wall_clock;
 use crate::cluster::Topic;
 use crate::error::ClientError;
@@ -95,9 +98,10 @@ pub enum TrySendReason {
     /// `buffer.memory` is used up by records that wait to be sent or acknowledged.
     #[error("buffer.memory is used up")]
     Full,
-    /// Nothing is known of the topic yet; it is asked for.
-    #[error("the topic's metadata are not there yet")]
-    NoMetadata,
+    /// Nothing is known of the topic yet; it is asked for. With what a broker has answered last, if it was an error that may
+    /// pass: of a topic that nobody makes it is `UNKNOWN_TOPIC_OR_PARTITION` each time.
+    #[error("the topic's metadata are not there yet{}", .0.map(|last| format!(": {last}")).unwrap_or_default())]
+    NoMetadata(Option<ErrorCode>),
     /// It would not be taken later either.
     #[error(transparent)]
     Error(#[from] ClientError),
@@ -116,6 +120,7 @@ impl Producer {
     /// where `settings.client` has others.
     pub fn with_client(client: Client, settings: ProducerSettings) -> Result<Producer, ClientError> {
         settings.check()?;
+        check_runtime()?;
         if settings.transactional_id.is_some() {
             return Err(ClientError::settings(
                 "transactional.id is set: start a TransactionalProducer, or leave the id out",
@@ -125,6 +130,9 @@ impl Producer {
     }
 
     fn launch(client: Client, settings: ProducerSettings, transactional: Option<Transactional>) -> Producer {
+        if let Some(why) = settings.why_not_idempotent() {
+            tracing::warn!("{why}");
+        }
         let accumulator = Arc::new(Accumulator::new(settings.core(), rand::random()));
         let wakeup = Arc::new(Notify::new());
         let idle_ms = settings.metadata_max_idle_ms;
@@ -204,9 +212,13 @@ impl Producer {
             Err(NotYet::Error(error)) => Err(TrySendReason::Error(error)),
             Err(NotYet::Memory(_)) => Err(TrySendReason::Full),
             Err(NotYet::Metadata) => {
+                let last = self.inner.client.look().topic_error(record.topic);
+                if let Some(code) = last.filter(|code| !code.is_retriable()) {
+                    return Err(TrySendReason::Error(no_metadata(code, record.topic)));
+                }
                 self.inner.client.watch(record.topic);
                 self.inner.client.refresh_soon();
-                Err(TrySendReason::NoMetadata)
+                Err(TrySendReason::NoMetadata(last))
             }
         }
     }
@@ -356,7 +368,7 @@ impl Producer {
             }
             let last = match (metadata.topic_error(record.topic), metadata.topic(record.topic)) {
                 (Some(code), _) => {
-                    let error = ClientError::broker(code, None, format!("metadata of {}", record.topic));
+                    let error = no_metadata(code, record.topic);
                     if !error.is_retriable() {
                         return Err(error);
                     }
@@ -380,6 +392,10 @@ impl Producer {
         let max_block_ms = self.inner.settings.max_block_ms;
         ClientError::Blocked { what: what.into(), max_block_ms, last: last.map(Arc::new) }
     }
+}
+
+fn no_metadata(code: ErrorCode, topic: &str) -> ClientError {
+    ClientError::broker(code, None, format!("metadata of {topic}"))
 }
 
 /// Why a record is not taken at once.

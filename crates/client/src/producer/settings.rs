@@ -195,6 +195,14 @@ impl ProducerSettings {
         self.enable_idempotence.unwrap_or(true) && self.idempotence_conflict().is_none()
     }
 
+    /// Why batches are not numbered although nobody has said so: it follows from another setting. The producer logs it.
+    pub fn why_not_idempotent(&self) -> Option<String> {
+        let needed = self.idempotence_conflict().filter(|_| self.enable_idempotence.is_none())?;
+        Some(format!(
+            "idempotence is switched off, since it needs {needed}: a batch that is sent again may be written twice or out of order"
+        ))
+    }
+
     fn idempotence_conflict(&self) -> Option<String> {
         if self.acks != Acks::All {
             Some("acks=all".to_owned())
@@ -283,11 +291,16 @@ mod tests {
         for conflict in
             [("acks", "1"), ("acks", "0"), ("retries", "0"), ("max.in.flight.requests.per.connection", "6")]
         {
-            assert!(!built(&[conflict]).unwrap().is_idempotent(), "{conflict:?}");
+            let settings = built(&[conflict]).unwrap();
+            assert!(!settings.is_idempotent(), "{conflict:?}");
+            let why = settings.why_not_idempotent().unwrap();
+            assert!(why.starts_with("idempotence is switched off, since it needs "), "{why}");
             let error = built(&[conflict, ("enable.idempotence", "true")]).unwrap_err();
             assert!(error.starts_with("enable.idempotence needs "), "{error}");
         }
-        assert!(!built(&[("enable.idempotence", "false")]).unwrap().is_idempotent());
+        let said = built(&[("enable.idempotence", "false"), ("acks", "1")]).unwrap();
+        assert_eq!((said.is_idempotent(), said.why_not_idempotent()), (false, None));
+        assert_eq!(built(&[]).unwrap().why_not_idempotent(), None);
     }
 
     #[test]

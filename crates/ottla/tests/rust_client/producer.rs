@@ -235,7 +235,7 @@ async fn what_does_not_fit_is_given_back() {
     };
     assert_eq!((refused.reason, refused.record), (TrySendReason::Full, record));
     let unknown = producer.try_send(Record::to("other")).unwrap_err();
-    assert_eq!(unknown.reason, TrySendReason::NoMetadata);
+    assert_eq!(unknown.reason, TrySendReason::NoMetadata(None));
     producer.close(PATIENCE).await.unwrap();
     assert_eq!(producer.send(record).await.unwrap_err(), ClientError::Closed);
     assert_eq!(read(&client, "t", 0).await.len(), taken);
