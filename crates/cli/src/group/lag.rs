@@ -1,6 +1,6 @@
 //! `ottla group lag`: how far groups are behind, in records and in time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ottla_client::admin::{Admin, GroupListing};
@@ -9,7 +9,7 @@ use ottla_client::types::{Offset, TopicPartition};
 use ottla_client::{Scope, Settings};
 use tokio::time::Instant;
 
-use super::{LagArgs, all_groups, committed, existing};
+use super::{LagArgs, all_groups, committed, existing, siblings, tell_uncommitted};
 use crate::cluster_view::{Chosen, ends};
 use crate::error::{Exit, Failure};
 use crate::global::Context;
@@ -61,17 +61,22 @@ pub async fn run(args: &LagArgs, context: &mut Context) -> Result<(), Failure> {
         true => all_groups(&admin, &[], &[]).await?.into_iter().filter(reads_topics).collect(),
     };
     let mut rows = Vec::new();
+    let mut uncommitted = Vec::new();
     for group in &groups {
         let settings = context.settings(Scope::Consumer)?;
-        rows.extend(match is_share_group(group) {
-            true => share_lags(&admin, &settings, &group.id, &args.only.topics, context.now_ms).await?,
-            false => lags(&admin, &settings, &group.id, &args.only.topics, context.now_ms).await?,
-        });
+        if is_share_group(group) {
+            rows.extend(share_lags(&admin, &settings, &group.id, &args.only.topics, context.now_ms).await?);
+            continue;
+        }
+        let lags = lags(&admin, &settings, &group.id, &args.only.topics, context.now_ms).await?;
+        uncommitted.push((&group.id, lags.iter().filter(|of| of.committed.is_none()).count()));
+        rows.extend(lags);
     }
     if args.sum {
         rows = sums(rows);
     }
     context.printer.listing(&Listing::of(COLUMNS, &rows))?;
+    uncommitted.into_iter().try_for_each(|(group, count)| tell_uncommitted(group, count, context))?;
     let limit = args.fail_above.unwrap_or(i64::MAX);
     match rows.iter().find(|row| row.records.is_some_and(|records| records > limit)) {
         Some(row) => {
@@ -138,7 +143,7 @@ pub async fn share_lags(
     with_ages(rows, settings, &unread, now_ms).await
 }
 
-/// Of each partition of which the group has committed something, or has a member.
+/// Of each partition of the topics of which the group has committed something, or has a member.
 async fn lags(
     admin: &Admin,
     settings: &Settings,
@@ -155,10 +160,9 @@ async fn lags(
         .flat_map(|member| member.assignment.iter().map(move |at| (at, member)))
         .filter(|(at, _)| topics.is_empty() || topics.iter().any(|chosen| chosen.has(at)))
         .collect();
-    let mut partitions: Vec<TopicPartition> =
+    let mut partitions: BTreeSet<TopicPartition> =
         committed.keys().chain(owners.keys().copied()).cloned().collect();
-    partitions.sort();
-    partitions.dedup();
+    partitions.extend(siblings(admin, &partitions, topics).await?);
     let ends = ends(admin, partitions.iter().cloned(), false).await?;
     let mut rows = Vec::new();
     let mut unread = BTreeMap::new();
@@ -217,7 +221,8 @@ fn sums(rows: Vec<Lag>) -> Vec<Lag> {
             (sum, value) => sum.or(value),
         };
         sum.committed = add(sum.committed, row.committed);
-        sum.end = add(sum.end, row.end);
+        // Beside what is committed and what is still to be read, the end makes sense of the same partitions alone.
+        sum.end = add(sum.end, row.end.filter(|_| row.committed.is_some()));
         sum.records = add(sum.records, row.records);
         sum.start += row.start;
         sum.age_ms = sum.age_ms.max(row.age_ms);

@@ -4,14 +4,16 @@ mod lag;
 mod seek;
 mod show;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
+use ottla_client::Topics;
 use ottla_client::admin::{Admin, GroupListing};
 use ottla_client::types::TopicPartition;
 
-use crate::cluster_view::{Chosen, all_well, sorted_out};
+use crate::cluster_view::{Chosen, all_well, partitions_of, sorted_out};
 use crate::error::{Exit, Failure};
 use crate::flags::{Chosens, Doing};
 use crate::global::{Context, Global};
@@ -176,6 +178,34 @@ pub async fn committed(
         }
     }
     Ok(offsets)
+}
+
+/// Partitions of the same topics as these: of one that a group reads it may never have committed anything. What was deleted, or can't
+/// be told of, has none.
+pub async fn siblings(
+    admin: &Admin,
+    known: &BTreeSet<TopicPartition>,
+    topics: &[Chosen],
+) -> Result<Vec<TopicPartition>, Failure> {
+    let names: BTreeSet<Arc<str>> = known.iter().map(|at| Arc::clone(&at.topic)).collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let metadata = admin.client().refresh(Topics::Named(names.iter().cloned().collect())).await?;
+    let all = names.iter().filter_map(|name| metadata.topic(name)).flat_map(|topic| partitions_of(topic));
+    let is_chosen = |at: &TopicPartition| topics.is_empty() || topics.iter().any(|chosen| chosen.has(at));
+    Ok(all.filter(is_chosen).filter(|at| !known.contains(at)).collect())
+}
+
+/// Says that there are partitions which a group reads, maybe, but has never committed.
+pub fn tell_uncommitted(group: &str, count: usize, context: &mut Context) -> Result<(), Failure> {
+    if count == 0 {
+        return Ok(());
+    }
+    let partitions = if count == 1 { "1 partition" } else { &format!("{count} partitions") };
+    context.tell(format_args!(
+        "Of {partitions} group {group} has committed nothing: its members' auto.offset.reset says where it begins there."
+    ))
 }
 
 struct Doomed {

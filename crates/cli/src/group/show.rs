@@ -1,11 +1,11 @@
 //! `ottla group list` and `ottla group describe`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_client::admin::{ConsumerGroupDescription, GroupListing, GroupMemberDescription};
 use ottla_client::types::TopicPartition;
 
-use super::{DescribeArgs, ListArgs, all_groups, committed, existing, lag_of};
+use super::{DescribeArgs, ListArgs, all_groups, committed, existing, lag_of, siblings, tell_uncommitted};
 use crate::cluster_view::ends;
 use crate::error::Failure;
 use crate::global::Context;
@@ -64,7 +64,7 @@ pub const MEMBERS: &[Column<GroupMemberDescription>] = &[
 
 struct Standing {
     at: TopicPartition,
-    committed: i64,
+    committed: Option<i64>,
     end: Option<i64>,
     lag: Option<i64>,
 }
@@ -72,7 +72,7 @@ struct Standing {
 const OFFSETS: &[Column<Standing>] = &[
     column("topic", |of| Cell::text(&*of.at.topic)),
     column("partition", |of| Cell::number(of.at.partition)),
-    column("committed", |of| Cell::Number(of.committed)),
+    column("committed", |of| Cell::maybe(of.committed, Cell::Number)),
     column("end", |of| Cell::maybe(of.end, Cell::Number)),
     column("lag", |of| Cell::maybe(of.lag, Cell::Number)),
 ];
@@ -81,26 +81,29 @@ pub async fn describe(args: &DescribeArgs, context: &mut Context) -> Result<(), 
     let admin = context.admin().await?;
     existing(&admin, &args.groups).await?;
     let mut shown = Vec::new();
+    let mut uncommitted = Vec::new();
     for name in &args.groups {
         let mut described = admin.describe_consumer_groups(std::slice::from_ref(name)).await;
         let Some(group) = described.remove(name) else { continue };
         let group = group?;
         let committed = committed(&admin, name, &[]).await?;
-        let ends: BTreeMap<_, _> = ends(&admin, committed.keys().cloned(), false).await?;
-        let standing = |(at, committed): (TopicPartition, i64)| {
-            let known = ends.get(&at).and_then(|ends| ends.as_ref().ok());
-            Standing {
-                committed,
-                end: known.map(|(_, end)| *end),
-                lag: known.map(|(start, end)| lag_of(committed, *start, *end)),
-                at,
-            }
+        let mut partitions: BTreeSet<TopicPartition> = committed.keys().cloned().collect();
+        partitions.extend(group.members.iter().flat_map(|member| &member.assignment).cloned());
+        partitions.extend(siblings(&admin, &partitions, &[]).await?);
+        let ends: BTreeMap<_, _> = ends(&admin, partitions.iter().cloned(), false).await?;
+        let standing = |at: TopicPartition| {
+            let known = ends.get(&at).and_then(|ends| ends.as_ref().ok()).copied();
+            let committed = committed.get(&at).copied();
+            let lag = committed.zip(known).map(|(committed, (start, end))| lag_of(committed, start, end));
+            Standing { committed, end: known.map(|(_, end)| end), lag, at }
         };
-        let standings: Vec<Standing> = committed.into_iter().map(standing).collect();
+        let standings: Vec<Standing> = partitions.into_iter().map(standing).collect();
+        uncommitted.push((name, standings.iter().filter(|of| of.committed.is_none()).count()));
         let members = Listing::of(MEMBERS, &group.members);
         let whole = Whole { lag: standings.iter().filter_map(|of| of.lag).sum(), group };
         let details = Details::of(FIELDS, &whole).section("members", members);
         shown.push(details.section("offsets", Listing::of(OFFSETS, &standings)));
     }
-    context.printer.details(&shown)
+    context.printer.details(&shown)?;
+    uncommitted.into_iter().try_for_each(|(group, count)| tell_uncommitted(group, count, context))
 }
