@@ -66,11 +66,16 @@ fn find(text: &str) -> Result<ErrorCode, Failure> {
         return Ok(*code);
     }
     let failure = Failure::new(Exit::NotFound, format!("there is no error '{text}'"));
-    let close = suggest::closest(&plain, names.iter().map(|(name, _)| name.as_str()));
-    let close = close.and_then(|close| names.iter().find(|(name, _)| name == close));
-    Err(match close {
-        Some((_, code)) => failure.hint(format!("did you mean {code}?")),
-        None => failure.hint("ottla errors lists all of them"),
+    let known = || names.iter().map(|(name, _)| name.as_str());
+    let close = match suggest::closest(&plain, known()) {
+        Some(close) => vec![close],
+        None => suggest::begun(&plain, known()),
+    };
+    let close = names.iter().filter(|(name, _)| close.contains(&name.as_str()));
+    let close: Vec<&str> = close.map(|(_, code)| code.name()).collect();
+    Err(match close[..] {
+        [] => failure.hint("ottla errors lists all of them"),
+        _ => failure.hint(format!("did you mean {}?", close.join(" or "))),
     })
 }
 
@@ -104,6 +109,8 @@ mod tests {
             (problem.exit, problem.hints[0].as_str()),
             (Exit::NotFound, "did you mean NOT_ENOUGH_REPLICAS?")
         );
+        let Failure::Said(problem) = find("NOT_ENOUG").unwrap_err() else { panic!() };
+        assert_eq!(problem.hints, ["did you mean NOT_ENOUGH_REPLICAS or NOT_ENOUGH_REPLICAS_AFTER_APPEND?"]);
         assert_eq!(find("999").unwrap_err().exit(), Exit::NotFound);
     }
 

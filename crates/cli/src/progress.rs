@@ -1,8 +1,9 @@
 //! What whoever waits sees of long work: on standard error, and only on a terminal.
 
+use std::fmt::Write;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// A bar where it is known how much there is, else a count.
 #[derive(Debug)]
@@ -18,7 +19,10 @@ impl Progress {
         };
         // The templates are fixed: without one the default is drawn.
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            bar.set_style(style.with_key("per_sec", |state: &ProgressState, text: &mut dyn Write| {
+                // Where it can't be written, nothing is drawn.
+                let _ = text.write_str(&rate(state.per_sec()));
+            }));
         }
         if is_drawn && total.is_none() {
             bar.enable_steady_tick(Duration::from_millis(200));
@@ -36,6 +40,15 @@ impl Progress {
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it saturates, and is not negative"
+)]
+fn rate(per_second: f64) -> String {
+    format!("{}/s", HumanCount(per_second.round() as u64))
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.finish();
@@ -45,6 +58,13 @@ impl Drop for Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_are_whole_numbers() {
+        for (per_second, shown) in [(18_699.63, "18,700/s"), (0.4, "0/s"), (2_000_000.0, "2,000,000/s")] {
+            assert_eq!(rate(per_second), shown);
+        }
+    }
 
     #[test]
     fn it_counts() {

@@ -57,10 +57,11 @@ enum ShareAction {
 
 #[derive(Args, Debug)]
 pub struct ConsumeArgs {
-    #[arg(value_name = "GROUP", add = ArgValueCompleter::new(completion::share_groups))]
-    group: String,
     #[arg(value_name = "TOPIC", required = true, add = ArgValueCompleter::new(completion::topics))]
     topics: Vec<String>,
+    /// As a member of this share group
+    #[arg(short, long, value_name = "GROUP", add = ArgValueCompleter::new(completion::share_groups))]
+    group: String,
     /// End after so many records; else it goes on until Ctrl-C
     #[arg(short = 'n', long, value_name = "COUNT")]
     count: Option<u64>,

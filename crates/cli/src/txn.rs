@@ -85,8 +85,14 @@ const FIELDS: &[Column<Described>] = &[
     column("coordinator", |of| Cell::number(of.of.coordinator.0)),
     column("timeout", |of| Cell::DurationMs(of.of.timeout_ms.into())),
     column("started", |of| Cell::maybe(of.of.start_time_ms, Cell::Time)),
-    column("open_for", |of| Cell::maybe(of.of.start_time_ms, |start| Cell::DurationMs(of.now_ms - start))),
+    column("open_for", |of| Cell::maybe(open_since_ms(of), |start| Cell::DurationMs(of.now_ms - start))),
 ];
+
+/// `None` where it is over: then `started` is of the last one.
+fn open_since_ms(of: &Described) -> Option<i64> {
+    let is_over = matches!(of.of.state.as_str(), "Empty" | "CompleteCommit" | "CompleteAbort" | "Dead");
+    of.of.start_time_ms.filter(|_| !is_over)
+}
 
 const PARTITIONS: &[Column<TopicPartition>] =
     &[column("topic", |at| Cell::text(&*at.topic)), column("partition", |at| Cell::number(at.partition))];

@@ -24,6 +24,12 @@ const TOOLS: &[Tool] = &[
     Tool { name: "kafka-storage", run: Run::Flags(run_storage) },
 ];
 
+/// Of those whose flags don't say it, since they have no --help.
+const ABOUT: &[(&str, &str)] = &[
+    ("kafka-server-start", "Run a node with the settings of a file."),
+    ("kafka-server-stop", "Stop the nodes that run on this machine."),
+];
+
 #[derive(Args, Debug)]
 pub struct LinkArgs {
     /// Where the links are made
@@ -71,9 +77,13 @@ fn refuse_unknown(toolbox: &Toolbox, name: &str) -> Option<ExitCode> {
 pub fn list() -> String {
     let toolbox = Toolbox::with(TOOLS);
     let width = toolbox.tools().iter().map(|tool| tool.name.len()).max().unwrap_or_default();
-    let lines =
-        toolbox.tools().iter().map(|tool| format!("\n  {:width$}  {}", tool.name, Toolbox::about(tool)));
+    let lines = toolbox.tools().iter().map(|tool| format!("\n  {:width$}  {}", tool.name, about(tool)));
     format!("Tools of Apache Kafka, each with its own --help:{}", lines.collect::<String>())
+}
+
+fn about(tool: &Tool) -> &'static str {
+    let own = ABOUT.iter().find(|(name, _)| *name == tool.name);
+    own.map_or_else(|| Toolbox::about(tool), |(_, about)| about)
 }
 
 pub fn link(args: &LinkArgs) -> Result<bool, String> {
@@ -201,6 +211,13 @@ mod tests {
             ("f g", "g is not understood"),
         ] {
             assert_eq!(parse(line), Err(why.to_owned()));
+        }
+    }
+
+    #[test]
+    fn every_tool_says_what_it_is_for() {
+        for tool in Toolbox::with(TOOLS).tools() {
+            assert!(about(tool).ends_with('.'), "{}", tool.name);
         }
     }
 

@@ -5,6 +5,7 @@
 //! the tools by Apache Kafka's names are their own.
 
 mod dev;
+mod flags_in_front;
 mod kafka_tools;
 mod logging;
 mod output;
@@ -88,7 +89,8 @@ fn main() -> ExitCode {
 /// Below the help for its own commands stand the tools by Apache Kafka's names.
 fn parse() -> Result<Cli, clap::Error> {
     let command = Cli::command().after_help(kafka_tools::list());
-    Cli::from_arg_matches(&command.try_get_matches()?)
+    let words = flags_in_front::behind_their_command(std::env::args_os().collect(), &command);
+    Cli::from_arg_matches(&command.try_get_matches_from(words)?)
 }
 
 /// Help and version are what was asked for; everything else is a command line that makes no sense.

@@ -4,7 +4,8 @@ mod measure;
 mod report;
 
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -68,6 +69,8 @@ const COLUMNS: &[Column<Phase>] = &[
 
 pub async fn run(args: &BenchArgs, context: &mut Context) -> Result<(), Failure> {
     let form = args.report.as_ref().map(|path| report::Form::of(path)).transpose().map_err(Failure::usage)?;
+    // Nobody measures for minutes to hear that there is no such directory.
+    let reserved = args.report.as_deref().map(Reserved::new).transpose()?;
     let admin = context.admin().await?;
     let own = args.topic.is_none();
     let name = args
@@ -89,14 +92,51 @@ pub async fn run(args: &BenchArgs, context: &mut Context) -> Result<(), Failure>
     }
     let phases = measured?;
     context.printer.listing(&Listing::of(COLUMNS, &phases))?;
-    if let (Some(path), Some(form)) = (&args.report, form) {
+    if let (Some(reserved), Some(form)) = (reserved, form) {
         let report =
             Report { when_ms: context.now_ms, settings: settings_of(args, context), phases: &phases };
-        fs::write(path, report.render(form))
-            .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+        let path = reserved.write(&report.render(form))?;
         context.tell(format_args!("The report is in {}.", path.display()))?;
     }
     Ok(())
+}
+
+/// A file that can be written. What was in it stays until then, and what wasn't there isn't there afterwards unless it is written.
+#[derive(Debug)]
+struct Reserved<'a> {
+    path: &'a Path,
+    is_empty: bool,
+}
+
+impl<'a> Reserved<'a> {
+    fn new(path: &'a Path) -> Result<Reserved<'a>, Failure> {
+        let is_empty = !path.exists();
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(|error| not_written(path, &error))?;
+        Ok(Reserved { path, is_empty })
+    }
+
+    fn write(mut self, text: &str) -> Result<&'a Path, Failure> {
+        self.is_empty = false;
+        fs::write(self.path, text).map_err(|error| not_written(self.path, &error))?;
+        Ok(self.path)
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if self.is_empty {
+            // An empty file is all that may stay.
+            let _ = fs::remove_file(self.path);
+        }
+    }
+}
+
+fn not_written(path: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format!("{}: {error}", path.display()))
 }
 
 /// How long a topic that was just made is waited for.
@@ -161,4 +201,24 @@ fn settings_of(args: &BenchArgs, context: &Context) -> Vec<(String, String)> {
     ];
     settings.extend(args.global.client_settings.iter().cloned());
     settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_has_its_place_before_anything_is_measured() {
+        let dir = tempfile::tempdir().unwrap();
+        let absent = dir.path().join("nothing/report.html");
+        assert!(Reserved::new(&absent).unwrap_err().exit() == crate::error::Exit::Failed);
+        let path = dir.path().join("report.html");
+        drop(Reserved::new(&path).unwrap());
+        assert!(!path.exists());
+        Reserved::new(&path).unwrap().write("first").unwrap();
+        drop(Reserved::new(&path).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        Reserved::new(&path).unwrap().write("2").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "2");
+    }
 }

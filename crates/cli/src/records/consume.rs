@@ -75,7 +75,6 @@ pub async fn run(args: &ConsumeArgs, context: &mut Context) -> Result<(), Failur
     let settings = context.settings(Scope::Consumer)?;
     let mut consumer = Consumer::connect(consumer_settings(&settings, args)?).await?;
     let mut printing = Printing::new(args, context)?;
-    printing.begin(context)?;
     let read = async {
         match args.group {
             Some(_) => read_in_group(args, &mut consumer, &mut printing, context).await,
@@ -133,6 +132,7 @@ async fn read_alone(
         }
     };
     let read: Vec<TopicPartition> = if args.follow { partitions } else { ending.open() };
+    printing.begin(context)?;
     if ending.is_over() {
         return Ok(());
     }
@@ -201,6 +201,7 @@ async fn read_in_group(
     // A misspelt topic would be waited for.
     topics(&admin, &args.topics).await?;
     consumer.subscribe(&args.topics)?;
+    printing.begin(context)?;
     let mut ending = Ending::endless(args.count);
     let mut is_assigned = false;
     let mut is_told = false;
@@ -275,6 +276,8 @@ async fn is_at_end(consumer: &Consumer) -> Result<bool, Failure> {
 #[derive(Debug)]
 struct Printing {
     form: Form,
+    /// Once it is known that there is something to be read.
+    has_begun: bool,
     grep: Option<Regex>,
     buffer: Vec<u8>,
 }
@@ -291,10 +294,11 @@ impl Printing {
             Some(template) => Form::Template(template.clone()),
             None => Form::Rows(context.printer.stream(COLUMNS, WIDTHS)),
         };
-        Ok(Printing { form, grep: args.grep.clone(), buffer: Vec::new() })
+        Ok(Printing { form, has_begun: false, grep: args.grep.clone(), buffer: Vec::new() })
     }
 
-    fn begin(&self, context: &mut Context) -> Result<(), Failure> {
+    fn begin(&mut self, context: &mut Context) -> Result<(), Failure> {
+        self.has_begun = true;
         match &self.form {
             Form::Rows(stream) => context.printer.text(&stream.begin()),
             Form::Template(_) => Ok(()),
@@ -303,8 +307,8 @@ impl Printing {
 
     fn end(&self, context: &mut Context) -> Result<(), Failure> {
         match &self.form {
-            Form::Rows(stream) => context.printer.text(&stream.end()),
-            Form::Template(_) => Ok(()),
+            Form::Rows(stream) if self.has_begun => context.printer.text(&stream.end()),
+            Form::Rows(_) | Form::Template(_) => Ok(()),
         }
     }
 

@@ -146,7 +146,9 @@ pub async fn run(args: &ProduceArgs, context: &mut Context) -> Result<(), Failur
         }
     };
     let rows: Vec<Written> = sending.written.into_values().collect();
-    context.printer.listing(&Listing::of(COLUMNS, &rows))?;
+    if !rows.is_empty() || (sent.is_ok() && settled.is_ok()) {
+        context.printer.listing(&Listing::of(COLUMNS, &rows))?;
+    }
     match (sent, settled) {
         // What could not be sent is the cause of what else went wrong, but who interrupts hears what became of the rest.
         (Err(Failure::Silent(_)), Err(failure)) | (Err(failure), _) | (Ok(()), Err(failure)) => Err(failure),
@@ -214,9 +216,8 @@ impl Sending<'_> {
         if let Some(absent) = partition.filter(|&of| usize::try_from(of).map_or(true, |of| of >= self.count))
         {
             let (topic, count) = (&args.topic, self.count);
-            return Err(Failure::usage(format!(
-                "topic {topic} has no partition {absent}: it has {count}, from 0 on"
-            )));
+            let text = format!("topic {topic} has no partition {absent}: it has {count}, from 0 on");
+            return Err(Failure::new(Exit::NotFound, text));
         }
         let own = record.headers.iter().map(|(key, value)| Header { key, value: value.as_deref() });
         let added = args

@@ -176,21 +176,21 @@ fn share_groups_are_read_and_moved() {
     terminal.well("config set group/workers share.auto.offset.reset=earliest");
     terminal.type_in("produce tasks", "a\nb\nc\n");
     assert_eq!(
-        field(&terminal.well("share consume workers tasks -n 1 --acknowledge release -o jsonl"), "value"),
+        field(&terminal.well("share consume tasks -g workers -n 1 --acknowledge release -o jsonl"), "value"),
         ["a"]
     );
-    let again = terminal.well("share consume workers tasks -n 2 -o jsonl");
+    let again = terminal.well("share consume tasks -g workers -n 2 -o jsonl");
     assert_eq!(
         (field(&again, "value"), field(&again, "delivery")[0].as_str()),
         (vec!["a".to_owned(), "b".to_owned()], "2")
     );
     assert_eq!(
-        field(&terminal.well("share consume workers tasks -n 1 --acknowledge reject -o jsonl"), "value"),
+        field(&terminal.well("share consume tasks -g workers -n 1 --acknowledge reject -o jsonl"), "value"),
         ["c"]
     );
     // What was rejected doesn't come again.
     terminal.well("produce tasks d");
-    assert_eq!(field(&terminal.well("share consume workers tasks -n 1 -o jsonl"), "value"), ["d"]);
+    assert_eq!(field(&terminal.well("share consume tasks -g workers -n 1 -o jsonl"), "value"), ["d"]);
     assert_eq!(terminal.well("share list --no-headers").split_whitespace().next(), Some("workers"));
     assert_eq!(terminal.well("share list x* --no-headers"), "");
     assert!(terminal.well("share describe workers").contains("tasks          0"));

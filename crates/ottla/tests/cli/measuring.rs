@@ -38,8 +38,10 @@ fn a_bench_keeps_to_its_rate_and_leaves_records_where_it_is_told() {
         ("bench -t orders -p 3", 2),
         ("bench -t ordres -n 1", 4),
         ("bench -r 3 -n 1", 1),
+        ("bench --report nothing/report.html", 1),
     ] {
-        assert_eq!(terminal.run(line).code, code, "{line}");
+        let said = terminal.run(line);
+        assert_eq!((said.code, said.out.as_str()), (code, ""), "{line}");
     }
 }
 

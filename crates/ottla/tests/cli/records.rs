@@ -74,16 +74,25 @@ fn offsets_as_they_are_written() {
         "consume orders --format %x",
         "consume orders -o json --format %v",
         "consume orders -g g -O 5",
-        "produce orders -p 1 a",
         "produce orders a -i jsonl",
         "produce orders --keep-partitions",
         "produce orders a --timestamp soon",
     ] {
         assert_eq!(terminal.run(line).code, 2, "{line}");
     }
-    assert_eq!(terminal.run("consume orders -p 3").code, 4);
-    assert_eq!(terminal.run("consume ordres").code, 4);
-    assert_eq!(terminal.run("produce ordres a").code, 4);
+    // Nothing is begun where there is nothing to read or to write to.
+    for line in [
+        "consume orders -p 3",
+        "consume ordres",
+        "consume ordres -o json",
+        "consume ordres -g g",
+        "produce ordres a",
+        "produce orders -p 1 a",
+    ] {
+        let said = terminal.run(line);
+        assert_eq!((said.code, said.out.as_str()), (4, ""), "{line}");
+    }
+    assert_eq!(terminal.well("-o json --quiet consume orders -O end"), "[]\n");
 }
 
 #[test]

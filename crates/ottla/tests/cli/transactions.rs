@@ -26,6 +26,7 @@ fn an_open_transaction_is_found_and_ended() {
             (&described["state"], &described["partitions"][0]["topic"]),
             (&"Ongoing".into(), &"orders".into())
         );
+        assert!(described["open_for"].is_number(), "{described}");
         let producers = terminal.well("txn producers orders --open -o jsonl");
         assert_eq!(field(&producers, "open_since_offset"), ["0"]);
         assert_eq!(terminal.well("consume orders -o jsonl -X isolation.level=read_committed"), "");
@@ -34,6 +35,9 @@ fn an_open_transaction_is_found_and_ended() {
         terminal.well("txn abort shop --execute");
         assert_eq!(terminal.well("txn producers orders --open --no-headers"), "");
         assert!(transaction.commit().await.is_err());
+        let over: serde_json::Value =
+            serde_json::from_str(&terminal.well("txn describe shop -o jsonl")).unwrap();
+        assert!(over["state"] != "Ongoing" && over["open_for"].is_null(), "{over}");
     });
     let misspelt = terminal.run("txn describe shpo");
     assert!(misspelt.code == 4 && misspelt.err.contains("did you mean 'shop'?"), "{misspelt:?}");
