@@ -23,7 +23,7 @@ pub struct LeaderHint {
 impl Fetcher {
     /// No answer came.
     pub fn fetch_failed(&mut self, node: NodeId, now: MonoMs) {
-        self.landed(node);
+        self.landed(node, now);
         let retry_at = now.plus_ms(self.settings.retry_backoff_ms as i64);
         if let Some(state) = self.nodes.get_mut(&node) {
             state.session.start_over(true);
@@ -39,7 +39,7 @@ impl Fetcher {
 
     /// An answer came. Returns what it said of leaders.
     pub fn fetched(&mut self, node: NodeId, answer: FetchResponse, now: MonoMs) -> Vec<LeaderHint> {
-        let asked = self.landed(node);
+        let asked = self.landed(node, now);
         let retry_at = now.plus_ms(self.settings.retry_backoff_ms as i64);
         let Some(state) = self.nodes.get_mut(&node) else { return Vec::new() };
         if answer.error_code != ErrorCode::None.code() {
@@ -76,8 +76,11 @@ impl Fetcher {
     }
 
     /// The request to the node is not on its way any more.
-    fn landed(&mut self, node: NodeId) -> HashMap<(Uuid, i32), Asked> {
-        let in_flight = self.nodes.get_mut(&node).and_then(|node| node.in_flight.take());
+    fn landed(&mut self, node: NodeId, now: MonoMs) -> HashMap<(Uuid, i32), Asked> {
+        let in_flight = self.nodes.get_mut(&node).and_then(|node| {
+            node.landed_at = now;
+            node.in_flight.take()
+        });
         in_flight.map_or_else(HashMap::new, |in_flight| {
             self.asked_bytes -= in_flight.bytes_max;
             in_flight.partitions

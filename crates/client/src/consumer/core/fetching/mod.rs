@@ -142,7 +142,11 @@ struct Node {
     in_flight: Option<InFlight>,
     /// The number of its last request among those to all nodes.
     asked: u64,
+    /// When its last answer came, or none.
+    landed_at: MonoMs,
     retry_at: MonoMs,
+    /// It isn't asked before that for partitions alone that are read to their ends, while there are others.
+    held_until: MonoMs,
 }
 
 /// What was asked of a node.

@@ -6,7 +6,7 @@ use ottla_record::RecordError;
 use ottla_types::{LeaderEpoch, MonoMs, NodeId, Offset, TopicPartition, Uuid};
 
 use super::chunk::Chunk;
-use super::{FetchSettings, OffsetReset};
+use super::{FetchSettings, IsolationLevel, OffsetReset};
 use crate::consumer::core::record::{ConsumerRecord, Position};
 
 /// The ends of a partition's log.
@@ -107,6 +107,15 @@ impl Partition {
 
     pub fn may_be_handed_out(&self) -> bool {
         !self.chunks.is_empty() && !self.paused && !self.held && self.phase == Phase::Fetch
+    }
+
+    /// Everything there was at the last answer is fetched.
+    pub fn is_at_end(&self, isolation_level: IsolationLevel) -> bool {
+        self.watermarks.is_some_and(|watermarks| {
+            let is_stable = isolation_level == IsolationLevel::ReadCommitted;
+            let end = if is_stable { watermarks.last_stable } else { watermarks.high };
+            self.fetch.offset >= end
+        })
     }
 
     pub fn push(&mut self, chunk: Chunk) {

@@ -240,3 +240,33 @@ fn closing_ends_the_sessions() {
     let ended = fetcher.end_sessions();
     assert_eq!((ended[0].0, ended[0].1.session_id, ended[0].1.session_epoch), (NodeId(0), 1, -1));
 }
+
+#[test]
+fn ends_of_partitions_hold_nobody_up() {
+    let settings = FetchSettings { max_partition_fetch_bytes: 1, ..FetchSettings::default() };
+    let mut fetcher = Fetcher::new(settings);
+    fetcher.add([partition(0), partition(1)]);
+    for number in 0..2 {
+        assert!(fetcher.seek(&partition(number), Position::at(Offset(0))));
+    }
+    let led = Led(vec![(0, 3), (0, 3)]);
+    let asked = |fetcher: &mut Fetcher, ms| {
+        let requests = fetcher.fetches(&led, MonoMs(ms));
+        requests.into_iter().next().map(|(_, request)| request.max_wait_ms)
+    };
+    assert_eq!(asked(&mut fetcher, 1), Some(500));
+    let at_end = PartitionAnswer { high_watermark: 0, preferred_read_replica: -1, ..Default::default() };
+    let more = PartitionAnswer { partition_index: 1, ..records(Log::plain(0, 2).read(0, 1_000, true).0) };
+    let topic = TopicAnswer { topic_id: TOPIC, partitions: vec![at_end, more], ..TopicAnswer::default() };
+    let answered = FetchResponse { session_id: 1, responses: vec![topic], ..Default::default() };
+    fetcher.fetched(NodeId(0), answered, MonoMs(1));
+
+    // What is fetched of partition 1 is as much as may be, and partition 0 has nothing.
+    assert_eq!(asked(&mut fetcher, 2), None);
+    assert_eq!(fetcher.deadline(MonoMs(2)), MonoMs(101));
+    assert_eq!(asked(&mut fetcher, 101), Some(0));
+    fetcher.fetched(NodeId(0), FetchResponse { session_id: 1, ..Default::default() }, MonoMs(101));
+    assert_eq!(asked(&mut fetcher, 102), None);
+    assert_eq!(fetcher.take_records(10).len(), 2);
+    assert_eq!(asked(&mut fetcher, 103), Some(500));
+}
