@@ -37,9 +37,20 @@ pub(super) struct Shared {
     clock: Clock,
     /// Something changed that the driver hasn't looked at.
     news: Notify,
-    /// The owner waits for an event.
-    owner: Mutex<Option<Waker>>,
+    /// The owner waits for an event, or has before it did something else.
+    owner: Mutex<Option<Owner>>,
 }
+
+/// Who asked for an event, and got none yet.
+#[derive(Debug)]
+struct Owner {
+    waker: Waker,
+    asked: MonoMs,
+}
+
+/// Who was polled longer ago is woken, to show that it still waits: a task that went on with something else, and left its waker
+/// here, can't be told from one that waits in any other way.
+const ASKED_AGAIN_MS: u64 = 5_000;
 
 impl Shared {
     pub fn new(client: Client, settings: ConsumerSettings, commits: mpsc::Sender<Commit>) -> Shared {
@@ -97,18 +108,26 @@ impl Shared {
 
     /// The owner waits; or doesn't any more.
     pub fn set_owner(&self, waker: Option<Waker>) {
-        *self.owner.lock() = waker;
+        *self.owner.lock() = waker.map(|waker| Owner { waker, asked: self.clock.mono() });
     }
 
     fn wake_owner(&self) {
-        let waker = self.owner.lock().take();
-        if let Some(waker) = waker {
-            waker.wake();
+        let owner = self.owner.lock().take();
+        if let Some(owner) = owner {
+            owner.waker.wake();
         }
     }
 
-    fn owner_waits(&self) -> bool {
-        self.owner.lock().is_some()
+    /// Until when the owner is believed to wait, if it does. Who isn't believed is woken: it comes back, or doesn't count any more.
+    fn owner_waits_until(&self) -> Option<MonoMs> {
+        let interval_ms = u64::try_from(self.settings.max_poll_interval_ms).unwrap_or(0);
+        let believed_ms = i64::try_from(ASKED_AGAIN_MS.min(interval_ms / 4)).unwrap_or(i64::MAX);
+        let until = self.owner.lock().as_ref().map(|owner| owner.asked.plus_ms(believed_ms))?;
+        if self.clock.mono() < until {
+            return Some(until);
+        }
+        self.wake_owner();
+        None
     }
 
     fn after(&self, deadline: MonoMs) -> Option<Duration> {
@@ -193,14 +212,16 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         let metadata = shared.client.metadata();
         let now = shared.now();
+        let waits_until = shared.owner_waits_until();
         let (work, deadline, has_news) = {
             let mut machine = shared.machine.lock();
-            if shared.owner_waits() {
+            if waits_until.is_some() {
                 machine.owner_waits(now.mono);
             }
             let work = machine.work(&*metadata, now);
             count(shared.client.metrics(), &machine.take_rebalances());
-            (work, machine.deadline(now.mono), machine.has_news())
+            let deadline = machine.deadline(now.mono).min(waits_until.unwrap_or(MonoMs::NEVER));
+            (work, deadline, machine.has_news())
         };
         for one in work {
             self.start(one);

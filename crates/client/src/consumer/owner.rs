@@ -230,7 +230,8 @@ impl Consumer {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// As [`Consumer::next`], for those who make their own futures.
+    /// As [`Consumer::next`], for those who make their own futures. Every few seconds it wakes a task that waits, which is to ask
+    /// again: one that doesn't is busy with something else, and `max.poll.interval.ms` goes by.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<ConsumerEvent, ConsumerError>> {
         // First the waker, then the question: nothing that happens in between is missed.
         self.shared.set_owner(Some(cx.waker().clone()));

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ottla_types::TopicPartition;
-use ottla_wire::messages::OffsetCommitRequest;
+use ottla_wire::messages::{ConsumerGroupHeartbeatRequest, OffsetCommitRequest};
 use ottla_wire::{ApiKey, ErrorCode};
 
 use super::{Consumer, ConsumerError, ConsumerEvent, ConsumerSettings, GroupProtocol, OffsetReset};
@@ -167,4 +167,60 @@ async fn a_commit_whose_turn_comes_under_another_assignment_is_refused() {
         assert!(matches!(group.consumer.next().await.unwrap(), ConsumerEvent::Assigned(_)));
         assert!(is_refused(commit.await), "{protocol:?}");
     }
+}
+
+/// What a member that leaves says.
+fn has_left(fake: &Fake) -> bool {
+    let leaves = |seen: &crate::effects::Seen| seen.read::<ConsumerGroupHeartbeatRequest>().member_epoch < 0;
+    !fake.seen(ApiKey::LeaveGroup).is_empty() || fake.seen(ApiKey::ConsumerGroupHeartbeat).iter().any(leaves)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_asked_and_went_on_with_something_else_does_not_wait() {
+    for protocol in PROTOCOLS {
+        for is_stuck in [true, false] {
+            let mut group = Group::new(protocol).await;
+            let interval_ms = u64::try_from(group.consumer.settings().max_poll_interval_ms).unwrap();
+            let polled = async {
+                std::future::poll_fn(|cx| {
+                    let event = group.consumer.poll_event(cx);
+                    assert!(event.is_pending(), "all is read: {event:?}");
+                    // What wakes this is for something else, from now on.
+                    if is_stuck { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+            };
+            let _ = tokio::time::timeout(Duration::from_millis(interval_ms * 3), polled).await;
+            let asked_ms = group.fake.now_ms();
+            if is_stuck {
+                while !has_left(&group.fake) {
+                    assert!(group.fake.now_ms() < asked_ms + interval_ms * 2, "{protocol:?}");
+                    tokio::time::sleep(Duration::from_millis(1_000)).await;
+                }
+                assert!(group.fake.now_ms() >= asked_ms + interval_ms, "{protocol:?}");
+            } else {
+                assert!(!has_left(&group.fake), "{protocol:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_wrong_again_and_again_is_told_once() {
+    let Group { fake, mut consumer, .. } = Group::new(GroupProtocol::Consumer).await;
+    fake.on_request(|seen| match seen.api {
+        ApiKey::Fetch => Fate::Refused(ErrorCode::TopicAuthorizationFailed),
+        _ => Fate::Answered,
+    });
+    let before = fake.seen(ApiKey::Fetch).len();
+    fake.until_seen(ApiKey::Fetch, before + 100).await;
+    let polls = std::future::poll_fn(|cx| {
+        let mut fails = || match consumer.poll_event(cx) {
+            Poll::Ready(Err(_)) => true,
+            Poll::Ready(Ok(event)) => panic!("{event:?}"),
+            Poll::Pending => false,
+        };
+        Poll::Ready([fails(), fails()])
+    });
+    assert_eq!(polls.await, [true, false]);
 }

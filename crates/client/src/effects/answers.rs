@@ -75,7 +75,7 @@ pub(super) fn answer(
         ApiKey::ListOffsets => reply!(offsets(state, seen.read())),
         ApiKey::Fetch => {
             let request: m::FetchRequest = seen.read();
-            let (is_empty, answer) = fetch(state, &request);
+            let (is_empty, answer) = fetch(state, &request, code);
             let wait_ms = if is_empty { u64::try_from(request.max_wait_ms).unwrap() } else { 0 };
             (wait_ms, Some(encode(correlation_id, &answer, seen.version)))
         }
@@ -302,8 +302,8 @@ fn offsets(state: &State, request: m::ListOffsetsRequest) -> m::ListOffsetsRespo
 }
 
 /// There are no sessions here: each request says all.
-fn fetch(state: &mut State, request: &m::FetchRequest) -> (bool, m::FetchResponse) {
-    let mut is_empty = true;
+fn fetch(state: &mut State, request: &m::FetchRequest, error_code: i16) -> (bool, m::FetchResponse) {
+    let mut is_empty = error_code == 0;
     let mut responses = Vec::new();
     let bytes_max = usize::try_from(request.max_bytes).unwrap();
     let mut bytes = 0;
@@ -311,13 +311,14 @@ fn fetch(state: &mut State, request: &m::FetchRequest) -> (bool, m::FetchRespons
         let name = state.name_of(topic.topic_id).unwrap();
         let partition = |asked: &m::fetch_request::Partition| {
             let log = &state.topics[&name].logs[usize::try_from(asked.partition).unwrap()];
-            let is_read = asked.fetch_offset < log.end;
+            let is_read = asked.fetch_offset < log.end && error_code == 0;
             is_empty &= !is_read;
             // The first batch comes whole, however large it is.
             let is_given = is_read && (bytes == 0 || bytes + log.batch.len() <= bytes_max);
             bytes += if is_given { log.batch.len() } else { 0 };
             fetch_response::Partition {
                 partition_index: asked.partition,
+                error_code,
                 high_watermark: log.end,
                 last_stable_offset: log.end,
                 log_start_offset: 0,

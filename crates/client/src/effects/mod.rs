@@ -15,8 +15,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use fake::Seen;
-pub(crate) use {answers::Telemetry as Subscribed, fake::Dial, fake::Fake, fake::Fate};
+pub(crate) use {answers::Telemetry as Subscribed, fake::Dial, fake::Fake, fake::Fate, fake::Seen};
 
 use crate::settings::{Handling, Scope, Settings};
 use crate::{ClientSettings, SettingsError};

@@ -1,12 +1,15 @@
 //! What sees every record on its way out, and what became of it.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use ottla_record::{Header, OwnedHeader};
 use ottla_types::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::core::delivery::{Delivery, RecordMetadata};
 use super::core::record::Record;
@@ -22,7 +25,7 @@ pub trait ProducerInterceptor: Debug + Send + Sync {
         let _ = record;
     }
 
-    /// The record was acknowledged, or has failed. Records are told of in the order in which they were sent.
+    /// The record was acknowledged, or has failed. Records of a partition are told of in the order in which they were sent.
     fn on_acknowledgement(
         &self,
         topic: &str,
@@ -83,26 +86,39 @@ impl OutgoingRecord {
 #[derive(Debug)]
 pub(super) struct Interceptors {
     all: Vec<Arc<dyn ProducerInterceptor>>,
-    /// What is sent and not answered: no more than `buffer.memory` holds.
+    /// What is sent and not told of.
     sent: mpsc::UnboundedSender<Delivery>,
+    /// For that: it is bounded, also where interceptors take longer than brokers.
+    room: Arc<Semaphore>,
 }
+
+/// So many records may be sent and not told of.
+const UNTOLD_MAX: usize = 1 << 20;
+
+/// That a record may be sent. Given back where it isn't.
+pub(super) type Room = OwnedSemaphorePermit;
 
 impl Interceptors {
     /// `None`, if there are none. The task ends when all that was sent is answered, after this is dropped.
     pub fn start(all: &[Arc<dyn ProducerInterceptor>]) -> Option<Interceptors> {
-        if all.is_empty() {
-            return None;
-        }
-        let (sent, mut waiting) = mpsc::unbounded_channel::<Delivery>();
-        let told = all.to_vec();
-        tokio::spawn(async move {
-            while let Some(delivery) = waiting.recv().await {
-                let (topic, partition) = delivery.place();
-                let result = delivery.await;
-                told.iter().for_each(|one| one.on_acknowledgement(&topic, Some(partition), result.as_ref()));
-            }
-        });
-        Some(Interceptors { all: all.to_vec(), sent })
+        (!all.is_empty()).then(|| Interceptors::with_room(all, UNTOLD_MAX))
+    }
+
+    fn with_room(all: &[Arc<dyn ProducerInterceptor>], records_max: usize) -> Interceptors {
+        let (sent, waiting) = mpsc::unbounded_channel::<Delivery>();
+        let room = Arc::new(Semaphore::new(records_max));
+        tokio::spawn(tell(all.to_vec(), waiting, Arc::clone(&room)));
+        Interceptors { all: all.to_vec(), sent, room }
+    }
+
+    /// Waits until interceptors have been told of so many records that there may be another one.
+    pub async fn room(&self) -> Result<Room, ClientError> {
+        Arc::clone(&self.room).acquire_owned().await.map_err(|_| ClientError::Closed)
+    }
+
+    /// `None`: there is none now.
+    pub fn room_now(&self) -> Option<Room> {
+        Arc::clone(&self.room).try_acquire_owned().ok()
     }
 
     pub fn outgoing(&self, record: &Record<'_>) -> OutgoingRecord {
@@ -112,9 +128,13 @@ impl Interceptors {
     }
 
     /// The record is on its way; or never will be.
-    pub fn sent(&self, record: &OutgoingRecord, result: Result<&Delivery, &ClientError>) {
+    pub fn sent(&self, record: &OutgoingRecord, room: Room, result: Result<&Delivery, &ClientError>) {
         match result {
-            Ok(delivery) => drop(self.sent.send(delivery.another())),
+            Ok(delivery) => {
+                // It is given back once the record is told of.
+                room.forget();
+                drop(self.sent.send(delivery.another()));
+            }
             Err(error) => {
                 let tell = |one: &Arc<dyn ProducerInterceptor>| {
                     one.on_acknowledgement(&record.topic, record.partition, Err(error));
@@ -122,5 +142,87 @@ impl Interceptors {
                 self.all.iter().for_each(tell);
             }
         }
+    }
+}
+
+/// Tells of records as they are answered: a partition whose leader is away holds up no other.
+async fn tell(
+    told: Vec<Arc<dyn ProducerInterceptor>>,
+    mut waiting: mpsc::UnboundedReceiver<Delivery>,
+    room: Arc<Semaphore>,
+) {
+    let mut partitions: BTreeMap<(Arc<str>, i32), VecDeque<Delivery>> = BTreeMap::new();
+    std::future::poll_fn(|cx| {
+        let is_over = loop {
+            match waiting.poll_recv(cx) {
+                Poll::Ready(Some(delivery)) => {
+                    partitions.entry(delivery.place()).or_default().push_back(delivery);
+                }
+                Poll::Ready(None) => break true,
+                Poll::Pending => break false,
+            }
+        };
+        partitions.retain(|(topic, partition), deliveries| {
+            while let Some(first) = deliveries.front_mut() {
+                let Poll::Ready(result) = Pin::new(first).poll(cx) else { return true };
+                deliveries.pop_front();
+                told.iter().for_each(|one| one.on_acknowledgement(topic, Some(*partition), result.as_ref()));
+                room.add_permits(1);
+            }
+            false
+        });
+        if is_over && partitions.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_types::Offset;
+    use parking_lot::Mutex;
+
+    use super::super::core::delivery::{Deliveries, Outcome};
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Heard(Mutex<Vec<(i32, i64)>>);
+
+    impl ProducerInterceptor for Heard {
+        fn on_acknowledgement(
+            &self,
+            _: &str,
+            partition: Option<i32>,
+            result: Result<&RecordMetadata, &ClientError>,
+        ) {
+            self.0.lock().push((partition.unwrap(), result.unwrap().offset.0));
+        }
+    }
+
+    #[tokio::test]
+    async fn records_are_told_of_as_they_are_answered_and_hold_a_bounded_room() {
+        let heard = Arc::new(Heard::default());
+        let interceptors = Interceptors::with_room(&[Arc::clone(&heard) as Arc<dyn ProducerInterceptor>], 4);
+        let batches = [0, 1].map(|partition| Deliveries::new("t".into(), partition));
+        let outgoing = interceptors.outgoing(&Record::to("t"));
+        for batch in &batches {
+            for index in 0..2 {
+                let delivery = Delivery::new(Arc::clone(batch), index, Timestamp(1));
+                interceptors.sent(&outgoing, interceptors.room_now().unwrap(), Ok(&delivery));
+            }
+        }
+        assert!(interceptors.room_now().is_none(), "four are not told of");
+        // The leader of the first one is away.
+        batches[1].complete(Outcome::Written { base_offset: Offset(10), log_append_time: None });
+        drop(interceptors.room().await.unwrap());
+        drop(interceptors.room().await.unwrap());
+        assert_eq!(*heard.0.lock(), [(1, 10), (1, 11)]);
+        batches[0].complete(Outcome::Written { base_offset: Offset(5), log_append_time: None });
+        while interceptors.room.available_permits() < 4 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(heard.0.lock()[2..], [(0, 5), (0, 6)]);
+        // What was not sent needs no room.
+        drop(interceptors.room_now().unwrap());
+        assert_eq!(interceptors.room.available_permits(), 4);
     }
 }

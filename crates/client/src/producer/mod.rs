@@ -95,7 +95,8 @@ pub struct TrySendError<'a> {
 /// See [`TrySendError`].
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TrySendReason {
-    /// `buffer.memory` is used up by records that wait to be sent or acknowledged.
+    /// `buffer.memory` is used up by records that wait to be sent or acknowledged; or interceptors have not been told yet of a
+    /// million others.
     #[error("buffer.memory is used up")]
     Full,
     /// Nothing is known of the topic yet; it is asked for. With what a broker has answered last, if it was an error that may
@@ -158,9 +159,10 @@ impl Producer {
     /// gives is to be awaited for the broker's answer, or may be dropped.
     pub async fn send(&self, record: Record<'_>) -> Result<Delivery, ClientError> {
         let Some(interceptors) = &self.inner.interceptors else { return self.put(record).await };
+        let room = interceptors.room().await?;
         let outgoing = interceptors.outgoing(&record);
         let sent = self.put(outgoing.record(&outgoing.headers())).await;
-        interceptors.sent(&outgoing, sent.as_ref());
+        interceptors.sent(&outgoing, room, sent.as_ref());
         sent
     }
 
@@ -192,18 +194,25 @@ impl Producer {
     pub fn try_send<'a>(&self, record: Record<'a>) -> Result<Delivery, TrySendError<'a>> {
         let tried = match &self.inner.interceptors {
             None => self.try_put(&record),
-            Some(interceptors) => {
-                let outgoing = interceptors.outgoing(&record);
-                let tried = self.try_put(&outgoing.record(&outgoing.headers()));
-                match &tried {
-                    Ok(delivery) => interceptors.sent(&outgoing, Ok(delivery)),
-                    Err(TrySendReason::Error(error)) => interceptors.sent(&outgoing, Err(error)),
-                    Err(_) => {}
-                }
-                tried
-            }
+            Some(interceptors) => self.try_put_intercepted(&record, interceptors),
         };
         tried.map_err(|reason| TrySendError { record, reason })
+    }
+
+    fn try_put_intercepted(
+        &self,
+        record: &Record<'_>,
+        interceptors: &Interceptors,
+    ) -> Result<Delivery, TrySendReason> {
+        let room = interceptors.room_now().ok_or(TrySendReason::Full)?;
+        let outgoing = interceptors.outgoing(record);
+        let tried = self.try_put(&outgoing.record(&outgoing.headers()));
+        match &tried {
+            Ok(delivery) => interceptors.sent(&outgoing, room, Ok(delivery)),
+            Err(TrySendReason::Error(error)) => interceptors.sent(&outgoing, room, Err(error)),
+            Err(_) => {}
+        }
+        tried
     }
 
     fn try_put(&self, record: &Record<'_>) -> Result<Delivery, TrySendReason> {

@@ -517,7 +517,11 @@ impl Machine {
 
     /// The owner can't be told in the usual way that it failed.
     pub fn fail(&mut self, error: GroupError) {
-        self.failures.push_back(Failure::Group(error));
+        let failure = Failure::Group(error);
+        // It may come again and again while nobody asks.
+        if !self.failures.contains(&failure) {
+            self.failures.push_back(failure);
+        }
     }
 
     fn commit_by_itself(&mut self, now: MonoMs) {

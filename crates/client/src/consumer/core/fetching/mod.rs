@@ -110,6 +110,42 @@ pub enum FetchError {
     Refused { partition: TopicPartition, code: ErrorCode },
 }
 
+impl FetchError {
+    fn partition(&self) -> &TopicPartition {
+        match self {
+            FetchError::NoOffset(partition)
+            | FetchError::OffsetOutOfRange { partition, .. }
+            | FetchError::LogTruncated { partition, .. }
+            | FetchError::Corrupt { partition, .. }
+            | FetchError::Refused { partition, .. } => partition,
+        }
+    }
+}
+
+/// Errors in their order, one of a partition: it may go wrong many times while nobody asks.
+#[derive(Debug, Default)]
+struct Errors {
+    order: VecDeque<TopicPartition>,
+    last: BTreeMap<TopicPartition, FetchError>,
+}
+
+impl Errors {
+    fn push_back(&mut self, error: FetchError) {
+        let partition = error.partition().clone();
+        if self.last.insert(partition.clone(), error).is_none() {
+            self.order.push_back(partition);
+        }
+    }
+
+    fn take(&mut self) -> Option<FetchError> {
+        self.last.remove(&self.order.pop_front()?)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
 fn shown(offset: &Option<Offset>) -> String {
     offset.map_or_else(String::new, |offset| format!("; it ends or differs from offset {offset} on"))
 }
@@ -130,7 +166,7 @@ pub struct Fetcher {
     asks: u64,
     /// Counts positions that were set, so that an answer about an older one is known.
     eras: u64,
-    errors: VecDeque<FetchError>,
+    errors: Errors,
     wants_metadata: bool,
     /// There is room for more to be fetched since this was last asked.
     has_room: bool,
@@ -174,7 +210,7 @@ impl Fetcher {
             asked_bytes: 0,
             asks: 0,
             eras: 0,
-            errors: VecDeque::new(),
+            errors: Errors::default(),
             wants_metadata: false,
             has_room: false,
         }
@@ -296,9 +332,9 @@ impl Fetcher {
         std::mem::take(&mut self.has_room)
     }
 
-    /// What can't go on by itself; each error comes once for each time that it happened.
+    /// What can't go on by itself. What happens several times of a partition before this is asked, comes once: as it was last.
     pub fn take_error(&mut self) -> Option<FetchError> {
-        self.errors.pop_front()
+        self.errors.take()
     }
 
     pub fn has_errors(&self) -> bool {
