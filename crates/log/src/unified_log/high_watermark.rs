@@ -145,10 +145,19 @@ impl UnifiedLog {
     }
 
     pub(super) fn resolved_last_stable_offset(&self, reach: Reach) -> Result<OffsetMetadata, ReadError> {
-        let offsets = self.offsets.get();
-        let high_watermark = offsets.high_watermark.message_offset;
+        self.resolved_last_stable_offset_of(&self.offsets.get(), reach)
+    }
+
+    /// All that it goes by is of one moment: a high watermark that has moved on since may have passed a transaction that
+    /// was not there yet.
+    pub(super) fn resolved_last_stable_offset_of(
+        &self,
+        offsets: &Offsets,
+        reach: Reach,
+    ) -> Result<OffsetMetadata, ReadError> {
+        let high_watermark = offsets.high_watermark;
         match offsets.first_unstable {
-            Some(first) if first.message_offset < high_watermark => {
+            Some(first) if first.message_offset < high_watermark.message_offset => {
                 let placed = self.place_of(first, reach)?;
                 let mut offsets = self.offsets.change();
                 if offsets.first_unstable == Some(first) {
@@ -156,7 +165,7 @@ impl UnifiedLog {
                 }
                 Ok(placed)
             }
-            _ => self.resolved_high_watermark(reach),
+            _ => self.resolve(high_watermark, reach, |offsets| &mut offsets.high_watermark),
         }
     }
 

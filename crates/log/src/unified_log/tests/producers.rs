@@ -1,10 +1,11 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use ottla_record::AppendOrigin;
+use ottla_record::{AppendOrigin, Batches};
 use ottla_types::{LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId, Timestamp};
 
-use crate::disk::SimDisk;
+use crate::disk::{Reach, SimDisk};
 use crate::producer_state::{ProducerStateConfig, ProducerStateError, VerificationGuard};
 use crate::test_log::{START, TestLog, at_ms, marker, producer_batch, small_config, txn_batch};
 use crate::{AppendError, FetchIsolation, LeaderAppend, LogConfig, StorageError};
@@ -460,4 +461,43 @@ fn a_producers_batches_are_looked_for_in_the_end_of_the_log_alone() {
     check(&log, &[(0, 1, 1, Ok((18, 18, false))), (0, 2, 1, Ok((19, 19, false)))]);
     log.reopen(true);
     check(&log, &[(0, 0, 1, Err("sequence")), (0, 1, 1, Ok((18, 18, true)))]);
+}
+
+#[test]
+fn the_last_stable_offset_is_of_one_moment() {
+    let log = TestLog::new(LogConfig::default());
+    outcome(&log, &producer_batch(&["plain"], 1, 0, 0), AppendOrigin::Client).unwrap();
+    let before = log.log.offsets.get();
+    outcome(&log, &txn_batch(&["a"], 2, 0, 0), AppendOrigin::Client).unwrap();
+    assert_eq!(log.log.high_watermark(), Offset(2));
+    let stable = log.log.resolved_last_stable_offset_of(&before, Reach::Disk).unwrap();
+    assert_eq!(stable.message_offset, Offset(1));
+}
+
+#[test]
+fn who_reads_what_is_committed_beside_a_writer_sees_nothing_undecided() {
+    let log = TestLog::new(LogConfig::default());
+    let is_over = AtomicBool::new(false);
+    let read = || {
+        while !is_over.load(Ordering::Relaxed) {
+            let start = log.log.last_stable_offset();
+            let read = log.log.read(start, 1 << 20, FetchIsolation::TxnCommitted, true).unwrap();
+            let (Some(records), Some(aborted)) = (read.records, read.aborted_transactions) else { continue };
+            for batch in Batches::new(&records.read().unwrap()).map(Result::unwrap) {
+                let offset = batch.base_offset.0;
+                let is_told =
+                    aborted.iter().any(|txn| (txn.first_offset..=txn.last_offset).contains(&offset));
+                assert!(batch.is_control() || is_told, "the record at {offset} is read as a committed one");
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let readers = [(); 2].map(|()| scope.spawn(read));
+        for sequence in 0..5_000 {
+            outcome(&log, &txn_batch(&["a"], 2, 0, sequence), AppendOrigin::Client).unwrap();
+            outcome(&log, &marker(2, 0, false, 0), AppendOrigin::Coordinator).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|reader| reader.join().expect("nothing undecided is read"));
+    });
 }
