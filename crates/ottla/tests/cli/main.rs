@@ -4,6 +4,7 @@
 
 mod cluster;
 mod completion;
+mod first_steps;
 mod groups;
 mod measuring;
 mod profiles;
