@@ -33,6 +33,7 @@ final class Observer implements AutoCloseable {
     private final List<Thread> feeding = new ArrayList<>();
     private final Tail tail;
     private final Looks looks;
+    private final Glances glances;
 
     /** `journals`: where the workers write. */
     Observer(String bootstrap, Path journals, int transactionVersion, long seed) throws Exception {
@@ -49,6 +50,7 @@ final class Observer implements AutoCloseable {
         feeders = List.of(new Feeder(clients, seed, Topics.IN, Observer::value), new Feeder(clients, seed + 1, Topics.LINES, Observer::line));
         tail = new Tail(clients);
         looks = new Looks(clients);
+        glances = new Glances(clients, seed);
     }
 
     void start() {
@@ -56,6 +58,7 @@ final class Observer implements AutoCloseable {
         feeding.forEach(Thread::start);
         tail.start();
         looks.start();
+        glances.start();
     }
 
     @Override
@@ -201,7 +204,9 @@ final class Observer implements AutoCloseable {
         Suite.eventually(() -> none(tail.check(all)), Clients.PATIENCE);
         looks.finish();
         tail.finish();
-        return Map.of("records", all.size());
+        glances.finish();
+        none(glances.check(all));
+        return Map.of("records", all.size(), "glances", glances.count());
     }
 
     /** A reader who was there all the time has seen what is there now. */

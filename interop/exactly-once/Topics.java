@@ -42,6 +42,10 @@ enum Topics {
         return topic;
     }
 
+    boolean isCompacted() {
+        return isCompacted;
+    }
+
     /** The partition that something of this number belongs to. */
     int partitionOf(int number) {
         return number % partitions;
