@@ -91,10 +91,7 @@ impl RaftCore {
     /// those refuse who still hear of the leader.
     pub(super) fn process_is_gone(&mut self, node: NodeId, now: Now) {
         let may_stand = self.may_stand();
-        let before = self.voters.latest().iter().map(|voter| voter.key.id);
-        let before = before.filter(|id| *id != node && *id < self.local.id()).count();
-        let turn_ms = GONE_LEADER_TURN_MS * i64::try_from(before).unwrap_or(0);
-        let wait_ms = turn_ms + self.jitter.below(GONE_LEADER_JITTER_MS);
+        let wait_ms = self.wait_after_gone_ms(node);
         if let Role::Follower(follower) = &mut self.quorum.role
             && follower.leader_id == node
             && may_stand
@@ -106,6 +103,14 @@ impl RaftCore {
             }
             follower.has_fetched_from_leader = false;
         }
+    }
+
+    /// Each voter in its turn, since nobody knows whose log is the longest.
+    pub(super) fn wait_after_gone_ms(&mut self, leader: NodeId) -> i64 {
+        let before = self.voters.latest().iter().map(|voter| voter.key.id);
+        let before = before.filter(|id| *id != leader && *id < self.local.id()).count();
+        let turn_ms = GONE_LEADER_TURN_MS * i64::try_from(before).unwrap_or(0);
+        turn_ms + self.jitter.below(GONE_LEADER_JITTER_MS)
     }
 
     /// Back to the leader that was known before, or to waiting.

@@ -57,12 +57,21 @@ impl RaftCore {
         if !self.maybe_transition(Some(request.leader_id), request.leader_epoch, endpoints, now) {
             return self.epoch_response(Some(RaftError::InvalidRequest));
         }
-        let backoff_ms = self.succession_backoff_ms(&request.preferred_candidates);
+        let wait_ms = match request.preferred_candidates.as_slice() {
+            // The process that led has ended, and the next one knows nobody's log: it is as if nobody listened there any more.
+            [] => self.wait_after_gone_ms(request.leader_id),
+            preferred => self.succession_backoff_ms(preferred),
+        };
         if let Role::Follower(follower) = &mut self.quorum.role
             && follower.leader_id == request.leader_id
         {
-            follower.fetch_deadline = now.mono.plus_ms(backoff_ms);
-            follower.why_over = "the leader has resigned";
+            let deadline = now.mono.plus_ms(wait_ms);
+            let is_restarted = request.preferred_candidates.is_empty();
+            if !is_restarted || deadline < follower.fetch_deadline {
+                follower.fetch_deadline = deadline;
+                follower.why_over =
+                    if is_restarted { "the leader's process has ended" } else { "the leader has resigned" };
+            }
             // The leader itself says that it is gone, so others may be helped to take over.
             follower.has_fetched_from_leader = false;
             follower.has_leader_resigned = true;

@@ -264,6 +264,26 @@ fn a_leader_whose_process_is_gone_is_not_waited_for() {
     assert_eq!(core.why_role(), "the leader's process has ended");
 }
 
+/// It was started again before anybody was refused where it listened: it has resigned, and knows of nobody who could follow it.
+#[test]
+fn a_leader_that_is_back_at_once_is_not_waited_for() {
+    let mut core = core(election(3, Some(2), None), log(5, 1));
+    let resigns = Request::EndQuorumEpoch(EndQuorumEpochRequest {
+        cluster_id: Some("cluster".to_owned()),
+        leader_id: node_id(2),
+        leader_epoch: LeaderEpoch(3),
+        preferred_candidates: Vec::new(),
+        leader_endpoints: local(2).listeners,
+    });
+    ask(&mut core, resigns.clone(), 31);
+    assert_eq!(granted(&mut core, vote(3, 3, OffsetAndEpoch::new(9, 1), true)), Ok(true));
+    // That comes again where its answer was lost, and puts nothing off.
+    ask(&mut core, resigns, 32);
+    core.tick(at(51));
+    assert_eq!((core.role(), core.epoch()), (RoleName::Prospective, LeaderEpoch(3)));
+    assert_eq!(core.why_role(), "the leader's process has ended");
+}
+
 #[test]
 fn a_follower_that_hears_nothing_asks_before_it_stands() {
     let mut core = core(election(3, Some(2), None), log(5, 1));
