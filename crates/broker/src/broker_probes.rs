@@ -2,8 +2,9 @@
 //!
 //! A process that ends closes its connections, and nobody listens any more where it did. So a broken connection is a reason to
 //! look, and a refused one is the proof, from where the same process was reached before: whoever keeps this node from
-//! connecting at all proves nothing. Silence proves nothing either: that is what the session's time is for. Until then it is
-//! looked again now and then, since a process that ends may take long to close what it had open. Standby controllers look too: one of them
+//! connecting at all proves nothing. Another proof is an answer of the same broker's next process, which its supervisor may start
+//! before anybody finds the port closed: no two processes listen at one address ([`crate::process_identity`]). Silence proves nothing:
+//! that is what the session's time is for. Until then it is looked again now and then, since a process that ends may take long to close what it had open. Standby controllers look too: one of them
 //! may be the active one before its supervisor has started the broker again, or after. A broker that was taken for gone
 //! and lives heartbeats on, and is believed ever after (`ottla_controller`).
 
@@ -12,14 +13,15 @@ use std::sync::Arc;
 
 use ottla_config::keys;
 use ottla_controller::{Controller, Outcome};
-use ottla_types::{BrokerEpoch, MonoMs, NodeId, Now};
-use ottla_wire::messages::ApiVersionsRequest;
+use ottla_types::{BrokerEpoch, MonoMs, NodeId, Now, Uuid};
+use ottla_wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use ottla_wire::{ErrorCode, VersionRange};
 use parking_lot::Mutex;
 
 use crate::controller_channel::{ControllerLink, Job, Written};
 use crate::node::Node;
-use crate::peers::{Channel, PeerError, PeerRequest};
+use crate::peers::{Channel, PeerAnswer, PeerError, PeerRequest};
+use crate::process_identity::{self, ProcessIdentity};
 
 /// So long an answer is waited for. What does not come says nothing.
 const TIMEOUT_MS: i64 = 5_000;
@@ -69,9 +71,35 @@ struct Tried {
 struct Probe {
     broker: NodeId,
     epoch: BrokerEpoch,
+    /// With which that process has registered.
+    incarnation_id: Uuid,
     attempts: u32,
     /// There is a reason to look for it.
     is_doubted: bool,
+}
+
+/// Who answers where a broker is said to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listener {
+    /// The process that is registered.
+    Registered,
+    /// The same broker's next process, which is not registered yet.
+    Next,
+    /// Another broker: the address says nothing of this one.
+    Stranger(NodeId),
+    /// It does not say: one of Apache Kafka.
+    Unknown,
+}
+
+impl Probe {
+    fn listener(&self, answer: &ApiVersionsResponse) -> Listener {
+        match ProcessIdentity::told(&answer.unknown_tagged_fields) {
+            None => Listener::Unknown,
+            Some(told) if told.node != self.broker => Listener::Stranger(told.node),
+            Some(told) if told.incarnation_id == self.incarnation_id => Listener::Registered,
+            Some(_) => Listener::Next,
+        }
+    }
 }
 
 impl Tried {
@@ -144,7 +172,10 @@ impl BrokerProbes {
     }
 
     fn reached(&self, broker: NodeId, epoch: BrokerEpoch) {
-        self.0.lock().reached.insert(broker, epoch);
+        let mut state = self.0.lock();
+        state.reached.insert(broker, epoch);
+        state.doubted.remove(&broker);
+        state.ended.remove(&broker);
     }
 
     fn has_ended(&self, broker: NodeId, epoch: BrokerEpoch, until: MonoMs) {
@@ -217,8 +248,8 @@ impl Node {
             return;
         };
         if self.probes.begin(broker) {
-            let epoch = registered.epoch();
-            self.probe_at(MonoMs(0), Probe { broker, epoch, attempts, is_doubted });
+            let (epoch, incarnation_id) = (registered.epoch(), registered.record.incarnation_id);
+            self.probe_at(MonoMs(0), Probe { broker, epoch, incarnation_id, attempts, is_doubted });
         }
     }
 
@@ -230,15 +261,17 @@ impl Node {
 
     fn probe(self: &Arc<Self>, probe: Probe) {
         let node = Arc::clone(self);
-        let done = move |answer: Result<_, PeerError>, now| node.probed(probe, answer.map(drop), now);
-        // Every node knows this version.
-        let versions = VersionRange::new(0, 0);
-        let request = PeerRequest::by_version(versions, |_| ApiVersionsRequest::default(), TIMEOUT_MS, done);
+        let done = move |answer: Result<PeerAnswer<_>, PeerError>, now| {
+            let listener = answer.map(|answer| probe.listener(&answer.response));
+            node.probed(probe, listener, now);
+        };
+        let versions = VersionRange::new(process_identity::VERSION, process_identity::VERSION);
+        let request = PeerRequest::by_version(versions, |_| question(), TIMEOUT_MS, done);
         self.send_to_broker(probe.broker, Channel::Probe, request);
     }
 
-    fn probed(self: &Arc<Self>, probe: Probe, answer: Result<(), PeerError>, now: Now) {
-        let Probe { broker, epoch, attempts, is_doubted } = probe;
+    fn probed(self: &Arc<Self>, probe: Probe, answer: Result<Listener, PeerError>, now: Now) {
+        let Probe { broker, epoch, attempts, is_doubted, .. } = probe;
         match answer {
             Err(PeerError::Disconnected(_) | PeerError::Overloaded) if attempts > 1 => {
                 let again = Probe { attempts: attempts - 1, ..probe };
@@ -246,23 +279,20 @@ impl Node {
             }
             Err(PeerError::Refused(_)) if self.probes.was_reached(broker, epoch) => {
                 tracing::info!(%broker, %epoch, "nobody listens any more where a broker did: its process has ended");
-                self.probes.is_settled(broker);
-                // By then its session is over too.
-                let session_ms = self.effective_config.load().get(keys::BROKER_SESSION_TIMEOUT_MS);
-                self.probes.has_ended(broker, epoch, now.mono.plus_ms(session_ms.into()));
-                self.tell_gone(broker, epoch);
+                self.process_has_ended(broker, epoch, now);
             }
-            Ok(()) if self.probes.is_known_to_have_ended(broker, epoch, now.mono) => {
+            Ok(Listener::Next) => {
+                tracing::info!(%broker, %epoch, "a broker's next process listens where it did: its process has ended");
+                self.process_has_ended(broker, epoch, now);
+            }
+            Ok(Listener::Unknown) if self.probes.is_known_to_have_ended(broker, epoch, now.mono) => {
                 // It is the next process that answers.
                 self.probes.is_settled(broker);
                 self.tell_gone(broker, epoch);
             }
-            Ok(()) => {
-                self.probes.is_settled(broker);
-                self.probes.reached(broker, epoch);
-            }
-            Err(error) => {
-                tracing::debug!(%broker, %error, "whether a broker's process lives is not known");
+            Ok(Listener::Registered | Listener::Unknown) => self.probes.reached(broker, epoch),
+            Ok(Listener::Stranger(_)) | Err(_) => {
+                tracing::debug!(%broker, ?answer, "whether a broker's process lives is not known");
                 if is_doubted {
                     self.look_again_for(broker, epoch, now);
                 }
@@ -271,6 +301,14 @@ impl Node {
         if self.probes.end(broker) {
             self.look_for(broker, ATTEMPTS, true);
         }
+    }
+
+    fn process_has_ended(&self, broker: NodeId, epoch: BrokerEpoch, now: Now) {
+        self.probes.is_settled(broker);
+        // By then its session is over too.
+        let session_ms = self.effective_config.load().get(keys::BROKER_SESSION_TIMEOUT_MS);
+        self.probes.has_ended(broker, epoch, now.mono.plus_ms(session_ms.into()));
+        self.tell_gone(broker, epoch);
     }
 
     fn tell_gone(&self, broker: NodeId, epoch: BrokerEpoch) {
@@ -288,6 +326,17 @@ impl Node {
         });
         (self.hooks.wake_at)(doubted.until);
     }
+}
+
+/// Who are you?
+fn question() -> ApiVersionsRequest {
+    let mut question = ApiVersionsRequest {
+        client_software_name: "ottla".to_owned(),
+        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..ApiVersionsRequest::default()
+    };
+    process_identity::ask(&mut question.unknown_tagged_fields);
+    question
 }
 
 /// For the controller of this node, if that is the active one.

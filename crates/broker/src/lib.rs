@@ -25,6 +25,7 @@ pub mod node;
 pub mod node_settings;
 pub mod peers;
 mod principal;
+pub mod process_identity;
 mod producer_ids;
 mod publisher;
 pub mod quorum;

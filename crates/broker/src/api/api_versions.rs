@@ -13,6 +13,7 @@ use super::call::{Call, Context};
 use super::table::Api;
 use crate::exchange::{ClientSoftware, ReplySlot};
 use crate::node::Node;
+use crate::process_identity::{self, ProcessIdentity};
 
 pub(super) fn handle(node: &Arc<Node>, call: Call<ApiVersionsRequest>) {
     let (context, request, answer) = call.into_parts();
@@ -25,13 +26,18 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<ApiVersionsRequest>) {
             ClientSoftware { name: request.client_software_name, version: request.client_software_version };
     }
     let image = node.metadata.image();
-    answer.reply(&ApiVersionsResponse {
+    let mut response = ApiVersionsResponse {
         api_keys: api_keys(context.connection.is_controller_listener),
         supported_features: supported_features(context.version()),
         finalized_features_epoch: image.provenance.last_offset.value(),
         finalized_features: finalized_features(&image, node.metadata.kraft_version()),
         ..ApiVersionsResponse::default()
-    });
+    };
+    if process_identity::is_asked(&request.unknown_tagged_fields) {
+        let (node, incarnation_id) = (node.identity.node_id, node.registration.incarnation_id);
+        ProcessIdentity { node, incarnation_id }.tell(&mut response.unknown_tagged_fields);
+    }
+    answer.reply(&response);
 }
 
 /// A version that is not served is answered in version 0, with the range of this API alone (KIP-511).

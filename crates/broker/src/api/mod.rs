@@ -17,6 +17,7 @@ mod api_versions;
 mod authorized_operations;
 mod bounds;
 mod broker_heartbeat;
+mod broker_registration;
 mod compatibility;
 mod config_changes;
 mod consumer_group_describe;

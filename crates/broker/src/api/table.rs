@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use ottla_wire::messages::{
     AddRaftVoterRequest, AllocateProducerIdsRequest, AlterPartitionRequest, AssignReplicasToDirsRequest,
-    BeginQuorumEpochRequest, BrokerRegistrationRequest, ControllerRegistrationRequest, EndQuorumEpochRequest,
-    FetchSnapshotRequest, RemoveRaftVoterRequest, UpdateRaftVoterRequest, VoteRequest,
+    BeginQuorumEpochRequest, ControllerRegistrationRequest, EndQuorumEpochRequest, FetchSnapshotRequest,
+    RemoveRaftVoterRequest, UpdateRaftVoterRequest, VoteRequest,
 };
 use ottla_wire::{ApiFacts, ApiKey, VersionRange};
 
 use super::dispatch::{RawCall, call};
 use super::{
     add_offsets_to_txn, add_partitions_to_txn, alter_configs, alter_partition_reassignments,
-    alter_replica_log_dirs, alter_share_group_offsets, api_versions, broker_heartbeat,
+    alter_replica_log_dirs, alter_share_group_offsets, api_versions, broker_heartbeat, broker_registration,
     consumer_group_describe, consumer_group_heartbeat, create_partitions, create_topics, delete_groups,
     delete_records, delete_share_group_offsets, delete_share_group_state, delete_topics, describe_cluster,
     describe_configs, describe_groups, describe_log_dirs, describe_producers, describe_quorum,
@@ -96,7 +96,7 @@ apis! {
     FetchSnapshot => quorum::handle::<FetchSnapshotRequest>,
     DescribeCluster => describe_cluster::handle,
     DescribeProducers => describe_producers::handle,
-    BrokerRegistration => for_controllers::handle::<BrokerRegistrationRequest>,
+    BrokerRegistration => broker_registration::handle,
     BrokerHeartbeat => broker_heartbeat::handle,
     UnregisterBroker => unregister_broker::handle,
     DescribeTransactions => describe_transactions::handle,

@@ -2,12 +2,19 @@
 
 use std::sync::Arc;
 
-use ottla_types::{MonoMs, NodeId, Now};
-use ottla_wire::messages::{ApiVersionsRequest, ApiVersionsResponse, BrokerHeartbeatRequest};
+use ottla_controller::{Controller, ControllerSettings};
+use ottla_metadata::MetadataImage;
+use ottla_types::{MonoMs, NodeId, Now, Uuid};
+use ottla_wire::ErrorCode;
+use ottla_wire::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, BrokerHeartbeatRequest, BrokerRegistrationRequest,
+};
 
-use super::harness::{Harness, OTHER, at};
+use super::harness::{Harness, LOCAL, OTHER, at};
 use super::played_peers::{Asked, PlayedPeers};
+use crate::controller_channel::Fate;
 use crate::peers::{Channel, PeerError};
+use crate::process_identity::{self, ProcessIdentity};
 
 /// A controller beside another broker, which it has met or not.
 struct Watch {
@@ -37,6 +44,7 @@ impl Watch {
         (0..2).for_each(|_| self.harness.node.tick(self.now));
         let asked = self.peers.take::<ApiVersionsRequest>()?;
         assert_eq!(asked.to, (NodeId(OTHER), Channel::Probe));
+        assert!(process_identity::is_asked(&asked.body.unknown_tagged_fields));
         Some(asked)
     }
 
@@ -52,6 +60,18 @@ impl Watch {
     fn is_taken_for_gone(&self) -> bool {
         self.harness.controller_requests() > 0
     }
+}
+
+/// With which the other broker is registered.
+const REGISTERED: Uuid = Uuid::ZERO;
+const NEXT: Uuid = Uuid([7; 16]);
+
+/// What a process of Ottla answers.
+fn process(node: i32, incarnation_id: Uuid) -> ApiVersionsResponse {
+    let mut response = ApiVersionsResponse::default();
+    let identity = ProcessIdentity { node: NodeId(node), incarnation_id };
+    identity.tell(&mut response.unknown_tagged_fields);
+    response
 }
 
 fn refused() -> PeerError {
@@ -192,5 +212,110 @@ fn who_could_not_be_reached_is_not_tried_all_the_time() {
         if let Some(look) = look {
             look.fail(refused(), watch.now);
         }
+    }
+}
+
+/// As its supervisor starts it before anybody finds that nobody listened meanwhile, and where no process of it was ever met.
+#[test]
+fn a_process_is_gone_where_the_broker_s_next_one_listens() {
+    for has_met in [true, false] {
+        let watch = Watch::new(has_met);
+        watch.doubt();
+        watch.looks().expect("it is doubted").answer(&process(OTHER, NEXT), watch.now);
+        assert!(watch.is_taken_for_gone());
+        watch.harness.node.doubt_all_brokers(watch.now);
+        assert!(watch.is_taken_for_gone(), "as it is once this controller is the active one");
+        assert!(watch.looks().is_none());
+    }
+}
+
+#[test]
+fn a_process_that_says_that_it_is_the_one_lives() {
+    let mut watch = Watch::new(true);
+    watch.doubt();
+    watch.looks().expect("it is doubted").fail(refused(), watch.now);
+    assert!(watch.is_taken_for_gone());
+    // Whoever refused there, it was not for that process.
+    for _ in 0..2 {
+        watch.doubt();
+        watch.looks().expect("it is doubted").answer(&process(OTHER, REGISTERED), watch.now);
+        assert!(!watch.is_taken_for_gone());
+    }
+    watch.pass_ms(60_000);
+    assert!(watch.looks().is_none());
+}
+
+/// As behind an address that several brokers share.
+#[test]
+fn what_another_broker_answers_proves_nothing() {
+    let mut watch = Watch::new(false);
+    for incarnation_id in [NEXT, REGISTERED] {
+        watch.doubt();
+        watch.looks().expect("it is doubted").answer(&process(OTHER + 1, incarnation_id), watch.now);
+        watch.doubt();
+        watch.looks().expect("it is doubted").fail(refused(), watch.now);
+        assert!(!watch.is_taken_for_gone());
+    }
+    watch.pass_ms(30_000);
+    watch.looks().expect("it is looked again").answer(&process(OTHER, REGISTERED), watch.now);
+    watch.doubt();
+    watch.looks().expect("it is doubted").fail(refused(), watch.now);
+    assert!(watch.is_taken_for_gone());
+}
+
+#[test]
+fn who_is_refused_as_a_duplicate_is_a_reason_to_look() {
+    let watch = Watch::new(true);
+    let watch = Watch { harness: watch.harness.of_controllers(), ..watch };
+    let node = &watch.harness.node;
+    let settings =
+        ControllerSettings::from_config(node.identity.cluster_id.clone(), Arc::clone(&node.config));
+    let image = MetadataImage::clone(&node.metadata.image());
+    let mut controller = Controller::new(
+        ControllerSettings { node_id: NodeId(LOCAL), ..settings },
+        image,
+        Box::new(|| 7),
+        watch.now,
+    );
+    let mut register = |incarnation_id, cluster_id: &str| {
+        let request = BrokerRegistrationRequest {
+            broker_id: OTHER,
+            incarnation_id,
+            cluster_id: cluster_id.to_owned(),
+            ..BrokerRegistrationRequest::default()
+        };
+        let sent = watch.harness.send(4, &request, watch.now);
+        for job in watch.harness.node.controller.take(watch.now.mono) {
+            let again = (job.run(&mut controller, watch.now).release)(Fate::Committed);
+            assert!(again.is_none());
+        }
+        let response = watch.harness.response(&sent).expect("it is answered");
+        ErrorCode::from_code(response.error_code)
+    };
+    assert_eq!(register(NEXT, "another"), Some(ErrorCode::InconsistentClusterId));
+    assert!(watch.looks().is_none());
+    assert_eq!(register(NEXT, "cluster"), Some(ErrorCode::DuplicateBrokerRegistration));
+    watch.looks().expect("it may be gone").answer(&process(OTHER, NEXT), watch.now);
+    assert!(watch.is_taken_for_gone());
+}
+
+#[test]
+fn who_listens_is_told_to_those_who_ask() {
+    let harness = Harness::new();
+    let mut request = ApiVersionsRequest {
+        client_software_name: "test".to_owned(),
+        client_software_version: "1".to_owned(),
+        ..ApiVersionsRequest::default()
+    };
+    for version in [3, 4] {
+        let unasked = harness.response(&harness.send(version, &request, at(1))).expect("it is answered");
+        assert!(unasked.unknown_tagged_fields.is_empty());
+    }
+    process_identity::ask(&mut request.unknown_tagged_fields);
+    for version in [3, 4] {
+        let told = harness.response(&harness.send(version, &request, at(1))).expect("it is answered");
+        let incarnation_id = harness.node.registration.incarnation_id;
+        let expected = ProcessIdentity { node: NodeId(LOCAL), incarnation_id };
+        assert_eq!(ProcessIdentity::told(&told.unknown_tagged_fields), Some(expected));
     }
 }

@@ -100,6 +100,19 @@ fn a_quorum_of_one_grows_to_three_and_goes_on_without_the_first() {
     cluster.use_topic("without-it");
 }
 
+/// As a supervisor starts it, before its session is over, which would last for longer than anybody waits here.
+#[test]
+fn the_node_of_the_active_controller_is_back_at_once() {
+    let session = |_| vec![("broker.session.timeout.ms", "600000".to_owned())];
+    let mut cluster = Cluster::start_each(&["broker,controller"; 3], 1, session);
+    cluster.create(1, "of-three");
+    cluster.use_topic("of-three");
+    let active = cluster.leader(1);
+    cluster.kill(active);
+    cluster.begin(&[active]);
+    cluster.use_topic("of-three");
+}
+
 #[test]
 fn controllers_join_by_themselves() {
     let mut cluster =

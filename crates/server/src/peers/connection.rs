@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use ottla_broker::peers::{PeerAddress, PeerError};
+use ottla_broker::process_identity;
 use ottla_wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use ottla_wire::{ApiKey, ErrorCode, FRAME_LENGTH_BYTES, VersionRange, decode_response, encode_request};
 use thiserror::Error;
@@ -68,7 +69,8 @@ struct Unanswered {
 }
 
 impl Connection {
-    pub async fn open(to: &PeerAddress, client_id: String) -> Result<Connection, Ended> {
+    /// `asks_who` also asks which process listens there, which is answered before others are served.
+    pub async fn open(to: &PeerAddress, client_id: String, asks_who: bool) -> Result<Connection, Ended> {
         let stream = TcpStream::connect((to.host.as_str(), to.port)).await?;
         stream.set_nodelay(true)?;
         let mut connection = Connection {
@@ -80,17 +82,17 @@ impl Connection {
             output: BytesMut::new(),
             input: BytesMut::new(),
         };
-        connection.learn_versions().await?;
+        connection.learn_versions(asks_who).await?;
         Ok(connection)
     }
 
     /// Asks what the node serves. One that is older answers with which version of this request it knows (KIP-511).
-    async fn learn_versions(&mut self) -> Result<(), Ended> {
+    async fn learn_versions(&mut self, asks_who: bool) -> Result<(), Ended> {
         const UNSUPPORTED: i16 = ErrorCode::UnsupportedVersion.code();
         let newest = ApiKey::ApiVersions.facts().broker_versions.map_or(0, |versions| versions.max);
         let mut version = newest;
         loop {
-            let answer = self.ask_versions(version).await?;
+            let answer = self.ask_versions(version, asks_who).await?;
             let is_refused = answer.get(4..6).is_some_and(|code| code == UNSUPPORTED.to_be_bytes());
             let read_as = if is_refused { 0 } else { version };
             let (_, response) = decode_response::<ApiVersionsResponse>(answer, read_as)
@@ -112,12 +114,15 @@ impl Connection {
         }
     }
 
-    async fn ask_versions(&mut self, version: i16) -> Result<Bytes, Ended> {
-        let request = ApiVersionsRequest {
+    async fn ask_versions(&mut self, version: i16, asks_who: bool) -> Result<Bytes, Ended> {
+        let mut request = ApiVersionsRequest {
             client_software_name: "ottla".to_owned(),
             client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
             ..ApiVersionsRequest::default()
         };
+        if asks_who && version >= process_identity::VERSION {
+            process_identity::ask(&mut request.unknown_tagged_fields);
+        }
         let correlation_id = self.take_correlation_id();
         let frame = encode_request(correlation_id, Some(&self.client_id), &request, version)
             .map_err(|error| Ended::Protocol(error.to_string()))?;

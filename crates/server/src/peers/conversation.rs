@@ -63,7 +63,8 @@ impl Conversation {
 
     async fn connect(&mut self, deadline: Instant) -> Result<Connection, PeerError> {
         let limit = (Instant::now() + self.setup.current()).min(deadline);
-        let connecting = Connection::open(&self.to, client_id(self.shared.settings.node_id.0, self.channel));
+        let client_id = client_id(self.shared.settings.node_id.0, self.channel);
+        let connecting = Connection::open(&self.to, client_id, self.channel == Channel::Probe);
         match tokio::time::timeout_at(limit, connecting).await {
             Ok(Err(Ended::Io(error))) if error.kind() == ErrorKind::ConnectionRefused => {
                 Err(PeerError::Refused(error.to_string()))

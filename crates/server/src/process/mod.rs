@@ -1,5 +1,6 @@
 //! The life of the process: a node with its threads and sockets, from its configuration to a clean stop.
 
+mod gate;
 mod running;
 mod serving;
 mod signals;
@@ -91,7 +92,7 @@ pub fn run_until<S: StopRequests>(
             // No log of a partition is open yet: there is nothing to close.
             () = requests.next() => return Ok(()),
         };
-        let listeners = running.serve_controllers(bound).map_err(StartError::Thread)?;
+        running.take_connections(bound).map_err(StartError::Thread)?;
         let reason = tokio::select! {
             biased;
             reason = heard.heard() => return Err(abandon(running, reason)),
@@ -99,7 +100,7 @@ pub fn run_until<S: StopRequests>(
             () = is_running(running.states(), &mut times) => Some(()),
         };
         if reason.is_some() {
-            running.serve(listeners).map_err(StartError::Thread)?;
+            running.serve().map_err(StartError::Thread)?;
             times.ended(|times| &mut times.serving);
             times.tell();
             tell(&running.ready(clock));

@@ -16,11 +16,10 @@ use ottla_types::NodeId;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::serving::{Network, Serving, is_controllers};
+use super::serving::{Network, Serving};
 use super::start_times::StartTimes;
 use super::{Ready, path_text};
 use crate::clock::Clock;
-use crate::network::Listener;
 use crate::peers::{PeerNetwork, PeerSettings};
 use crate::random;
 use crate::startup::directories::{self, Directories};
@@ -254,27 +253,24 @@ impl Running {
         self.states.clone()
     }
 
-    /// Takes what other controllers send, without which there may be no quorum. Returns the listeners that are for clients.
-    pub fn serve_controllers(&mut self, bound: BoundListeners) -> std::io::Result<Vec<Listener>> {
+    /// Takes connections. Other controllers are served, without which there may be no quorum; clients wait.
+    pub fn take_connections(&mut self, bound: BoundListeners) -> std::io::Result<()> {
         let config = self.node.effective_config();
         let handler: Arc<dyn Handler> = Arc::new(NodeHandler(Arc::clone(&self.node)));
         let (readers, files) = (Arc::clone(&self.readers), Arc::clone(&self.files));
         let mut serving = Serving::prepare(&bound.listeners, handler, &config, readers, self.clock, files);
-        let (controllers, of_broker) =
-            bound.listeners.into_iter().partition(|listener| is_controllers(&config, listener.name()));
-        serving.serve(controllers, &config)?;
+        serving.take_connections(bound.listeners, &config)?;
         let _ = self.reactions.network.set(Arc::clone(&serving.network));
         // What changed before that was not heard.
         serving.network.update(&self.node.effective_config());
         self.serving = Some(serving);
-        Ok(of_broker)
+        Ok(())
     }
 
-    /// Takes clients, and begins to compact.
-    pub fn serve(&mut self, listeners: Vec<Listener>) -> std::io::Result<()> {
+    /// Serves clients, and begins to compact.
+    pub fn serve(&mut self) -> std::io::Result<()> {
         if let Some(serving) = &mut self.serving {
-            serving.serve(listeners, &self.node.effective_config())?;
-            serving.network.update(&self.node.effective_config());
+            serving.gate.open(self.clock.now());
         }
         self.cleaners.update()
     }

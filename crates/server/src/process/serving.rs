@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use rustix::process::{Resource, getrlimit};
 use tokio::task::JoinHandle;
 
+use super::gate::Gate;
 use crate::clock::Clock;
 use crate::network::connection::ConnectionSettings;
 use crate::network::limits::ConnectionLimitSettings;
@@ -20,11 +21,13 @@ use crate::network::{Ceiling, ConnectionLimits, Listener, NetworkThreads, Reques
 use crate::startup::listeners::resolve;
 use crate::threads::Pool;
 
-/// Open for clients.
+/// Open for controllers, and behind a gate for clients.
 pub struct Serving {
     acceptors: Vec<JoinHandle<()>>,
     pub network: Arc<Network>,
     handler: Arc<dyn Handler>,
+    /// In front of it for clients.
+    pub gate: Arc<Gate>,
     readers: Arc<Pool>,
     clock: Clock,
     disk: Arc<RealDisk>,
@@ -92,25 +95,28 @@ impl Serving {
             hosts,
         };
         let network = Arc::new(network);
-        Serving { acceptors: Vec::new(), network, handler, readers, clock, disk }
+        let gate = Arc::new(Gate::new(Arc::clone(&handler)));
+        Serving { acceptors: Vec::new(), network, handler, gate, readers, clock, disk }
     }
 
     /// Serves listeners that were prepared, from a task of the current runtime each.
-    pub fn serve(&mut self, listeners: Vec<Listener>, config: &Config) -> io::Result<()> {
+    pub fn take_connections(&mut self, listeners: Vec<Listener>, config: &Config) -> io::Result<()> {
         for listener in listeners {
             let own = config.for_listener(listener.name());
             let threads = Arc::new(NetworkThreads::start(thread_count(&own, listener.name()))?);
             self.network.threads.write().insert(Arc::clone(listener.name()), Arc::clone(&threads));
             let name = Arc::clone(listener.name());
             let network = &self.network;
-            let limits =
-                if is_controllers(config, &name) { &network.of_controller } else { &network.of_broker };
+            let (limits, handler) = if is_controllers(config, &name) {
+                (&network.of_controller, Arc::clone(&self.handler))
+            } else {
+                (&network.of_broker, Arc::clone(&self.gate) as _)
+            };
             let memory = Arc::clone(&limits.memory);
             let readers = Arc::clone(&self.readers);
             let connections = Arc::new(ConnectionSettings::from_config(&own, memory, readers, self.clock));
             let (limits, disk) = (Arc::clone(&limits.connections), Arc::clone(&self.disk));
             let give_up_files = move || disk.give_up_descriptors();
-            let handler = Arc::clone(&self.handler);
             let task = listener.serve(handler, connections, limits, threads, give_up_files);
             self.acceptors.push(tokio::spawn(async move {
                 if let Err(error) = task.await {
@@ -151,7 +157,7 @@ fn open_files_limit() -> usize {
 }
 
 /// Whether only controllers speak on the listener.
-pub fn is_controllers(config: &Config, listener: &str) -> bool {
+fn is_controllers(config: &Config, listener: &str) -> bool {
     config.controller_listener_names().iter().any(|name| name == listener)
 }
 
