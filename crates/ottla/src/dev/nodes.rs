@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::future::poll_fn;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::task::Poll;
 use std::time::Duration;
@@ -39,6 +39,13 @@ struct Node {
     stdout: BufReader<ChildStdout>,
 }
 
+/// Why a node does not serve.
+#[derive(Debug)]
+enum NotReady {
+    Ended,
+    TimedOut,
+}
+
 impl Nodes {
     /// None of several nodes serves before others are there: they are all started before any is waited for.
     pub fn start(layout: &Layout, overrides: &[String]) -> Result<Nodes, String> {
@@ -49,7 +56,7 @@ impl Nodes {
     /// Waits until all serve.
     pub async fn ready(&mut self) -> Result<(), String> {
         for node in &mut self.nodes {
-            node.ready().await?;
+            node.ready().await.map_err(|not_ready| node.describe(&not_ready))?;
         }
         Ok(())
     }
@@ -59,38 +66,12 @@ impl Nodes {
         self.nodes.iter().map(Node::told)
     }
 
-    /// Starts nodes again that end. Returns when one doesn't come back.
+    /// Starts nodes again that end, each for itself: one may need others to be back before it serves. Returns when one doesn't come back.
     pub async fn keep(&mut self) -> String {
-        loop {
-            let (index, ended) = self.ended().await;
-            let Some(node) = self.nodes.get_mut(index) else { continue };
-            tell_line(&format!(
-                "node {} {ended}; it is started again in {} s",
-                node.home.id.0,
-                DOWN.as_secs()
-            ));
-            sleep(DOWN).await;
-            let again = async {
-                *node = Node::start(node.home.clone(), node.overrides.clone())?;
-                node.ready().await
-            };
-            if let Err(why) = again.await {
-                return why;
-            }
-            tell_line(&node.told());
-        }
-    }
-
-    /// The first that ends, and how.
-    async fn ended(&mut self) -> (usize, String) {
-        let mut waits: Vec<_> = self.nodes.iter_mut().map(|node| Box::pin(node.process.wait())).collect();
+        let mut kept: Vec<_> = self.nodes.iter_mut().map(|node| Box::pin(node.keep())).collect();
         poll_fn(|context| {
-            for (index, wait) in waits.iter_mut().enumerate() {
-                if let Poll::Ready(status) = pin!(wait).poll(context) {
-                    return Poll::Ready((index, end_of(status)));
-                }
-            }
-            Poll::Pending
+            let failed = kept.iter_mut().map(|node| node.as_mut().poll(context)).find(Poll::is_ready);
+            failed.unwrap_or(Poll::Pending)
         })
         .await
     }
@@ -139,8 +120,38 @@ impl Node {
         Ok(Node { home, overrides, process, stdout: BufReader::new(stdout) })
     }
 
+    async fn keep(&mut self) -> String {
+        loop {
+            let ended = end_of(self.process.wait().await);
+            tell_line(&format!(
+                "node {} {ended}; it is started again in {} s",
+                self.home.id.0,
+                DOWN.as_secs()
+            ));
+            sleep(DOWN).await;
+            if let Err(why) = self.come_back().await {
+                return why;
+            }
+        }
+    }
+
+    /// One that is killed before it serves has ended like any other.
+    async fn come_back(&mut self) -> Result<(), String> {
+        *self = Node::start(self.home.clone(), self.overrides.clone())?;
+        match self.ready().await {
+            Ok(()) => tell_line(&self.told()),
+            Err(NotReady::Ended) if self.was_killed().await => {}
+            Err(not_ready) => return Err(self.describe(&not_ready)),
+        }
+        Ok(())
+    }
+
+    async fn was_killed(&mut self) -> bool {
+        self.process.wait().await.is_ok_and(|status| status.signal().is_some())
+    }
+
     /// Waits until it has said that it is ready, and all that it says then.
-    async fn ready(&mut self) -> Result<(), String> {
+    async fn ready(&mut self) -> Result<(), NotReady> {
         let mut line = String::new();
         let said = timeout(START_MAX, async {
             while !line.trim_start().starts_with("bootstrap ") {
@@ -153,16 +164,17 @@ impl Node {
         });
         match said.await {
             Ok(true) => Ok(()),
-            Ok(false) => {
-                Err(format!("node {} did not start:\n{}", self.home.id.0, end_of_log(&self.home.log())))
-            }
-            Err(_) => Err(format!(
-                "node {} did not start within {} s:\n{}",
-                self.home.id.0,
-                START_MAX.as_secs(),
-                end_of_log(&self.home.log())
-            )),
+            Ok(false) => Err(NotReady::Ended),
+            Err(_) => Err(NotReady::TimedOut),
         }
+    }
+
+    fn describe(&self, not_ready: &NotReady) -> String {
+        let within = match not_ready {
+            NotReady::Ended => String::new(),
+            NotReady::TimedOut => format!(" within {} s", START_MAX.as_secs()),
+        };
+        format!("node {} did not start{within}:\n{}", self.home.id.0, end_of_log(&self.home.log()))
     }
 
     fn told(&self) -> String {

@@ -43,7 +43,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_local_cluster_serves_while_a_node_is_away_and_stops_whole() {
+fn a_local_cluster_serves_while_a_node_is_away_comes_back_and_stops_whole() {
     let dir = tempfile::tempdir().unwrap();
     let port = ports_in_a_row(6);
     let cluster = command(dir.path(), &["dev", "--dir", "cluster", "--port", &port.to_string()]).start();
@@ -64,7 +64,14 @@ fn a_local_cluster_serves_while_a_node_is_away_and_stops_whole() {
     (20..40).for_each(send);
     until("the node comes back", || nodes(&cluster).difference(&first).count() == 1);
     (40..60).for_each(send);
-    assert_eq!(read_all(&cluster, TOPIC), (0..60).map(|number| number.to_string()).collect::<Vec<_>>());
+    // None of two that are away serves before the other is there, and no two of three can do without them.
+    for (count, numbers) in [(2, 60..80), (3, 80..100)] {
+        let before = nodes(&cluster);
+        before.iter().take(count).for_each(|node| kill_process(pid(*node), Signal::KILL).unwrap());
+        until("all come back", || nodes(&cluster).difference(&before).count() == count);
+        numbers.for_each(send);
+    }
+    assert_eq!(read_all(&cluster, TOPIC), (0..100).map(|number| number.to_string()).collect::<Vec<_>>());
 
     let last = nodes(&cluster);
     assert!(cluster.stop().success());
