@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 
 use crate::peers::{PeerError, PeerRequest, sent_versions};
 
-/// What waits for the quorum's driver at most; more is lost, as on a network.
+/// With so much waiting for the quorum's driver no more requests of others are taken: they are lost, as on a network. What this node has asked for
+/// itself, and what it tells its driver, is bounded by what it asks.
 const QUEUED_MAX: usize = 10_000;
 
 /// Answers a request; its connection is closed if this is dropped.
@@ -50,9 +51,9 @@ impl QuorumChannel {
 
     pub fn push(&self, event: QuorumEvent) {
         let mut events = self.events.lock();
-        if events.len() >= QUEUED_MAX {
+        if events.len() >= QUEUED_MAX && matches!(event, QuorumEvent::Request(..)) {
             drop(events);
-            tracing::warn!(QUEUED_MAX, "the quorum is not keeping up: a message was lost");
+            tracing::warn!(QUEUED_MAX, "the quorum is not keeping up: a request was lost");
             return;
         }
         events.push(event);
@@ -192,4 +193,49 @@ quorum_messages! {
     RemoveRaftVoter(RemoveRaftVoterRequest),
     UpdateRaftVoter(UpdateRaftVoterRequest),
     ApiVersions(ApiVersionsRequest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn requests_of_others_alone_are_lost_where_the_quorum_does_not_keep_up() {
+        let channel = QuorumChannel::new(Arc::new(|| {}));
+        let lost = Arc::new(AtomicUsize::new(0));
+        let request = || {
+            let guard = CountDrop(Arc::clone(&lost));
+            QuorumEvent::Request(Request::ApiVersions, Box::new(move |_| drop(guard)))
+        };
+        (0..QUEUED_MAX).for_each(|_| channel.push(request()));
+        assert_eq!(lost.load(Ordering::Relaxed), 0);
+        channel.push(request());
+        assert_eq!(lost.load(Ordering::Relaxed), 1, "whoever waits hears of it");
+        let has_left = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&has_left);
+        let done = Box::new(move || {
+            left.fetch_add(1, Ordering::Relaxed);
+        });
+        channel.push(QuorumEvent::Response { correlation_id: 1, response: None });
+        channel.push(QuorumEvent::Refused { correlation_id: 2 });
+        channel.push(QuorumEvent::Leave { timeout_ms: 1, done });
+        let mut taken = channel.take().into_iter().skip(QUEUED_MAX);
+        assert!(matches!(taken.next(), Some(QuorumEvent::Response { correlation_id: 1, .. })));
+        assert!(matches!(taken.next(), Some(QuorumEvent::Refused { correlation_id: 2 })));
+        let Some(QuorumEvent::Leave { done, .. }) = taken.next() else { panic!("it leaves all the same") };
+        done();
+        assert_eq!(has_left.load(Ordering::Relaxed), 1);
+        channel.push(request());
+        assert_eq!(channel.take().len(), 1, "there is room again");
+    }
+
+    struct CountDrop(Arc<AtomicUsize>);
+
+    impl Drop for CountDrop {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
