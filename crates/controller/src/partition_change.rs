@@ -117,11 +117,23 @@ impl<'a> PartitionChange<'a> {
         if self.recovery != self.current.leader_recovery_state {
             record.leader_recovery_state = self.recovery as i8;
         }
-        if is_no_op(&record) {
+        if is_no_op(&record) || self.are_epochs_used_up() {
             return None;
         }
         self.tell(&record, is_unclean, reason);
         Some(MetadataRecord::PartitionChange(record))
+    }
+
+    /// Two leaders would have one epoch, or two changes one partition epoch.
+    fn are_epochs_used_up(&self) -> bool {
+        let (leader_epoch, partition_epoch) =
+            (self.current.leader_epoch.value(), self.current.partition_epoch);
+        let is_so = leader_epoch == i32::MAX || partition_epoch == i32::MAX;
+        if is_so {
+            tracing::error!(topic = %self.topic.name, partition = self.partition, leader_epoch, partition_epoch,
+                "the epochs of a partition are used up: it stays as it is for good");
+        }
+        is_so
     }
 
     fn has_online_directory(&self, id: NodeId) -> bool {

@@ -1,5 +1,7 @@
+use ottla_types::NodeId;
 use ottla_wire::messages::elect_leaders_request::{ElectLeadersRequest, TopicPartition};
 use ottla_wire::messages::elect_leaders_response::PartitionResult;
+use ottla_wire::records::PartitionRecord;
 
 use super::topics::{assigned, topic};
 use super::*;
@@ -251,4 +253,22 @@ fn the_only_broker_leads_again_after_any_kind_of_stop() {
             assert!(lines.starts_with("0: 1@") && lines.ends_with(" isr 1\n"), "{has_elr} {clean} {lines}");
         }
     }
+}
+
+/// No number is left that would tell the next leader's time, or the next change, from the one before.
+#[test]
+fn a_partition_whose_epochs_are_used_up_stays_as_it_is() {
+    let mut cluster = Cluster::with_brokers(&[], &[1, 2]);
+    cluster.create(&[assigned("t", &[(0, &[2, 1]), (1, &[2, 1]), (2, &[2, 1])])]);
+    let topic = cluster.controller.image().topics.by_name("t").expect("it is there");
+    let used_up = [(0, i32::MAX, 0), (1, 0, i32::MAX)].map(|(index, leader_epoch, partition_epoch)| {
+        let record = topic.partitions[&index].to_record(topic.id, index, 2);
+        MetadataRecord::Partition(PartitionRecord { leader_epoch, partition_epoch, ..record })
+    });
+    cluster.append(&used_up);
+    let epoch = cluster.controller.image().brokers[&NodeId(2)].epoch();
+    let outcome = cluster.controller.broker_is_gone(NodeId(2), epoch);
+    cluster.commit(outcome);
+    let (last, others) = (i32::MAX, "isr 2,1");
+    assert_eq!(cluster.partitions("t"), format!("0: 2@{last} {others}\n1: 2@0 {others}\n2: 1@1 isr 1\n"));
 }

@@ -87,7 +87,7 @@ impl PartitionRegistration {
     }
 
     /// Applies a change. The partition epoch grows by one, and the leader epoch too where a leader is named, even the
-    /// same one.
+    /// same one. Controllers change nothing whose epochs could not grow.
     pub fn apply(&mut self, change: &PartitionChangeRecord) {
         let replace = |list: &mut Vec<NodeId>, new: &Option<Vec<i32>>| {
             if let Some(new) = new {
@@ -112,19 +112,19 @@ impl PartitionRegistration {
         self.directories.resize(self.replicas.len(), directory::UNASSIGNED);
         if change.leader != NO_LEADER_CHANGE {
             self.leader = NodeId(change.leader);
-            self.leader_epoch = LeaderEpoch(self.leader_epoch.0 + 1);
+            self.leader_epoch = LeaderEpoch(self.leader_epoch.0.saturating_add(1));
         }
         if change.leader_recovery_state >= 0 {
             self.leader_recovery_state = recovery_state(change.leader_recovery_state);
         }
-        self.partition_epoch += 1;
+        self.partition_epoch = self.partition_epoch.saturating_add(1);
     }
 
     /// Drops the eligible leaders: a change like any other.
     pub fn clear_elr(&mut self) {
         self.elr.clear();
         self.last_known_elr.clear();
-        self.partition_epoch += 1;
+        self.partition_epoch = self.partition_epoch.saturating_add(1);
     }
 
     pub fn directory(&self, replica: NodeId) -> Option<Uuid> {

@@ -189,6 +189,19 @@ impl RaftCore {
         }
     }
 
+    /// None if there are no more.
+    pub(super) fn next_epoch(&self) -> Option<LeaderEpoch> {
+        self.quorum.epoch.value().checked_add(1).map(LeaderEpoch)
+    }
+
+    pub(super) fn epochs_are_used_up(&mut self) {
+        self.halt(format!(
+            "the quorum is in epoch {}, behind which there are none: no leader can be elected any more. What the topics hold can be \
+             taken over into a new cluster",
+            self.quorum.epoch.value()
+        ));
+    }
+
     fn epoch_response(&self, error: Option<RaftError>) -> EpochResponse {
         EpochResponse { error, leader: self.leader_info() }
     }

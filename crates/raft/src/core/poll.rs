@@ -65,8 +65,7 @@ impl RaftCore {
             Role::Resigned(state) => {
                 if running && state.election_deadline <= now.mono {
                     // In the next epoch, so that nobody still takes this replica for the leader.
-                    let epoch = self.quorum.epoch.value().saturating_add(1);
-                    let epoch = ottla_types::LeaderEpoch(epoch);
+                    let Some(epoch) = self.next_epoch() else { return self.epochs_are_used_up() };
                     self.become_unattached(epoch, None, "nobody else has come to lead", now);
                 } else {
                     self.send_end_quorum_epoch(now);

@@ -122,13 +122,11 @@ impl RaftCore {
     }
 
     fn become_candidate(&mut self, now: Now) {
-        let Some(epoch) = self.quorum.epoch.value().checked_add(1) else {
-            return self.halt("the leader epochs are used up".to_owned());
-        };
+        let Some(epoch) = self.next_epoch() else { return self.epochs_are_used_up() };
         let election = own_vote(EpochElection::new(self.voters.latest()), self.local.id());
         let election_deadline = self.random_election_deadline(now);
         let role = Role::Candidate(Candidate { election, election_deadline });
-        self.change_role(LeaderEpoch(epoch), role, "a majority would vote for it");
+        self.change_role(epoch, role, "a majority would vote for it");
         self.maybe_win(now);
     }
 

@@ -474,3 +474,36 @@ fn a_leader_that_has_resigned_is_not_taken_to_be_there() {
     assert_eq!(core.role(), RoleName::Prospective, "its own turn comes soon");
     assert_eq!(core.why_role(), "the leader has resigned");
 }
+
+#[test]
+fn who_has_no_epoch_left_to_stand_in_says_so_and_ends() {
+    let last = LeaderEpoch(i32::MAX);
+    let ended = |core: &RaftCore, actions: &[Action]| {
+        let reason = actions.iter().find_map(|action| match action {
+            Action::Halt { reason } => Some(reason.as_str()),
+            _ => None,
+        });
+        assert!(reason.is_some_and(|reason| reason.contains("no leader can be elected")), "{actions:?}");
+        assert_eq!(core.epoch(), last);
+    };
+    // It led, and nobody else can come.
+    let mut core = core(election(i32::MAX, Some(1), None), log(5, 1));
+    let actions = core.tick(at(3_000));
+    ended(&core, &actions);
+
+    let mut core = self::core(election(3, Some(2), None), log(5, 1));
+    assert_eq!(granted(&mut core, vote(3, i32::MAX, OffsetAndEpoch::new(9, 1), false)), Ok(true));
+    assert_eq!(core.epoch(), last);
+    let actions = core.tick(at(3_000));
+    let sent = actions.iter().find_map(|action| match action {
+        Action::Send { correlation_id, to, request: Request::Vote(_) } if to.id == node_id(2) => {
+            Some(*correlation_id)
+        }
+        _ => None,
+    });
+    let leader = LeaderInfo { leader_id: None, epoch: last, endpoints: Endpoints::new() };
+    let response = Response::Vote(VoteResponse { error: None, leader, vote_granted: true });
+    let correlation_id = sent.expect("it asks before it stands");
+    let actions = core.step(Event::Response { correlation_id, response }, at(3_001));
+    ended(&core, &actions);
+}

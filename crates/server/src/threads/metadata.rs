@@ -63,6 +63,8 @@ fn explain(error: &MetadataDriverError, dir: &Path) -> String {
             ". Restore the file from a copy; if it is a snapshot (.checkpoint) and an older one lies beside it, moving it \
              away may be enough"
         }
+        // It says itself what is so.
+        Quorum(RaftDriverError::Halted(_)) => "",
         Quorum(_) | Log(_) => ". Look at the disk and the rights of the files, then start again",
     };
     format!("{}: {error}{mend}", dir.join(PARTITION_DIR).display())
