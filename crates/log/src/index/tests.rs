@@ -237,6 +237,12 @@ fn aborted_transactions_of_a_range() {
     check(51, 60, &[], false);
     index.truncate_to(BASE + 35).unwrap();
     assert_eq!(index.all().unwrap(), txns[..2]);
+    // One append may have brought these, and behind them the beginning of another one, at 12.
+    index.truncate_to(BASE).unwrap();
+    let together = [txn(0, 0, 1, 12), txn(0, 2, 7, 12)];
+    together.iter().for_each(|txn| index.append(*txn).unwrap());
+    check(1, 4, &together, true);
+    check(0, 2, &together[..1], true);
     index.reset().unwrap();
     assert!(index.is_empty().unwrap());
 }

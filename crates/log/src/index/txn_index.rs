@@ -26,6 +26,14 @@ pub struct AbortedTxn {
     pub last_stable_offset: i64,
 }
 
+impl AbortedTxn {
+    /// Later entries are of transactions that begin there or behind it. What lies behind the marker was not decided, whatever the
+    /// entry says: it may be of an append that brought the beginning of another transaction besides.
+    fn decided_up_to(&self) -> i64 {
+        self.last_stable_offset.min(self.last_offset.saturating_add(1))
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raw {
     pub(super) version: i16,
@@ -132,7 +140,7 @@ impl TxnIndex {
             if txn.first_offset < to {
                 found.txns.push(txn);
             }
-            found.is_complete = txn.last_stable_offset >= to;
+            found.is_complete = txn.decided_up_to() >= to;
             !found.is_complete
         })?;
         Ok(found)

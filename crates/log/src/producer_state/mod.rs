@@ -201,7 +201,9 @@ impl ProducerStateManager {
         }
         let mut aborted = Vec::new();
         for txn in completed {
-            let next_undecided = ongoing.iter().find(|&(_, &producer_id)| producer_id != txn.producer_id);
+            // What begins behind the marker was not there yet, though one append may bring both.
+            let mut undecided = ongoing.range(..txn.last_offset);
+            let next_undecided = undecided.find(|&(_, &producer_id)| producer_id != txn.producer_id);
             let last_stable_offset =
                 next_undecided.map_or(txn.last_offset.next(), |(&first_offset, _)| first_offset);
             if txn.is_aborted {

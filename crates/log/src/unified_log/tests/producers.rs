@@ -131,6 +131,28 @@ fn the_last_stable_offset_waits_for_decisions() {
     assert_eq!(read.records.unwrap().read().unwrap().len() as u64, log.log.size_bytes());
 }
 
+/// A follower may take over many transactions at once: what it keeps of them is what its leader wrote one by one.
+#[test]
+fn transactions_are_aborted_alike_whether_they_come_one_by_one_or_at_once() {
+    let (leader, follower) = (TestLog::new(LogConfig::default()), TestLog::new(LogConfig::default()));
+    for (batch, origin) in [
+        (txn_batch(&["a"], 2, 0, 0), AppendOrigin::Client),
+        (marker(2, 0, false, 0), AppendOrigin::Coordinator),
+        (txn_batch(&["b"], 2, 0, 1), AppendOrigin::Client),
+        (txn_batch(&["c"], 3, 0, 0), AppendOrigin::Client),
+        (marker(2, 0, false, 0), AppendOrigin::Coordinator),
+        (marker(3, 0, false, 0), AppendOrigin::Coordinator),
+    ] {
+        outcome(&leader, &batch, origin).unwrap();
+    }
+    let all: Bytes = leader.read(0, 10_000).unwrap().records.unwrap().read().unwrap().into();
+    follower.log.append_as_follower(&all, LeaderEpoch(0), at_ms(0)).unwrap();
+    for (from, to) in (0..6).flat_map(|from| (from + 1..=6).map(move |to| (from, to))) {
+        let aborted = |of: &TestLog| of.log.aborted_transactions(Offset(from), Offset(to)).unwrap();
+        assert_eq!(aborted(&follower), aborted(&leader), "{from} to {to}");
+    }
+}
+
 #[test]
 fn a_decision_counts_once_it_is_replicated() {
     let log = TestLog::new(LogConfig::default());
