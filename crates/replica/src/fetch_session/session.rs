@@ -46,6 +46,16 @@ struct CachedPartition {
     told_log_start_offset: Offset,
 }
 
+impl CachedPartition {
+    /// Who asks in another leader epoch than before may have dropped what came for that one, so that it is told everything anew.
+    fn change(&mut self, request: FetchPartition) {
+        if self.request.current_leader_epoch != request.current_leader_epoch {
+            (self.told_high_watermark, self.told_log_start_offset) = (Offset::UNKNOWN, Offset::UNKNOWN);
+        }
+        self.request = request;
+    }
+}
+
 impl Session {
     /// Not in the cache yet, which gives it its id.
     pub fn new(follower: Option<FollowerId>, uses_topic_ids: bool, now: MonoMs) -> Session {
@@ -95,7 +105,7 @@ impl Session {
         let slot = match self.by_key.get(&request.key) {
             Some(slot) => {
                 if let Some(cached) = self.slots.get_mut(*slot as usize).and_then(Option::as_mut) {
-                    cached.request = request;
+                    cached.change(request);
                 }
                 *slot
             }

@@ -76,6 +76,19 @@ fn an_incremental_response_carries_what_changed() {
     assert_eq!(carried, [0]);
 }
 
+/// A follower whose leader's epoch has changed drops the answers to what it asked before.
+#[test]
+fn who_asks_in_another_leader_epoch_is_told_everything_anew() {
+    let sessions = FetchSessions::new(10, 1);
+    let (id, _) = fetch(&sessions, request(0, 0, &[(0, 5), (1, 5)]), START, |_| answer(5, false));
+    let mut next = request(id, 1, &[(0, 5), (1, 5)]);
+    next.partitions[1].current_leader_epoch = 3;
+    let (_, carried) = fetch(&sessions, next, START, |_| answer(5, false));
+    assert_eq!(carried, [1]);
+    let (_, carried) = fetch(&sessions, request(id, 2, &[]), START, |_| answer(5, false));
+    assert!(carried.is_empty());
+}
+
 #[test]
 fn partitions_that_gave_records_are_read_last() {
     let sessions = FetchSessions::new(10, 1);
