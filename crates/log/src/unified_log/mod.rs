@@ -90,8 +90,8 @@ pub struct UnifiedLog {
     /// What the checkpoint said when the log was loaded, and may say still.
     loaded_recovery_point: Offset,
     last_flush: AtomicU64,
-    /// Counts the times that something was taken away from the log: a reader that finds what makes no sense looks
-    /// whether that is why.
+    /// Counts the times that something was taken away from the log, once as it begins and once as it ends: a reader that
+    /// finds what makes no sense looks whether that is why.
     removals: AtomicU64,
     is_closed: AtomicBool,
     /// The last append was refused for want of room.

@@ -92,7 +92,7 @@ impl UnifiedLog {
                 Ok(found) => return Ok(found),
                 Err(error) => error,
             };
-            if attempt == ATTEMPTS || removals == self.removals.load(Ordering::Acquire) {
+            if attempt == ATTEMPTS || self.has_lost_nothing_since(removals) {
                 return Err(match error {
                     error if error.would_block() => ReadError::NotInMemory,
                     SegmentError::Corrupt { .. } => ReadError::Corrupt(error.to_string()),
@@ -101,6 +101,11 @@ impl UnifiedLog {
             }
             attempt += 1;
         }
+    }
+
+    /// Whether nothing has been taken away from the log, or was just being, since its removals were counted.
+    fn has_lost_nothing_since(&self, removals: u64) -> bool {
+        removals.is_multiple_of(2) && removals == self.removals.load(Ordering::Acquire)
     }
 
     fn read_segments(&self, read: &Read, segments: &Segments) -> Result<FetchDataInfo, SegmentError> {

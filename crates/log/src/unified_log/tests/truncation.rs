@@ -1,10 +1,12 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ottla_record::{AppendOrigin, BatchOptions};
 use ottla_types::{LeaderEpoch, Offset, Timestamp};
 
 use crate::test_log::{START, TestLog, at_ms, batch, marker, numbered, small_config, txn_batch};
 use crate::{
     DeleteRecordsError, EARLIEST_LOCAL_TIMESTAMP, EARLIEST_TIMESTAMP, LATEST_TIERED_TIMESTAMP,
-    LATEST_TIMESTAMP, LogConfig, MAX_TIMESTAMP,
+    LATEST_TIMESTAMP, LogConfig, MAX_TIMESTAMP, ReadError,
 };
 
 fn filled(records: i64) -> TestLog {
@@ -183,4 +185,32 @@ fn what_lies_before_the_start_of_the_log_hides_no_later_record_from_a_search_by_
     assert_eq!(log.base_offsets(), [0, 2], "the first segment is still there");
     let found = log.log.offset_for_timestamp(Timestamp(START.0 + 80)).unwrap();
     assert_eq!(found.map(|found| (found.offset, found.timestamp.0 - START.0)), Some((Offset(2), 200)));
+}
+
+#[test]
+fn who_reads_beside_a_truncation_finds_the_log_as_it_was_or_as_it_is() {
+    let log = TestLog::new(small_config());
+    let is_over = AtomicBool::new(false);
+    let (log, is_over) = (&log, &is_over);
+    let read = move |from: i64| {
+        while !is_over.load(Ordering::Relaxed) {
+            for offset in from..12 {
+                match log.read(offset, 1 << 20) {
+                    Ok(_) | Err(ReadError::OffsetOutOfRange { .. }) => {}
+                    Err(error) => panic!("a reader at {offset}: {error}"),
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let readers = [0, 8].map(|from| scope.spawn(move || read(from)));
+        for _ in 0..300 {
+            for n in 0..12 {
+                log.append(&[&format!("value-{n}")]);
+            }
+            log.log.truncate_to(Offset(0), log.now).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|reader| reader.join().expect("nothing is taken for damage"));
+    });
 }
