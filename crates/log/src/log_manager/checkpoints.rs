@@ -18,22 +18,22 @@ pub(super) type LogsOfDir = BTreeMap<TopicPartition, Arc<UnifiedLog>>;
 
 impl LogManager {
     pub fn checkpoint_recovery_points(&self) {
-        self.checkpoint(&self.all_logs(), write_recovery_points);
+        self.checkpoint(LogManager::all_logs, write_recovery_points);
     }
 
     pub fn checkpoint_log_start_offsets(&self) {
-        self.checkpoint(&self.all_logs(), write_log_start_offsets);
+        self.checkpoint(LogManager::all_logs, write_log_start_offsets);
     }
 
     pub fn checkpoint_high_watermarks(&self) {
-        self.checkpoint(&self.logs(), write_high_watermarks);
+        self.checkpoint(LogManager::logs, write_high_watermarks);
     }
 
     /// After something was taken from, or moved in, one directory.
     pub(super) fn checkpoint_dir(&self, path: &Path) {
-        let logs: Vec<_> = self.all_logs().into_iter().filter(|log| log.log_dir() == path).collect();
         if let Some(dir) = self.online(path).filter(|dir| dir.takes_checkpoints()) {
-            let logs = by_partition(&logs);
+            let _turn = dir.checkpointing.lock();
+            let logs = logs_of(dir, self.all_logs());
             self.report(dir, write_recovery_points(dir, &logs));
             self.report(dir, write_log_start_offsets(dir, &logs));
         }
@@ -41,18 +41,18 @@ impl LogManager {
 
     fn checkpoint(
         &self,
-        logs: &[Arc<UnifiedLog>],
+        logs: impl Fn(&LogManager) -> Vec<Arc<UnifiedLog>>,
         write: impl Fn(&LogDir, &LogsOfDir) -> Result<(), CheckpointError>,
     ) {
         for dir in self.dirs.iter().filter(|dir| dir.takes_checkpoints()) {
-            let in_dir: Vec<_> =
-                logs.iter().filter(|log| log.log_dir() == dir.path).map(Arc::clone).collect();
-            self.report(dir, write(dir, &by_partition(&in_dir)));
+            let _turn = dir.checkpointing.lock();
+            self.report(dir, write(dir, &logs_of(dir, logs(self))));
         }
     }
 
     /// All three, for the last time. False: not all could be written.
     pub(super) fn checkpoint_all_in(&self, dir: &LogDir, logs: &LogsOfDir) -> bool {
+        let _turn = dir.checkpointing.lock();
         [write_recovery_points, write_log_start_offsets, write_high_watermarks]
             .into_iter()
             .all(|write| self.report(dir, write(dir, logs)))
@@ -71,6 +71,11 @@ impl LogManager {
 
 pub(super) fn by_partition(logs: &[Arc<UnifiedLog>]) -> LogsOfDir {
     logs.iter().map(|log| (log.partition().clone(), Arc::clone(log))).collect()
+}
+
+fn logs_of(dir: &LogDir, mut logs: Vec<Arc<UnifiedLog>>) -> LogsOfDir {
+    logs.retain(|log| log.log_dir() == dir.path);
+    by_partition(&logs)
 }
 
 fn write_recovery_points(dir: &LogDir, logs: &LogsOfDir) -> Result<(), CheckpointError> {

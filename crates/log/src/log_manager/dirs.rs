@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_types::{TopicPartition, Uuid};
+use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use super::{LogManager, Logs};
@@ -28,6 +29,8 @@ pub(super) struct LogDir {
     pub recovery_points: OffsetCheckpoint,
     pub log_start_offsets: OffsetCheckpoint,
     pub high_watermarks: OffsetCheckpoint,
+    /// Held from the look at the logs until what was seen is written: one who looked before another must not write after it.
+    pub checkpointing: Mutex<()>,
 }
 
 impl LogDir {
@@ -48,6 +51,7 @@ impl LogDir {
             recovery_points: checkpoint(OffsetCheckpointKind::RecoveryPoint),
             log_start_offsets: checkpoint(OffsetCheckpointKind::LogStartOffset),
             high_watermarks: checkpoint(OffsetCheckpointKind::Replication),
+            checkpointing: Mutex::default(),
         }
     }
 

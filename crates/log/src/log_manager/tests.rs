@@ -474,3 +474,25 @@ fn offsets_that_no_log_can_have_are_not_believed() {
         broker.logs.shutdown(EPOCH, broker.now);
     }
 }
+
+#[test]
+fn a_checkpoint_of_before_a_truncation_is_not_written_after_it() {
+    let disk = SimDisk::new(1);
+    disk.create_dir_all("/one".as_ref()).unwrap();
+    let logs = LogManager::new(config(&["/one".into()]), Arc::new(disk.clone()), at_ms(0));
+    logs.load(&configs, &LoadProgress::default(), at_ms(0)).unwrap();
+    (1..40).for_each(|n| drop(logs.get_or_create(&to_create(n), at_ms(0)).unwrap()));
+    let log = logs.get_or_create(&to_create(0), at_ms(0)).unwrap();
+    for _ in 0..500 {
+        append(&log, "a");
+        append(&log, "b");
+        log.flush(at_ms(0)).unwrap();
+        std::thread::scope(|scope| {
+            (0..3).for_each(|_| drop(scope.spawn(|| logs.checkpoint_recovery_points())));
+            logs.truncate_to(&log, Offset(1), at_ms(0)).unwrap();
+        });
+        let checkpointed = logs.dirs[0].recovery_points.read().unwrap();
+        let found = checkpointed.into_iter().find(|(of, _)| *of == partition(0)).map(|(_, offset)| offset);
+        assert_eq!(found, Some(Offset(1)), "what is appended there would not be looked at after a crash");
+    }
+}
