@@ -206,7 +206,8 @@ fn max_position(segment: &Segment, bound: &OffsetMetadata) -> Option<u32> {
     if segment.base_offset() < bound_segment {
         Some(segment.size())
     } else if segment.base_offset() == bound_segment {
-        bound.position_in_segment()
+        // A bound may have been found before the segment was compacted, and its place be that of bytes that are no more.
+        Some(bound.position_in_segment()?.min(segment.size()))
     } else {
         None
     }

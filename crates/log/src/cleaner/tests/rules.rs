@@ -5,6 +5,7 @@ use ottla_types::Offset;
 
 use super::world::{DELETE_RETENTION_MS, Event, Producer, World};
 use super::*;
+use crate::FetchIsolation;
 use crate::disk::sim::Loss;
 
 impl World {
@@ -275,4 +276,21 @@ fn what_was_not_flushed_before_a_cleaning_is_kept_after_it() {
         world.reopen(Offset::ZERO);
         world.check_records(&kept);
     }
+}
+
+#[test]
+fn a_bound_in_a_segment_that_was_compacted_ends_with_it() {
+    let mut world = World::new(1);
+    (0..5).for_each(|value| world.put(1, value));
+    let segment_end = world.log.log_end_offset_metadata();
+    world.log.roll(world.now()).unwrap();
+    world.put(2, 20);
+    // A follower has fetched up to there before the leader rolled, and no further since.
+    world.log.update_high_watermark(Offset(4));
+    world.log.maybe_increment_high_watermark(segment_end).unwrap();
+    world.clean(u16::MAX, u16::MAX);
+    let read = world.log.read(Offset(0), 1 << 20, FetchIsolation::HighWatermark, true).unwrap();
+    let records = read.records.unwrap();
+    assert_eq!(records.read().unwrap().len(), records.len as usize);
+    assert!(records.len < segment_end.position_in_segment().unwrap());
 }
