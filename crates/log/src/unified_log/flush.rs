@@ -25,7 +25,7 @@ impl UnifiedLog {
         let removals = self.removals.load(Ordering::Acquire);
         let segments = self.segments.load_full();
         if let Err(error) = self.sync_files(&segments, offset) {
-            if removals != self.removals.load(Ordering::Acquire) {
+            if !self.has_lost_nothing_since(removals) {
                 // What was being flushed is no part of the log any more; what is will be flushed the next time.
                 return Ok(());
             }

@@ -3,6 +3,7 @@
 use ottla_types::{LeaderEpoch, Offset, Timestamp};
 
 use super::UnifiedLog;
+use crate::disk::Reach;
 use crate::error::ReadError;
 use crate::segment::{Segment, SegmentError};
 use crate::segments::Segments;
@@ -57,10 +58,10 @@ impl UnifiedLog {
             LATEST_TIERED_TIMESTAMP | EARLIEST_PENDING_UPLOAD_TIMESTAMP => {
                 Some(TimestampAndOffset::without_record(Offset::UNKNOWN, Some(LeaderEpoch::NONE)))
             }
-            MAX_TIMESTAMP => self.looking(record_of_max_timestamp)?,
+            MAX_TIMESTAMP => self.looking(Reach::Disk, record_of_max_timestamp)?,
             _ => {
                 let start = self.log_start_offset();
-                self.looking(|segments| first_record_at(segments, timestamp, start))?
+                self.looking(Reach::Disk, |segments| first_record_at(segments, timestamp, start))?
             }
         })
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ottla_types::Offset;
 
@@ -17,6 +18,8 @@ use crate::segments::Segments;
 
 /// A log from which something is taken away this often during one read is given up on.
 const ATTEMPTS: usize = 5;
+/// For so long, each time, the end of a removal is waited for that has led a reader astray.
+const REMOVAL_MAX: Duration = Duration::from_secs(2);
 
 struct Read {
     start: Offset,
@@ -67,7 +70,7 @@ impl UnifiedLog {
             return Ok(FetchDataInfo::empty(at, isolation));
         }
         let read = Read { start, max_bytes, isolation, min_one_message, bound, reach };
-        self.looking(|segments| self.read_segments(&read, segments))
+        self.looking(reach, |segments| self.read_segments(&read, segments))
     }
 
     fn out_of_range(&self, offset: Offset, offsets: &Offsets) -> ReadError {
@@ -80,9 +83,10 @@ impl UnifiedLog {
     }
 
     /// Looks something up in the segments as they are. If it fails, and something was taken away from the log
-    /// meanwhile, that is why, and it is looked up again.
+    /// meanwhile, that is why, and it is looked up again, once all is taken away. Who may not wait is told to look elsewhere.
     pub(super) fn looking<T>(
         &self,
+        reach: Reach,
         look: impl Fn(&Segments) -> Result<T, SegmentError>,
     ) -> Result<T, ReadError> {
         let mut attempt = 1;
@@ -99,12 +103,23 @@ impl UnifiedLog {
                     other => self.segment_failed("reading", other).into(),
                 });
             }
+            if self.is_something_removed() {
+                if reach == Reach::Memory {
+                    return Err(ReadError::NotInMemory);
+                }
+                // Whoever removes has the lock until that is over.
+                drop(self.writer.try_lock_for(REMOVAL_MAX));
+            }
             attempt += 1;
         }
     }
 
+    pub(super) fn is_something_removed(&self) -> bool {
+        !self.removals.load(Ordering::Acquire).is_multiple_of(2)
+    }
+
     /// Whether nothing has been taken away from the log, or was just being, since its removals were counted.
-    fn has_lost_nothing_since(&self, removals: u64) -> bool {
+    pub(super) fn has_lost_nothing_since(&self, removals: u64) -> bool {
         removals.is_multiple_of(2) && removals == self.removals.load(Ordering::Acquire)
     }
 
@@ -179,7 +194,7 @@ impl UnifiedLog {
 
     /// The aborted transactions that overlap with the offsets from `start` up to, not including, `end`.
     pub fn aborted_transactions(&self, start: Offset, end: Offset) -> Result<Vec<AbortedTxn>, ReadError> {
-        self.looking(|segments| aborted_between(segments, start, end, Reach::Disk))
+        self.looking(Reach::Disk, |segments| aborted_between(segments, start, end, Reach::Disk))
     }
 
     /// The place of an offset: where the batch starts that holds it.
@@ -189,7 +204,7 @@ impl UnifiedLog {
         if offset >= log_end.message_offset {
             return Ok(log_end);
         }
-        self.looking(|segments| {
+        self.looking(reach, |segments| {
             for segment in segments.range(offset, Offset::MAX) {
                 if let Some(batch) = self.locate(segment, offset, reach)? {
                     return Ok(OffsetMetadata::new(offset, segment.base_offset(), batch.position));

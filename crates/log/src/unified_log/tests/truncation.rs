@@ -1,8 +1,12 @@
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_record::{AppendOrigin, BatchOptions};
 use ottla_types::{LeaderEpoch, Offset, Timestamp};
 
+use crate::disk::Reach;
+use crate::segment::SegmentError;
+use crate::segments::Segments;
 use crate::test_log::{START, TestLog, at_ms, batch, marker, numbered, small_config, txn_batch};
 use crate::{
     DeleteRecordsError, EARLIEST_LOCAL_TIMESTAMP, EARLIEST_TIMESTAMP, LATEST_TIERED_TIMESTAMP,
@@ -212,5 +216,28 @@ fn who_reads_beside_a_truncation_finds_the_log_as_it_was_or_as_it_is() {
         }
         is_over.store(true, Ordering::Relaxed);
         readers.into_iter().for_each(|reader| reader.join().expect("nothing is taken for damage"));
+    });
+}
+
+#[test]
+fn who_is_led_astray_looks_again_once_all_is_taken_away() {
+    let log = filled(3).log;
+    let (looked, first_look) = std::sync::mpsc::channel();
+    let look = |_: &Segments| -> Result<(), SegmentError> {
+        let _ = looked.send(());
+        let is_going_on = log.is_something_removed();
+        if is_going_on { Err(io::Error::other("half of it is gone").into()) } else { Ok(()) }
+    };
+    std::thread::scope(|scope| {
+        let writer = log.writer.lock();
+        let removed = log.removing(|| {
+            assert!(matches!(log.looking(Reach::Memory, look), Err(ReadError::NotInMemory)));
+            first_look.recv().expect("it has looked");
+            let reader = scope.spawn(|| log.looking(Reach::Disk, look));
+            first_look.recv().expect("it has looked");
+            Ok::<_, ()>(reader)
+        });
+        drop(writer);
+        removed.expect("it is removed").join().expect("it ends").expect("it looks again");
     });
 }
