@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ottla_config::{Config, keys};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// How long a thread waits for work before it ends.
 const IDLE_MAX: Duration = Duration::from_secs(10);
@@ -55,6 +55,7 @@ pub struct Pool {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    idle_max: Duration,
 }
 
 struct State {
@@ -74,6 +75,10 @@ impl Pool {
     }
 
     pub fn new(kind: PoolKind, threads_max: usize) -> Pool {
+        Pool::with_idle_max(kind, threads_max, IDLE_MAX)
+    }
+
+    fn with_idle_max(kind: PoolKind, threads_max: usize, idle_max: Duration) -> Pool {
         let state = State {
             jobs: VecDeque::new(),
             threads: 0,
@@ -82,7 +87,10 @@ impl Pool {
             is_stopped: false,
             joins: Vec::new(),
         };
-        Pool { kind, shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
+        Pool {
+            kind,
+            shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), idle_max }),
+        }
     }
 
     /// Takes up a new number of threads. Those that are too many end after their job.
@@ -146,24 +154,35 @@ impl Drop for Pool {
     }
 }
 
-/// Counts a thread out when it ends, however it does.
-struct Leaving<'a>(&'a Shared);
+/// Counts a thread out that a job's panic ends.
+struct Panicking<'a>(&'a Shared);
 
-impl Drop for Leaving<'_> {
+impl Drop for Panicking<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().threads -= 1;
+        if std::thread::panicking() {
+            self.0.state.lock().threads -= 1;
+        }
     }
 }
 
 fn work(shared: &Shared) {
-    let _leaving = Leaving(shared);
+    let _panicking = Panicking(shared);
     while let Some(job) = next_job(shared) {
         job();
     }
 }
 
+/// None: the thread is to end, and is none any more for who comes with work from now on.
 fn next_job(shared: &Shared) -> Option<Job> {
     let mut state = shared.state.lock();
+    let job = wait_for_job(shared, &mut state);
+    if job.is_none() {
+        state.threads -= 1;
+    }
+    job
+}
+
+fn wait_for_job(shared: &Shared, state: &mut MutexGuard<'_, State>) -> Option<Job> {
     loop {
         if state.is_stopped || state.threads > state.threads_max {
             return None;
@@ -172,7 +191,7 @@ fn next_job(shared: &Shared) -> Option<Job> {
             return Some(job);
         }
         state.idle += 1;
-        let is_over = shared.changed.wait_for(&mut state, IDLE_MAX).timed_out();
+        let is_over = shared.changed.wait_for(state, shared.idle_max).timed_out();
         state.idle -= 1;
         if is_over && state.jobs.is_empty() {
             return None;
@@ -250,5 +269,16 @@ mod tests {
         readers.stop();
         assert_eq!(Arc::strong_count(&held), 1);
         readers.run(Box::new(|| panic!("nobody is left")));
+    }
+
+    #[test]
+    fn work_that_comes_as_the_last_thread_goes_is_done() {
+        let readers = Pool::with_idle_max(PoolKind::Reader, 1, Duration::ZERO);
+        let (done, doing) = mpsc::channel();
+        for n in 0..20_000 {
+            let done = done.clone();
+            readers.run(Box::new(move || done.send(n).unwrap()));
+            assert_eq!(doing.recv().unwrap(), n);
+        }
     }
 }
