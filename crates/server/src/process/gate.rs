@@ -6,17 +6,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use ottla_broker::exchange::{Connection, Handler, ReplySlot};
+use ottla_broker::exchange::{Connection, Handler, Reply, ReplySlot};
 use ottla_broker::process_identity;
 use ottla_types::Now;
 use parking_lot::Mutex;
+
+/// Of all requests that wait. Clients begin with small ones; who begins with more than there is room for is hung up on.
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// In front of a node's handler.
 pub struct Gate {
     handler: Arc<dyn Handler>,
     is_open: AtomicBool,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
     /// One of each connection at most.
-    waiting: Mutex<Vec<Waiting>>,
+    waiting: Vec<Waiting>,
+    bytes: usize,
 }
 
 struct Waiting {
@@ -27,14 +36,14 @@ struct Waiting {
 
 impl Gate {
     pub fn new(handler: Arc<dyn Handler>) -> Gate {
-        Gate { handler, is_open: AtomicBool::new(false), waiting: Mutex::default() }
+        Gate { handler, is_open: AtomicBool::new(false), queue: Mutex::default() }
     }
 
     /// All that waits is handled, and everything from then on.
     pub fn open(&self, now: Now) {
         // What comes meanwhile waits for the lock, and is not handled before what came first on its connection.
-        let mut waiting = self.waiting.lock();
-        for Waiting { connection, frame, reply } in waiting.drain(..) {
+        let mut queue = self.queue.lock();
+        for Waiting { connection, frame, reply } in std::mem::take(&mut *queue).waiting {
             self.handler.handle(&connection, frame, now, reply);
         }
         self.is_open.store(true, Ordering::Release);
@@ -48,10 +57,19 @@ impl Gate {
 impl Handler for Gate {
     fn handle(&self, connection: &Arc<Connection>, frame: Bytes, now: Now, reply: ReplySlot) {
         if !self.is_open() && !process_identity::is_question(&frame) {
-            let mut waiting = self.waiting.lock();
+            let mut queue = self.queue.lock();
             if !self.is_open() {
+                if frame.len() > WAITING_BYTES_MAX - queue.bytes {
+                    drop(queue);
+                    return reply.send(Reply::Close(
+                        "the node does not serve yet, and too much waits for it".to_owned(),
+                    ));
+                }
                 connection.hold();
-                return waiting.push(Waiting { connection: Arc::clone(connection), frame, reply });
+                queue.bytes += frame.len();
+                // Not all that was read with it.
+                let frame = Bytes::copy_from_slice(&frame);
+                return queue.waiting.push(Waiting { connection: Arc::clone(connection), frame, reply });
             }
         }
         self.handler.handle(connection, frame, now, reply);
@@ -59,9 +77,11 @@ impl Handler for Gate {
 
     fn closed(&self, connection: &Connection) {
         if !self.is_open() {
-            let mut waiting = self.waiting.lock();
-            let given_up: Vec<_> = waiting.extract_if(.., |of| of.connection.id == connection.id).collect();
-            drop(waiting);
+            let mut queue = self.queue.lock();
+            let is_its = |of: &mut Waiting| of.connection.id == connection.id;
+            let given_up: Vec<_> = queue.waiting.extract_if(.., is_its).collect();
+            queue.bytes -= given_up.iter().map(|of| of.frame.len()).sum::<usize>();
+            drop(queue);
             drop(given_up);
         }
         self.handler.closed(connection);
@@ -78,7 +98,7 @@ impl fmt::Debug for Gate {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use ottla_broker::exchange::{Held, Reply, ReplySink};
+    use ottla_broker::exchange::{Held, ReplySink};
     use ottla_wire::messages::{ApiVersionsRequest, MetadataRequest};
     use ottla_wire::{FRAME_LENGTH_BYTES, Request, encode_request};
 
@@ -152,5 +172,25 @@ mod tests {
         gate.open(Now::default());
         ask(&gone, 5, frame(5, &MetadataRequest::default(), 4));
         assert_eq!(*seen.0.lock(), [(1, 1), (2, 4), (3, 5)]);
+    }
+
+    #[test]
+    fn who_waits_with_too_much_is_hung_up_on() {
+        let (seen, answers) = (Arc::new(Seen::default()), Arc::new(Answers::default()));
+        let gate = Gate::new(Arc::clone(&seen) as _);
+        let send = |connection: &Arc<Connection>, id: u64, len: usize| {
+            let reply = ReplySlot::new(Arc::clone(&answers) as _, id);
+            gate.handle(connection, Bytes::from(vec![0; len]), Now::default(), reply);
+        };
+        let [first, second, third] = [1, 2, 3].map(connection);
+        send(&first, 1, WAITING_BYTES_MAX - 8);
+        send(&second, 2, 8);
+        send(&third, 3, 9);
+        let told = std::mem::take(&mut *answers.0.lock());
+        assert!(matches!(told.as_slice(), [told] if told.starts_with("3 Close")), "{told:?}");
+        gate.closed(&first);
+        send(&third, 3, 9);
+        gate.open(Now::default());
+        assert_eq!(seen.0.lock().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 3]);
     }
 }
