@@ -102,7 +102,7 @@ fn a_quorum_of_one_grows_to_three_and_goes_on_without_the_first() {
 
 /// As a supervisor starts it, before its session is over, which would last for longer than anybody waits here.
 #[test]
-fn the_node_of_the_active_controller_is_back_at_once() {
+fn the_node_of_the_active_controller_and_then_all_nodes_are_back_at_once() {
     let session = |_| vec![("broker.session.timeout.ms", "600000".to_owned())];
     let mut cluster = Cluster::start_each(&["broker,controller"; 3], 1, session);
     cluster.create(1, "of-three");
@@ -110,6 +110,11 @@ fn the_node_of_the_active_controller_is_back_at_once() {
     let active = cluster.leader(1);
     cluster.kill(active);
     cluster.begin(&[active]);
+    cluster.use_topic("of-three");
+    // Nobody is left who knows of their former processes more than that they are registered.
+    let all = [1, 2, 3];
+    all.iter().for_each(|id| cluster.kill(*id));
+    cluster.begin(&all);
     cluster.use_topic("of-three");
 }
 
