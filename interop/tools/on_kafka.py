@@ -131,7 +131,7 @@ def people(checks, broker):
     def share_groups():
         """ottla share with Apache Kafka"""
         ottla(broker, "config", "set", "group/workers", "share.auto.offset.reset=earliest")
-        read = ottla(broker, "share", "consume", "workers", "orders", "-n", "3")
+        read = ottla(broker, "share", "consume", "orders", "-g", "workers", "-n", "3")
         assert sorted(record["value"] for record in read) == ["one", "three", "two"], read
         lags = [row["lag"] for row in ottla(broker, "group", "lag", "workers") if row["partition"] == 1]
         assert lags == [0], lags
