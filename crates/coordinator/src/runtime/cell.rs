@@ -93,7 +93,8 @@ enum Phase<S: Shard> {
     Loading(S),
     Active(Box<Active<S>>),
     Failed,
-    Closed,
+    /// With the cell that has taken this one's place, if any has: who had found this one just before comes here still.
+    Closed(Option<Arc<Cell<S>>>),
 }
 
 impl<S: Shard> Cell<S> {
@@ -183,7 +184,7 @@ impl<S: Shard> Cell<S> {
         let deadline = match &held.phase {
             Phase::Active(active) => active.next_deadline(),
             Phase::Failed => self.reload_at(),
-            Phase::Loading(_) | Phase::Closed => MonoMs::NEVER,
+            Phase::Loading(_) | Phase::Closed(_) => MonoMs::NEVER,
         };
         let is_earlier = deadline.0 < self.next_deadline.swap(deadline.0, Ordering::AcqRel);
         let answers = std::mem::take(&mut held.answers);
@@ -258,7 +259,7 @@ impl<S: Shard> Cell<S> {
                 match held.active() {
                     Ok(active) => active.run(now, |shard, turn| operation(Ok((shard, turn)))),
                     Err(_) if waits => held.once_loaded.push(operation),
-                    Err(refusal) => held.answers.push(Box::new(move || operation(Err(refusal)))),
+                    Err(refusal) => held.pass_on(operation, refusal),
                 }
             }
             Event::EndTransaction(now, marker, responder) => {
@@ -281,8 +282,8 @@ impl<S: Shard> Cell<S> {
                 self.finish_load(held, loaded);
             }
             Event::Unload(successor) => {
-                self.leave(held, Phase::Closed);
-                held.give_up_waiting(successor);
+                self.leave(held, Phase::Closed(successor));
+                held.give_up_waiting();
             }
         }
     }
@@ -291,7 +292,7 @@ impl<S: Shard> Cell<S> {
         match held.phase {
             Phase::Loading(_) => true,
             Phase::Failed => self.reload_at() != MonoMs::NEVER,
-            Phase::Active(_) | Phase::Closed => false,
+            Phase::Active(_) | Phase::Closed(_) => false,
         }
     }
 
@@ -321,7 +322,7 @@ impl<S: Shard> Cell<S> {
                     let at = held.now.mono.plus_ms(RELOAD_MS);
                     self.reload_at.store(at.0, Ordering::Release);
                 } else {
-                    held.give_up_waiting(None);
+                    held.give_up_waiting();
                 }
                 return;
             }
@@ -346,7 +347,7 @@ impl<S: Shard> Cell<S> {
         match std::mem::replace(&mut held.phase, next) {
             Phase::Active(active) => held.answers.extend(active.unload()),
             Phase::Loading(shard) => held.answers.push(Box::new(move || drop(shard))),
-            Phase::Failed | Phase::Closed => {}
+            Phase::Failed | Phase::Closed(_) => {}
         }
     }
 }
@@ -363,20 +364,28 @@ impl<S: Shard> Held<S> {
         match &mut self.phase {
             Phase::Active(active) => Ok(active),
             Phase::Loading(_) => Err(ErrorCode::CoordinatorLoadInProgress),
-            Phase::Failed | Phase::Closed => Err(ErrorCode::NotCoordinator),
+            Phase::Failed | Phase::Closed(_) => Err(ErrorCode::NotCoordinator),
         }
     }
 
-    /// Hands what waits for the shard to be loaded to who takes its place, or answers that there is none.
-    fn give_up_waiting(&mut self, successor: Option<Arc<Cell<S>>>) {
-        let now = self.now;
+    /// Nothing is loaded here any more for what waits for that.
+    fn give_up_waiting(&mut self) {
         for operation in std::mem::take(&mut self.once_loaded) {
-            let successor = successor.clone();
-            self.answers.push(Box::new(move || match successor {
-                Some(cell) => cell.post(Event::OnceLoaded(now, operation)),
-                None => operation(Err(ErrorCode::NotCoordinator)),
-            }));
+            self.pass_on(operation, ErrorCode::NotCoordinator);
         }
+    }
+
+    /// Hands what waits for the shard to be loaded to who has taken its place, or refuses it where nobody has.
+    fn pass_on(&mut self, operation: Operation<S>, refusal: ErrorCode) {
+        let successor = match &self.phase {
+            Phase::Closed(successor) => successor.clone(),
+            _ => None,
+        };
+        let now = self.now;
+        self.answers.push(Box::new(move || match successor {
+            Some(cell) => cell.post(Event::OnceLoaded(now, operation)),
+            None => operation(Err(refusal)),
+        }));
     }
 
     /// Time goes forward, however the threads overtake each other between reading the clock and getting here.

@@ -487,6 +487,28 @@ fn what_is_told_while_a_log_cant_be_read_reaches_whoever_reads_it() {
 }
 
 #[test]
+fn what_is_told_as_a_shard_makes_way_for_another_reaches_that() {
+    for _ in 0..200 {
+        let rig = Rig::new(None);
+        rig.logs.read_failures.lock().push_back(ErrorCode::NotLeaderOrFollower);
+        let rig = rig.loaded();
+        let (mut told, both) = (0, std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            let ticking = scope.spawn(|| {
+                both.wait();
+                assert!(rig.runtime.tick(at(1000)));
+            });
+            both.wait();
+            while told == 0 || !ticking.is_finished() {
+                tell(&rig, "a", 1000);
+                told += 1;
+            }
+        });
+        assert_eq!(rig.loaded().state(), counts([("a", told)]));
+    }
+}
+
+#[test]
 fn what_is_told_to_a_shard_that_is_given_up_is_forgotten() {
     let rig = Rig::new(None);
     tell(&rig, "a", 0);
