@@ -222,9 +222,12 @@ impl ReplicaManager {
     /// Nothing compacts or shortens the log meanwhile: what the cleaner knows of it is to be true of the copy. Whether that is
     /// news.
     fn begin_move(&self, partition: &Arc<Partition>, future: Arc<UnifiedLog>, now: Now) -> bool {
+        // Before it is known to others, who may end it at once and take the pause back.
+        let (cleaner, id) = (self.logs.cleaner(), partition.topic_partition());
+        cleaner.abort_and_pause(id);
         let is_new = self.moves.begin(partition, future).is_some();
-        if is_new {
-            self.logs.cleaner().abort_and_pause(partition.topic_partition());
+        if !is_new {
+            cleaner.resume(id);
         }
         self.will_be_due(now.mono);
         is_new

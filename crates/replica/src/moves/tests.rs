@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use ottla_log::disk::SimDisk;
@@ -175,4 +176,36 @@ fn what_coordinators_are_asked_and_have_answered_is_known_after_a_move() {
     assert!(replaced.expect("it can be replaced"));
     assert_eq!(verify(1, 1), VerificationGuard::NotNeeded, "its coordinator has added the partition");
     assert!(append(2, 0, asked));
+}
+
+#[test]
+fn a_move_that_ends_as_it_begins_leaves_nothing_paused() {
+    let moving = Moving::new();
+    let manager = ReplicaManager::new(
+        LOCAL,
+        settings(),
+        Arc::clone(&moving.logs),
+        Arc::new(NoOtherBrokers),
+        Arc::new(|_| {}),
+        Arc::new(|job| job()),
+    );
+    let partition = manager
+        .assign(assignment(&[LOCAL], 0), || Ok::<_, OpenError>(Arc::clone(&moving.current)), at(1))
+        .expect("the log is open");
+    let id = partition.topic_partition();
+    let begin = || manager.begin_move(&partition, Arc::clone(&moving.copy), at(1));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    manager.end_move(id);
+                }
+            });
+        }
+        (0..300_000).for_each(|_| _ = begin());
+        is_over.store(true, Ordering::Relaxed);
+    });
+    manager.end_move(id);
+    assert!(!moving.logs.cleaner().resume(id), "nothing would be compacted until the next start");
 }
