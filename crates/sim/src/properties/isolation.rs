@@ -77,6 +77,11 @@ impl Property for Isolation {
                 });
                 Ok(())
             }
+            // What was read is not there any more, perhaps.
+            Event::MayHaveLost { partition } => {
+                self.read.remove(partition);
+                Ok(())
+            }
             Event::Down { logs, .. } | Event::Files { logs } | Event::End { logs } => {
                 logs.iter().try_for_each(|log| self.check(log))?;
                 self.read.clear();
