@@ -98,6 +98,13 @@ impl Host {
         matches!(self.process, Process::Down { is_without_power: true, .. })
     }
 
+    /// The machine is there again, before its process.
+    pub fn have_power(&mut self) {
+        if let Process::Down { is_without_power, .. } = &mut self.process {
+            *is_without_power = false;
+        }
+    }
+
     pub fn is_frozen(&self, now: Now) -> bool {
         self.frozen_until > now.mono || self.idles
     }

@@ -18,6 +18,6 @@ pub mod wires;
 
 pub use shrink::{Shrunk, shrink};
 pub use simulation::{
-    Kind, Misfortune, Victim, create_without_room, fail_over, fence_without_room, is_fenced_though_needed,
-    run, run_printing, tell_without_metadata,
+    Kind, Misfortune, SESSION_MS, Victim, create_without_room, fail_over, fence_without_room,
+    is_fenced_though_needed, run, run_printing, tell_without_metadata,
 };

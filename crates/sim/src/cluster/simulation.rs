@@ -40,8 +40,8 @@ use split_vote::SplitVote;
 use unclean::Unclean;
 
 pub use failover::{
-    Misfortune, Victim, create_without_room, fail_over, fence_without_room, is_fenced_though_needed,
-    tell_without_metadata,
+    Misfortune, SESSION_MS, Victim, create_without_room, fail_over, fence_without_room,
+    is_fenced_though_needed, tell_without_metadata,
 };
 
 /// Rounds with faults; a round is some milliseconds of virtual time.

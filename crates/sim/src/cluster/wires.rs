@@ -99,13 +99,26 @@ fn node_at<'a>(nodes: &Listening<'a>, id: NodeId) -> Option<&'a SteppedNode> {
     }
 }
 
+/// Nothing gets from the first to the second.
+#[derive(Debug, Default)]
+struct Cuts {
+    until_all_is_mended: BTreeSet<(NodeId, NodeId)>,
+    /// Until this way is let go.
+    held: BTreeSet<(NodeId, NodeId)>,
+}
+
+impl Cuts {
+    fn contains(&self, from: NodeId, to: NodeId) -> bool {
+        self.until_all_is_mended.contains(&(from, to)) || self.held.contains(&(from, to))
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Wires {
     sent: Arc<Mutex<Vec<Sent>>>,
     conversations: BTreeMap<Way, Conversation>,
-    /// Nothing gets from the first to the second.
-    cut: BTreeSet<(NodeId, NodeId)>,
+    cuts: Cuts,
     /// Connections whose near end is gone with its machine, which nobody has heard of.
     half_open: Vec<(Way, Arc<Connection>)>,
     /// Connections that their near end has ended, until the far one hears of it.
@@ -131,16 +144,25 @@ impl Wires {
 
     /// Cuts the way from one node to another; the way back stays.
     pub fn cut(&mut self, from: NodeId, to: NodeId) {
-        self.cut.insert((from, to));
+        self.cuts.until_all_is_mended.insert((from, to));
     }
 
+    /// Mends all ways but those that are held.
     pub fn mend(&mut self) {
-        self.cut.clear();
+        self.cuts.until_all_is_mended.clear();
     }
 
-    /// Mends the way from one node to another.
-    pub fn mend_way(&mut self, from: NodeId, to: NodeId) {
-        self.cut.remove(&(from, to));
+    /// Cuts the way from one node to another until it is let go.
+    pub fn hold(&mut self, from: NodeId, to: NodeId) {
+        self.cuts.held.insert((from, to));
+    }
+
+    pub fn let_go(&mut self, from: NodeId, to: NodeId) {
+        self.cuts.held.remove(&(from, to));
+    }
+
+    pub fn let_all_go(&mut self) {
+        self.cuts.held.clear();
     }
 
     /// From where to where something of this kind is asked that has not arrived.
@@ -152,12 +174,20 @@ impl Wires {
         asking.map(|(way, _)| (way.from, way.to))
     }
 
+    /// Whether what one has asked another of this kind is answered, and the answer has not arrived.
+    pub fn has_answers_for(&self, asker: NodeId, of: NodeId, api_key: ApiKey) -> bool {
+        let mut between = self.conversations.iter().filter(|(way, _)| (way.from, way.to) == (asker, of));
+        between.any(|(_, conversation)| {
+            conversation.answered.iter().any(|carried| carried.api_key == api_key.code())
+        })
+    }
+
     pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
-        self.cut.contains(&(from, to))
+        self.cuts.contains(from, to)
     }
 
     pub fn has_cuts(&self) -> bool {
-        !self.cut.is_empty()
+        !self.cuts.until_all_is_mended.is_empty() || !self.cuts.held.is_empty()
     }
 
     /// A process has ended: its connections are gone. Whoever is at their other ends hears so, unless the machine is gone too:
@@ -185,9 +215,9 @@ impl Wires {
 
     /// Tells nodes of connections whose other end is gone, those that the network lets hear of it.
     fn close_those_that_are_gone(&mut self, nodes: &Listening<'_>) {
-        let cut = &self.cut;
+        let cuts = &self.cuts;
         let is_heard = |way: &Way| {
-            !cut.contains(&(way.from, way.to)) && !matches!(nodes.get(&way.to), Some(Listener::Silent))
+            !cuts.contains(way.from, way.to) && !matches!(nodes.get(&way.to), Some(Listener::Silent))
         };
         for (way, connection) in self.to_close.extract_if(.., |(way, _)| is_heard(way)) {
             if let Some(node) = node_at(nodes, way.to) {
@@ -245,9 +275,9 @@ impl Wires {
 
     /// What was sent into a cut way arrives when it is mended, and what was sent on a connection that broke when it is due.
     fn deliver_late(&mut self, nodes: &Listening<'_>, now: MonoMs) {
-        let cut = &self.cut;
+        let cuts = &self.cuts;
         let arrives = |way: &Way, due: MonoMs| {
-            due <= now && !cut.contains(&(way.from, way.to)) && node_at(nodes, way.to).is_some()
+            due <= now && !cuts.contains(way.from, way.to) && node_at(nodes, way.to).is_some()
         };
         for (way, conversation, _) in self.late.extract_if(.., |(way, _, due)| arrives(way, *due)) {
             let Some(node) = node_at(nodes, way.to) else { continue };

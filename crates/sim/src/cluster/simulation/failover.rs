@@ -1,5 +1,6 @@
 //! How long nothing can be written to a partition when a process is killed or has no room on its disk: with the settings that
-//! nodes have by default, but sessions that do not end, and followers that nobody takes out for being slow.
+//! nodes have by default, but sessions that do not end, and followers that nobody takes out for being slow. And how long when its
+//! machine is dead or out of reach, which nobody can tell from a slow one before its session ends.
 
 use std::path::Path;
 
@@ -12,14 +13,18 @@ use super::beginning::CREATE_VERSION;
 use super::{ClusterSimulation, END_WITHIN_MS, Kind};
 use crate::cluster::cast::PLAIN;
 use crate::cluster::host::Host;
+use crate::cluster::plan::Shape;
 use crate::node::{DIR, SteppedNode};
 use crate::outcome::Failure;
 
 /// Long enough for everything to come to rest.
 const BEFORE_MS: u64 = 4_000;
 const AFTER_MS: u64 = 3_000;
+/// `broker.session.timeout.ms` as it is by default.
+pub const SESSION_MS: u64 = 9_000;
 const CREATED_WITHIN_MS: u64 = 10_000;
 const LATE: &str = "late";
+const LATE_PARTITIONS: i32 = 3;
 const METADATA_VERSION: i16 = 12;
 /// The process does not come back meanwhile.
 const DOWN_MS: u64 = 1_000_000;
@@ -28,6 +33,14 @@ const DOWN_MS: u64 = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misfortune {
     Killed,
+    /// The process is killed, and the next one starts so much later.
+    Restarted {
+        down_ms: u64,
+    },
+    /// Its machine answers nobody, and says so to nobody.
+    StandsStill,
+    /// It hears no other node, and none hears it.
+    CutOff,
     /// Its disk has room for so many bytes more.
     Full {
         bytes: u64,
@@ -45,10 +58,20 @@ pub enum Victim {
     Controller,
 }
 
+impl Misfortune {
+    /// Nothing tells the others that the process is gone, but its session.
+    fn takes_a_session(self) -> bool {
+        matches!(self, Misfortune::StandsStill | Misfortune::CutOff)
+    }
+}
+
 /// Has that befall one. Returns for how many milliseconds at most a topic without transactions has acknowledged nothing to those who
-/// want all in-sync replicas; none where the seed has nobody like that.
+/// want all in-sync replicas, or, where that takes a session, after how many all such topics are served without it; none where the
+/// seed has nobody like that.
 pub fn fail_over(seed: u64, victim: Victim, misfortune: Misfortune) -> Result<Option<u64>, Box<Failure>> {
-    let mut simulation = ClusterSimulation::at_rest(seed, &[])?;
+    let default = [("broker.session.timeout.ms", "9000"), ("broker.heartbeat.interval.ms", "2000")];
+    let settings = if misfortune.takes_a_session() { &default[..] } else { &[] };
+    let mut simulation = ClusterSimulation::at_rest(seed, settings)?;
     let controller = simulation.controller.map(|(_, leader)| leader);
     let leader_of = |topic: &&str| Some(simulation.leaders.get(&TopicPartition::new(*topic, 0))?.1);
     let leaders: Vec<NodeId> = PLAIN.iter().filter_map(leader_of).collect();
@@ -61,7 +84,19 @@ pub fn fail_over(seed: u64, victim: Victim, misfortune: Misfortune) -> Result<Op
     simulation.longest_gaps.clear();
     match misfortune {
         Misfortune::Killed => simulation.end(id, None, DOWN_MS),
+        Misfortune::Restarted { down_ms } => simulation.end(id, None, down_ms),
+        Misfortune::StandsStill => {
+            simulation.change_host(id, |host| host.frozen_until = MonoMs::NEVER);
+        }
+        Misfortune::CutOff => simulation.cut(Shape::CutOff(id)),
         Misfortune::Full { bytes } => simulation.leave_room(id, bytes, MonoMs::NEVER),
+    }
+    if misfortune.takes_a_session() {
+        // Clients that wait for an answer of that machine would wait longer.
+        let began = simulation.now.mono;
+        let are_served = |cluster: &ClusterSimulation| cluster.are_served_without(id, &PLAIN, PLAIN.len());
+        simulation.pass_until("others do without a machine", are_served)?;
+        return Ok(Some(simulation.now.mono.since_ms(began)));
     }
     simulation.pass(AFTER_MS)?;
     let now = simulation.now.mono;
@@ -82,14 +117,18 @@ pub fn create_without_room(seed: u64) -> Result<u64, Box<Failure>> {
     };
     // Enough for the metadata.
     simulation.leave_room(full, 500_000, MonoMs::NEVER);
-    let topic =
-        NewTopic { name: LATE.into(), num_partitions: 3, replication_factor: 3, ..NewTopic::default() };
+    let topic = NewTopic {
+        name: LATE.into(),
+        num_partitions: LATE_PARTITIONS,
+        replication_factor: 3,
+        ..NewTopic::default()
+    };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
     let began = simulation.now.mono;
     if let Some(node) = simulation.hosts.get_mut(&through).and_then(Host::node_mut) {
         node.send(&request, CREATE_VERSION);
     }
-    while !simulation.is_served_without(full) {
+    while !simulation.are_served_without(full, &[LATE], LATE_PARTITIONS as usize) {
         simulation.round()?;
         if simulation.now.mono.since_ms(began) > CREATED_WITHIN_MS {
             return Err(simulation.failure("others do without a replica", simulation.describe()));
@@ -215,11 +254,13 @@ impl ClusterSimulation {
         Ok(simulation)
     }
 
-    /// Whether all of the new topic is led by others, with fewer in sync than there are replicas.
-    fn is_served_without(&self, full: NodeId) -> bool {
-        let others = self.hosts.values().filter(|host| host.id != full).filter_map(Host::node);
-        let partitions = others.flat_map(|node| node.node.replicas().partitions_of(LATE));
-        partitions.filter(|partition| partition.is_leader() && partition.is_under_replicated()).count() == 3
+    /// Whether all partitions of these topics are led by others, with fewer in sync than there are replicas.
+    fn are_served_without(&self, id: NodeId, topics: &[&str], partitions: usize) -> bool {
+        let others = self.hosts.values().filter(|host| host.id != id).filter_map(Host::node);
+        let of_topics =
+            others.flat_map(|node| topics.iter().flat_map(|topic| node.node.replicas().partitions_of(topic)));
+        let served = of_topics.filter(|partition| partition.is_leader() && partition.is_under_replicated());
+        served.count() == partitions
     }
 
     fn pass(&mut self, ms: u64) -> Result<(), Box<Failure>> {

@@ -7,7 +7,7 @@ use ottla_types::{MonoMs, NodeId};
 use super::{ClusterSimulation, Kind, STOP_WITHIN_MS, listening, reachable};
 use crate::cluster::cast::UNCLEAN;
 use crate::cluster::host::Host;
-use crate::cluster::plan::Fault;
+use crate::cluster::plan::{Fault, Shape};
 use crate::event::Event;
 use crate::node::DIR;
 
@@ -32,11 +32,7 @@ impl ClusterSimulation {
                     self.wires.mend();
                 }
             }
-            Fault::Cut(shape) => {
-                self.say(&format_args!("{shape:?}"));
-                self.count(shape.name(), 1);
-                shape.ways(&self.members).into_iter().for_each(|(from, to)| self.wires.cut(from, to));
-            }
+            Fault::Cut(shape) => self.cut(shape),
             Fault::Break { between, arrives_after_ms } => {
                 let arrives = arrives_after_ms.map(|ms| self.until(ms));
                 let listening = listening(&self.hosts, self.now);
@@ -212,6 +208,12 @@ impl ClusterSimulation {
     }
 
     /// Leaves a disk room for so many bytes more.
+    pub(super) fn cut(&mut self, shape: Shape) {
+        self.say(&format_args!("{shape:?}"));
+        self.count(shape.name(), 1);
+        shape.ways(&self.members).into_iter().for_each(|(from, to)| self.wires.cut(from, to));
+    }
+
     pub(super) fn leave_room(&mut self, node: NodeId, bytes: u64, until: MonoMs) {
         self.change_host(node, |host| {
             let space = host.disk.space(DIR.as_ref()).expect("space is told");
@@ -293,6 +295,7 @@ impl ClusterSimulation {
         (self.vote_to_split, self.split_vote) = (None, None);
         (self.to_let_in, self.let_in) = (None, None);
         self.wires.mend();
+        self.wires.let_all_go();
         for id in self.members.clone() {
             if self.hosts[&id].doomed_until.is_some() {
                 self.end_now(id, true);

@@ -1,10 +1,12 @@
-//! Two voters that stand for the same epoch, because the leader of three stands still. It ends; its next process decides between
-//! them, and ends as soon as one leads. The other asks the process after that, which hears nothing of that leader.
+//! Two voters that stand for the same epoch, because the leader of three stands still and they do not hear each other. It ends; its
+//! next process tells both at the same time that they may stand, decides between them, and ends as soon as one leads. The other asks
+//! the process after that, which hears nothing of that leader.
 
 use std::collections::BTreeSet;
 
 use ottla_raft::RoleName;
 use ottla_types::{MonoMs, NodeId};
+use ottla_wire::ApiKey;
 
 use super::ClusterSimulation;
 
@@ -18,9 +20,9 @@ const DOWN_MS: u64 = 20;
 enum Stage {
     /// The leader stands still, and the others do not hear each other.
     Silent,
-    /// They do, and ask each other whether they may stand.
+    /// The leader of before has ended. Its next process is asked by both whether they may stand, and neither hears the answer.
     Standing,
-    /// The leader of before has ended, and hears the first of them alone.
+    /// Both have heard it, and it hears the first of them alone.
     Deciding,
     /// It has ended once more, and nobody hears the first.
     Decided,
@@ -53,7 +55,8 @@ impl ClusterSimulation {
         let Ok(candidates) = <[NodeId; 2]>::try_from(candidates) else { return };
         // Others count on those that are well while a machine may lose what it has.
         let may_fence = self.poor.is_none() || !self.poor_needs_others;
-        if !voters.contains(&former) || self.wires.has_cuts() || !may_fence || !self.may_end(former) {
+        let hear_each_other = voters.iter().all(|a| voters.iter().all(|b| !self.wires.is_cut(*a, *b)));
+        if !voters.contains(&former) || !hear_each_other || !may_fence || !self.may_end(former) {
             return;
         }
         // Or it would vote for nobody.
@@ -66,8 +69,8 @@ impl ClusterSimulation {
         let until = self.until(SILENT_MS);
         self.change_host(former, |host| host.frozen_until = until);
         let [first, second] = candidates;
-        self.wires.cut(first, second);
-        self.wires.cut(second, first);
+        self.wires.hold(first, second);
+        self.wires.hold(second, first);
         self.split_vote = Some(SplitVote { former, candidates, stage: Stage::Silent, until });
     }
 
@@ -80,23 +83,25 @@ impl ClusterSimulation {
         let [first, second] = vote.candidates;
         let [one, other] = vote.candidates.map(|id| self.role_of(id));
         let are = |role| matches!((one, other), (Some(one), Some(other)) if one == other && one.1 == role);
+        let is_decided = matches!(
+            (one, other),
+            (Some((led, RoleName::Leader)), Some((stood_for, RoleName::Candidate))) if led == stood_for
+        );
         vote.stage = match vote.stage {
-            Stage::Silent if are(RoleName::Prospective) => {
-                self.wires.mend_way(first, second);
-                self.wires.mend_way(second, first);
+            Stage::Silent if are(RoleName::Prospective) && self.may_end(former) => {
+                vote.candidates.iter().for_each(|id| self.wires.hold(former, *id));
+                self.end(former, None, DOWN_MS);
                 Stage::Standing
             }
-            Stage::Standing if are(RoleName::Candidate) && self.may_end(former) => {
+            Stage::Standing if are(RoleName::Prospective) && self.are_answered(&vote) => {
                 self.say(&format_args!("{first} and {second} stand"));
-                self.wires.cut(second, former);
-                self.end(former, None, DOWN_MS);
+                vote.candidates.iter().for_each(|id| self.wires.let_go(former, *id));
+                self.wires.hold(second, former);
                 Stage::Deciding
             }
-            Stage::Deciding
-                if one.is_some_and(|(_, role)| role == RoleName::Leader) && self.may_end(former) =>
-            {
+            Stage::Deciding if is_decided && self.may_end(former) => {
                 self.cut_off(first);
-                self.wires.mend_way(second, former);
+                self.wires.let_go(second, former);
                 self.end(former, None, DOWN_MS);
                 self.count("votes split", 1);
                 Stage::Decided
@@ -115,21 +120,30 @@ impl ClusterSimulation {
         let [first, second] = vote.candidates;
         if vote.stage == Stage::Decided {
             for id in self.members.clone() {
-                self.wires.mend_way(first, id);
-                self.wires.mend_way(id, first);
+                self.wires.let_go(first, id);
+                self.wires.let_go(id, first);
             }
             return;
         }
-        self.change_host(vote.former, |host| host.frozen_until = now);
-        for (from, to) in [(first, second), (second, first), (second, vote.former)] {
-            self.wires.mend_way(from, to);
+        let former = vote.former;
+        self.change_host(former, |host| host.frozen_until = now);
+        for (from, to) in
+            [(first, second), (second, first), (second, former), (former, first), (former, second)]
+        {
+            self.wires.let_go(from, to);
         }
+    }
+
+    /// Whether all that stand have answers on their way.
+    fn are_answered(&self, vote: &SplitVote) -> bool {
+        let are_held = |id: &NodeId| self.wires.has_answers_for(*id, vote.former, ApiKey::Vote);
+        vote.candidates.iter().all(are_held)
     }
 
     fn cut_off(&mut self, id: NodeId) {
         for other in self.members.clone() {
-            self.wires.cut(id, other);
-            self.wires.cut(other, id);
+            self.wires.hold(id, other);
+            self.wires.hold(other, id);
         }
     }
 
