@@ -119,10 +119,15 @@ impl ClusterSimulation {
     }
 
     /// Whatever is eligible to lead has all records, and one of two such machines may lose them: so it is where eligible leaders
-    /// are known (KIP-966), as long as no process has ended of which nobody knows what it has lost. (No move is taken back then.)
+    /// are known (KIP-966), as long as no process has ended of which nobody knows what it has lost, nor will because it takes too
+    /// long to stop. (No move is taken back then.)
     fn may_lose_at_once(&self) -> bool {
         let is_other = |id: &NodeId| self.postponed.and_then(Fault::node) != Some(*id);
-        self.kind == Kind::Wide && !self.poor_needs_others && !self.ended.iter().any(is_other)
+        let mut stopping = self.hosts.values().filter(|host| host.is_stopping()).map(|host| host.id);
+        self.kind == Kind::Wide
+            && !self.poor_needs_others
+            && !self.ended.iter().any(is_other)
+            && !stopping.any(|id| is_other(&id))
     }
 
     fn may_be_poor(&self) -> bool {
