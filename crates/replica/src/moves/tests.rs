@@ -12,7 +12,7 @@ use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition
 
 use super::{copy_some, is_behind};
 use crate::tests::{LOCAL, assignment, at, batch, batch_with, settings};
-use crate::{NoOtherBrokers, ProduceParams, ReplicaManager};
+use crate::{NoOtherBrokers, Partition, ProduceParams, ReplicaManager};
 
 /// A log, and one in another directory that is to become a copy of it.
 struct Moving {
@@ -36,6 +36,22 @@ impl Moving {
         let current = logs.get_or_create(&create("/a"), at(0)).expect("it can be made");
         let copy = logs.get_or_create_future(&create("/b"), Uuid([4; 16]), at(0)).expect("it can be made");
         Moving { logs, current, copy }
+    }
+
+    /// The partition, which this broker leads.
+    fn led(&self) -> (ReplicaManager, Arc<Partition>) {
+        let manager = ReplicaManager::new(
+            LOCAL,
+            settings(),
+            Arc::clone(&self.logs),
+            Arc::new(NoOtherBrokers),
+            Arc::new(|_| {}),
+            Arc::new(|job| job()),
+        );
+        let partition = manager
+            .assign(assignment(&[LOCAL], 0), || Ok::<_, OpenError>(Arc::clone(&self.current)), at(1))
+            .expect("the log is open");
+        (manager, partition)
     }
 
     fn append(&self, epoch: i32, records: usize) {
@@ -141,17 +157,7 @@ fn a_log_that_begins_late_has_a_copy_that_does() {
 #[test]
 fn what_coordinators_are_asked_and_have_answered_is_known_after_a_move() {
     let moving = Moving::new();
-    let manager = ReplicaManager::new(
-        LOCAL,
-        settings(),
-        Arc::clone(&moving.logs),
-        Arc::new(NoOtherBrokers),
-        Arc::new(|_| {}),
-        Arc::new(|job| job()),
-    );
-    let partition = manager
-        .assign(assignment(&[LOCAL], 0), || Ok::<_, OpenError>(Arc::clone(&moving.current)), at(1))
-        .expect("the log is open");
+    let (_manager, partition) = moving.led();
     let verify = |producer: i64, sequence| {
         partition
             .start_verification(ProducerId(producer), ProducerEpoch(0), sequence, true, at(1))
@@ -181,17 +187,7 @@ fn what_coordinators_are_asked_and_have_answered_is_known_after_a_move() {
 #[test]
 fn a_move_that_ends_as_it_begins_leaves_nothing_paused() {
     let moving = Moving::new();
-    let manager = ReplicaManager::new(
-        LOCAL,
-        settings(),
-        Arc::clone(&moving.logs),
-        Arc::new(NoOtherBrokers),
-        Arc::new(|_| {}),
-        Arc::new(|job| job()),
-    );
-    let partition = manager
-        .assign(assignment(&[LOCAL], 0), || Ok::<_, OpenError>(Arc::clone(&moving.current)), at(1))
-        .expect("the log is open");
+    let (manager, partition) = moving.led();
     let id = partition.topic_partition();
     let begin = || manager.begin_move(&partition, Arc::clone(&moving.copy), at(1));
     let is_over = AtomicBool::new(false);
