@@ -105,8 +105,13 @@ impl Partition {
         self.chunks.iter().map(Chunk::bytes).sum()
     }
 
+    /// It is known where, and nobody holds it up.
+    pub fn is_read(&self) -> bool {
+        self.phase == Phase::Fetch && !self.paused && !self.held
+    }
+
     pub fn may_be_handed_out(&self) -> bool {
-        !self.chunks.is_empty() && !self.paused && !self.held && self.phase == Phase::Fetch
+        !self.chunks.is_empty() && self.is_read()
     }
 
     /// Everything there was at the last answer is fetched.

@@ -102,7 +102,7 @@ impl Fetcher {
     fn turns(&mut self, leaders: &impl Leaders, now: MonoMs) -> BTreeMap<NodeId, Turn> {
         let mut turns: BTreeMap<NodeId, Turn> = BTreeMap::new();
         for (name, state) in &mut self.partitions {
-            if !is_read(state) {
+            if !state.is_read() {
                 continue;
             }
             let wants_more = wants_more(state, &self.settings, now);
@@ -184,10 +184,6 @@ impl Fetcher {
             ..request
         }
     }
-}
-
-fn is_read(state: &Partition) -> bool {
-    state.phase == Phase::Fetch && !state.paused && !state.held
 }
 
 /// Of one that is read.
