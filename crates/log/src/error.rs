@@ -79,6 +79,9 @@ pub enum ReadError {
     /// The read was not to wait for the disk ([`crate::disk::Reach::Memory`]), and can't be done without.
     #[error("the records are not in memory")]
     NotInMemory,
+    /// What is found in it is old by the time it is found.
+    #[error("the log of {partition} is truncated again and again")]
+    Truncated { partition: TopicPartition },
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

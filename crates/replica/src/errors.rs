@@ -21,6 +21,7 @@ pub fn of_read(error: &ReadError) -> ErrorCode {
         ReadError::Corrupt(_) => ErrorCode::CorruptMessage,
         // Who asks for what is in memory alone asks again, and tells nobody.
         ReadError::NotInMemory => ErrorCode::UnknownServerError,
+        ReadError::Truncated { .. } => ErrorCode::OffsetNotAvailable,
         ReadError::Storage(error) => of_storage(error),
     }
 }

@@ -158,9 +158,10 @@ impl UnifiedLog {
         let high_watermark = offsets.high_watermark;
         match offsets.first_unstable {
             Some(first) if first.message_offset < high_watermark.message_offset => {
+                let truncations = self.truncations();
                 let placed = self.place_of(first, reach)?;
                 let mut offsets = self.offsets.change();
-                if offsets.first_unstable == Some(first) {
+                if offsets.first_unstable == Some(first) && !self.is_truncated_since(truncations) {
                     offsets.first_unstable = Some(placed);
                 }
                 Ok(placed)
@@ -178,10 +179,12 @@ impl UnifiedLog {
         if !wanted.is_offset_only() {
             return Ok(wanted);
         }
+        let truncations = self.truncations();
         let placed = self.place_of(wanted, reach)?;
         let mut offsets = self.offsets.change();
         let stored = field(&mut offsets);
-        if *stored == wanted {
+        // The same offset may have come to lie elsewhere.
+        if *stored == wanted && !self.is_truncated_since(truncations) {
             *stored = placed;
         }
         Ok(placed)

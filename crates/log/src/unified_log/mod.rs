@@ -93,6 +93,8 @@ pub struct UnifiedLog {
     /// Counts the times that something was taken away from the log, once as it begins and once as it ends: a reader that
     /// finds what makes no sense looks whether that is why.
     removals: AtomicU64,
+    /// Counts likewise those of the log's end: offsets have other records from then on, at other places.
+    truncations: AtomicU64,
     is_closed: AtomicBool,
     /// The last append was refused for want of room.
     lacks_room: AtomicBool,
@@ -149,6 +151,7 @@ impl UnifiedLog {
             loaded_recovery_point: params.recovery_point,
             last_flush: AtomicU64::new(now.mono.0),
             removals: AtomicU64::new(0),
+            truncations: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             lacks_room: AtomicBool::new(false),
             unflushed_ends: loaded.unflushed_ends,

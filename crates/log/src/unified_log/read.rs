@@ -53,6 +53,17 @@ impl UnifiedLog {
         min_one_message: bool,
         reach: Reach,
     ) -> Result<FetchDataInfo, ReadError> {
+        self.undisturbed(reach, || self.try_read(start, max_bytes, isolation, min_one_message, reach))
+    }
+
+    fn try_read(
+        &self,
+        start: Offset,
+        max_bytes: u32,
+        isolation: FetchIsolation,
+        min_one_message: bool,
+        reach: Reach,
+    ) -> Result<FetchDataInfo, ReadError> {
         let offsets = self.offsets.get();
         if start < offsets.log_start || start > offsets.log_end.message_offset {
             return Err(self.out_of_range(start, &offsets));
@@ -82,6 +93,43 @@ impl UnifiedLog {
         }
     }
 
+    /// Looks again where the log has been truncated meanwhile: what was found first and what was found then need not belong
+    /// together. Who may not wait is told to look elsewhere.
+    pub(super) fn undisturbed<T>(
+        &self,
+        reach: Reach,
+        look: impl Fn() -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        for _ in 0..ATTEMPTS {
+            let truncations = self.truncations();
+            let looked = look();
+            if looked.is_err() || !self.is_truncated_since(truncations) {
+                return looked;
+            }
+            if reach == Reach::Memory {
+                return Err(ReadError::NotInMemory);
+            }
+            self.wait_for_removal();
+        }
+        Err(ReadError::Truncated { partition: self.partition.clone() })
+    }
+
+    pub(super) fn truncations(&self) -> u64 {
+        self.truncations.load(Ordering::Acquire)
+    }
+
+    /// Whether the log has been truncated, or was just being, since its truncations were counted.
+    pub(super) fn is_truncated_since(&self, truncations: u64) -> bool {
+        !truncations.is_multiple_of(2) || truncations != self.truncations()
+    }
+
+    /// Whoever removes has the lock until that is over.
+    fn wait_for_removal(&self) {
+        if self.is_something_removed() {
+            drop(self.writer.try_lock_for(REMOVAL_MAX));
+        }
+    }
+
     /// Looks something up in the segments as they are. If it fails, and something was taken away from the log
     /// meanwhile, that is why, and it is looked up again, once all is taken away. Who may not wait is told to look elsewhere.
     pub(super) fn looking<T>(
@@ -103,13 +151,10 @@ impl UnifiedLog {
                     other => self.segment_failed("reading", other).into(),
                 });
             }
-            if self.is_something_removed() {
-                if reach == Reach::Memory {
-                    return Err(ReadError::NotInMemory);
-                }
-                // Whoever removes has the lock until that is over.
-                drop(self.writer.try_lock_for(REMOVAL_MAX));
+            if reach == Reach::Memory && self.is_something_removed() {
+                return Err(ReadError::NotInMemory);
             }
+            self.wait_for_removal();
             attempt += 1;
         }
     }

@@ -63,7 +63,7 @@ impl UnifiedLog {
         let end_position = active.locate(offset)?.map_or(active.size(), |batch| batch.position);
         let end = OffsetMetadata::new(offset, active.base_offset(), end_position);
         // Readers are turned away first.
-        self.removing(|| {
+        self.removing_end(|| {
             {
                 let mut offsets = self.offsets.change();
                 offsets.log_end = end;
@@ -123,7 +123,7 @@ impl UnifiedLog {
         now: Now,
     ) -> Result<(), StorageError> {
         let old: Vec<Arc<Segment>> = self.segments().iter().cloned().collect();
-        self.removing(|| {
+        self.removing_end(|| {
             for segment in &old {
                 segment
                     .rename(FileState::Deleted)
@@ -161,6 +161,14 @@ impl UnifiedLog {
         let removed = remove();
         self.tail.clear();
         self.removals.fetch_add(1, Ordering::AcqRel);
+        removed
+    }
+
+    /// Takes the end of the log away, or all of it; readers that have found anything meanwhile look again.
+    fn removing_end<T, E>(&self, remove: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.truncations.fetch_add(1, Ordering::AcqRel);
+        let removed = self.removing(remove);
+        self.truncations.fetch_add(1, Ordering::AcqRel);
         removed
     }
 

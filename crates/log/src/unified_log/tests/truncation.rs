@@ -1,5 +1,5 @@
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ottla_record::{AppendOrigin, BatchOptions};
 use ottla_types::{LeaderEpoch, Offset, Timestamp};
@@ -9,8 +9,8 @@ use crate::segment::SegmentError;
 use crate::segments::Segments;
 use crate::test_log::{START, TestLog, at_ms, batch, marker, numbered, small_config, txn_batch};
 use crate::{
-    DeleteRecordsError, EARLIEST_LOCAL_TIMESTAMP, EARLIEST_TIMESTAMP, LATEST_TIERED_TIMESTAMP,
-    LATEST_TIMESTAMP, LogConfig, MAX_TIMESTAMP, ReadError,
+    DeleteRecordsError, EARLIEST_LOCAL_TIMESTAMP, EARLIEST_TIMESTAMP, FetchDataInfo, FetchIsolation,
+    LATEST_TIERED_TIMESTAMP, LATEST_TIMESTAMP, LogConfig, MAX_TIMESTAMP, OffsetMetadata, ReadError,
 };
 
 fn filled(records: i64) -> TestLog {
@@ -240,4 +240,66 @@ fn who_is_led_astray_looks_again_once_all_is_taken_away() {
         drop(writer);
         removed.expect("it is removed").join().expect("it ends").expect("it looks again");
     });
+}
+
+#[test]
+fn who_reads_beside_a_truncation_is_given_whole_batches() {
+    let log = TestLog::new(LogConfig::default());
+    let is_over = AtomicBool::new(false);
+    let (log, is_over) = (&log, &is_over);
+    // Nine batches of one size lie below the high watermark, or some of them: three are passed over, and six at most are left.
+    let read = move || {
+        while !is_over.load(Ordering::Relaxed) {
+            let read = log.log.read(Offset(3), 1 << 20, FetchIsolation::HighWatermark, true);
+            let Ok(FetchDataInfo { records: Some(records), .. }) = read else { continue };
+            let (before, found) = (records.position, u64::from(records.len));
+            assert!(found % (before / 3) == 0 && found <= 2 * before, "{found} bytes behind {before}");
+        }
+    };
+    std::thread::scope(|scope| {
+        let readers = [(); 3].map(|()| scope.spawn(read));
+        for round in 0..200 {
+            for _ in 0..10 {
+                log.append_at_end(&[&"x".repeat(round % 2 * 50)]);
+            }
+            // Of unknown place.
+            log.log.update_high_watermark(Offset(9));
+            let size = log.log.log_end_offset_metadata().position_in_segment().unwrap() / 10;
+            let high_watermark = log.log.offset_snapshot().unwrap().high_watermark;
+            assert_eq!(high_watermark.position_in_segment(), Some(9 * size), "in round {round}");
+            match round % 4 {
+                0 | 1 => drop(log.log.truncate_to(Offset(0), log.now).unwrap()),
+                _ => log.log.truncate_fully_and_start_at(Offset(0), None, log.now).unwrap(),
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|reader| reader.join().expect("all batches are whole"));
+    });
+}
+
+#[test]
+fn the_place_of_an_offset_is_not_kept_beyond_a_truncation() {
+    let log = TestLog::new(LogConfig::default());
+    let refill = |value: &str| {
+        log.log.truncate_to(Offset(0), log.now).unwrap();
+        for _ in 0..10 {
+            log.append_at_end(&[value]);
+        }
+        log.log.update_high_watermark(Offset(9));
+        log.log.log_end_offset_metadata().position_in_segment().map(|size| size / 10 * 9)
+    };
+    refill("short");
+    let looks = AtomicUsize::new(0);
+    let looked = log.log.undisturbed(Reach::Disk, || {
+        let found = log.log.place_of(OffsetMetadata::offset_only(Offset(9)), Reach::Disk);
+        if looks.fetch_add(1, Ordering::Relaxed) == 0 {
+            refill("not as short");
+        }
+        found
+    });
+    let place = log.log.place_of(OffsetMetadata::offset_only(Offset(9)), Reach::Disk).unwrap();
+    assert_eq!((looked.unwrap(), looks.into_inner()), (place, 2));
+    let always = || Ok(refill("short"));
+    assert!(matches!(log.log.undisturbed(Reach::Memory, always), Err(ReadError::NotInMemory)));
+    assert!(matches!(log.log.undisturbed(Reach::Disk, always), Err(ReadError::Truncated { .. })));
 }
