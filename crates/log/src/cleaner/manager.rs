@@ -173,8 +173,9 @@ impl CleanerManager {
     fn finish(&self, log: &UnifiedLog, clean_up_to: Offset, stats: &CleanerStats) {
         let mut state = self.state.lock();
         state.metrics.last = *stats;
-        // A pause that came during the last step counts: what was cleaned may be about to be truncated.
-        if state.release(log.partition()) {
+        // A pause that came during the last step counts: what was cleaned may be about to be truncated. So does the log's end:
+        // another one may have its name by now.
+        if state.release(log.partition()) && !log.is_closed() {
             state.set_clean_up_to(&log.log_dir(), log.partition(), Some(clean_up_to));
             info!(
                 partition = %log.partition(), %clean_up_to, stats.bytes_read, stats.bytes_written,
@@ -361,9 +362,11 @@ impl Deletion {
 }
 
 impl State {
+    /// Who lists logs may look at one that has been deleted since.
     fn is_free(&self, log: &UnifiedLog) -> bool {
         let (partition, dir) = (log.partition(), log.log_dir());
-        !self.in_progress.contains_key(partition)
+        !log.is_closed()
+            && !self.in_progress.contains_key(partition)
             && self.dirs.contains_key(&dir)
             && !self.uncleanable.get(&dir).is_some_and(|uncleanable| uncleanable.contains(partition))
     }

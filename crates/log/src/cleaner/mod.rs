@@ -106,7 +106,8 @@ impl CleanError {
             | CleanError::Index(IndexError::Io { source, .. }) => source,
             other => return Err(other),
         };
-        Ok(log.context().storage_error(&log.log_dir(), "compacting", source))
+        // The files of a log that is closed may be gone: their directory is none the worse for it.
+        Ok(log.failed("compacting", source))
     }
 }
 

@@ -122,11 +122,16 @@ impl LogManager {
         now: Now,
     ) -> Result<Option<Arc<UnifiedLog>>, StorageError> {
         let Some(log) = logs.write().remove(partition) else { return Ok(None) };
-        if std::ptr::eq(logs, &self.current) {
+        let is_current = std::ptr::eq(logs, &self.current);
+        if is_current {
             self.cleaner.abort(partition);
+        }
+        let retired = self.retire_log(&log, state, unique, now);
+        if is_current {
+            // A cleaner that had listed the log before may have begun with it until it was closed.
             self.cleaner.forget(&log.log_dir(), partition);
         }
-        self.retire_log(&log, state, unique, now)?;
+        retired?;
         renamed.insert(log.log_dir());
         Ok(Some(log))
     }

@@ -5,11 +5,12 @@ use ottla_record::{AppendOrigin, BatchOptions};
 use ottla_types::{BrokerEpoch, LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId, TopicPartition, Uuid};
 
 use super::*;
+use crate::cleaner::CleanProgress;
 use crate::disk::sim::{Call, Loss};
 use crate::disk::{Disk, RealDisk, SimDisk};
 use crate::names;
 use crate::test_log::{START, at_ms, batch, marker, small_config};
-use crate::{FetchIsolation, LeaderAppend, LogConfig, OpenError};
+use crate::{CleanupPolicy, FetchIsolation, LeaderAppend, LogConfig, OpenError};
 
 struct Broker {
     root: tempfile::TempDir,
@@ -494,5 +495,43 @@ fn a_checkpoint_of_before_a_truncation_is_not_written_after_it() {
         let checkpointed = logs.dirs[0].recovery_points.read().unwrap();
         let found = checkpointed.into_iter().find(|(of, _)| *of == partition(0)).map(|(_, offset)| offset);
         assert_eq!(found, Some(Offset(1)), "what is appended there would not be looked at after a crash");
+    }
+}
+
+/// What one cleaner thread does with logs that it has listed.
+fn clean_listed(logs: &LogManager, listed: &[Arc<UnifiedLog>]) -> bool {
+    let config = logs.cleaner_settings().config((1, 2));
+    let Some(cleaning) = logs.cleaner.grab_filthiest(listed, &config, at_ms(0)) else { return false };
+    while let CleanProgress::Worked { .. } = logs.cleaner.step(&cleaning, at_ms(0)) {}
+    true
+}
+
+#[test]
+fn nothing_is_known_as_clean_of_a_log_that_was_deleted_beside_the_cleaner() {
+    let disk = SimDisk::new(1);
+    disk.create_dir_all("/one".as_ref()).unwrap();
+    let logs = LogManager::new(config(&["/one".into()]), Arc::new(disk.clone()), at_ms(0));
+    logs.load(&configs, &LoadProgress::default(), at_ms(0)).unwrap();
+    let cleanup_policy = CleanupPolicy { compact: true, delete: false };
+    let compacted = Arc::new(LogConfig { cleanup_policy, min_cleanable_dirty_ratio: 0.0, ..small_config() });
+    let create = CreateLog { config: compacted, ..to_create(0) };
+    let mut cleaned = 0;
+    for _ in 0..300 {
+        let log = logs.get_or_create(&create, at_ms(0)).unwrap();
+        for _ in 0..2 {
+            let records = crate::test_log::numbered(&["x"], log.log_end_offset().0, 0);
+            log.append_as_follower(&records, LeaderEpoch(0), at_ms(0)).unwrap();
+            log.update_high_watermark(Offset::MAX);
+            log.roll(at_ms(0)).unwrap();
+        }
+        let listed = logs.logs();
+        std::thread::scope(|scope| {
+            let cleaner = scope.spawn(|| clean_listed(&logs, &listed));
+            logs.delete(&partition(0), unique(9), at_ms(0)).unwrap();
+            cleaned += usize::from(cleaner.join().unwrap());
+        });
+        assert_eq!(logs.cleaner.clean_up_to("/one".as_ref(), &partition(0)), None, "{cleaned} were cleaned");
+        assert!(!clean_listed(&logs, &listed), "it is gone");
+        logs.remove_deleted(at_ms(1_000_000));
     }
 }

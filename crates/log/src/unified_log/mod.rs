@@ -275,10 +275,15 @@ impl UnifiedLog {
         &self.dir
     }
 
+    /// Whether it was closed, deleted or abandoned.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
     /// Takes the writer's lock, unless the log is closed.
     fn lock_writer(&self) -> Result<MutexGuard<'_, ProducerStateManager>, StorageError> {
         let writer = self.writer.lock();
-        if self.is_closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Err(StorageError::Closed { partition: self.partition.clone() });
         }
         Ok(writer)
@@ -292,8 +297,8 @@ impl UnifiedLog {
     }
 
     /// What fails in a log that was closed, deleted or abandoned is nobody's loss.
-    fn failed(&self, doing: &'static str, error: std::io::Error) -> StorageError {
-        if self.is_closed.load(Ordering::Acquire) {
+    pub(crate) fn failed(&self, doing: &'static str, error: std::io::Error) -> StorageError {
+        if self.is_closed() {
             return StorageError::Closed { partition: self.partition.clone() };
         }
         self.context.storage_error(&self.log_dir(), doing, error)
