@@ -25,8 +25,8 @@ KAFKA = ROOT / "tools" / "kafka" / "kafka"
 OTTLA = pathlib.Path(os.environ.get("OTTLA", ROOT / "target" / "release" / "ottla"))
 # Of Apache Kafka's JVM: starting soon matters more here than running fast. None leaves them to the runner.
 KAFKA_BROKER_OPTIONS = "-Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 60
+START_TIMEOUT_S = 240  # recovery on a disk that others keep busy
+STOP_TIMEOUT_S = 120
 
 # What a suite would otherwise wait for.
 QUICK = {"group.initial.rebalance.delay.ms": "0"}
