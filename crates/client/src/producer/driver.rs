@@ -194,7 +194,7 @@ impl Driver {
     }
 
     fn is_done(&mut self) -> bool {
-        if !self.accumulator.is_closed() || !self.accumulator.is_empty() {
+        if !self.accumulator.is_over() {
             return false;
         }
         let (Some(transactional), false) = (&self.transactional, self.sender.is_settled()) else {

@@ -36,6 +36,8 @@ pub(crate) struct Accumulator {
     /// Batches with lower numbers are sent without waiting for more records.
     flush_until: AtomicU64,
     is_closed: AtomicBool,
+    /// It is closed, and nobody appends any more who had begun before.
+    is_complete: AtomicBool,
     /// Why nothing is appended for now.
     shut: Mutex<Option<ClientError>>,
     is_shut: AtomicBool,
@@ -97,6 +99,7 @@ impl Accumulator {
             queues_made: AtomicUsize::new(0),
             flush_until: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
+            is_complete: AtomicBool::new(false),
             shut: Mutex::default(),
             is_shut: AtomicBool::new(false),
             settings,
@@ -363,6 +366,7 @@ impl Accumulator {
         self.is_closed.store(true, Ordering::Release);
         self.wait_for_appends();
         self.flush_until.store(u64::MAX, Ordering::Release);
+        self.is_complete.store(true, Ordering::Release);
         self.incomplete.until(u64::MAX)
     }
 
@@ -378,6 +382,8 @@ impl Accumulator {
 
     /// Until those that have begun under what was before have come to their end.
     fn wait_for_appends(&self) {
+        // Whoever makes queues later knows of what is now.
+        drop(self.growing.lock());
         for topic in self.topics.load().values() {
             for queue in &topic.queues {
                 drop(queue.state.lock());
@@ -389,8 +395,9 @@ impl Accumulator {
         self.incomplete.is_empty()
     }
 
-    pub fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::Acquire)
+    /// Whether all that was ever appended has been answered, and nothing will be appended any more.
+    pub fn is_over(&self) -> bool {
+        self.is_complete.load(Ordering::Acquire) && self.is_empty()
     }
 }
 
@@ -404,5 +411,33 @@ impl TopicQueues {
 
     fn ratio(&self) -> f32 {
         f32::from_bits(self.ratio.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::partitioner::tests::topic;
+    use super::*;
+    use crate::producer::ProducerSettings;
+
+    #[test]
+    fn it_is_not_over_as_long_as_somebody_appends_who_had_begun_before_it_was_closed() {
+        let accumulator = Accumulator::new(ProducerSettings::new("unused").core(), 1);
+        let queue = Arc::clone(&accumulator.topic(&topic(&[None])).queues[0]);
+        let appending = queue.state.lock();
+        std::thread::scope(|scope| {
+            let closing = scope.spawn(|| drop(accumulator.close()));
+            while !accumulator.is_closed.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            assert!(!accumulator.is_over());
+            // As an append does.
+            let number = accumulator.incomplete.begin();
+            drop(appending);
+            closing.join().expect("it is closed");
+            assert!(!accumulator.is_over(), "nobody would send what was appended");
+            accumulator.incomplete.end(number);
+            assert!(accumulator.is_over());
+        });
     }
 }

@@ -129,7 +129,7 @@ fn draw(topic: &Topic, queues: &[Arc<Queue>], is_adaptive: bool, random: u64) ->
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use ottla_types::{LeaderEpoch, NodeId, Uuid};
     use ottla_wire::ErrorCode;
     use parking_lot::Mutex;
@@ -138,7 +138,7 @@ mod tests {
     use crate::cluster::Partition;
 
     /// Partitions with these leaders.
-    fn topic(leaders: &[Option<i32>]) -> Topic {
+    pub fn topic(leaders: &[Option<i32>]) -> Topic {
         let partition = |(index, leader): (i32, &Option<i32>)| Partition {
             index,
             leader: leader.map(NodeId),
