@@ -119,16 +119,19 @@ impl FullDirs {
 impl ReplicaManager {
     /// There was no room for what was to be appended.
     pub(crate) fn has_no_room(&self, partition: &Arc<Partition>, now: Now) {
+        let following = self.following.lock();
         if !partition.is_in_sync_with_others() {
             return;
         }
-        if self.full_dirs.add(partition, now.mono) {
+        let is_news = self.full_dirs.add(partition, now.mono);
+        // It may have begun to follow in between.
+        self.fetchers.unfollow(partition);
+        drop(following);
+        if is_news {
             tracing::warn!(partition = %partition.topic_partition(), dir = %partition.log().log_dir().display(),
                 "gives its replica up, as the log directory is full and others are in sync");
             self.will_be_due(MonoMs(0));
         }
-        // It may have begun to follow in between.
-        self.fetchers.unfollow(partition);
     }
 
     /// Whether others do without this replica for want of room.

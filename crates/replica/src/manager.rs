@@ -75,6 +75,9 @@ pub struct ReplicaManager {
     pub(crate) fetchers: Fetchers,
     pub(crate) moves: LogMoves,
     pub(crate) full_dirs: FullDirs,
+    /// Held by whoever looks whether a partition follows, and whom, until the fetchers have it: who looked before another
+    /// must not come after it.
+    pub(crate) following: Mutex<()>,
     pub(crate) logs: Arc<LogManager>,
     pub(crate) isr_changes: Mutex<IsrChanges>,
     /// When to look for members of ISRs that have fallen behind; never, while no partition has other replicas.
@@ -122,6 +125,7 @@ impl ReplicaManager {
             fetchers: Fetchers::new(local, settings.fetchers, Arc::clone(&rules), Arc::clone(&logs)),
             moves: LogMoves::new(settings.moves_window, settings.moves_at_once),
             full_dirs: FullDirs::default(),
+            following: Mutex::default(),
             logs,
             rules,
             topics: RwLock::default(),
@@ -210,8 +214,7 @@ impl ReplicaManager {
         }
         drop(topics);
         partition.retire(code);
-        self.fetchers.unfollow(&partition);
-        self.full_dirs.remove(&partition);
+        self.follow_nobody(&partition);
         self.end_move(id);
         self.check_all(&partition, now);
         Some(partition)

@@ -19,6 +19,7 @@ impl ReplicaManager {
             let look = now.mono.plus_ms(self.lag_look_interval_ms()).0;
             self.look_for_lagging_at.fetch_min(look, Ordering::Relaxed);
         }
+        let _following = self.following.lock();
         match partition.leader_to_follow().filter(|_| !self.is_given_up(partition)) {
             Some((leader, leader_epoch)) => {
                 self.fetchers.follow(partition, leader, leader_epoch, now);
@@ -28,9 +29,18 @@ impl ReplicaManager {
         }
     }
 
+    /// The replica is retired.
+    pub(crate) fn follow_nobody(&self, partition: &Partition) {
+        let _following = self.following.lock();
+        self.fetchers.unfollow(partition);
+        self.full_dirs.remove(partition);
+    }
+
     /// `num.replica.fetchers` has changed.
     pub fn set_fetchers(&self, count: u32, now: Now) {
+        let following = self.following.lock();
         self.fetchers.set_count(count, now);
+        drop(following);
         self.will_be_due(now.mono);
     }
 

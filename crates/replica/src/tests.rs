@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use ottla_log::disk::SimDisk;
@@ -586,4 +587,37 @@ fn a_listener_hears_of_the_high_watermark() {
     harness.produce(1, 100, &["a", "b"], at(1));
     harness.produce(1, 100, &["c"], at(2));
     assert_eq!(*heard.0.lock(), [2, 3]);
+}
+
+#[test]
+fn a_replica_follows_its_newest_leader_whoever_looks_at_the_same_time() {
+    let harness = Harness::new(&[OTHER, LOCAL]);
+    let leaders = [OTHER, NodeId(3)];
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // As who finds room for it again.
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                harness.manager.follow_leader(&harness.partition, at(0));
+            }
+        });
+        let followed: Vec<_> = (1..3_000)
+            .map(|epoch| {
+                let leader = leaders[epoch as usize % 2];
+                let assignment = Assignment {
+                    replicas: vec![leaders[0], leaders[1], LOCAL],
+                    ..assignment(&[leader, LOCAL], epoch)
+                };
+                harness
+                    .manager
+                    .assign(assignment, || open(&harness.context), at(0))
+                    .expect("the log is open");
+                ((leader, LeaderEpoch(epoch)), harness.manager.fetchers.followed())
+            })
+            .collect();
+        is_over.store(true, Ordering::Relaxed);
+        for (newest, followed) in followed {
+            assert_eq!(followed, [newest]);
+        }
+    });
 }

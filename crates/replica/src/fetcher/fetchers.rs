@@ -135,6 +135,18 @@ impl Fetchers {
         })
     }
 
+    /// Whom, in which epochs.
+    #[cfg(test)]
+    pub(crate) fn followed(&self) -> Vec<(NodeId, LeaderEpoch)> {
+        let entries: Vec<_> =
+            self.by_id.read().iter().map(|(id, entry)| (id.leader, Arc::clone(entry))).collect();
+        let of_one = |(leader, entry): (NodeId, Arc<Entry>)| {
+            let followed = entry.with(|fetcher| fetcher.followed());
+            followed.into_iter().map(move |(_, leader_epoch)| (leader, leader_epoch))
+        };
+        entries.into_iter().flat_map(of_one).collect()
+    }
+
     pub(crate) fn next_deadline(&self) -> MonoMs {
         self.by_id.read().values().map(|entry| entry.deadline()).min().unwrap_or(MonoMs::NEVER)
     }
