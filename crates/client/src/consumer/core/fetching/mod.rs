@@ -141,6 +141,13 @@ impl Errors {
         self.last.remove(&self.order.pop_front()?)
     }
 
+    /// What went wrong before its position was set, or before it was given up, is nobody's business any more.
+    fn forget(&mut self, partition: &TopicPartition) {
+        if self.last.remove(partition).is_some() {
+            self.order.retain(|waiting| waiting != partition);
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
@@ -231,6 +238,7 @@ impl Fetcher {
                 self.buffered_bytes -= removed.buffered_bytes();
             }
             self.turn.retain(|waiting| waiting != partition);
+            self.errors.forget(partition);
         }
     }
 
@@ -255,11 +263,13 @@ impl Fetcher {
 
     /// Goes on reading at this position; `false` if the partition isn't read here.
     pub fn seek(&mut self, partition: &TopicPartition, position: Position) -> bool {
+        self.errors.forget(partition);
         self.set(partition, |state| state.seek(position))
     }
 
     /// Goes on reading at one end of the log.
     pub fn seek_to(&mut self, partition: &TopicPartition, reset: OffsetReset) -> bool {
+        self.errors.forget(partition);
         self.set(partition, |state| state.phase = Phase::Reset(reset))
     }
 

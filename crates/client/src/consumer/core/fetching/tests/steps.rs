@@ -77,6 +77,30 @@ fn what_refusals_lead_to() {
 }
 
 #[test]
+fn what_a_partition_was_refused_is_not_told_once_it_is_set_or_gone() {
+    let name = partition(0);
+    let leaves: [fn(&mut Fetcher, &TopicPartition); 4] = [
+        |fetcher, name| assert!(fetcher.seek(name, Position::at(Offset(3)))),
+        |fetcher, name| assert!(fetcher.seek_to(name, OffsetReset::Earliest)),
+        |fetcher, name| fetcher.remove([name]),
+        |fetcher, name| {
+            fetcher.remove([name]);
+            fetcher.add([name.clone()]);
+        },
+    ];
+    for leave in leaves {
+        let settings = FetchSettings { auto_offset_reset: OffsetReset::None, ..FetchSettings::default() };
+        let (mut fetcher, led) = reader(settings);
+        fetcher.fetches(&led, now());
+        answer(&mut fetcher, refusal(ErrorCode::OffsetOutOfRange));
+        assert!(fetcher.has_errors());
+        leave(&mut fetcher, &name);
+        assert!(!fetcher.has_errors());
+        assert_eq!(fetcher.take_error(), None);
+    }
+}
+
+#[test]
 fn replica_nearby_is_read_until_it_is_of_no_use() {
     let (mut fetcher, led) = reader(FetchSettings { rack_id: "r1".to_owned(), ..FetchSettings::default() });
     assert_eq!(fetcher.fetches(&led, now())[0].1.rack_id, "r1");
