@@ -172,6 +172,11 @@ impl Link {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Does the broker want nothing to be sent for now?
+    pub fn is_held_back(&self) -> bool {
+        self.shared.is_quiet_until().is_some()
+    }
+
     /// The version to ask in.
     pub fn choose<R: Request>(&self, version_max: Option<i16>) -> Result<i16, ClientError> {
         let unsupported =

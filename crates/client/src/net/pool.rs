@@ -75,7 +75,8 @@ impl Pool {
         self.nodes.lock().get(&(id, lane))?.link()
     }
 
-    /// Any broker: the one with the least to do of those that are connected, else one that can be connected to.
+    /// Any broker: the one with the least to do of those that are connected, else one that can be connected to, else one that
+    /// wants nothing to be sent for now.
     /// `rebootstraps`: only the bootstrap servers are asked.
     pub async fn any(
         &self,
@@ -85,10 +86,9 @@ impl Pool {
     ) -> Result<(Option<NodeId>, Arc<Link>), ClientError> {
         let mut candidates = self.candidates(metadata, rebootstraps);
         candidates.shuffle(&mut rand::rng());
-        candidates.sort_by_cached_key(|(_, node)| match node.link() {
-            Some(link) => (0, link.load()),
-            None if !node.is_failing() => (1, 0),
-            None => (2, 0),
+        candidates.sort_by_cached_key(|(_, node)| {
+            let link = node.link();
+            turn(link.as_ref().map(|link| (link.load(), link.is_held_back())), node.is_failing())
         });
         let mut last = ClientError::misuse("there are no bootstrap servers");
         for (id, node) in candidates {
@@ -139,5 +139,32 @@ impl Pool {
             node.close();
         }
         self.nodes.lock().clear();
+    }
+}
+
+/// Lower is asked first: of a broker, with what waits for it and whether it throttles if there is a connection.
+fn turn(connected: Option<(usize, bool)>, is_failing: bool) -> (u8, usize) {
+    match connected {
+        Some((load, false)) => (0, load),
+        None if !is_failing => (1, 0),
+        Some((load, true)) => (2, load),
+        None => (3, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::turn;
+
+    #[test]
+    fn brokers_that_throttle_are_asked_last_of_those_that_answer() {
+        let free = turn(Some((3, false)), false);
+        let unconnected = turn(None, false);
+        let throttling = turn(Some((0, true)), false);
+        let failing = turn(None, true);
+        assert!(
+            [turn(Some((2, false)), false), free, unconnected, throttling, failing]
+                .is_sorted_by(|a, b| a < b)
+        );
     }
 }

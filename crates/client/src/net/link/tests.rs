@@ -185,6 +185,7 @@ async fn nothing_is_sent_while_the_broker_throttles() {
     let id = broker.read().await.correlation_id;
     broker.answer_groups(id, 7_000).await;
     assert_eq!(throttled.await.unwrap(), Ok(7_000));
+    assert!(link.is_held_back());
     let from = Instant::now();
     let (patient, hasty) = (ask(&link, 30), ask(&link, 5));
     let hasty = hasty.await.unwrap().unwrap_err();
@@ -194,6 +195,7 @@ async fn nothing_is_sent_while_the_broker_throttles() {
     assert!(from.elapsed() >= Duration::from_secs(7), "{:?}", from.elapsed());
     broker.answer_groups(id, 0).await;
     assert_eq!(patient.await.unwrap(), Ok(0));
+    assert!(!link.is_held_back());
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Shared {
         }
     }
 
-    fn is_quiet_until(&self) -> Option<Instant> {
+    pub(super) fn is_quiet_until(&self) -> Option<Instant> {
         self.quiet_until.lock().filter(|until| *until > Instant::now())
     }
 }
