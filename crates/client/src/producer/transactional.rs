@@ -257,6 +257,11 @@ impl Transaction<'_> {
 
     /// Commits offsets of a consumer's group with this transaction: within `max.block.ms`. What the offsets stand for then
     /// counts as read if, and only if, what is written here counts as written. A member that its group knows no more is refused.
+    ///
+    /// The offsets are to be of everything that this transaction was made of. [`Consumer::positions`](crate::consumer::Consumer::positions)
+    /// has the partitions that are read now: one that was given up since the transaction began is missing, and another member
+    /// writes again what came of it. So a transaction ends before the next [`Consumer::poll`](crate::consumer::Consumer::poll), or goes
+    /// by [`Consumer::next`](crate::consumer::Consumer::next), is committed at `Revoked` and aborted at `Lost`.
     pub async fn send_offsets(
         &self,
         offsets: BTreeMap<TopicPartition, CommittedOffset>,
