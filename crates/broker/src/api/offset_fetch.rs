@@ -1,5 +1,6 @@
 //! OffsetFetch: what groups have committed. From version 10 on topics are named by their ids.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ottla_metadata::MetadataImage;
@@ -8,17 +9,18 @@ use ottla_wire::messages::OffsetFetchRequest;
 use ottla_wire::messages::offset_fetch_request::{Group as AskedGroup, GroupTopic as AskedTopic};
 use ottla_wire::messages::offset_fetch_response::{GroupTopic, GroupTopicPartition, OffsetFetchResponse};
 
-use super::bounds::keep_first_of_each;
 use super::call::Call;
 use super::groups::request_context;
 use crate::node::Node;
 
 const TOPIC_IDS_SINCE: i16 = 10;
 
+/// So many members may ask for all that one group has, in one request.
+const ASKERS_MAX: usize = 16;
+
 pub(super) fn handle(node: &Arc<Node>, call: Call<OffsetFetchRequest>) {
     let (context, mut request, answer) = call.into_parts();
-    // Who asks for all that a group has needs to ask once.
-    keep_first_of_each(&mut request.groups, |group| group.topics.is_none().then(|| group.group_id.clone()));
+    bound_answer(&mut request.groups);
     let uses_topic_ids = context.version() >= TOPIC_IDS_SINCE;
     let context = request_context(node, &context);
     if !uses_topic_ids {
@@ -28,6 +30,17 @@ pub(super) fn handle(node: &Arc<Node>, call: Call<OffsetFetchRequest>) {
     let groups = request.groups.iter_mut().map(|group| resolve(&image, group)).collect();
     node.groups.offset_fetch(context, request, move |response| {
         answer.reply(&complete(response, &image, groups));
+    });
+}
+
+/// Who asks for all that a group has, which may be much, needs to ask once.
+fn bound_answer(groups: &mut Vec<AskedGroup>) {
+    let mut askers: HashMap<String, HashSet<(Option<String>, i32)>> = HashMap::new();
+    groups.retain(|group| {
+        group.topics.is_some() || {
+            let askers = askers.entry(group.group_id.clone()).or_default();
+            askers.len() < ASKERS_MAX && askers.insert((group.member_id.clone(), group.member_epoch))
+        }
     });
 }
 
@@ -95,4 +108,38 @@ fn complete(
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(group_id: &str, member_id: Option<&str>, topics: Option<Vec<AskedTopic>>) -> AskedGroup {
+        AskedGroup {
+            group_id: group_id.to_owned(),
+            member_id: member_id.map(str::to_owned),
+            topics,
+            ..AskedGroup::default()
+        }
+    }
+
+    #[test]
+    fn all_that_a_group_has_is_told_once_to_each_of_some_members() {
+        let mut groups = vec![
+            asked("g", None, None),
+            asked("g", None, Some(Vec::new())),
+            asked("g", Some("m"), None),
+            asked("g", None, None),
+            asked("h", None, None),
+            asked("g", None, Some(Vec::new())),
+            asked("g", Some("m"), None),
+        ];
+        let [first, second, third, _, fifth, sixth, _] = groups.clone().try_into().expect("seven");
+        bound_answer(&mut groups);
+        assert_eq!(groups, [first, second, third, fifth, sixth]);
+
+        let mut groups: Vec<_> = (0..100).map(|number| asked("g", Some(&number.to_string()), None)).collect();
+        bound_answer(&mut groups);
+        assert_eq!(groups.len(), ASKERS_MAX);
+    }
 }
