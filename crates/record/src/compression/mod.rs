@@ -1,6 +1,5 @@
 //! The codecs: one table of what they are, one function that compresses, one stream that decompresses.
 
-mod deflate;
 mod gzip;
 mod lz4;
 mod pool;
