@@ -120,6 +120,10 @@ fn who_has_been_given_up_does_not_lead_for_not_having_heard_of_it() {
     // What was so before is told once more.
     cluster.tell(X);
     assert!(!cluster.partition(X).is_leader());
+    // And what was changed before another was to lead, of which it had not heard.
+    cluster.decided.partition_epoch += 1;
+    cluster.tell(X);
+    assert!(!cluster.partition(X).is_leader());
     cluster.elect(Y, &[Y, Z]);
     let waits = cluster.produce(Y, -1, &["c"]);
     cluster.replicate();

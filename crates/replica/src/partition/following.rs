@@ -49,7 +49,7 @@ impl Partition {
     /// The broker to fetch from, and the epoch in which it leads; none if nobody else leads.
     pub(crate) fn leader_to_follow(&self) -> Option<(NodeId, LeaderEpoch)> {
         let state = self.state.read();
-        let State { assignment, role: Role::Follower } = &*state else { return None };
+        let State { assignment, role: Role::Follower, .. } = &*state else { return None };
         (assignment.leader != NodeId::NONE).then_some((assignment.leader, assignment.leader_epoch))
     }
 

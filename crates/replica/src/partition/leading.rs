@@ -236,7 +236,7 @@ impl Partition {
     }
 
     fn propose(&self, state: &mut State, isr: Vec<NodeId>) -> Option<ProposedIsr> {
-        let State { assignment, role } = state;
+        let State { assignment, role, .. } = state;
         let Role::Leader(leading) = role else { return None };
         let followers = leading.followers.get_mut();
         let epoch_of = |id: &NodeId| followers.get(id).and_then(|follower| follower.broker_epoch);
@@ -281,7 +281,7 @@ impl Partition {
         now: MonoMs,
     ) -> bool {
         let mut state = self.change_state();
-        let State { assignment, role } = &mut *state;
+        let State { assignment, role, .. } = &mut *state;
         let Role::Leader(leading) = role else { return false };
         // The metadata may have told of it before, and more since; another proposal may wait by now. With the epoch
         // unchanged it was so already.

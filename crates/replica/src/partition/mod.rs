@@ -87,6 +87,9 @@ pub struct Partition {
 struct State {
     assignment: Assignment,
     role: Role,
+    /// The leader epoch in which this node has ceased to lead before the metadata said so: it does not lead in that one again.
+    /// What it hears next may be what was changed before another was to lead.
+    stood_aside_in: Option<LeaderEpoch>,
 }
 
 #[derive(Debug)]
@@ -149,7 +152,7 @@ impl Partition {
             throttled: Flags::default(),
             held_back: HeldBack::default(),
             subscribers,
-            state: RwLock::new(State { assignment, role: Role::Follower }),
+            state: RwLock::new(State { assignment, role: Role::Follower, stood_aside_in: None }),
             listener: Mutex::new(None),
             produces: Watchers::default(),
             fetches: Watchers::default(),
@@ -211,15 +214,14 @@ impl Partition {
         !matches!(state.role, Role::Gone(_)) && isr.len() > 1 && isr.contains(&self.local)
     }
 
-    /// Ceases to lead, where others are in sync, before the metadata say who does. What they said up to now is outdated.
+    /// Ceases to lead, where others are in sync, before the metadata say who does: the next leader has another epoch.
     pub(crate) fn stand_aside(&self) -> bool {
         let mut state = self.change_state();
         if !matches!(state.role, Role::Leader(_)) || state.assignment.isr.len() < 2 {
             return false;
         }
         state.assignment.leader = NodeId::NONE;
-        // The controller's change has at least this one.
-        state.assignment.partition_epoch += 1;
+        state.stood_aside_in = Some(state.assignment.leader_epoch);
         state.role = Role::Follower;
         true
     }
@@ -230,7 +232,7 @@ impl Partition {
     }
 
     /// Takes up a newer assignment. Returns whether the high watermark moved.
-    pub(crate) fn assign(&self, assignment: Assignment, now: MonoMs) -> bool {
+    pub(crate) fn assign(&self, mut assignment: Assignment, now: MonoMs) -> bool {
         let mut state = self.change_state();
         // One that has gone does not come back: the next replica here is another.
         if assignment.partition_epoch < state.assignment.partition_epoch
@@ -239,6 +241,9 @@ impl Partition {
             return false;
         }
         self.set_min_insync_replicas(assignment.min_insync_replicas);
+        if state.stood_aside_in == Some(assignment.leader_epoch) {
+            assignment.leader = NodeId::NONE;
+        }
         let is_new_epoch = assignment.leader_epoch > state.assignment.leader_epoch;
         // One that it has applied already settles nothing of what was proposed since.
         let is_newer = is_new_epoch || assignment.partition_epoch > state.assignment.partition_epoch;
