@@ -102,19 +102,27 @@ pub struct LogDirFailure {
     pub source: Arc<io::Error>,
 }
 
-/// The first failure of each directory, until somebody acts on it.
+/// The first failure of each directory. It stays known when somebody has acted on it: a directory that has failed once is not
+/// used again.
 #[derive(Debug, Default)]
 pub struct LogDirFailures {
-    reported: Mutex<Vec<LogDirFailure>>,
+    reported: Mutex<Vec<Reported>>,
     waker: Arc<Waker>,
+}
+
+#[derive(Debug)]
+struct Reported {
+    failure: LogDirFailure,
+    is_acted_on: bool,
 }
 
 impl LogDirFailures {
     pub fn report(&self, dir: &Path, doing: &'static str, source: Arc<io::Error>) {
         let mut reported = self.reported.lock();
-        if !reported.iter().any(|failure| failure.dir == dir) {
+        if !reported.iter().any(|reported| reported.failure.dir == dir) {
             error!(dir = %dir.display(), doing, "log directory failed: {source}");
-            reported.push(LogDirFailure { dir: dir.to_owned(), doing, source });
+            let failure = LogDirFailure { dir: dir.to_owned(), doing, source };
+            reported.push(Reported { failure, is_acted_on: false });
             drop(reported);
             self.waker.wake_at(MonoMs(0));
         }
@@ -124,19 +132,37 @@ impl LogDirFailures {
         self.reported.lock().is_empty()
     }
 
-    /// Whether this directory has failed and nobody has acted on it yet.
+    /// Whether this directory has failed.
     pub fn contains(&self, dir: &Path) -> bool {
-        self.reported.lock().iter().any(|failure| failure.dir == dir)
+        self.of(dir).is_some()
     }
 
-    /// Why this directory has failed, as long as nobody has acted on it.
+    /// Why this directory has failed.
     pub(crate) fn of(&self, dir: &Path) -> Option<LogDirFailure> {
-        self.reported.lock().iter().find(|failure| failure.dir == dir).cloned()
+        let reported = self.reported.lock();
+        let found = reported.iter().find(|reported| reported.failure.dir == dir);
+        found.map(|reported| reported.failure.clone())
     }
 
-    /// The failures that were reported since the last call.
-    pub fn take(&self) -> Vec<LogDirFailure> {
-        std::mem::take(&mut *self.reported.lock())
+    /// Those that are still to be acted on.
+    pub(crate) fn to_act_on(&self) -> Vec<LogDirFailure> {
+        let reported = self.reported.lock();
+        let untold = reported.iter().filter(|reported| !reported.is_acted_on);
+        untold.map(|reported| reported.failure.clone()).collect()
+    }
+
+    pub(crate) fn acted_on(&self, dir: &Path) {
+        let mut reported = self.reported.lock();
+        reported
+            .iter_mut()
+            .filter(|reported| reported.failure.dir == dir)
+            .for_each(|reported| reported.is_acted_on = true);
+    }
+
+    /// Forgets them.
+    #[cfg(test)]
+    pub(crate) fn take(&self) -> Vec<LogDirFailure> {
+        std::mem::take(&mut *self.reported.lock()).into_iter().map(|reported| reported.failure).collect()
     }
 }
 

@@ -135,8 +135,23 @@ impl LogManager {
 
     /// Takes the directories offline that were reported to have failed, with all that is in them.
     pub fn take_failed_dirs_offline(&self) -> Vec<DirFailed> {
-        let failures = self.context.failures.take();
-        failures.iter().map(|failure| self.take_offline(failure)).collect()
+        let failures = self.context.failures.to_act_on();
+        let take_offline = |failure: &LogDirFailure| {
+            let failed = self.take_offline(failure);
+            self.context.failures.acted_on(&failure.dir);
+            failed
+        };
+        failures.iter().map(take_offline).collect()
+    }
+
+    /// While a directory was taken offline logs of it may still have been loaded by other threads.
+    pub(super) fn let_go_of_offline_dirs(&self) {
+        let _changing = self.changing.lock();
+        for dir in self.dirs.iter().filter(|dir| !dir.is_online()) {
+            for logs in [&self.current, &self.future] {
+                remove_logs_in(logs, &dir.path);
+            }
+        }
     }
 
     fn take_offline(&self, failure: &LogDirFailure) -> DirFailed {

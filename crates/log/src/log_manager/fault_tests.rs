@@ -181,6 +181,29 @@ fn a_log_that_finds_no_room_to_be_loaded_takes_its_directory_offline() {
 }
 
 #[test]
+fn nothing_is_kept_of_a_directory_that_fails_while_its_logs_are_loaded() {
+    let disk = SimDisk::new(1);
+    drop(broker(&disk));
+    disk.kill();
+    let config = LogManagerConfig { recovery_threads_per_dir: 2, ..LogManagerConfig::new(dirs()) };
+    let logs = LogManager::new(config, Arc::new(disk.clone()), at_ms(4000));
+    // One thread finds the directory failed; the other one loads a log of it when that has been acted on.
+    disk.create_dir_all(Path::new("/one/failing-0")).unwrap();
+    disk.fail_dir(Path::new("/one/failing-0"));
+    let has_failed = Mutex::new(false);
+    let slow = |topic: &str| {
+        while topic == "t" && !*has_failed.lock() {
+            std::thread::yield_now();
+            *has_failed.lock() |= !logs.tick(at_ms(4000)).failed_dirs.is_empty();
+        }
+        configs("t")
+    };
+    logs.load(&slow, &LoadProgress::default(), at_ms(4000)).unwrap();
+    let kept: Vec<PathBuf> = logs.logs().iter().map(|log| log.log_dir()).collect();
+    assert_eq!(kept, [Path::new("/two"), Path::new("/two")]);
+}
+
+#[test]
 fn an_error_at_any_call_of_the_work_on_logs_harms_nothing() {
     let mut offline = 0;
     for n in 1.. {
@@ -273,6 +296,10 @@ fn a_directory_that_fails_leaves_the_other_as_it_is() {
         log.flush(at_ms(3000)).unwrap();
     }
     assert_eq!(logs.tick(at_ms(9000)).failed_dirs, []);
+    assert!(
+        logs.context().failures.contains(Path::new("/one")),
+        "what a sync says there is believed no more"
+    );
     disk.heal();
     drop(logs);
     disk.crash(Loss::Everything);

@@ -101,6 +101,7 @@ impl LogManager {
         // At once, before anybody takes note: a log that could not be loaded must be made anew nowhere, and what the
         // checkpoints say of it is needed when the directory is back.
         self.dirs.iter().filter(|dir| self.context.failures.contains(&dir.path)).for_each(LogDir::go_offline);
+        self.let_go_of_offline_dirs();
         for dir in to_load.iter().filter(|dir| dir.dir.is_online()) {
             dir.dir.is_loaded.store(true, Ordering::Release);
             let here = |log: &Arc<UnifiedLog>| log.log_dir() == dir.dir.path;

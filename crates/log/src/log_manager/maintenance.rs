@@ -87,7 +87,7 @@ impl LogManager {
             schedule.producer_expiration,
         ];
         let deferred = self.context.deferred.next_due();
-        let failures = (!self.context.failures.is_empty()).then_some(MonoMs(0));
+        let failures = (!self.context.failures.to_act_on().is_empty()).then_some(MonoMs(0));
         let others = deferred.into_iter().chain(failures).chain(self.next_removal());
         periodic.into_iter().chain(others).min().unwrap_or(MonoMs::NEVER)
     }
