@@ -55,8 +55,13 @@ impl Node {
         self.logs.next_tick().min(lifecycle.dir_failure_deadline()).min(lifecycle.registration_deadline())
     }
 
-    fn dir_failed(&self, failed: &DirFailed, now: Now) {
+    pub(crate) fn dir_failed(&self, failed: &DirFailed, now: Now) {
         for partition in &failed.partitions {
+            // By now its replica may be in another directory: moved there, or made anew with its topic.
+            let here = self.replicas.partition(&partition.topic, partition.partition);
+            if here.is_some_and(|here| here.log().log_dir() != failed.dir) {
+                continue;
+            }
             let taken = self.replicas.take_offline(partition, now);
             if let (Some(taken), Some(id)) = (taken, failed.dir_id) {
                 self.tell_that_it_stayed(&taken, id);

@@ -1,7 +1,8 @@
 //! What administrators and followers ask of partitions.
 
+use ottla_log::log_manager::DirFailed;
 use ottla_record::BatchOptions;
-use ottla_types::{ProducerEpoch, ProducerId};
+use ottla_types::{ProducerEpoch, ProducerId, TopicPartition};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::delete_records_request as delete;
 use ottla_wire::messages::describe_log_dirs_request as log_dirs;
@@ -166,4 +167,22 @@ fn producers_are_told_to_try_again_without_a_controller() {
         let response = harness.response(&sent).expect("it is answered");
         assert_eq!(response.error_code, ErrorCode::CoordinatorLoadInProgress.code());
     }
+}
+
+#[test]
+fn a_directory_that_fails_takes_no_replica_with_it_that_is_in_another_one() {
+    let harness = Harness::new();
+    let partitions = vec![TopicPartition::new("t", 0)];
+    let failed = |dir: &str| DirFailed {
+        dir: dir.into(),
+        dir_id: None,
+        partitions: partitions.clone(),
+        future_partitions: Vec::new(),
+        why: "it was in use".to_owned(),
+    };
+    // It was made anew in between.
+    harness.node.dir_failed(&failed("/other"), at(0));
+    append(&harness, 0, &["a"], 0);
+    harness.node.dir_failed(&failed("/data"), at(0));
+    assert!(harness.node.replicas.is_offline(&"t".into(), 0));
 }
