@@ -185,6 +185,20 @@ fn what_coordinators_are_asked_and_have_answered_is_known_after_a_move() {
 }
 
 #[test]
+fn a_log_that_was_made_as_its_topics_settings_changed_has_the_new_ones_after_the_move() {
+    let moving = Moving::new();
+    let (_manager, partition) = moving.led();
+    let changed = Arc::new(LogConfig { retention_ms: -1, ..LogConfig::default() });
+    moving.append(0, 1);
+    // Before the other one was known.
+    moving.current.update_config(Arc::clone(&changed));
+    moving.finish();
+    let replaced = partition.replace_log(&moving.logs, &moving.copy, Uuid([5; 16]), at(2));
+    assert!(replaced.expect("it can be replaced"));
+    assert_eq!(partition.log().config().retention_ms, changed.retention_ms);
+}
+
+#[test]
 fn a_move_that_ends_as_it_begins_leaves_nothing_paused() {
     let moving = Moving::new();
     let (manager, partition) = moving.led();

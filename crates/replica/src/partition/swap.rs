@@ -31,6 +31,8 @@ impl Partition {
             future.assign_epoch_start_offset(epoch, future.log_end_offset());
         }
         future.flush(now)?;
+        // It may have been made just before the topic's settings changed.
+        future.update_config(current.config());
         let id = self.topic_partition();
         let replaced = logs.replace_current_with_future(id, unique, now);
         // The old directory may have failed when it was to be deleted.
