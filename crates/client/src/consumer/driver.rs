@@ -32,13 +32,20 @@ pub(super) struct Shared {
     pub settings: ConsumerSettings,
     pub machine: Mutex<Machine>,
     /// Topics that the group's members want by a pattern that is matched here.
-    pub pattern: Mutex<Option<NamePattern>>,
+    pattern: Mutex<Option<Wanted>>,
     pub commits: mpsc::Sender<Commit>,
     clock: Clock,
     /// Something changed that the driver hasn't looked at.
     news: Notify,
     /// The owner waits for an event, or has before it did something else.
     owner: Mutex<Option<Owner>>,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    pattern: NamePattern,
+    /// Nothing has been matched with it yet.
+    is_new: bool,
 }
 
 /// Who asked for an event, and got none yet.
@@ -83,6 +90,12 @@ impl Shared {
         let result = change(&mut self.machine.lock(), self.now());
         self.news.notify_one();
         result
+    }
+
+    /// From now on topics that match this are wanted; the machine is prepared for it.
+    pub fn set_pattern(&self, pattern: Option<NamePattern>) {
+        *self.pattern.lock() = pattern.map(|pattern| Wanted { pattern, is_new: true });
+        self.news.notify_one();
     }
 
     /// What comes next for the owner.
@@ -405,7 +418,10 @@ impl Driver {
     fn refresh(&mut self) {
         let now = Instant::now();
         let shared = Arc::clone(&self.shared);
-        if shared.pattern.lock().is_some() && self.refreshing.matched_again.is_none_or(|at| now >= at) {
+        let is_due = |wanted: &mut Wanted| {
+            std::mem::take(&mut wanted.is_new) || self.refreshing.matched_again.is_none_or(|at| now >= at)
+        };
+        if shared.pattern.lock().as_mut().is_some_and(is_due) {
             let age = Duration::from_millis(shared.client.settings().metadata_max_age_ms);
             self.refreshing.matched_again = Some(now + age);
             self.refreshing.wanted = true;
@@ -438,8 +454,8 @@ impl Driver {
 
     /// Subscribes to the topics that match by now.
     fn match_pattern(&mut self) {
-        let pattern = self.shared.pattern.lock();
-        let Some(pattern) = pattern.as_ref() else { return };
+        let wanted = self.shared.pattern.lock();
+        let Some(Wanted { pattern, .. }) = wanted.as_ref() else { return };
         let metadata = self.shared.client.metadata();
         let excludes = self.shared.settings.exclude_internal_topics;
         let candidates = metadata.topics().filter(|topic| !(excludes && topic.is_internal));

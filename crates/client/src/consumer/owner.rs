@@ -120,7 +120,7 @@ impl Consumer {
         topics: impl IntoIterator<Item = T>,
     ) -> Result<(), ConsumerError> {
         let topics: Vec<Arc<str>> = topics.into_iter().map(|topic| Arc::from(topic.as_ref())).collect();
-        *self.shared.pattern.lock() = None;
+        self.shared.set_pattern(None);
         topics.iter().for_each(|topic| self.shared.client.watch(topic));
         self.subscribe_to(Wanted { topics, regex: None })
     }
@@ -130,16 +130,16 @@ impl Consumer {
     /// coordinator matches it, in RE2's.
     pub fn subscribe_pattern(&mut self, pattern: &str) -> Result<(), ConsumerError> {
         if self.shared.settings.group_protocol == GroupProtocol::Consumer {
-            *self.shared.pattern.lock() = None;
+            self.shared.set_pattern(None);
             return self.subscribe_to(Wanted { topics: Vec::new(), regex: Some(pattern.to_owned()) });
         }
         let compiled = NamePattern::new(pattern)?;
         self.check_not_assigned()?;
         self.shared.group_id()?;
-        *self.shared.pattern.lock() = Some(compiled);
-        // The driver asks for all topics and subscribes to those that match.
         let membership = self.membership()?;
         self.shared.change(|machine, _| machine.prepare(membership));
+        // The driver asks for all topics and subscribes to those that match.
+        self.shared.set_pattern(Some(compiled));
         Ok(())
     }
 
@@ -163,7 +163,7 @@ impl Consumer {
 
     /// Leaves the group and reads nothing any more. Commits nothing.
     pub fn unsubscribe(&mut self) {
-        *self.shared.pattern.lock() = None;
+        self.shared.set_pattern(None);
         self.shared.change(|machine, _| {
             machine.unsubscribe(OnClose::AsConfigured, "the consumer unsubscribed from all topics");
         });

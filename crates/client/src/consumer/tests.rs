@@ -224,3 +224,19 @@ async fn what_goes_wrong_again_and_again_is_told_once() {
     });
     assert_eq!(polls.await, [true, false]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pattern_is_matched_at_once_also_after_another_one() {
+    let fake = Fake::new();
+    let settings = member_of(&fake);
+    let matched_again = Duration::from_millis(settings.client.metadata_max_age_ms);
+    let mut consumer = Consumer::connect(settings).await.unwrap();
+    for name in ["a", "b"] {
+        fake.topic(name, 1);
+        fake.load(name, 0, RECORDS);
+        consumer.subscribe_pattern(&format!("{name}+")).unwrap();
+        let records = consumer.poll(matched_again / 3).await.unwrap();
+        let topics: Vec<&str> = records.iter().map(|record| &*record.topic_partition.topic).collect();
+        assert_eq!(topics, [name; RECORDS]);
+    }
+}
