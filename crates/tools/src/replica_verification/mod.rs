@@ -7,8 +7,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_client::Target;
 use ottla_client::admin::{Admin, OffsetSpec};
+use ottla_client::{SendOptions, Target};
 use ottla_types::{NodeId, TopicPartition, Uuid};
 use ottla_wire::messages::FetchRequest;
 use ottla_wire::messages::fetch_request::{Partition, ReplicaState, Topic};
@@ -26,6 +26,8 @@ pub const TOOL: Tool = Tool { name: "kafka-replica-verification", run: Run::Flag
 
 /// Kafka's number for who reads replicas to look at them: followers answer too.
 const DEBUGGING_REPLICA_ID: i32 = -2;
+/// From this version of Fetch on, who reads is said in its state (KIP-903).
+const STATE_VERSION: i16 = 15;
 /// Before a node that could not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -80,7 +82,8 @@ async fn verify(admin: &Admin, plan: &Plan, topics: &Names, output: &mut Output<
     output.out.flush()?;
     let mut last_report_ms = now_ms();
     loop {
-        let answers = watched.fetch(admin).await;
+        let (answers, failures) = watched.fetch(admin).await;
+        watched.tell_new(failures, output)?;
         for (line, is_hopeless) in watched.compare(answers) {
             output.line(format_args!("{}: {line}", dates.format(now_ms())))?;
             output.out.flush()?;
@@ -107,6 +110,17 @@ fn check_time(from: OffsetSpec, partitions: &BTreeSet<TopicPartition>) -> Result
     }
 }
 
+/// As one asks who looks at replicas and is none. No version has both places for it.
+fn of_debugger(request: FetchRequest, version: i16) -> FetchRequest {
+    match version {
+        ..STATE_VERSION => FetchRequest { replica_id: DEBUGGING_REPLICA_ID, ..request },
+        STATE_VERSION.. => {
+            let replica_state = ReplicaState { replica_id: DEBUGGING_REPLICA_ID, ..ReplicaState::default() };
+            FetchRequest { replica_state, ..request }
+        }
+    }
+}
+
 /// Partitions whose replicas are compared.
 struct Watched {
     fetch_bytes: i32,
@@ -117,6 +131,8 @@ struct Watched {
     of_brokers: BTreeMap<i32, Vec<TopicPartition>>,
     /// Behind which offset of which partition most is missing, and how much.
     farthest: Option<(i64, TopicPartition, i64)>,
+    /// Why brokers could not be asked the last time.
+    failures: BTreeMap<i32, String>,
 }
 
 type Answers = BTreeMap<TopicPartition, BTreeMap<i32, Answered>>;
@@ -159,16 +175,21 @@ impl Watched {
             offsets,
             of_brokers,
             farthest: None,
+            failures: BTreeMap::new(),
         })
     }
 
-    /// What all replicas answer. Of a broker that doesn't, they have nothing.
-    async fn fetch(&self, admin: &Admin) -> Answers {
+    /// What all replicas answer; of a broker that doesn't, they have nothing. And why brokers did not.
+    async fn fetch(&self, admin: &Admin) -> (Answers, BTreeMap<i32, String>) {
         let mut asked = JoinSet::new();
         for (broker, partitions) in &self.of_brokers {
-            let (client, request, broker) = (admin.client().clone(), self.request(partitions), *broker);
+            let (client, broker) = (admin.client().clone(), *broker);
+            let request = self.request(partitions);
             asked.spawn(async move {
-                let answer = client.send(Target::Node(NodeId(broker)), &request).await;
+                let node = Target::Node(NodeId(broker));
+                let answer = client
+                    .send_with(node, SendOptions::default(), |version| of_debugger(request, version))
+                    .await;
                 if answer.is_err() {
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -181,8 +202,16 @@ impl Watched {
                 answers.entry(at.clone()).or_default().insert(*broker, Answered::default());
             }
         }
+        let mut failures = BTreeMap::new();
         while let Some(joined) = asked.join_next().await {
-            let Ok((broker, Ok(answer))) = joined else { continue };
+            let (broker, answer) = match joined {
+                Ok((broker, Ok(answer))) => (broker, answer.response),
+                Ok((broker, Err(why))) => {
+                    failures.insert(broker, why.to_string());
+                    continue;
+                }
+                Err(_) => continue,
+            };
             for topic in answer.responses {
                 let name = self.topic_ids.iter().find(|(_, id)| **id == topic.topic_id).map(|(name, _)| name);
                 let name = name.map_or(topic.topic.as_str(), String::as_str);
@@ -195,7 +224,18 @@ impl Watched {
                 }
             }
         }
-        answers
+        (answers, failures)
+    }
+
+    /// Each failure once, for as long as it lasts.
+    fn tell_new(&mut self, failures: BTreeMap<i32, String>, output: &mut Output<'_>) -> Result<(), Failure> {
+        for (broker, why) in &failures {
+            if self.failures.get(broker) != Some(why) {
+                output.tell(format_args!("broker {broker} can't be asked: {why}"))?;
+            }
+        }
+        self.failures = failures;
+        Ok(())
     }
 
     fn request(&self, partitions: &[TopicPartition]) -> FetchRequest {
@@ -215,8 +255,6 @@ impl Watched {
             });
         }
         FetchRequest {
-            replica_id: DEBUGGING_REPLICA_ID,
-            replica_state: ReplicaState { replica_id: DEBUGGING_REPLICA_ID, ..ReplicaState::default() },
             max_wait_ms: self.wait_ms,
             min_bytes: 1,
             topics: topics.into_values().collect(),
@@ -254,7 +292,19 @@ impl Watched {
 
 #[cfg(test)]
 mod tests {
+    use ottla_wire::Message;
+
     use super::*;
+
+    #[test]
+    fn every_version_of_fetch_can_say_who_asks() {
+        for version in <FetchRequest as Message>::VERSIONS.iter() {
+            let request = of_debugger(FetchRequest::default(), version);
+            let bytes = request.to_bytes(version).unwrap();
+            let read = FetchRequest::from_bytes(bytes, version).unwrap();
+            assert_eq!(read.replica_id.min(read.replica_state.replica_id), DEBUGGING_REPLICA_ID, "{version}");
+        }
+    }
 
     #[test]
     fn times_are_not_negative() {
