@@ -3,16 +3,19 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use bytes::Bytes;
 use ottla_wire::messages::{self as m, api_versions_response};
 use ottla_wire::{
-    ApiKey, Decoder, ErrorCode, Message, RequestHeader, Response, decode_request_header, decode_response,
+    ApiKey, Decoder, Message, RequestHeader, Response, decode_request_header, decode_response,
     encode_response,
 };
+
+use crate::answers::{self, Own};
+use crate::scene::Scene;
+use crate::streams;
 
 /// A request, and at which of the proxy's addresses its connection came in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,15 +23,31 @@ pub struct Asked {
     pub api: &'static str,
     pub address: usize,
     pub client_id: Option<String>,
+    pub version: i16,
     pub body: Bytes,
+}
+
+/// What is done with requests.
+#[derive(Clone, Debug)]
+enum Manner {
+    /// All are passed on.
+    Open,
+    /// What changes something is answered here, and some may go wrong.
+    Closed(Scene),
+}
+
+/// What connections share.
+#[derive(Debug)]
+struct Shared {
+    asked: Mutex<Vec<Asked>>,
+    manner: Mutex<Manner>,
 }
 
 /// Two addresses for one node.
 #[derive(Debug)]
 pub struct Proxy {
     pub addresses: [String; 2],
-    asked: Arc<Mutex<Vec<Asked>>>,
-    passes_all: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 impl Proxy {
@@ -37,31 +56,34 @@ impl Proxy {
         let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
         let addresses = [0, 1].map(|at: usize| listeners[at].local_addr().unwrap());
         let port = addresses[0].port();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let passes_all = Arc::new(AtomicBool::new(true));
+        let shared = Arc::new(Shared { asked: Mutex::new(Vec::new()), manner: Mutex::new(Manner::Open) });
         for (address, listener) in listeners.into_iter().enumerate() {
-            let (asked, node, passes_all) = (Arc::clone(&asked), node.to_owned(), Arc::clone(&passes_all));
+            let (shared, node) = (Arc::clone(&shared), node.to_owned());
             thread::spawn(move || {
                 for client in listener.incoming() {
-                    let (client, node) = (client.unwrap(), node.clone());
-                    let (asked, passes_all) = (Arc::clone(&asked), Arc::clone(&passes_all));
+                    let (client, node, shared) = (client.unwrap(), node.clone(), Arc::clone(&shared));
                     // It ends with either side.
-                    thread::spawn(move || carry(client, &node, (address, port), &asked, &passes_all));
+                    thread::spawn(move || carry(client, &node, (address, port), &shared));
                 }
             });
         }
-        Proxy { addresses: addresses.map(|address| address.to_string()), asked, passes_all }
+        Proxy { addresses: addresses.map(|address| address.to_string()), shared }
     }
 
-    /// From now on nothing is changed any more.
-    pub fn close(&self) {
-        self.passes_all.store(false, Ordering::Relaxed);
+    /// From now on nothing is changed any more, but for what the scene says. What was asked before is forgotten.
+    pub fn close(&self, scene: &Scene) {
+        *self.shared.manner.lock().unwrap() = Manner::Closed(scene.clone());
         self.take();
     }
 
     /// What was asked since this was last called.
     pub fn take(&self) -> Vec<Asked> {
-        std::mem::take(&mut self.asked.lock().unwrap())
+        std::mem::take(&mut self.shared.asked.lock().unwrap())
+    }
+
+    /// How many requests of a kind there were since what was asked was last taken.
+    pub fn count(&self, api: &str) -> usize {
+        self.shared.asked.lock().unwrap().iter().filter(|asked| asked.api == api).count()
     }
 }
 
@@ -69,8 +91,7 @@ fn carry(
     mut client: TcpStream,
     node: &str,
     (address, port): (usize, u16),
-    asked: &Mutex<Vec<Asked>>,
-    passes_all: &AtomicBool,
+    shared: &Shared,
 ) -> io::Result<()> {
     let mut node = TcpStream::connect(node)?;
     client.set_nodelay(true)?;
@@ -79,14 +100,21 @@ fn carry(
         let frame = read(&mut client)?;
         let mut d = Decoder::new(frame.clone());
         let header = decode_request_header(&mut d).unwrap();
-        let (api, client_id, body) = (header.api_key.facts().name, header.client_id.clone(), d.rest());
-        asked.lock().unwrap().push(Asked { api, address, client_id, body: body.clone() });
-        let own = if passes_all.load(Ordering::Relaxed) { None } else { own_answer(&header, body) };
+        let (api, client_id, version) =
+            (header.api_key.facts().name, header.client_id.clone(), header.api_version);
+        let body = d.rest();
+        shared.asked.lock().unwrap().push(Asked { api, address, client_id, version, body: body.clone() });
+        let manner = shared.manner.lock().unwrap().clone();
+        let own = match manner {
+            Manner::Open => Own::None,
+            Manner::Closed(scene) => answers::own_answer(&header, body.clone(), &scene),
+        };
         let answer = match own {
-            Some(answer) => answer,
-            None => {
+            Own::Answer(answer) => answer,
+            Own::Silence => continue,
+            Own::None => {
                 write(&mut node, &frame)?;
-                altered(read(&mut node)?, &header, port)
+                altered(read(&mut node)?, &header, body, port)
             }
         };
         write(&mut client, &answer)?;
@@ -106,14 +134,14 @@ fn write(to: &mut TcpStream, frame: &[u8]) -> io::Result<()> {
     to.write_all(frame)
 }
 
-fn encoded<R: Response>(response: &R, header: &RequestHeader) -> Bytes {
+pub fn encoded<R: Response>(response: &R, header: &RequestHeader) -> Bytes {
     let whole = encode_response(header.correlation_id, response, header.api_version).unwrap().bytes;
     // Without its length.
     whole.slice(4..)
 }
 
 /// So that nobody goes to the node itself, and everything is asked.
-fn altered(answer: Bytes, header: &RequestHeader, port: u16) -> Bytes {
+fn altered(answer: Bytes, header: &RequestHeader, body: Bytes, port: u16) -> Bytes {
     let port = i32::from(port);
     match header.api_key {
         ApiKey::ApiVersions => alter(answer, header, with_all),
@@ -125,6 +153,9 @@ fn altered(answer: Bytes, header: &RequestHeader, port: u16) -> Bytes {
         }),
         ApiKey::FindCoordinator => alter(answer, header, |answer: &mut m::FindCoordinatorResponse| {
             answer.coordinators.iter_mut().for_each(|coordinator| coordinator.port = port);
+        }),
+        ApiKey::ListGroups => alter(answer, header, |answer: &mut m::ListGroupsResponse| {
+            streams::list(&m::ListGroupsRequest::from_bytes(body, header.api_version).unwrap(), answer);
         }),
         _ => answer,
     }
@@ -151,107 +182,5 @@ fn with_all(versions: &mut m::ApiVersionsResponse) {
                 ..Default::default()
             });
         }
-    }
-}
-
-macro_rules! own_answers {
-    ($($api:ident $response:ident,)*) => {
-        /// To what changes something, and to what the node doesn't serve: nothing went wrong, and nothing is there.
-        fn own_answer(header: &RequestHeader, body: Bytes) -> Option<Bytes> {
-            match header.api_key {
-                $(ApiKey::$api => Some(encoded(&m::$response::default(), header)),)*
-                _ => own_answer_to(header, body),
-            }
-        }
-    };
-}
-
-own_answers! {
-    DeleteTopics DeleteTopicsResponse,
-    CreatePartitions CreatePartitionsResponse,
-    AlterConfigs AlterConfigsResponse,
-    IncrementalAlterConfigs IncrementalAlterConfigsResponse,
-    AlterReplicaLogDirs AlterReplicaLogDirsResponse,
-    ElectLeaders ElectLeadersResponse,
-    AlterPartitionReassignments AlterPartitionReassignmentsResponse,
-    OffsetDelete OffsetDeleteResponse,
-    DeleteGroups DeleteGroupsResponse,
-    DeleteShareGroupOffsets DeleteShareGroupOffsetsResponse,
-    AlterShareGroupOffsets AlterShareGroupOffsetsResponse,
-    UpdateFeatures UpdateFeaturesResponse,
-    UnregisterBroker UnregisterBrokerResponse,
-    AddRaftVoter AddRaftVoterResponse,
-    RemoveRaftVoter RemoveRaftVoterResponse,
-    AlterClientQuotas AlterClientQuotasResponse,
-    AlterUserScramCredentials AlterUserScramCredentialsResponse,
-    OffsetCommit OffsetCommitResponse,
-    CreateAcls CreateAclsResponse,
-    DeleteAcls DeleteAclsResponse,
-    DescribeAcls DescribeAclsResponse,
-    CreateDelegationToken CreateDelegationTokenResponse,
-    RenewDelegationToken RenewDelegationTokenResponse,
-    ExpireDelegationToken ExpireDelegationTokenResponse,
-    DescribeDelegationToken DescribeDelegationTokenResponse,
-    DescribeClientQuotas DescribeClientQuotasResponse,
-    DescribeUserScramCredentials DescribeUserScramCredentialsResponse,
-}
-
-/// Where an answer without what was asked for would be waited for again.
-fn own_answer_to(header: &RequestHeader, body: Bytes) -> Option<Bytes> {
-    let version = header.api_version;
-    match header.api_key {
-        ApiKey::CreateTopics => {
-            let topic = |topic: m::create_topics_request::Topic| {
-                // It is there.
-                let error = if topic.name == "t" { ErrorCode::TopicAlreadyExists } else { ErrorCode::None };
-                let error_code = error.code();
-                m::create_topics_response::Topic { name: topic.name, error_code, ..Default::default() }
-            };
-            let topics = m::CreateTopicsRequest::from_bytes(body, version).unwrap().topics;
-            let topics = topics.into_iter().map(topic).collect();
-            Some(encoded(&m::CreateTopicsResponse { topics, ..Default::default() }, header))
-        }
-        ApiKey::DeleteRecords => {
-            let topic = |topic: m::delete_records_request::Topic| m::delete_records_response::Topic {
-                name: topic.name,
-                partitions: topic
-                    .partitions
-                    .iter()
-                    .map(|of| m::delete_records_response::Partition {
-                        partition_index: of.partition_index,
-                        low_watermark: of.offset,
-                        ..Default::default()
-                    })
-                    .collect(),
-                ..Default::default()
-            };
-            let topics = m::DeleteRecordsRequest::from_bytes(body, version).unwrap().topics;
-            let topics = topics.into_iter().map(topic).collect();
-            Some(encoded(&m::DeleteRecordsResponse { topics, ..Default::default() }, header))
-        }
-        ApiKey::WriteTxnMarkers => {
-            let topic = |topic: m::write_txn_markers_request::Topic| m::write_txn_markers_response::Topic {
-                name: topic.name,
-                partitions: topic
-                    .partition_indexes
-                    .iter()
-                    .map(|index| m::write_txn_markers_response::Partition {
-                        partition_index: *index,
-                        ..Default::default()
-                    })
-                    .collect(),
-                ..Default::default()
-            };
-            let marker =
-                |marker: m::write_txn_markers_request::Marker| m::write_txn_markers_response::Marker {
-                    producer_id: marker.producer_id,
-                    topics: marker.topics.into_iter().map(topic).collect(),
-                    ..Default::default()
-                };
-            let markers = m::WriteTxnMarkersRequest::from_bytes(body, version).unwrap().markers;
-            let markers = markers.into_iter().map(marker).collect();
-            Some(encoded(&m::WriteTxnMarkersResponse { markers, ..Default::default() }, header))
-        }
-        _ => None,
     }
 }
