@@ -115,7 +115,7 @@ impl Persister for NodePersister {
                     let batches = state.batches.iter().map(read_batch).collect::<Option<Vec<_>>>();
                     Ok(PersistedState {
                         state_epoch: state.state_epoch,
-                        start_offset: (state.start_offset >= 0).then_some(Offset(state.start_offset)),
+                        start_offset: start_offset(state.start_offset),
                         batches: batches.ok_or(ErrorCode::UnknownServerError)?,
                     })
                 });
@@ -147,6 +147,11 @@ fn key(id: &SharePartitionId) -> SharePartitionKey {
     SharePartitionKey { group_id: Arc::clone(&id.group_id), topic_id: id.topic_id, partition: id.partition }
 }
 
+/// None if none was set. One that an admin set below that is before the log's start wherever that is, as in Apache Kafka.
+fn start_offset(stored: i64) -> Option<Offset> {
+    (stored != Offset::UNKNOWN.0).then_some(Offset(stored.max(0)))
+}
+
 /// None for a state that there is not.
 fn read_batch(batch: &StateBatch) -> Option<PersistedBatch> {
     Some(PersistedBatch {
@@ -163,5 +168,16 @@ fn written_batch(batch: &PersistedBatch) -> StateBatch {
         last_offset: batch.last_offset.value(),
         delivery_state: batch.state.code(),
         delivery_count: batch.delivery_count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minus_one_alone_means_that_no_start_was_set() {
+        let read = [-5, -1, 0, 7].map(start_offset);
+        assert_eq!(read, [Some(Offset(0)), None, Some(Offset(0)), Some(Offset(7))]);
     }
 }

@@ -9,6 +9,9 @@ use ottla_wire::ErrorCode;
 
 use super::NodeLink;
 
+/// What followers have to delete the same, in milliseconds; as Apache Kafka gives them.
+const PRUNING_TIMEOUT_MS: i32 = 30_000;
+
 /// Tells the share coordinator how far its partitions are replicated: to be set as the listener of each.
 ///
 /// It is made before the coordinator, whose storage needs the replicas that call it.
@@ -39,7 +42,7 @@ impl LogPruner for StateTopicPruner {
     fn delete_records_before(&self, partition: i32, offset: Offset, now: Now) {
         let replica = self.0.partition(SHARE_GROUP_STATE_TOPIC, partition);
         let replica = replica.ok_or(ErrorCode::NotLeaderOrFollower);
-        self.0.delete_records(vec![(replica, offset)], 0, now, move |results| {
+        self.0.delete_records(vec![(replica, offset)], PRUNING_TIMEOUT_MS, now, move |results| {
             if let Some(Err(code)) = results.first() {
                 tracing::warn!(partition, %offset, ?code, "old states of share groups were not deleted");
             }
