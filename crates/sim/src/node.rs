@@ -187,6 +187,17 @@ impl SteppedNode {
         self.driver.as_mut().expect("it runs").quorum().core().log().end_offset().value()
     }
 
+    /// The epoch of the last record of that.
+    pub fn quorum_last_epoch(&mut self) -> i32 {
+        self.driver.as_mut().expect("it runs").quorum().core().log().end().epoch.value()
+    }
+
+    /// Who votes, as far as it knows.
+    pub fn quorum_voters(&mut self) -> Vec<NodeId> {
+        let core = self.driver.as_mut().expect("it runs").quorum().core();
+        core.voters().latest().iter().map(|voter| voter.key.id).collect()
+    }
+
     /// What this node is in the quorum, and in which epoch.
     pub fn quorum_role(&mut self) -> (i32, RoleName) {
         let core = self.driver.as_mut().expect("it runs").quorum().core();

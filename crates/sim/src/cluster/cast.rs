@@ -12,8 +12,8 @@ use super::actors::{Actor, OfCluster, OfNode, OfPartition};
 use super::shape::Shape;
 use crate::cast::{CLASSIC_GROUP, CONSUMER_GROUP, SHARE_GROUP, TRANSACTIONAL_IDS, group_of, transactional};
 use crate::clients::{
-    Client, Consumer, ConsumerMember, DirMover, Machines, Member, Mover, OffsetReader, Operator, Producer,
-    ProducerSettings, ShareMember, UncleanElector, VoterChanger,
+    Client, Consumer, ConsumerMember, DirMover, EndAsker, Machines, Member, Mover, OffsetReader, Operator,
+    Producer, ProducerSettings, ShareMember, UncleanElector, VoterChanger,
 };
 use crate::rng::Rng;
 
@@ -142,6 +142,14 @@ impl Cast {
                 let client = Box::new(DirMover::new(&name));
                 self.actors.push(Box::new(OfNode::new(name, id, client, LATENCY_MS)));
             }
+        }
+    }
+
+    /// Who asks where topics end that lose nothing.
+    pub fn add_end_askers(&mut self) {
+        for topic in PLAIN {
+            let asker = EndAsker::new(TopicPartition::new(topic, 0));
+            self.of_partition(format!("end asker of {topic}"), topic, asker);
         }
     }
 

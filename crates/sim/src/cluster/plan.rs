@@ -99,6 +99,12 @@ pub enum Fault {
     SplitVote {
         choice: u64,
     },
+    /// The quorum's leader is cut off from most of the voters, together with those that it is about to make voters, or with few that are.
+    SplitQuorum {
+        choice: u64,
+    },
+    /// Who led the quorum leads it once more after another has, and ends before anything of that epoch of its is replicated.
+    LeadAgain,
     /// A broker loses what it has while its leader's word that it has caught up is on its way to the controller.
     LoseLetIn {
         choice: u64,
@@ -120,6 +126,12 @@ impl Fault {
             | Fault::FailDir { node, .. } => Some(node),
             _ => None,
         }
+    }
+
+    /// Whether a process ends or is hindered, or a connection between two.
+    pub fn ends_or_hinders(self) -> bool {
+        let ends = matches!(self, Fault::Kill { .. } | Fault::Restart { .. } | Fault::LeaveBehind { .. });
+        ends || self.may_fence() || matches!(self, Fault::Break { .. })
     }
 
     /// Whether a node that lives may be taken for dead.
@@ -205,6 +217,8 @@ const SCHEMES: &[Scheme] = &[
     Scheme { per_myriad: 20, fault: |choice| Fault::Flap { choice } },
     Scheme { per_myriad: 16, fault: |choice| Fault::SplitVote { choice } },
     Scheme { per_myriad: 16, fault: |choice| Fault::LoseLetIn { choice } },
+    Scheme { per_myriad: 20, fault: |choice| Fault::SplitQuorum { choice } },
+    Scheme { per_myriad: 6, fault: |_| Fault::LeadAgain },
 ];
 
 /// How often a kind of fault comes, in ten thousand rounds.

@@ -4,8 +4,10 @@ mod beginning;
 mod failover;
 mod flapping;
 mod harm;
+mod lead_again;
 mod let_in;
 mod machines;
+mod split_quorum;
 mod split_vote;
 mod unclean;
 mod wholeness;
@@ -32,10 +34,12 @@ use crate::properties::Promises;
 use crate::rng::Rng;
 use crate::telling;
 use flapping::Flapping;
+use lead_again::LeadAgain;
 use let_in::LetIn;
 use ottla_config::RACK_AWARE_REPLICA_SELECTOR;
 use ottla_metadata::MetadataVersion;
 use ottla_types::{MonoMs, NodeId, Now, Timestamp, TopicPartition};
+use split_quorum::SplitQuorum;
 use split_vote::SplitVote;
 use unclean::Unclean;
 
@@ -128,6 +132,14 @@ struct ClusterSimulation {
     /// Likewise.
     to_let_in: Option<u64>,
     let_in: Option<LetIn>,
+    /// Likewise.
+    quorum_to_split: Option<u64>,
+    split_quorum: Option<SplitQuorum>,
+    /// Likewise.
+    is_to_lead_again: bool,
+    lead_again: Option<LeadAgain>,
+    /// All files are to be looked into at once.
+    is_to_look: bool,
     unclean: Unclean,
     next_connection_id: u64,
     events: Vec<Event>,
@@ -197,8 +209,13 @@ impl ClusterSimulation {
         let machines = Arc::new(Machines::default());
         let mut cast = cast::draw(poor_needs_others, kind == Kind::Wide, &mut rng);
         if kind == Kind::Wide {
+            // Of the metadata a follower gets one batch after the other.
+            if rng.one_in(2) {
+                settings.push(("controller.quorum.fetch.max.bytes", "1"));
+            }
             cast.add_operators(&shape, &machines, poor_needs_others);
             cast.add_unclean(&mut rng);
+            cast.add_end_askers();
         }
         let promises = Promises {
             flushes_always: true,
@@ -230,6 +247,11 @@ impl ClusterSimulation {
             split_vote: None,
             to_let_in: None,
             let_in: None,
+            quorum_to_split: None,
+            split_quorum: None,
+            is_to_lead_again: false,
+            lead_again: None,
+            is_to_look: false,
             unclean: Unclean::default(),
             next_connection_id: 0,
             events: Vec::new(),
@@ -262,7 +284,7 @@ impl ClusterSimulation {
                 self.go_wrong(planned.fault);
             }
             self.go_on_with_harm();
-            if round % LOOK_EACH == 0 {
+            if std::mem::take(&mut self.is_to_look) || round % LOOK_EACH == 0 {
                 self.look_through()?;
             }
         }

@@ -165,6 +165,15 @@ impl Wires {
         self.cuts.held.clear();
     }
 
+    /// From where to whose controller's listener something of this kind is asked that has not arrived.
+    pub fn under_way_to_controllers(&self, api_key: ApiKey) -> impl Iterator<Item = (NodeId, NodeId)> {
+        let asking = self.conversations.iter().filter(move |(way, conversation)| {
+            way.is_controller_listener
+                && conversation.to_take.iter().any(|carried| carried.api_key == api_key.code())
+        });
+        asking.map(|(way, _)| (way.from, way.to))
+    }
+
     /// From where to where something of this kind is asked that has not arrived.
     pub fn under_way(&self, api_key: ApiKey) -> impl Iterator<Item = (NodeId, NodeId)> {
         let is_asked = move |conversation: &Conversation| {

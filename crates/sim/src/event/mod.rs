@@ -88,6 +88,11 @@ pub enum Event {
         partition: TopicPartition,
         asked: i64,
     },
+    /// A client was told where the partition ends for consumers, by who leads in an epoch that is none before those that it knows.
+    EndTold {
+        partition: TopicPartition,
+        offset: i64,
+    },
     /// `low_watermark` is where the log begins after DeleteRecords.
     RecordsDeleted {
         partition: TopicPartition,
@@ -232,6 +237,7 @@ impl Event {
             Event::RecordsDeleted { .. } => ("records deleted", 1),
             Event::SequenceBroken { .. } => ("sequences broken", 1),
             Event::OutOfRange { .. } => ("offsets out of range", 1),
+            Event::EndTold { .. } => ("ends told", 1),
             Event::ConfigSet { .. } => ("settings changed", 1),
             Event::Down { ending: Ending::Stopped, .. } => ("stops", 1),
             Event::Down { ending: Ending::Killed, .. } => ("kills", 1),

@@ -298,21 +298,42 @@ impl Mover {
             self.has_looked = false;
             return self.asking.wait_ms(RETRY_MS, world);
         }
-        match world.rng.below(if self.drain.is_some() { 8 } else { 10 }) {
+        if self.is_to_go_on_draining() && !world.rng.one_in(4) {
+            return self.begin_moves(link, world);
+        }
+        match world.rng.below(if self.drain.is_some() { 8 } else { 11 }) {
             0 | 1 => self.elect(link, world),
-            2 if self.throttled_until.is_none() && !self.is_finishing => self.throttle(true, link, world),
+            2 if self.throttled_until.is_none() && self.drain.is_none() && !self.is_finishing => {
+                self.throttle(true, link, world)
+            }
             3 | 4 if self.takes_back && !self.under_way.is_empty() && !self.is_finishing => {
                 self.cancel(link, world)
             }
-            8 | 9 if self.brokers.len() > BROKERS_MIN => {
-                // Rather one that may leave, that it does.
-                let all: Vec<NodeId> = self.brokers.iter().copied().map(NodeId).collect();
-                let leaving = self.may_leave.iter().copied().filter(|id| all.contains(id));
-                let from: Vec<NodeId> = leaving.clone().chain(leaving).chain(all.iter().copied()).collect();
-                self.drain = Some(Drain::Moving(world.rng.pick(&from)));
+            8.. if self.brokers.len() > BROKERS_MIN => {
+                let id = self.to_drain(world);
+                self.drain = Some(Drain::Moving(id));
             }
             _ => self.begin_moves(link, world),
         }
+    }
+
+    /// Rather one that may leave, that it does, and the one that has the least to move: the run is short.
+    fn to_drain(&self, world: &mut World<'_>) -> NodeId {
+        let is_there = |id: &&NodeId| self.brokers.contains(&id.value());
+        let replicas_on =
+            |id: &NodeId| self.replicas.values().filter(|replicas| replicas.contains(&id.value())).count();
+        let leaves = self.may_leave.iter().filter(is_there).min_by_key(|id| replicas_on(id));
+        match leaves.filter(|_| !world.rng.one_in(4)) {
+            Some(id) => *id,
+            None => NodeId(world.rng.pick(&self.brokers)),
+        }
+    }
+
+    /// Whether there is something on a broker that leaves which is not on its way elsewhere.
+    fn is_to_go_on_draining(&self) -> bool {
+        let Some(Drain::Moving(id)) = self.drain else { return false };
+        let mut left = self.replicas.iter().filter(|(_, replicas)| replicas.contains(&id.value()));
+        left.any(|(partition, _)| !self.under_way.contains(partition))
     }
 
     fn begin_moves(&mut self, link: &mut Link, world: &mut World<'_>) {

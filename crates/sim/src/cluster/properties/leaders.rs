@@ -1,4 +1,5 @@
-//! A leader epoch has one leader, that of a partition and that of the quorum.
+//! A leader epoch has one leader, that of a partition and that of the quorum. A process that ceases to lead a partition does not
+//! lead again in the same epoch: others may have been told meanwhile that nobody does.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,30 @@ use crate::cluster::observation::NodeSeen;
 pub(super) struct Leaders {
     of_partitions: BTreeMap<(TopicPartition, i32), NodeId>,
     of_quorum: BTreeMap<i32, NodeId>,
+    /// What each process led when it was seen last, and in which epoch.
+    leading: BTreeMap<(NodeId, u64), BTreeMap<TopicPartition, i32>>,
+    /// What it does not lead any more.
+    ceased: BTreeMap<(NodeId, u64, TopicPartition), i32>,
+}
+
+impl Leaders {
+    fn check_again(&mut self, node: &NodeSeen) -> Result<(), String> {
+        let leads = node.replicas.iter().filter_map(|(name, seen)| Some((name.clone(), seen.leads_in?)));
+        let leads: BTreeMap<TopicPartition, i32> = leads.collect();
+        let (id, process) = (node.id, node.process);
+        for (partition, epoch) in &leads {
+            if self.ceased.get(&(id, process, partition.clone())) == Some(epoch) {
+                return Err(format!("node {id} leads {partition} in epoch {epoch} again"));
+            }
+        }
+        let before = self.leading.insert((id, process), leads).unwrap_or_default();
+        // A replica that is not shown may lead as before.
+        let follows =
+            |name: &TopicPartition| node.replicas.get(name).is_some_and(|seen| seen.leads_in.is_none());
+        let ceased = before.into_iter().filter(|(partition, _)| follows(partition));
+        self.ceased.extend(ceased.map(|(partition, epoch)| ((id, process, partition), epoch)));
+        Ok(())
+    }
 }
 
 impl ClusterProperty for Leaders {
@@ -20,6 +45,7 @@ impl ClusterProperty for Leaders {
 
     fn observed(&mut self, nodes: &[NodeSeen]) -> Result<(), String> {
         for node in nodes {
+            self.check_again(node)?;
             let (epoch, leads) = node.quorum;
             if leads {
                 let leader = *self.of_quorum.entry(epoch).or_insert(node.id);

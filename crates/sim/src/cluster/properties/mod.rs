@@ -3,6 +3,8 @@
 
 mod acknowledged;
 mod agreement;
+mod eligible;
+mod ends;
 mod few_acks;
 mod high_watermarks;
 mod in_sync;
@@ -55,6 +57,8 @@ pub fn all(fewer_acks: &BTreeSet<u32>, promises: Promises) -> Vec<Box<dyn Cluste
     let mut all: Vec<Box<dyn ClusterProperty>> = vec![
         Box::new(acknowledged::Acknowledged::new(fewer_acks)),
         Box::new(agreement::Agreement),
+        Box::new(eligible::Eligible::default()),
+        Box::new(ends::Ends::default()),
         Box::new(few_acks::FewAcks::new(fewer_acks)),
         Box::new(high_watermarks::HighWatermarks::default()),
         Box::new(in_sync::InSync::default()),

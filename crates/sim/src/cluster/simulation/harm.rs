@@ -25,6 +25,10 @@ impl ClusterSimulation {
         if self.poor.is_some() && self.poor_needs_others && fault.may_fence() {
             return;
         }
+        // Time is short for both of its sides to do what they may.
+        if self.split_quorum.is_some() && fault.ends_or_hinders() {
+            return;
+        }
         match fault {
             Fault::Mend => {
                 if self.wires.has_cuts() {
@@ -49,6 +53,8 @@ impl ClusterSimulation {
             Fault::Flap { choice } => self.begin_to_flap(choice),
             Fault::SplitVote { choice } => self.vote_to_split = Some(choice),
             Fault::LoseLetIn { choice } => self.to_let_in = Some(choice),
+            Fault::SplitQuorum { choice } => self.quorum_to_split = Some(choice),
+            Fault::LeadAgain => self.is_to_lead_again = true,
             Fault::StandStill { node, ms } => {
                 let until = self.until(ms);
                 if self.change_host(node, |host| host.frozen_until = until) {
@@ -96,6 +102,8 @@ impl ClusterSimulation {
         self.flap();
         self.split_votes();
         self.let_brokers_in();
+        self.split_quorums();
+        self.lead_again();
         let is_next = self.postponed.is_some() && self.poor.is_none();
         if is_next && (self.may_lose_at_once() || self.is_whole() && self.may_be_poor()) {
             self.be_poor();
@@ -299,6 +307,8 @@ impl ClusterSimulation {
         self.flapping = None;
         (self.vote_to_split, self.split_vote) = (None, None);
         (self.to_let_in, self.let_in) = (None, None);
+        (self.quorum_to_split, self.split_quorum) = (None, None);
+        (self.is_to_lead_again, self.lead_again) = (false, None);
         self.wires.mend();
         self.wires.let_all_go();
         for id in self.members.clone() {

@@ -25,7 +25,7 @@ impl ClusterSimulation {
             } else if is_to_be_away && !host.is_away && host.node().is_none() {
                 self.say(&format_args!("node {id} is taken away"));
                 self.set_away(id, true);
-            } else if is_to_be_away && host.is_running() && !host.is_stopping() {
+            } else if is_to_be_away && host.is_running() && !host.is_stopping() && self.may_end(id) {
                 self.restart(id, DOWN_MS);
             }
         }

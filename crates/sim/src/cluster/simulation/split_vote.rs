@@ -56,7 +56,8 @@ impl ClusterSimulation {
         // Others count on those that are well while a machine may lose what it has.
         let may_fence = self.poor.is_none() || !self.poor_needs_others;
         let hear_each_other = voters.iter().all(|a| voters.iter().all(|b| !self.wires.is_cut(*a, *b)));
-        if !voters.contains(&former) || !hear_each_other || !may_fence || !self.may_end(former) {
+        let is_alone = self.split_quorum.is_none() && self.lead_again.is_none();
+        if !is_alone || !voters.contains(&former) || !hear_each_other || !may_fence || !self.may_end(former) {
             return;
         }
         // Or it would vote for nobody.
@@ -147,11 +148,11 @@ impl ClusterSimulation {
         }
     }
 
-    fn end_of(&mut self, id: NodeId) -> Option<i64> {
+    pub(super) fn end_of(&mut self, id: NodeId) -> Option<i64> {
         Some(self.hosts.get_mut(&id)?.node_mut()?.quorum_end())
     }
 
-    fn role_of(&mut self, id: NodeId) -> Option<(i32, RoleName)> {
+    pub(super) fn role_of(&mut self, id: NodeId) -> Option<(i32, RoleName)> {
         Some(self.hosts.get_mut(&id)?.node_mut()?.quorum_role())
     }
 }
