@@ -12,10 +12,12 @@ pub(crate) fn now_ms() -> i64 {
 
 /// `2026-11-22T08:15:30.123`, with a zone (`Z`, `+01:00`, `+0100`, `+01`) or in UTC.
 pub(crate) fn parse_instant(text: &str) -> Result<i64, String> {
-    let invalid = || format!("Unparseable date: \"{text}\"");
     let (date, time) = text.split_once('T').ok_or_else(|| {
         "Error parsing timestamp. It does not contain a 'T' according to ISO8601 format".to_owned()
     })?;
+    // As in Kafka, it is told with the zone that it was taken for.
+    let utc = if time.contains(['Z', '+', '-']) { "" } else { "Z" };
+    let invalid = || format!("Unparseable date: \"{text}{utc}\"");
     let (time, zone_ms) = match time.find(['Z', '+', '-']) {
         Some(at) => {
             let (time, zone) = time.split_at_checked(at).ok_or_else(invalid)?;
@@ -97,6 +99,17 @@ mod tests {
             ("2026-11-22T08:00:00.000+x", None),
         ] {
             assert_eq!(parse_instant(text).ok(), ms, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_instant_is_told_with_its_zone() {
+        for (text, told) in [
+            ("2026-11-22T08", "2026-11-22T08Z"),
+            ("2026-11-22T08Z", "2026-11-22T08Z"),
+            ("2026-11-22T08:00:00.000+x", "2026-11-22T08:00:00.000+x"),
+        ] {
+            assert_eq!(parse_instant(text).unwrap_err(), format!("Unparseable date: \"{told}\""));
         }
     }
 }
