@@ -20,12 +20,14 @@ impl ClusterSimulation {
             let is_to_be_away = self.machines.is_to_be_away(id);
             let has_joined = joins_after_ms <= run_ms || !self.has_faults;
             let Some(host) = self.hosts.get(&id) else { continue };
+            // It is killed if that takes too long, and no two machines may lose what they have.
+            let may_stop = !self.has_faults || self.may_end(id);
             if host.is_away && has_joined && !is_to_be_away {
                 self.join(id);
             } else if is_to_be_away && !host.is_away && host.node().is_none() {
                 self.say(&format_args!("node {id} is taken away"));
                 self.set_away(id, true);
-            } else if is_to_be_away && host.is_running() && !host.is_stopping() && self.may_end(id) {
+            } else if is_to_be_away && host.is_running() && !host.is_stopping() && may_stop {
                 self.restart(id, DOWN_MS);
             }
         }
