@@ -17,6 +17,7 @@ mod upgrade_check;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 
@@ -88,9 +89,18 @@ fn main() -> ExitCode {
 
 /// Below the help for its own commands stand the tools by Apache Kafka's names.
 fn parse() -> Result<Cli, clap::Error> {
-    let command = Cli::command().after_help(kafka_tools::list());
+    let command = Cli::command();
     let words = flags_in_front::behind_their_command(std::env::args_os().collect(), &command);
-    Cli::from_arg_matches(&command.try_get_matches_from(words)?)
+    match command.clone().try_get_matches_from(&words) {
+        Ok(matches) => Cli::from_arg_matches(&matches),
+        // To put the list together takes as long as many a command.
+        Err(error)
+            if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
+        {
+            Cli::from_arg_matches(&command.after_help(kafka_tools::list()).try_get_matches_from(words)?)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Help and version are what was asked for; everything else is a command line that makes no sense.
