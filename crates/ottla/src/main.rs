@@ -89,15 +89,16 @@ fn main() -> ExitCode {
 
 /// Below the help for its own commands stand the tools by Apache Kafka's names.
 fn parse() -> Result<Cli, clap::Error> {
-    let command = Cli::command();
+    let mut command = Cli::command();
     let words = flags_in_front::behind_their_command(std::env::args_os().collect(), &command);
-    match command.clone().try_get_matches_from(&words) {
+    match command.try_get_matches_from_mut(&words) {
         Ok(matches) => Cli::from_arg_matches(&matches),
         // To put the list together takes as long as many a command.
         Err(error)
             if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
         {
-            Cli::from_arg_matches(&command.after_help(kafka_tools::list()).try_get_matches_from(words)?)
+            let command = Cli::command().after_help(kafka_tools::list());
+            Cli::from_arg_matches(&command.try_get_matches_from(words)?)
         }
         Err(error) => Err(error),
     }
